@@ -1,0 +1,3 @@
+"""jaxpara: computational paralinguistics in JAX."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,85 @@
+"""What is said: recordings with their partition, speaker and labels."""
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+PARTITIONS = ("train", "devel", "test")
+
+
+@dataclass(frozen=True)
+class Task:
+    """One sub-challenge: what its label files look like and how it is scored.
+
+    Attributes:
+      name: also the conventional name of the corpus folder.
+      kind: `sequence`, a number per time step, or `classes`, one class per recording.
+      target: the label column.
+      classes: the class names in the order of their indices; empty for a sequence.
+      measure: the official measure, `PCC` or `UAR`.
+      sample_rate_hz: the rate that every file has to have.
+      label_range: the range in which a sequence label is expected.
+      speaker_per_file: whether every file is one speaker's and every speaker has one file.
+    """
+
+    name: str
+    kind: Literal["sequence", "classes"]
+    target: str
+    measure: Literal["PCC", "UAR"]
+    classes: tuple[str, ...] = ()
+    sample_rate_hz: int = 16_000
+    label_range: tuple[float, float] = (-1.0, 1.0)
+    speaker_per_file: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Recording:
+    """One audio file and what is known of it.
+
+    Attributes:
+      name: the file's name as the label file spells it; the key of everything that is said about the recording.
+      path: where the audio lies.
+      partition: `train`, `devel` or `test`.
+      speaker: who speaks; empty where nobody knows.
+      times_s: `[label]` seconds from the start of the file; `[0.0]` where one label holds for the whole file.
+      labels: `[label]` what training may see: belt positions or class indices, NaN where the label file has `?`.
+      truth: `[label]` what evaluation may see: `labels`, with the confidential labels filled in where the corpus
+        has them.
+    """
+
+    name: str
+    path: Path
+    partition: str
+    speaker: str
+    times_s: np.ndarray
+    labels: np.ndarray
+    truth: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class Corpus:
+    """Recordings of one task, in the order of the label file.
+
+    Attributes:
+      label_rate_hz: labels per second; 0 where one label holds for a whole file.
+      simulated: whether the audio was made by `jaxpara.corpora.simulated`; stamped on everything that comes of it.
+      label_file: the path of labels.csv (or of the first label file), for messages.
+    """
+
+    task: Task
+    root: Path
+    recordings: tuple[Recording, ...]
+    label_rate_hz: float
+    simulated: bool = False
+    label_file: Path = field(default_factory=Path)
+
+    @cached_property
+    def by_name(self) -> dict[str, Recording]:
+        return {recording.name: recording for recording in self.recordings}
+
+    def partition(self, *names: str) -> tuple[Recording, ...]:
+        """The recordings of one or more partitions, in corpus order."""
+        return tuple(recording for recording in self.recordings if recording.partition in names)

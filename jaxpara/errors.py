@@ -1,0 +1,9 @@
+"""The one kind of error that is meant for the person at the keyboard."""
+
+
+class UserError(Exception):
+    """Something the user can mend: a path, a config field, a corpus file.
+
+    The message is one line that says what was found, where (file, row or field), what was expected and how to
+    mend it. The launcher prints it without a traceback and exits with a non-zero status.
+    """

@@ -1,0 +1,115 @@
+"""Predictions, keyed by recording and time: the one format in which everything that learns hands on its output."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from jaxpara.errors import UserError
+
+
+@dataclass(frozen=True, eq=False)
+class Predictions:
+    """One row per recording and time.
+
+    Attributes:
+      recordings: `[row]` names of the recordings.
+      times_s: `[row]` seconds from the start of the recording; 0 where one row stands for the whole recording.
+      scores: `[row, score]` float64: one belt position, or a probability per class.
+      partitions: `[row]` `train`, `devel` or `test`.
+      folds: `[row]` the fold whose model predicted the row; -1 for an ensemble.
+    """
+
+    recordings: np.ndarray
+    times_s: np.ndarray
+    scores: np.ndarray
+    partitions: np.ndarray
+    folds: np.ndarray
+
+    def __post_init__(self):
+        rows = len(self.recordings)
+        for name in ("times_s", "scores", "partitions", "folds"):
+            if len(getattr(self, name)) != rows:
+                raise ValueError(f"{name} has {len(getattr(self, name))} rows, recordings has {rows}")
+        if self.scores.ndim != 2:
+            raise ValueError(f"scores must be [row, score], not {self.scores.shape}")
+
+    def __len__(self) -> int:
+        return len(self.recordings)
+
+    @property
+    def keys(self) -> np.ndarray:
+        """`[row]` structured (recording, time in microseconds): whole numbers, so that equal times compare equal."""
+        keys = np.empty(len(self), [("recording", self.recordings.dtype), ("time_us", np.int64)])
+        keys["recording"] = self.recordings
+        keys["time_us"] = np.round(self.times_s * 1e6)
+        return keys
+
+    def select(self, rows: np.ndarray) -> "Predictions":
+        """The rows that a mask or an index array names, in its order."""
+        return Predictions(
+            self.recordings[rows], self.times_s[rows], self.scores[rows], self.partitions[rows], self.folds[rows]
+        )
+
+    def save(self, path: Path) -> None:
+        """Writes an .npz whole or not at all."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = path.with_name(path.name + ".part")
+        with part.open("wb") as file:
+            np.savez(
+                file,
+                recordings=self.recordings,
+                times_s=self.times_s,
+                scores=self.scores,
+                partitions=self.partitions,
+                folds=self.folds,
+            )
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+
+    @classmethod
+    def load(cls, path: Path) -> "Predictions":
+        """Reads what `save` wrote.
+
+        Raises:
+          UserError: the file is missing, damaged, or holds something else.
+        """
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                return cls(**{name: file[name] for name in cls.__dataclass_fields__})
+        except FileNotFoundError:
+            raise UserError(f"{path}: no such predictions; run the training that writes them") from None
+        except Exception as error:
+            raise UserError(f"{path}: not readable as predictions ({error}); delete it and run again") from error
+
+
+def concatenate(parts: Sequence[Predictions]) -> Predictions:
+    """All rows of several predictions, one after the other."""
+    return Predictions(*(np.concatenate([getattr(p, name) for p in parts]) for name in Predictions.__dataclass_fields__))
+
+
+def align(parts: Sequence[Predictions]) -> list[Predictions]:
+    """The same rows in the order of the first, for each of several predictions of the same things.
+
+    Raises:
+      UserError: a key stands twice in one of them, is missing from one, or is not in the first.
+    """
+    reference = parts[0].keys.tolist()
+    aligned = []
+    for index, part in enumerate(parts):
+        keys = part.keys.tolist()
+        row_of = {key: row for row, key in enumerate(keys)}
+        missing = [key for key in reference if key not in row_of]
+        extra = set(row_of).difference(reference)
+        repeated = len(keys) - len(row_of)
+        if missing or extra or repeated:
+            first = missing[0] if missing else min(extra) if extra else next(k for k in keys if keys.count(k) > 1)
+            raise UserError(
+                f"predictions {index + 1} of {len(parts)}: {len(missing)} keys missing, {len(extra)} unknown to the"
+                f" first, {repeated} repeated; the first of these is {first[0]} at {first[1] / 1e6:g} s"
+            )
+        aligned.append(part.select(np.array([row_of[key] for key in reference], int)))
+    return aligned
