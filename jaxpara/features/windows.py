@@ -1,0 +1,48 @@
+"""Cuts a long sequence into overlapping windows and puts the windows' outputs together again (paper §3.2.1)."""
+
+import numpy as np
+
+
+def starts(length: int, window: int, step: int, *, keep_duplicates: bool = False) -> np.ndarray:
+    """Where the windows of a sequence begin.
+
+    Windows follow each other by `step` while they fit; one more ends exactly at the end of the sequence, so that
+    every position is covered. A sequence shorter than a window has one window, which its reader pads.
+
+    Args:
+      length: positions in the sequence.
+      window: positions in a window.
+      step: positions from one window to the next.
+      keep_duplicates: also where the last regular window already ends at the end, append it once more, as the
+        authors' published scripts do (with 16-s windows in 240 s the last window counts twice).
+
+    Returns:
+      `[window]` the first position of each window, ascending.
+    """
+    if length <= window:
+        return np.zeros(1, int)
+    regular = np.arange(0, length - window + 1, step)
+    ends_at_end = regular[-1] + window == length
+    # The published rule appends a window unless the next one would start at the very end (step = window).
+    append = regular[-1] + step != length if keep_duplicates else not ends_at_end
+    return np.append(regular, length - window) if append else regular
+
+
+def overlap_average(length: int, starts: np.ndarray, windows: np.ndarray) -> np.ndarray:
+    """The mean, at every position, of the windows that cover it.
+
+    Args:
+      length: positions in the sequence.
+      starts: `[window]` from `starts`.
+      windows: `[window, position, value]`; positions past the end of the sequence are left out.
+
+    Returns:
+      `[length, value]` float64.
+    """
+    total = np.zeros((length, windows.shape[2]))
+    count = np.zeros((length, 1))
+    for start, values in zip(starts, windows, strict=True):
+        end = min(start + windows.shape[1], length)
+        total[start:end] += values[: end - start]
+        count[start:end] += 1
+    return total / count

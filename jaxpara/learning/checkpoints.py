@@ -1,0 +1,106 @@
+"""Checkpoints of one fit: the latest and the best few, each with the fit's history, through orbax."""
+
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+
+from jaxpara.errors import UserError
+from jaxpara.learning.state import TrainState
+
+_policies = ocp.checkpoint_managers
+
+
+def _rank(metrics: dict[str, float]) -> tuple[float, float]:
+    """Higher is better; of two equal scores the earlier; a score that is no number comes last."""
+    score = metrics["score"]
+    return (score if np.isfinite(score) else -np.inf, -metrics["step"])
+
+
+class Checkpoints:
+    """The checkpoint folder of one fit; a context manager.
+
+    A save is visible only when it is whole: killed in the middle, the one before it is the latest.
+    """
+
+    def __init__(self, folder: Path, keep_best: int):
+        """Opens a folder.
+
+        Args:
+          folder: where the checkpoints lie; made when it is not there.
+          keep_best: how many of the best by validation score are kept, beside the latest.
+        """
+        self.folder = folder.absolute()
+        self._manager = ocp.CheckpointManager(
+            self.folder,
+            options=ocp.CheckpointManagerOptions(
+                preservation_policy=_policies.AnyPreservationPolicy(
+                    [
+                        _policies.LatestN(1),
+                        _policies.BestN(get_metric_fn=_rank, n=keep_best, keep_checkpoints_without_metrics=False),
+                    ]
+                ),
+                best_fn=_rank,  # pyright: ignore[reportArgumentType]
+                enable_async_checkpointing=False,
+            ),
+        )
+
+    def __enter__(self) -> "Checkpoints":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._manager.close()
+
+    @property
+    def steps(self) -> list[int]:
+        return sorted(self._manager.all_steps())
+
+    def save(self, state: TrainState, history: dict[str, Any], score: float | None) -> None:
+        """Saves a state.
+
+        Args:
+          history: what the loop has to know to go on; JSON.
+          score: the validation score; None in the middle of an epoch.
+        """
+        step = int(state.step)
+        self._manager.save(
+            step,
+            args=ocp.args.Composite(
+                state=ocp.args.StandardSave(jax.device_get(state)),  # pyright: ignore[reportCallIssue]
+                history=ocp.args.JsonSave(history),  # pyright: ignore[reportCallIssue]
+            ),
+            metrics=None if score is None else {"score": score, "step": float(step)},
+        )
+
+    def restore(self, target: TrainState, step: int | None = None) -> tuple[TrainState, dict[str, Any]] | None:
+        """Reads a checkpoint as NumPy arrays, for any number of devices.
+
+        Args:
+          target: a state of the same shape; its values do not matter.
+          step: which one; the latest by default.
+
+        Returns:
+          The state and its history; None where there is no checkpoint.
+
+        Raises:
+          UserError: the checkpoint is damaged or belongs to another network.
+        """
+        step = self._manager.latest_step() if step is None else step
+        if step is None:
+            return None
+        try:
+            restored = self._manager.restore(
+                step,
+                args=ocp.args.Composite(
+                    state=ocp.args.StandardRestore(jax.device_get(target)),  # pyright: ignore[reportCallIssue]
+                    history=ocp.args.JsonRestore(),
+                ),
+            )
+        except Exception as error:
+            raise UserError(
+                f"{self.folder / str(step)}: this checkpoint cannot be read ({str(error).splitlines()[0][:200]});"
+                f" delete that folder and start again: training goes on from the one before it"
+            ) from error
+        return restored["state"], restored["history"]

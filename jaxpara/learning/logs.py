@@ -1,0 +1,57 @@
+"""What a fit writes down while it trains: metrics.jsonl is the truth, TensorBoard events lie beside it."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from tensorboardX import SummaryWriter
+
+
+class Log:
+    """Appends to `<folder>/metrics.jsonl` and to the TensorBoard events in `<folder>/tensorboard`; a context manager.
+
+    Lines: `{"kind": "train", "step", "epoch", "loss", "lr", "steps_per_s"}` every few steps, and
+    `{"kind": "tune", "step", "epoch", "score"}` after every validation.
+    """
+
+    def __init__(self, folder: Path, from_step: int):
+        """Opens the log of a fit that goes on after `from_step`: later lines, of a run that was killed, are dropped."""
+        folder.mkdir(parents=True, exist_ok=True)
+        self._path = folder / "metrics.jsonl"
+        kept = [line for line in read(self._path) if line["step"] <= from_step]
+        part = self._path.with_name(self._path.name + ".part")
+        part.write_text("".join(json.dumps(line) + "\n" for line in kept))
+        part.replace(self._path)
+        self._file = self._path.open("a")
+        self._events = SummaryWriter(str(folder / "tensorboard"), purge_step=from_step + 1)
+
+    def __enter__(self) -> "Log":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+        self._events.close()
+
+    def write(self, kind: str, step: int, epoch: int, **values: float) -> None:
+        self._file.write(json.dumps({"kind": kind, "step": step, "epoch": epoch, **values}) + "\n")
+        self._file.flush()
+        for name, value in values.items():
+            self._events.add_scalar(f"{kind}/{name}", value, step)
+
+    def sync(self) -> None:
+        """Puts all lines on the disk; before a checkpoint, so that it never knows more than the log."""
+        os.fsync(self._file.fileno())
+
+
+def read(path: Path) -> list[dict[str, Any]]:
+    """The lines of a metrics.jsonl; a last line that a kill tore is left out."""
+    if not path.exists():
+        return []
+    lines = []
+    for line in path.read_text(errors="replace").splitlines():
+        try:
+            lines.append(json.loads(line))
+        except ValueError:
+            break
+    return lines

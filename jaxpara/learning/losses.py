@@ -1,0 +1,88 @@
+"""Losses: what training makes small.
+
+A loss gives a value per example and the weight of each example in the mean, so that the mean over a batch stays exact when
+the batch is spread over devices and gone through in parts. A loss of the whole batch says so by `whole_batch`.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import jax
+import jax.numpy as jnp
+
+
+def pearson(outputs: jax.Array, targets: jax.Array, weights: jax.Array, eps: float) -> jax.Array:
+    """Pearson's r along the last axis, over the positions that have a weight.
+
+    Args:
+      outputs, targets, weights: `[..., time]`; what stands at positions without weight does not matter.
+      eps: added to each energy under its root, so that a constant sequence gives r = 0 instead of 0 / 0.
+
+    Returns:
+      `[...]`.
+    """
+    total = jnp.maximum(weights.sum(-1, keepdims=True), 1e-9)
+
+    def centred(x):
+        return weights * (x - (weights * x).sum(-1, keepdims=True) / total)
+
+    x, y = centred(outputs), centred(targets)
+    return (x * y).sum(-1) / (jnp.sqrt((x * x).sum(-1) + eps) * jnp.sqrt((y * y).sum(-1) + eps))
+
+
+def _varies(targets: jax.Array, weights: jax.Array) -> jax.Array:
+    """`[example]` 1 where the labels of an example are not all the same: elsewhere r is not defined."""
+    low = jnp.where(weights > 0, targets, jnp.inf).min(-1)
+    high = jnp.where(weights > 0, targets, -jnp.inf).max(-1)
+    return (high > low).astype(jnp.float32)
+
+
+@dataclass(frozen=True)
+class WindowPCC:
+    """1 - r of every window, averaged over the windows (paper §3.2; the authors' systems 2, 3 and 5).
+
+    Windows whose labels are constant or missing have no weight in the mean.
+
+    Attributes:
+      eps: see `pearson`; the authors use none, and a constant output gives NaN then.
+    """
+
+    eps: float = 1e-8
+    whole_batch: ClassVar[bool] = False
+
+    def __call__(self, outputs: jax.Array, targets: jax.Array, weights: jax.Array) -> jax.Array:
+        """`[example, time]` three times -> `[example]`."""
+        return 1 - pearson(outputs, targets, weights, self.eps)
+
+    def example_weights(self, targets: jax.Array, weights: jax.Array) -> jax.Array:
+        return _varies(targets, weights)
+
+
+@dataclass(frozen=True)
+class BatchPCC:
+    """1 - r over all windows of the batch as one long sequence (the authors' system 1)."""
+
+    eps: float = 1e-8
+    whole_batch: ClassVar[bool] = True
+
+    def __call__(self, outputs: jax.Array, targets: jax.Array, weights: jax.Array) -> jax.Array:
+        """`[example, time]` three times -> `[]`."""
+        return 1 - pearson(outputs.ravel(), targets.ravel(), weights.ravel(), self.eps)
+
+
+@dataclass(frozen=True)
+class CrossEntropy:
+    """Softmax cross-entropy of one class per example (paper §3.1.2)."""
+
+    whole_batch: ClassVar[bool] = False
+
+    def __call__(self, outputs: jax.Array, targets: jax.Array, weights: jax.Array) -> jax.Array:
+        """`[example, class]` logits, `[example]` class indices, `[example]` -> `[example]`."""
+        log_p = jax.nn.log_softmax(outputs)
+        return -jnp.take_along_axis(log_p, targets.astype(jnp.int32)[:, None], axis=-1)[:, 0]
+
+    def example_weights(self, targets: jax.Array, weights: jax.Array) -> jax.Array:
+        return weights
+
+
+LOSSES = {"window_pcc": WindowPCC, "batch_pcc": BatchPCC, "cross_entropy": CrossEntropy}

@@ -1,0 +1,102 @@
+"""The two steps that run on every device: train and predict."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import linen as nn
+from jax import lax
+
+from jaxpara.learning.parallel import AXIS
+from jaxpara.learning.state import TrainState
+
+Batch = dict[str, jax.Array]
+
+
+def train_step(
+    model: nn.Module, loss: Any, optimizer: optax.GradientTransformation, seed: int
+) -> Callable[[TrainState, Batch], tuple[TrainState, jax.Array]]:
+    """One update.
+
+    Args:
+      model: called as `model(inputs, train=True)` with a `dropout` key.
+      loss: one of `jaxpara.learning.losses`.
+      optimizer: turns the gradient of the whole batch into an update.
+      seed: of dropout; each step, device and part has a key of its own.
+
+    Returns:
+      A function of the state and of this device's part of the batch, `{"inputs", "targets", "weights"}` each
+      `[part, example, ...]`: the parts are gone through one after the other, and only one has to fit the memory. It returns
+      the new state and the loss of the whole batch.
+    """
+
+    def step(state: TrainState, batch: Batch) -> tuple[TrainState, jax.Array]:
+        parts = batch["inputs"].shape[0]
+        key = jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), state.step), lax.axis_index(AXIS))
+        if loss.whole_batch:
+            if parts > 1:
+                raise ValueError("a loss of the whole batch cannot be taken part by part")
+            total = lax.psum(1.0, AXIS)
+        else:
+            weights = jax.vmap(loss.example_weights)(batch["targets"], batch["weights"])
+            total = jnp.maximum(lax.psum(weights.sum(), AXIS), 1e-9)
+
+        def objective(params, batch_stats, part, key):
+            """This device's and part's share of the loss: the shares of a batch sum up to its loss."""
+            outputs, changed = model.apply(
+                {"params": params, "batch_stats": batch_stats},
+                part["inputs"],
+                train=True,
+                mutable=["batch_stats"],
+                rngs={"dropout": key},
+            )
+            outputs = outputs.astype(jnp.float32)
+            if loss.whole_batch:
+                everything = (outputs, part["targets"], part["weights"])
+                share = loss(*lax.all_gather(everything, AXIS, tiled=True)) / total
+            else:
+                counted = loss.example_weights(part["targets"], part["weights"])
+                values = jnp.where(counted > 0, loss(outputs, part["targets"], part["weights"]), 0.0)
+                share = (values * counted).sum() / total
+            return share, changed.get("batch_stats", batch_stats)
+
+        def one_part(carry, part_and_key):
+            gradient, batch_stats, value = carry
+            (share, batch_stats), g = jax.value_and_grad(objective, has_aux=True)(
+                state.params, batch_stats, *part_and_key
+            )
+            return (jax.tree.map(jnp.add, gradient, g), batch_stats, value + share), None
+
+        if parts == 1:
+            (value, batch_stats), gradient = jax.value_and_grad(objective, has_aux=True)(
+                state.params, state.batch_stats, jax.tree.map(lambda x: x[0], batch), key
+            )
+        else:
+            zero = (jax.tree.map(jnp.zeros_like, state.params), state.batch_stats, jnp.zeros(()))
+            (gradient, batch_stats, value), _ = lax.scan(one_part, zero, (batch, jax.random.split(key, parts)))
+
+        gradient, value = lax.psum((gradient, value), AXIS)
+        updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
+        params = optax.apply_updates(state.params, updates)
+        return TrainState(state.step + 1, params, batch_stats, opt_state), value
+
+    return step
+
+
+def predict_step(model: nn.Module, method: str | None = None) -> Callable[[Any, jax.Array], jax.Array]:
+    """Outputs without training.
+
+    Args:
+      method: another method of the model than its call, such as `embed`.
+
+    Returns:
+      A function of the variables and of this device's inputs, `[example, ...]`, that returns the outputs of all devices.
+    """
+
+    def step(variables: Any, inputs: jax.Array) -> jax.Array:
+        outputs = model.apply(variables, inputs, train=False, method=method)
+        return lax.all_gather(outputs.astype(jnp.float32), AXIS, tiled=True)
+
+    return step
