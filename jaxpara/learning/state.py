@@ -11,33 +11,46 @@ from flax import linen as nn
 
 @flax.struct.dataclass
 class TrainState:
-    """Attributes:
-    step: updates done so far, int32.
-    params: the network's weights.
-    batch_stats: running statistics of BatchNorm layers; empty where there are none.
-    opt_state: the optimizer's moments.
+    """The state of one fit.
+
+    Attributes:
+      step: updates done so far, int32.
+      params: the network's weights.
+      batch_stats: running statistics of BatchNorm layers; empty where there are none.
+      opt_state: the optimizer's moments.
+      lr_scale: what the plateau rule has made of the learning rate so far; 1 without one.
+      seed: of dropout and augmentation, uint32. It is data, so that all fits share one compiled step.
     """
 
     step: jax.Array
     params: Any
     batch_stats: Any
     opt_state: Any
+    lr_scale: jax.Array
+    seed: jax.Array
 
     @property
     def variables(self) -> dict[str, Any]:
         return {"params": self.params, "batch_stats": self.batch_stats}
 
 
-def create(model: nn.Module, example: jax.Array, optimizer: optax.GradientTransformation, key: jax.Array) -> TrainState:
+def create(model: nn.Module, example: Any, optimizer: optax.GradientTransformation, seed: int) -> TrainState:
     """A fresh state.
 
     Args:
       example: `[1, ...]` an input of the network; its values do not matter.
-      key: the key of the initial weights.
+      seed: of the initial weights and of everything random in training.
     """
-    variables = jax.jit(lambda key: model.init(key, example, train=False))(key)
+    variables = jax.jit(lambda key: model.init(key, example, train=False))(jax.random.key(seed))
     params = variables["params"]
-    return TrainState(jnp.zeros((), jnp.int32), params, variables.get("batch_stats", {}), optimizer.init(params))
+    return TrainState(
+        step=jnp.zeros((), jnp.int32),
+        params=params,
+        batch_stats=variables.get("batch_stats", {}),
+        opt_state=optimizer.init(params),
+        lr_scale=jnp.ones(()),
+        seed=jnp.uint32(seed),
+    )
 
 
 def count_parameters(variables: Any) -> int:

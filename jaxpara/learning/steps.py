@@ -16,15 +16,15 @@ Batch = dict[str, jax.Array]
 
 
 def train_step(
-    model: nn.Module, loss: Any, optimizer: optax.GradientTransformation, seed: int
+    model: nn.Module, loss: Any, optimizer: optax.GradientTransformation
 ) -> Callable[[TrainState, Batch], tuple[TrainState, jax.Array]]:
     """One update.
 
     Args:
       model: called as `model(inputs, train=True)` with a `dropout` key.
       loss: one of `jaxpara.learning.losses`.
-      optimizer: turns the gradient of the whole batch into an update.
-      seed: of dropout; each step, device and part has a key of its own.
+      optimizer: turns the gradient of the whole batch into an update. Each step, device and part draws its dropout
+        from a key of its own.
 
     Returns:
       A function of the state and of this device's part of the batch, `{"inputs", "targets", "weights"}` each
@@ -34,7 +34,7 @@ def train_step(
 
     def step(state: TrainState, batch: Batch) -> tuple[TrainState, jax.Array]:
         parts = batch["inputs"].shape[0]
-        key = jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), state.step), lax.axis_index(AXIS))
+        key = jax.random.fold_in(jax.random.fold_in(jax.random.key(state.seed), state.step), lax.axis_index(AXIS))
         if loss.whole_batch:
             if parts > 1:
                 raise ValueError("a loss of the whole batch cannot be taken part by part")
@@ -79,8 +79,9 @@ def train_step(
 
         gradient, value = lax.psum((gradient, value), AXIS)
         updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
+        updates = jax.tree.map(lambda u: u * state.lr_scale, updates)
         params = optax.apply_updates(state.params, updates)
-        return TrainState(state.step + 1, params, batch_stats, opt_state), value
+        return state.replace(step=state.step + 1, params=params, batch_stats=batch_stats, opt_state=opt_state), value
 
     return step
 

@@ -1,0 +1,148 @@
+"""The training loop of one fit: epochs, validation, checkpoints; goes on where it was stopped."""
+
+import math
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import jax
+
+from jaxpara.errors import UserError
+from jaxpara.learning.checkpoints import Checkpoints
+from jaxpara.learning.logs import Log
+from jaxpara.learning.parallel import replicate
+from jaxpara.learning.state import TrainState
+from jaxpara.progress import Progress
+
+LOG_EVERY_STEPS = 20
+CHECKPOINT_EVERY_S = 300.0
+
+History = dict[str, Any]
+
+
+class Interrupted(Exception):
+    """Training stopped at a clean point because somebody asked for it; the message says where."""
+
+
+def new_history() -> History:
+    """What a checkpoint knows beside the state.
+
+    Keys: `losses`, of the steps of the epoch that is under way; `epochs`, one dict per validated epoch with `epoch`, `step`,
+    `score` and `loss`; `seconds`, of training so far.
+    """
+    return {"losses": [], "epochs": [], "seconds": 0.0}
+
+
+@contextmanager
+def _stop_requests() -> Iterator[Callable[[], bool]]:
+    """Turns the first Ctrl-C or SIGTERM into a wish, and the second into an end."""
+    asked: list[int] = []
+
+    def on_signal(number: int, _: object) -> None:
+        if asked:
+            raise KeyboardInterrupt
+        asked.append(number)
+
+    before = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield lambda: bool(asked)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def train(
+    state: TrainState,
+    *,
+    step: Callable[[TrainState, Any], tuple[TrainState, jax.Array]],
+    batches: Callable[[int], Iterator[Any]],
+    steps_per_epoch: int,
+    epochs: int,
+    validate: Callable[[TrainState], tuple[float, float]],
+    validate_every: int,
+    lr: Callable[[int], float],
+    lr_scale: Callable[[list[float]], float],
+    checkpoints: Checkpoints,
+    log: Callable[[int], Log],
+    progress: Progress,
+    name: str,
+) -> History:
+    """Trains until the last epoch is done and its checkpoint saved.
+
+    Args:
+      state: a fresh state; replaced by the latest checkpoint where there is one.
+      step: one update on all devices, from `jaxpara.learning.steps`.
+      batches: batches, ready for `step`, from a given step on to the end of training.
+      validate: score (higher is better) and loss of a state.
+      validate_every: epochs between validations, counted from the first; the last epoch is always validated.
+      lr: the schedule, for the log.
+      lr_scale: what becomes of the learning rate, given the validation losses so far.
+      log: opens the log after a given step.
+      name: of this fit, in messages.
+
+    Raises:
+      Interrupted: Ctrl-C or SIGTERM; a checkpoint was saved.
+      UserError: the loss is not a number.
+    """
+    history = new_history()
+    if restored := checkpoints.restore(state):
+        state, history = restored
+    done = int(state.step)
+    state = replicate(state)
+    began = time.monotonic() - history["seconds"]
+    saved = time.monotonic()
+
+    def save(score: float | None) -> None:
+        nonlocal saved
+        history["seconds"] = time.monotonic() - began
+        out.sync()
+        checkpoints.save(state, history, score)
+        saved = time.monotonic()
+
+    with (
+        log(done) as out,
+        _stop_requests() as asked_to_stop,
+        progress.task(f"{name}: epochs", epochs, done // steps_per_epoch) as epoch_bar,
+        progress.task(f"{name}: steps", epochs * steps_per_epoch, done) as step_bar,
+    ):
+        if done and done < epochs * steps_per_epoch:
+            progress.say(f"{name}: goes on after step {done} of {epochs * steps_per_epoch}")
+        tick, tick_step = time.monotonic(), done
+        for batch in batches(done):
+            state, loss = step(state, batch)
+            done += 1
+            value = float(loss)
+            epoch, in_epoch = (done - 1) // steps_per_epoch, (done - 1) % steps_per_epoch
+            if not math.isfinite(value):
+                raise UserError(
+                    f"{name}: the loss is {value} at step {done} (epoch {epoch + 1}); lower config...learner.optimizer.lr"
+                    " or set its clip_norm, and start again: training goes on from the last checkpoint"
+                )
+            history["losses"].append(value)
+            step_bar.advance(f"loss {value:.3f}")
+            ends = in_epoch == steps_per_epoch - 1
+            if ends or len(history["losses"]) % LOG_EVERY_STEPS == 0:
+                recent = history["losses"][-((len(history["losses"]) - 1) % LOG_EVERY_STEPS + 1) :]
+                speed = (done - tick_step) / (time.monotonic() - tick)
+                out.write("train", done, epoch, loss=sum(recent) / len(recent), lr=lr(done), steps_per_s=round(speed, 3))
+                tick, tick_step = time.monotonic(), done
+            if ends:
+                mean_loss = sum(history["losses"]) / len(history["losses"])
+                history["losses"] = []
+                score = None
+                if epoch % validate_every == 0 or epoch == epochs - 1:
+                    score, tune_loss = validate(state)
+                    history["epochs"].append({"epoch": epoch, "step": done, "score": score, "loss": tune_loss})
+                    out.write("tune", done, epoch, score=score, loss=tune_loss)
+                    scale = lr_scale([entry["loss"] for entry in history["epochs"]])
+                    state = state.replace(lr_scale=replicate(jax.numpy.float32(scale)))
+                epoch_bar.advance(f"loss {mean_loss:.3f}" + ("" if score is None else f", validation {score:.3f}"))
+                save(score)
+                tick, tick_step = time.monotonic(), done
+            elif asked_to_stop() or time.monotonic() - saved > CHECKPOINT_EVERY_S:
+                save(None)
+            if asked_to_stop() and done < epochs * steps_per_epoch:
+                raise Interrupted(f"{name}: stopped after step {done} of {epochs * steps_per_epoch}; saved")
+    return history
