@@ -1,0 +1,5 @@
+"""Everything that fits: networks, and later classical learners."""
+
+from jaxpara.learning.net import Net
+
+LEARNERS = {"net": Net}

@@ -121,32 +121,36 @@ def batches(
     examples: Examples,
     size: int,
     *,
+    rows: int | None = None,
     first: int = 0,
     epochs: int = 1,
     shuffle_seed: int | None = None,
     process: int = 0,
     processes: int = 1,
 ) -> Iterator[Arrays]:
-    """Batches of `size` examples, the last of an epoch filled up with examples of weight 0.
+    """Batches of `size` examples, filled up with examples of weight 0.
 
     Batch n is a function of the arguments and of n alone, so a run goes on anywhere without a saved iterator.
 
     Args:
+      size: examples in a batch; the last of an epoch may have fewer.
+      rows: rows in a batch, so that it can be spread evenly over devices; `size` by default.
       first: the first batch wanted, counted from the very beginning.
       epochs: passes over the examples; each is shuffled anew.
       shuffle_seed: None keeps the order.
       process, processes: this host's part of every batch.
 
     Yields:
-      `{"inputs", "targets", "weights"}` with `size / processes` rows each.
+      `{"inputs", "targets", "weights"}` with `rows / processes` rows each.
     """
 
+    rows = rows or size
+    empty = {name: np.zeros_like(value) for name, value in examples.load(0).items()}
+
     def load(indices: Sequence[int]) -> Arrays:
-        mine = range(process * size // processes, (process + 1) * size // processes)
-        rows = [examples.load(int(indices[i])) if i < len(indices) else None for i in mine]
-        blank = next((row for row in rows if row is not None), None) or examples.load(0)
-        empty = {name: np.zeros_like(value) for name, value in blank.items()}
-        return {name: np.stack([(row or empty)[name] for row in rows]) for name in blank}
+        mine = range(process * rows // processes, (process + 1) * rows // processes)
+        loaded = [examples.load(int(indices[i])) if i < len(indices) else empty for i in mine]
+        return {name: np.stack([row[name] for row in loaded]) for name in empty}
 
     order: Any = grain.MapDataset.range(len(examples))
     if shuffle_seed is not None:

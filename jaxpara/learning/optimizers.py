@@ -1,9 +1,9 @@
 """Optimizers and learning-rate schedules, all from optax."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
-import jax
 import optax
 
 from jaxpara.registry import build
@@ -17,14 +17,20 @@ SCHEDULES: dict[str, Callable[..., optax.Schedule]] = {
 }
 
 
-def kernels(params: Any) -> Any:
-    """A mask of the weights that are multiplied with their input: no biases, no scales."""
-    return jax.tree_util.tree_map_with_path(lambda path, _: path[-1].key == "kernel", params)
+@dataclass(frozen=True)
+class Optimizer:
+    """Attributes:
+    transform: turns a gradient into an update.
+    lr: the learning rate at a step.
+    """
+
+    transform: optax.GradientTransformation
+    lr: optax.Schedule
 
 
 def _chain(
     scaler: optax.GradientTransformation, lr: float, schedule: Mapping[str, Any], weight_decay: float, clip_norm: float
-) -> optax.GradientTransformation:
+) -> Optimizer:
     parts = []
     if clip_norm:
         parts.append(optax.clip_by_global_norm(clip_norm))
@@ -32,7 +38,7 @@ def _chain(
         # Coupled, as in PyTorch's Adam and in an L2 term of the loss: added to the gradient before the moments.
         parts.append(optax.add_decayed_weights(weight_decay))
     rate = build(SCHEDULES, schedule, "learner.optimizer.schedule", lr=lr)
-    return optax.chain(*parts, scaler, optax.scale_by_learning_rate(rate))
+    return Optimizer(optax.chain(*parts, scaler, optax.scale_by_learning_rate(rate)), rate)
 
 
 CONSTANT = {"name": "constant"}
@@ -46,7 +52,7 @@ def adam(
     weight_decay: float = 0.0,
     clip_norm: float = 0.0,
     schedule: Mapping[str, Any] = CONSTANT,
-) -> optax.GradientTransformation:
+) -> Optimizer:
     """Adam with Keras's eps; `weight_decay` is PyTorch's coupled one."""
     return _chain(optax.scale_by_adam(b1, b2, eps), lr, schedule, weight_decay, clip_norm)
 
@@ -59,7 +65,7 @@ def nadam(
     weight_decay: float = 0.0,
     clip_norm: float = 0.0,
     schedule: Mapping[str, Any] = CONSTANT,
-) -> optax.GradientTransformation:
+) -> Optimizer:
     """Adam with Nesterov momentum."""
     return _chain(optax.scale_by_adam(b1, b2, eps, nesterov=True), lr, schedule, weight_decay, clip_norm)
 
@@ -70,7 +76,7 @@ def sgd(
     weight_decay: float = 0.0,
     clip_norm: float = 0.0,
     schedule: Mapping[str, Any] = CONSTANT,
-) -> optax.GradientTransformation:
+) -> Optimizer:
     """Stochastic gradient descent with PyTorch's momentum."""
     return _chain(optax.trace(momentum), lr, schedule, weight_decay, clip_norm)
 

@@ -1,0 +1,1 @@
+"""Experiments as documents: pure data, one file each."""

@@ -1,0 +1,5 @@
+"""Breathing system 2 under its number; see configs/breathing_e2e.py."""
+
+from configs.breathing_e2e import get_config
+
+__all__ = ["get_config"]

@@ -1,0 +1,29 @@
+"""Small builders that the configs share. Units are in the names; the meaning of every field is the constructor's docstring."""
+
+import ml_collections
+
+RECIPES = ("recommended", "paper", "published")
+
+
+def experiment(task: str, recipe: str) -> ml_collections.ConfigDict:
+    """What every experiment has: its task, a placeholder for the corpus, and one seed.
+
+    Args:
+      task: `breathing` or `mask`.
+      recipe: `recommended`; `paper`, the text to the letter; `published`, what the authors' scripts do.
+    """
+    if recipe not in RECIPES:
+        raise ValueError(f"recipe {recipe!r} is unknown, expected one of {', '.join(RECIPES)}")
+    config = ml_collections.ConfigDict()
+    config.recipe = recipe
+    config.seed = 12
+    config.corpus = ml_collections.ConfigDict()
+    config.corpus.task = task
+    # The corpus folder (wav/ and lab/). Empty: the simulated corpus, and the sizes of `config.demo`.
+    config.corpus.root = ml_collections.config_dict.placeholder(str)
+    config.corpus.preset = "demo"
+    config.members = ml_collections.ConfigDict()
+    config.fusion = ml_collections.ConfigDict({"name": "mean"})
+    # What replaces the fields above when no corpus is given, so that a laptop sees the end of it.
+    config.demo = ml_collections.ConfigDict()
+    return config
