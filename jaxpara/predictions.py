@@ -1,6 +1,5 @@
 """Predictions, keyed by recording and time: the one format in which everything that learns hands on its output."""
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from jaxpara.errors import UserError
+from jaxpara.files import replacing
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,20 +55,8 @@ class Predictions:
 
     def save(self, path: Path) -> None:
         """Writes an .npz whole or not at all."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_name(path.name + ".part")
-        with part.open("wb") as file:
-            np.savez(
-                file,
-                recordings=self.recordings,
-                times_s=self.times_s,
-                scores=self.scores,
-                partitions=self.partitions,
-                folds=self.folds,
-            )
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
+        with replacing(path) as part, part.open("wb") as file:
+            np.savez(file, **{name: getattr(self, name) for name in self.__dataclass_fields__})
 
     @classmethod
     def load(cls, path: Path) -> "Predictions":
@@ -78,7 +66,7 @@ class Predictions:
           UserError: the file is missing, damaged, or holds something else.
         """
         try:
-            with np.load(path, allow_pickle=False) as file:
+            with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
                 return cls(**{name: file[name] for name in cls.__dataclass_fields__})
         except FileNotFoundError:
             raise UserError(f"{path}: no such predictions; run the training that writes them") from None

@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import numpy as np
 import orbax.checkpoint as ocp
 
 from jaxpara.errors import UserError
@@ -14,9 +13,8 @@ _policies = ocp.checkpoint_managers
 
 
 def _rank(metrics: dict[str, float]) -> tuple[float, float]:
-    """Higher is better; of two equal scores the earlier; a score that is no number comes last."""
-    score = metrics["score"]
-    return (score if np.isfinite(score) else -np.inf, -metrics["step"])
+    """Higher is better; of two equal scores the earlier."""
+    return (metrics["score"], -metrics["step"])
 
 
 class Checkpoints:
@@ -62,7 +60,7 @@ class Checkpoints:
 
         Args:
           history: what the loop has to know to go on; JSON.
-          score: the validation score; None in the middle of an epoch.
+          score: the validation score, -inf where it is not defined; None where nothing was validated.
         """
         step = int(state.step)
         self._manager.save(

@@ -7,6 +7,8 @@ from typing import Any
 
 from tensorboardX import SummaryWriter
 
+from jaxpara.files import write_text
+
 
 class Log:
     """Appends to `<folder>/metrics.jsonl` and to the TensorBoard events in `<folder>/tensorboard`; a context manager.
@@ -20,9 +22,7 @@ class Log:
         folder.mkdir(parents=True, exist_ok=True)
         self._path = folder / "metrics.jsonl"
         kept = [line for line in read(self._path) if line["step"] <= from_step]
-        part = self._path.with_name(self._path.name + ".part")
-        part.write_text("".join(json.dumps(line) + "\n" for line in kept))
-        part.replace(self._path)
+        write_text(self._path, "".join(json.dumps(line) + "\n" for line in kept))
         self._file = self._path.open("a")
         self._events = SummaryWriter(str(folder / "tensorboard"), purge_step=from_step + 1)
 
@@ -33,11 +33,12 @@ class Log:
         self._file.close()
         self._events.close()
 
-    def write(self, kind: str, step: int, epoch: int, **values: float) -> None:
+    def write(self, kind: str, step: int, epoch: int, **values: float | None) -> None:
         self._file.write(json.dumps({"kind": kind, "step": step, "epoch": epoch, **values}) + "\n")
         self._file.flush()
         for name, value in values.items():
-            self._events.add_scalar(f"{kind}/{name}", value, step)
+            if value is not None:
+                self._events.add_scalar(f"{kind}/{name}", value, step)
 
     def sync(self) -> None:
         """Puts all lines on the disk; before a checkpoint, so that it never knows more than the log."""

@@ -60,7 +60,7 @@ def train(
     batches: Callable[[int], Iterator[Any]],
     steps_per_epoch: int,
     epochs: int,
-    validate: Callable[[TrainState], tuple[float, float]],
+    validate: Callable[[TrainState], tuple[float | None, float]],
     validate_every: int,
     lr: Callable[[int], float],
     lr_scale: Callable[[list[float]], float],
@@ -75,7 +75,7 @@ def train(
       state: a fresh state; replaced by the latest checkpoint where there is one.
       step: one update on all devices, from `jaxpara.learning.steps`.
       batches: batches, ready for `step`, from a given step on to the end of training.
-      validate: score (higher is better) and loss of a state.
+      validate: score (higher is better; None where it is not defined) and loss of a state.
       validate_every: epochs between validations, counted from the first; the last epoch is always validated.
       lr: the schedule, for the log.
       lr_scale: what becomes of the learning rate, given the validation losses so far.
@@ -96,10 +96,10 @@ def train(
 
     def save(score: float | None) -> None:
         nonlocal saved
+        saved = time.monotonic()
         history["seconds"] = time.monotonic() - began
         out.sync()
         checkpoints.save(state, history, score)
-        saved = time.monotonic()
 
     with (
         log(done) as out,
@@ -131,15 +131,16 @@ def train(
             if ends:
                 mean_loss = sum(history["losses"]) / len(history["losses"])
                 history["losses"] = []
-                score = None
+                score, rank = None, None
                 if epoch % validate_every == 0 or epoch == epochs - 1:
                     score, tune_loss = validate(state)
+                    rank = -math.inf if score is None else score
                     history["epochs"].append({"epoch": epoch, "step": done, "score": score, "loss": tune_loss})
                     out.write("tune", done, epoch, score=score, loss=tune_loss)
                     scale = lr_scale([entry["loss"] for entry in history["epochs"]])
                     state = state.replace(lr_scale=replicate(jax.numpy.float32(scale)))
                 epoch_bar.advance(f"loss {mean_loss:.3f}" + ("" if score is None else f", validation {score:.3f}"))
-                save(score)
+                save(rank)
                 tick, tick_step = time.monotonic(), done
             elif asked_to_stop() or time.monotonic() - saved > CHECKPOINT_EVERY_S:
                 save(None)

@@ -11,9 +11,9 @@ from jaxpara.corpora.splits import SPLITS, Fold
 from jaxpara.errors import UserError
 from jaxpara.features import FEATURES
 from jaxpara.features.cache import store
+from jaxpara.files import write_json
 from jaxpara.learning import LEARNERS
 from jaxpara.learning.fit import Fit
-from jaxpara.learning.net import write_json
 from jaxpara.predictions import Predictions, concatenate
 from jaxpara.progress import Progress
 from jaxpara.registry import build
@@ -115,7 +115,8 @@ class Member:
                     chosen = best_epoch(self._learner.fit(fit, progress))
                     for part in missing:
                         self._learner.predict(fit, getattr(fold, part), chosen).save(self._path(fold, part))
-                bar.advance(f"best validation {best_epoch(self.summary(fold))['score']:.3f}")
+                score = best_epoch(self.summary(fold))["score"]
+                bar.advance("validation not defined" if score is None else f"best validation {score:.3f}")
 
     def _path(self, fold: Fold, part: str) -> Path:
         return self._fold_folder(fold) / "predictions" / f"{part}.npz"
@@ -137,8 +138,9 @@ class Member:
 
 
 def best_epoch(summary: Mapping[str, Any]) -> dict[str, Any]:
-    """The first epoch with the highest validation score."""
-    return max(summary["epochs"], key=lambda e: (e["score"] if e["score"] == e["score"] else float("-inf"), -e["step"]))
+    """The first epoch with the highest validation score; the first of all where none is defined."""
+    defined = [epoch for epoch in summary["epochs"] if epoch["score"] is not None]
+    return max(defined, key=lambda epoch: (epoch["score"], -epoch["step"]), default=summary["epochs"][0])
 
 
 def _flat(tree: Any, prefix: str = "") -> dict[str, Any]:

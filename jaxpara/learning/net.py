@@ -3,7 +3,6 @@
 import json
 from collections.abc import Callable, Mapping
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -12,7 +11,8 @@ import numpy as np
 from jaxpara.corpora.corpus import Task
 from jaxpara.errors import UserError
 from jaxpara.evaluation.metrics import MEASURES, Undefined
-from jaxpara.learning import steps
+from jaxpara.files import write_json
+from jaxpara.learning import parallel, steps
 from jaxpara.learning.checkpoints import Checkpoints
 from jaxpara.learning.fit import Fit
 from jaxpara.learning.input import Arrays, Examples, WindowExamples, batches
@@ -20,7 +20,6 @@ from jaxpara.learning.logs import Log
 from jaxpara.learning.loop import train
 from jaxpara.learning.losses import LOSSES
 from jaxpara.learning.optimizers import OPTIMIZERS
-from jaxpara.learning.parallel import AXIS, replicate, shard, spread
 from jaxpara.learning.state import TrainState, count_parameters, create
 from jaxpara.models import MODELS
 from jaxpara.predictions import Predictions
@@ -67,7 +66,7 @@ class Net:
           keep_best: checkpoints kept for their score, beside the latest.
         """
         self._task, self._frame_rate_hz = task, frame_rate_hz
-        self._model = build(MODELS, model, f"{where}.model", axis_name=AXIS)
+        self._model = build(MODELS, model, f"{where}.model", axis_name=parallel.AXIS)
         self._loss = build(LOSSES, loss, f"{where}.loss")
         self._optimizer = build(OPTIMIZERS, optimizer, f"{where}.optimizer")
         self._window = {"window_s": window_s, "step_s": step_s}
@@ -77,7 +76,7 @@ class Net:
             if value < 1:
                 raise UserError(f"config.{where}.{field} is {value}, expected at least 1")
         self._batch = batch
-        on_device = -(-batch // jax.local_device_count())
+        on_device = -(-batch // parallel.device_count())
         self._parts = -(-on_device // microbatch) if microbatch else 1
         if self._loss.whole_batch and self._parts > 1:
             raise UserError(f"config.{where}.microbatch: {loss['name']!r} needs the whole batch at once; set it to 0")
@@ -87,15 +86,15 @@ class Net:
 
     @cached_property
     def _train_step(self) -> Callable[[TrainState, Any], tuple[TrainState, jax.Array]]:
-        return spread(steps.train_step(self._model, self._loss, self._optimizer.transform), donate=True)
+        return parallel.spread(steps.train_step(self._model, self._loss, self._optimizer.transform), donate=True)
 
     @cached_property
     def _predict_step(self) -> Callable[[Any, Any], jax.Array]:
-        return spread(steps.predict_step(self._model))
+        return parallel.spread(steps.predict_step(self._model))
 
     def _arrange(self, batch: Arrays) -> Arrays:
         """`[row, ...]` -> `[device, part, row, ...]`."""
-        return shard({k: v.reshape(-1, self._part_rows, *v.shape[1:]) for k, v in batch.items()})
+        return parallel.shard({k: v.reshape(-1, self._part_rows, *v.shape[1:]) for k, v in batch.items()})
 
     def examples(self, fit: Fit, names: tuple[str, ...]) -> Examples:
         """What the network sees of these recordings."""
@@ -113,9 +112,9 @@ class Net:
 
     def outputs(self, variables: Any, examples: Examples) -> np.ndarray:
         """The network's outputs for all examples, in their order."""
-        rows = self._part_rows * jax.local_device_count()
-        variables = replicate(variables)
-        parts = [np.asarray(self._predict_step(variables, shard(b["inputs"]))) for b in batches(examples, rows)]
+        rows = self._part_rows * parallel.device_count()
+        variables = parallel.replicate(variables)
+        parts = [np.asarray(self._predict_step(variables, parallel.shard(b["inputs"]))) for b in batches(examples, rows)]
         return np.concatenate(parts)[: len(examples)]
 
     def fit(self, fit: Fit, progress: Progress) -> dict[str, Any]:
@@ -139,7 +138,7 @@ class Net:
                     batches(
                         fitting,
                         self._batch,
-                        rows=self._parts * self._part_rows * jax.local_device_count(),
+                        rows=self._parts * self._part_rows * parallel.device_count(),
                         first=first,
                         epochs=self._epochs,
                         shuffle_seed=derive(fit.seed, "shuffle"),
@@ -160,15 +159,15 @@ class Net:
         write_json(finished, summary)
         return summary
 
-    def _validate(self, fit: Fit, state: TrainState, tuning: Examples) -> tuple[float, float]:
-        """Score over the whole concatenated partition, and the loss to go by."""
+    def _validate(self, fit: Fit, state: TrainState, tuning: Examples) -> tuple[float | None, float]:
+        """Score over the whole concatenated partition (None where it is not defined), and the loss to go by."""
         predictions = tuning.merge(self.outputs(state.variables, tuning), fit.fold.index)
         truth = np.concatenate([recording.labels for recording in fit.recordings(fit.fold.tune)])
         known = np.isfinite(truth)
         try:
             score = MEASURES[self._task.measure](truth[known], predictions.scores[known])
         except Undefined:
-            score = float("nan")
+            return None, 1.0
         return score, 1 - score
 
     def predict(self, fit: Fit, names: tuple[str, ...], epoch: dict[str, Any]) -> Predictions:
@@ -180,10 +179,3 @@ class Net:
             raise UserError(f"{fit.folder / 'checkpoints'}: no checkpoint of step {epoch['step']}; train again")
         return examples.merge(self.outputs(restored[0].variables, examples), fit.fold.index)
 
-
-def write_json(path: Path, content: Any) -> None:
-    """Writes a JSON file whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
-    part.write_text(json.dumps(content, indent=2) + "\n")
-    part.replace(path)

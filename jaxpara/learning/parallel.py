@@ -14,8 +14,17 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 AXIS = "data"
 
 
+def devices() -> list[jax.Device]:
+    """The devices of this host that work together: all of them."""
+    return jax.local_devices()
+
+
+def device_count() -> int:
+    return len(devices())
+
+
 def mesh() -> Mesh:
-    return Mesh(np.array(jax.local_devices()), (AXIS,))
+    return Mesh(np.array(devices()), (AXIS,))
 
 
 def replicate(tree: Any) -> Any:
@@ -25,7 +34,7 @@ def replicate(tree: Any) -> Any:
 
 def shard(batch: Any) -> Any:
     """`[row, ...]` -> `[device, row / devices, ...]`."""
-    return jax.tree.map(lambda x: x.reshape(jax.local_device_count(), -1, *x.shape[1:]), batch)
+    return jax.tree.map(lambda x: x.reshape(device_count(), -1, *x.shape[1:]), batch)
 
 
 def spread(step: Callable[[Any, Any], Any], *, donate: bool = False) -> Callable[[Any, Any], Any]:
@@ -38,7 +47,14 @@ def spread(step: Callable[[Any, Any], Any], *, donate: bool = False) -> Callable
     Returns:
       A function of a replicated state and of a batch from `shard`, whose result has no device axis.
     """
-    return jax.pmap(step, axis_name=AXIS, in_axes=(None, 0), out_axes=None, donate_argnums=(0,) if donate else ())
+    return jax.pmap(
+        step,
+        axis_name=AXIS,
+        in_axes=(None, 0),
+        out_axes=None,
+        donate_argnums=(0,) if donate else (),
+        devices=devices(),
+    )
 
 
 def spread_by_shard_map(step: Callable[[Any, Any], Any], *, donate: bool = False) -> Callable[[Any, Any], Any]:

@@ -1,0 +1,101 @@
+"""The command line: flags in, `jaxpara.run` out. Everything the user can mend is one line and a non-zero exit."""
+
+import signal
+import sys
+from pathlib import Path
+from typing import NoReturn
+
+from absl import flags
+from ml_collections import config_flags
+
+from jaxpara import __version__, runtime
+from jaxpara.errors import UserError
+from jaxpara.registry import suggest
+
+MODES = ("train", "evaluate", "check")
+HELP = f"""jaxpara {__version__}: computational paralinguistics in JAX
+
+  python launch.py --config=configs/breathing_e2e.py                                    train, evaluate, report
+  python launch.py --config=configs/breathing_e2e.py --config.corpus.root=/data/ComParE2020_Breathing
+  python launch.py --config=configs/breathing_e2e.py:paper --config.seed=7              another recipe, another field
+
+--config=FILE[:RECIPE]   the experiment; recipes: recommended (default), paper, published
+--config.FIELD=VALUE     replaces a field of it
+--workdir=FOLDER         where everything is left; by default runs/<config>. The same command goes on where it stopped
+--mode=train             what is missing is trained, what is finished is skipped (default)
+--mode=evaluate          predicts and scores again, from the checkpoints alone
+--mode=check             says what is wrong with the corpus, and trains nothing
+--version
+"""
+
+_CONFIG = config_flags.DEFINE_config_file("config", None, "The experiment.", lock_config=True)
+_WORKDIR = flags.DEFINE_string("workdir", None, "Where everything is left.")
+_MODE = flags.DEFINE_enum("mode", "train", MODES, "What to do.")
+
+
+def main(argv: list[str] | None = None) -> NoReturn:
+    """Runs the command line and exits: 0 done, 1 something to mend, 130 stopped by the user."""
+    argv = sys.argv if argv is None else argv
+    if any(argument in ("--help", "-h", "-help", "--helpfull") for argument in argv[1:]):
+        print(HELP, end="")
+        sys.exit(0)
+    if "--version" in argv[1:]:
+        print(__version__)
+        sys.exit(0)
+    try:
+        _parse(argv)
+        runtime.prepare()
+        signal.signal(signal.SIGTERM, lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        from jaxpara.run import run  # after prepare(): this imports JAX
+
+        filename = config_flags.get_config_filename(flags.FLAGS["config"])
+        name = Path(filename.partition(":")[0]).stem
+        run(
+            _CONFIG.value,
+            overrides=config_flags.get_override_values(flags.FLAGS["config"]),
+            name=name,
+            workdir=Path(_WORKDIR.value) if _WORKDIR.value else None,
+            mode=_MODE.value,
+        )
+    except KeyboardInterrupt:
+        sys.exit(_complain("stopped; the same command goes on from the last checkpoint", 130))
+    except UserError as error:
+        sys.exit(_complain(f"error: {error}", 1))
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        sys.exit(_complain(f"error: {where}{error.strerror or error}; nothing finished is lost, mend it and run again", 1))
+    sys.exit(0)
+
+
+def _complain(line: str, status: int) -> int:
+    print(line, file=sys.stderr)
+    return status
+
+
+def _parse(argv: list[str]) -> None:
+    try:
+        rest = flags.FLAGS(argv)
+    except Exception as error:  # whatever a config file raises when it is read
+        raise UserError(f"command line: {_reason(error)}; see --help") from error
+    if rest[1:]:
+        raise UserError(f"command line: {rest[1]!r} is not a flag; see --help")
+    filename = config_flags.get_config_filename(flags.FLAGS["config"]) if flags.FLAGS["config"].present else None
+    if not filename:
+        raise UserError("--config is missing: name an experiment, such as --config=configs/breathing_e2e.py")
+    path = Path(filename.partition(":")[0])
+    if not path.is_file():
+        known = sorted(str(other) for other in path.parent.glob("*.py"))
+        raise UserError(f"--config={filename}: no such file{suggest(str(path), known)}")
+
+
+def _reason(error: Exception) -> str:
+    """The one line of an error of flags or of a config file that says what is wrong."""
+    text = " ".join(str(part) for part in error.args).replace("\\n", "\n").replace("\\'", "'").strip()
+    lines = [line.strip() for line in text.splitlines()] or [type(error).__name__]
+    # A config file that fails brings its whole traceback along; its last line is the reason.
+    line = lines[-1] if any("Traceback" in line for line in lines) else " ".join(lines)
+    return line[1:-1] if len(line) > 1 and line[0] == line[-1] == "'" else line
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,75 @@
+"""Imports only go down, and what has to stay free of a library stays so."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+# Anyone may import these.
+GROUND = {"errors", "files", "registry", "seeds", "progress", "runtime", "__init__"}
+FLOORS = {
+    "predictions": 0,
+    "fusion": 0,
+    "models": 0,
+    "corpora": 1,
+    "evaluation": 1,
+    "features": 2,
+    "learning": 3,
+    "run": 4,
+    "__main__": 5,
+}
+FORBIDDEN = {
+    "fusion": {"jax", "flax", "optax"},
+    "evaluation": {"jax", "flax", "optax"},
+    "predictions": {"jax", "flax", "optax"},
+    "corpora": {"jax", "flax", "optax"},
+    "features": {"flax", "optax"},
+}
+
+
+def imports(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names if node.module == "jaxpara")
+
+
+FILES = sorted((ROOT / "jaxpara").rglob("*.py"))
+
+
+def room(path):
+    return path.relative_to(ROOT / "jaxpara").parts[0].removesuffix(".py")
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_imports_only_go_down(path):
+    here = room(path)
+    if here in GROUND:
+        floor = 0
+    else:
+        assert here in FLOORS, f"{here} has no floor: give it one in design and here"
+        floor = FLOORS[here]
+    for name in imports(path):
+        parts = name.split(".")
+        assert parts[0] not in FORBIDDEN.get(here, ()), f"{path} imports {name}"
+        if parts[0] == "jaxpara" and len(parts) > 1 and parts[1] not in GROUND and parts[1] != "__version__":
+            assert parts[1] == here or FLOORS[parts[1]] < floor or (FLOORS[parts[1]] == floor == 0), f"{path}: {name}"
+        assert parts[0] != "configs", f"{path} imports {name}"
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "configs").glob("*.py")), ids=lambda p: p.name)
+def test_configs_import_nothing_of_ours(path):
+    for name in imports(path):
+        assert name.split(".")[0] in ("ml_collections", "configs"), name
+
+
+def test_no_file_is_long():
+    assert {str(p): n for p in FILES if (n := len(p.read_text().splitlines())) > 300} == {}
+
+
+def test_launch_stays_short():
+    assert len((ROOT / "launch.py").read_text().splitlines()) < 60

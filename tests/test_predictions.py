@@ -1,0 +1,60 @@
+import numpy as np
+import pytest
+
+from jaxpara.errors import UserError
+from jaxpara.predictions import Predictions, align, concatenate
+
+
+def make(names, times, scores=None, fold=0):
+    return Predictions(
+        np.array(names),
+        np.array(times, float),
+        np.array(scores if scores is not None else np.arange(len(names)), float)[:, None],
+        np.array(["test"] * len(names)),
+        np.full(len(names), fold),
+    )
+
+
+def test_what_is_saved_is_loaded(tmp_path):
+    saved = make(["a.wav", "b.wav"], [0, 0.04])
+    saved.save(tmp_path / "deep" / "p.npz")
+    loaded = Predictions.load(tmp_path / "deep" / "p.npz")
+    for name in Predictions.__dataclass_fields__:
+        np.testing.assert_array_equal(getattr(loaded, name), getattr(saved, name))
+    assert [p.name for p in (tmp_path / "deep").iterdir()] == ["p.npz"]
+
+
+def test_alignment_goes_by_key_and_not_by_position():
+    one = make(["a", "a", "b"], [0, 0.04, 0], [1, 2, 3])
+    other = make(["b", "a", "a"], [0, 0.12 - 0.08, 0], [30, 20, 10])  # 0.12 - 0.08 is not quite 0.04
+    _, aligned = align([one, other])
+    np.testing.assert_array_equal(aligned.scores[:, 0], [10, 20, 30])
+
+
+@pytest.mark.parametrize(
+    ("other", "words"),
+    [
+        (make(["a"], [0]), "1 keys missing, 0 unknown to the first, 0 repeated; the first of these is a at 0.04 s"),
+        (make(["a", "a", "c"], [0, 0.04, 0]), "0 keys missing, 1 unknown"),
+        (make(["a", "a", "a"], [0, 0.04, 0]), "0 keys missing, 0 unknown to the first, 1 repeated"),
+    ],
+)
+def test_what_does_not_match_is_refused_with_its_first_key(other, words):
+    with pytest.raises(UserError, match=words):
+        align([make(["a", "a"], [0, 0.04]), other])
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 torn", b"\x93NUMPY"])
+def test_damaged_files_are_named(tmp_path, content):
+    path = tmp_path / "p.npz"
+    path.write_bytes(content)
+    with pytest.raises(UserError, match="p.npz"):
+        Predictions.load(path)
+    with pytest.raises(UserError, match="no such predictions"):
+        Predictions.load(tmp_path / "none.npz")
+
+
+def test_concatenation_keeps_all_rows():
+    both = concatenate([make(["a"], [0], fold=0), make(["long name"], [0], fold=1)])
+    assert list(both.recordings) == ["a", "long name"]
+    assert list(both.folds) == [0, 1]
