@@ -1,5 +1,6 @@
 """How the scores of members meet; NumPy only."""
 
 from jaxpara.fusion.mean import Mean
+from jaxpara.fusion.weighted import Best, Weighted
 
-FUSIONS = {"mean": Mean}
+FUSIONS = {"mean": Mean, "best": Best, "weighted": Weighted}

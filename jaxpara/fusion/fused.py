@@ -1,10 +1,15 @@
 """What a fusion is given and gives: the members' predictions in, one system's out."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+import numpy as np
+
 from jaxpara.predictions import Predictions
+
+# Higher is better: truth [row], scores [row, score].
+Measure = Callable[[np.ndarray, np.ndarray], float]
 
 
 @dataclass(frozen=True, eq=False)
@@ -14,18 +19,31 @@ class Fused:
     Attributes:
       tune: of the recordings that the folds were tuned on, each by its own fold.
       test: of the test partition, of all folds together.
-      weights: what the fusion found, for the report; JSON.
+      weights: what the fusion found, fold by fold; JSON.
+      cross_fitted: `tune` once more, every fold with weights that the other folds found: its score is not flattered by
+        having been searched on the same recordings. None where nothing is searched.
     """
 
     tune: Predictions
     test: Predictions
     weights: dict[str, Any] = field(default_factory=dict)
+    cross_fitted: Predictions | None = None
 
 
 class Fusion(Protocol):
-    def __call__(self, tune: Mapping[str, Predictions], test: Mapping[str, Sequence[Predictions]]) -> Fused:
-        """Args:
-        tune: by member, the predictions of the recordings that its folds were tuned on.
-        test: by member, one prediction of the test partition per fold.
+    def __call__(
+        self,
+        tune: Mapping[str, Predictions],
+        test: Mapping[str, Mapping[int, Predictions]],
+        truth: Mapping[str, np.ndarray],
+        measure: Measure,
+    ) -> Fused:
+        """Fuses.
+
+        Args:
+          tune: by member, the predictions of the recordings that its folds were tuned on.
+          test: by member and fold, predictions of the test partition.
+          truth: by member, `[row]` the labels of `tune`; NaN where there are none.
+          measure: the official measure, for fusions that search weights.
         """
         ...

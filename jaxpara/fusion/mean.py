@@ -4,12 +4,18 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from jaxpara.fusion.fused import Fused
-from jaxpara.predictions import Predictions, align
+from jaxpara.fusion.fused import Fused, Measure
+from jaxpara.predictions import Predictions, align, concatenate
 
 
-def mean(parts: Sequence[Predictions]) -> Predictions:
-    """The mean of several predictions of the same things, in the order of the first; of no fold if their folds differ.
+def mean(parts: Sequence[Predictions], weights: Sequence[float] | None = None) -> Predictions:
+    """The weighted mean of several predictions of the same things, in the order of the first.
+
+    Args:
+      weights: one a part; equal by default.
+
+    Returns:
+      Predictions of a fold where all parts are of that fold, else of fold -1.
 
     Raises:
       UserError: they are not predictions of the same recordings and times.
@@ -20,14 +26,32 @@ def mean(parts: Sequence[Predictions]) -> Predictions:
     return Predictions(
         first.recordings,
         first.times_s,
-        np.mean([part.scores for part in parts], axis=0),
+        np.average([part.scores for part in parts], axis=0, weights=weights),
         first.partitions,
         np.where((folds == folds[0]).all(0), folds[0], -1),
     )
 
 
-class Mean:
-    """Every member and every fold counts the same."""
+def folds_of(tune: Mapping[str, Predictions]) -> dict[int, dict[str, Predictions]]:
+    """`{fold: {member: predictions}}` from each member's predictions of all its folds."""
+    numbers = sorted({int(fold) for part in tune.values() for fold in np.unique(part.folds)})
+    return {
+        fold: {name: part.select(part.folds == fold) for name, part in tune.items() if (part.folds == fold).any()}
+        for fold in numbers
+    }
 
-    def __call__(self, tune: Mapping[str, Predictions], test: Mapping[str, Sequence[Predictions]]) -> Fused:
-        return Fused(mean(list(tune.values())), mean([fold for folds in test.values() for fold in folds]))
+
+class Mean:
+    """Every member of a fold counts the same, and every fold does."""
+
+    def __call__(
+        self,
+        tune: Mapping[str, Predictions],
+        test: Mapping[str, Mapping[int, Predictions]],
+        truth: Mapping[str, np.ndarray],
+        measure: Measure,
+    ) -> Fused:
+        return Fused(
+            concatenate([mean(list(members.values())) for members in folds_of(tune).values()]),
+            mean([prediction for folds in test.values() for prediction in folds.values()]),
+        )

@@ -18,10 +18,15 @@ def test_mean_is_by_key_and_an_ensemble_is_of_no_fold():
     assert list(mean([make(["a"], [[1.0]], 3), make(["a"], [[2.0]], 3)]).folds) == [3]
 
 
+def test_weights_are_those_of_a_weighted_mean():
+    parts = [make(["a"], [[0.0, 1.0]], 0), make(["a"], [[1.0, 0.0]], 0)]
+    np.testing.assert_allclose(mean(parts, [3, 1]).scores, [[0.25, 0.75]])
+
+
 def test_members_and_folds_count_the_same():
     tune = {"x": make(["a"], [[1.0]], 0), "y": make(["a"], [[3.0]], 0)}
-    test = {"x": [make(["t"], [[0.0]], 0), make(["t"], [[2.0]], 1)], "y": [make(["t"], [[7.0]], 0)]}
-    fused = Mean()(tune, test)
+    test = {"x": {0: make(["t"], [[0.0]], 0), 1: make(["t"], [[2.0]], 1)}, "y": {0: make(["t"], [[7.0]], 0)}}
+    fused = Mean()(tune, test, {}, None)
     assert fused.tune.scores.item() == 2
     assert fused.test.scores.item() == 3
 

@@ -1,0 +1,84 @@
+"""Weights searched per fold (paper §3.1.2, Mask systems 2, 4 and 5): the best member, or the best mix of two."""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from jaxpara.errors import UserError
+from jaxpara.fusion.fused import Fused, Measure
+from jaxpara.fusion.mean import folds_of, mean
+from jaxpara.predictions import Predictions, align, concatenate
+
+
+class Searched:
+    """Per fold, the weights with the highest measure on what the fold was tuned on; the folds are averaged.
+
+    Of equal candidates the first wins. The cross-fitted predictions of a fold use the mean of the other folds' weights.
+    """
+
+    def candidates(self, members: int) -> np.ndarray:
+        """`[candidate, member]` weights to try; each row sums to 1."""
+        raise NotImplementedError
+
+    def __call__(
+        self,
+        tune: Mapping[str, Predictions],
+        test: Mapping[str, Mapping[int, Predictions]],
+        truth: Mapping[str, np.ndarray],
+        measure: Measure,
+    ) -> Fused:
+        names = sorted(tune)
+        by_fold = folds_of({name: _with_truth(tune[name], truth[name]) for name in names})
+        candidates = self.candidates(len(names))
+        found: dict[int, np.ndarray] = {}
+        for fold, members in by_fold.items():
+            if sorted(members) != names:
+                raise UserError(f"config.fusion: fold {fold} has only {sorted(members)}; a search needs every member there")
+            scores = np.stack([part.scores for part in align([members[name] for name in names])])
+            scores = scores[:, np.isfinite(scores[0, :, -1])]
+            values = [measure(scores[0, :, -1], np.tensordot(w, scores[..., :-1], 1)) for w in candidates]
+            found[fold] = candidates[int(np.argmax(values))]
+
+        def fuse(weights: Mapping[int, np.ndarray]) -> Predictions:
+            fused = concatenate([mean([m[n] for n in names], list(weights[f])) for f, m in by_fold.items()])
+            return Predictions(fused.recordings, fused.times_s, fused.scores[:, :-1], fused.partitions, fused.folds)
+
+        others = {
+            fold: np.mean([w for f, w in found.items() if f != fold] or [found[fold]], axis=0) for fold in found
+        }
+        return Fused(
+            tune=fuse(found),
+            test=mean([mean([test[name][fold] for name in names], list(found[fold])) for fold in found]),
+            weights={str(fold): dict(zip(names, map(float, found[fold]), strict=True)) for fold in found},
+            cross_fitted=fuse(others),
+        )
+
+
+def _with_truth(part: Predictions, truth: np.ndarray) -> Predictions:
+    """Takes the truth along as a last score, so that alignment keeps it with its row."""
+    scores = np.column_stack([part.scores, truth])
+    return Predictions(part.recordings, part.times_s, scores, part.partitions, part.folds)
+
+
+class Best(Searched):
+    """One member per fold: the one with the highest measure (Mask systems 2 and 4)."""
+
+    def candidates(self, members: int) -> np.ndarray:
+        return np.eye(members)
+
+
+class Weighted(Searched):
+    """The best of evenly spaced mixes of two members (Mask system 5: a in 0, 1/40, ..., 1).
+
+    Attributes:
+      points: mixes tried.
+    """
+
+    def __init__(self, points: int = 41):
+        self._points = points
+
+    def candidates(self, members: int) -> np.ndarray:
+        if members != 2:
+            raise UserError(f"config.fusion.name is 'weighted', which mixes 2 members, not {members}; try 'dirichlet'")
+        first = np.linspace(0, 1, self._points)
+        return np.stack([first, 1 - first], axis=1)

@@ -1,0 +1,88 @@
+import numpy as np
+import pytest
+from sklearn.metrics import recall_score
+
+from jaxpara.errors import UserError
+from jaxpara.fusion.weighted import Best, Weighted
+from jaxpara.predictions import Predictions
+
+ROWS = 60
+
+
+def uar(truth, scores):
+    return recall_score(truth, scores.argmax(1), average="macro")
+
+
+def member(seed, folds=(0, 1), skill=1.0):
+    rng = np.random.default_rng(seed)
+    n = ROWS * len(folds)
+    truth = np.arange(n) % 2
+    p = 1 / (1 + np.exp(-(skill * (2 * truth - 1) + rng.normal(size=n))))
+    names = np.array([f"{i}.wav" for i in range(n)])
+    tune = Predictions(names, np.zeros(n), np.stack([1 - p, p], 1), np.repeat("devel", n), np.repeat(folds, ROWS))
+    test = {
+        fold: Predictions(names[:5], np.zeros(5), rng.dirichlet([1, 1], 5), np.repeat("test", 5), np.full(5, fold))
+        for fold in folds
+    }
+    return tune, test, truth.astype(float)
+
+
+@pytest.fixture
+def two():
+    adam, sgd = member(1), member(2)
+    order = np.random.default_rng(3).permutation(len(sgd[0]))  # the rows of a member come in any order
+    return (
+        {"adam": adam[0], "sgd": sgd[0].select(order)},
+        {"adam": adam[1], "sgd": sgd[1]},
+        {"adam": adam[2], "sgd": sgd[2][order]},
+        adam,
+        sgd,
+    )
+
+
+def test_the_grid_finds_what_a_plain_search_finds(two):
+    tune, test, truth, adam, sgd = two
+    fused = Weighted(points=41)(tune, test, truth, uar)
+    for fold in (0, 1):
+        rows = adam[0].folds == fold
+        values = [
+            uar(adam[2][rows], a * adam[0].scores[rows] + (1 - a) * sgd[0].scores[rows]) for a in np.linspace(0, 1, 41)
+        ]
+        best = np.linspace(0, 1, 41)[int(np.argmax(values))]
+        assert fused.weights[str(fold)] == pytest.approx({"adam": best, "sgd": 1 - best})
+        assert uar(adam[2][rows], fused.tune.scores[fused.tune.folds == fold]) == pytest.approx(max(values))
+    expected = np.mean(
+        [w["adam"] * adam[1][int(f)].scores + w["sgd"] * sgd[1][int(f)].scores for f, w in fused.weights.items()], axis=0
+    )
+    np.testing.assert_allclose(fused.test.scores, expected)
+
+
+def test_cross_fitted_scores_use_the_other_folds_weights(two):
+    tune, test, truth, adam, sgd = two
+    fused = Weighted()(tune, test, truth, uar)
+    other = fused.weights["1"]
+    rows = adam[0].folds == 0
+    expected = other["adam"] * adam[0].scores[rows] + other["sgd"] * sgd[0].scores[rows]
+    np.testing.assert_allclose(fused.cross_fitted.scores[fused.cross_fitted.folds == 0], expected)
+
+
+def test_best_takes_one_member_per_fold(two):
+    tune, test, truth, adam, sgd = two
+    fused = Best()(tune, test, truth, uar)
+    for fold in (0, 1):
+        rows = adam[0].folds == fold
+        better = "adam" if uar(adam[2][rows], adam[0].scores[rows]) >= uar(sgd[2][rows], sgd[0].scores[rows]) else "sgd"
+        assert fused.weights[str(fold)] == {"adam": float(better == "adam"), "sgd": float(better == "sgd")}
+
+
+def test_a_fold_without_a_member_is_named(two):
+    tune, test, truth, adam, _ = two
+    sgd = member(2, folds=(1,))
+    with pytest.raises(UserError, match=r"fold 0 has only \['adam'\]"):
+        Best()({"adam": adam[0], "sgd": sgd[0]}, {"adam": adam[1], "sgd": sgd[1]}, {"adam": adam[2], "sgd": sgd[2]}, uar)
+
+
+def test_weighted_mixes_two():
+    one = member(1)
+    with pytest.raises(UserError, match="mixes 2 members, not 1"):
+        Weighted()({"a": one[0]}, {"a": one[1]}, {"a": one[2]}, uar)
