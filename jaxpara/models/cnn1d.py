@@ -1,0 +1,115 @@
+"""The end-to-end network of Breathing systems 1 and 2: raw waveform -> 1D CNN -> LSTM -> belt signal."""
+
+import math
+
+from flax import linen as nn
+
+from jaxpara.errors import UserError
+from jaxpara.models import ops1d
+from jaxpara.models.dropout import seed_of
+from jaxpara.models.recurrent import glorot
+from jaxpara.models.sequence import SequenceLSTM
+
+POOLS = {"max": ops1d.relu_dropout_max_pool, "mean": ops1d.relu_dropout_mean_pool}
+
+
+class ConvPool(nn.Module):
+    """Convolution over time, ReLU, dropout and pooling.
+
+    Args:
+      filters: output channels.
+      kernel: taps of the convolution (stride 1, zero-padded to the same length).
+      pool: steps a pool.
+      pool_kind: "max" or "mean".
+      dropout: rate, before the pool.
+    """
+
+    filters: int
+    kernel: int
+    pool: int
+    pool_kind: str = "max"
+    dropout: float = 0.0
+
+    @nn.compact
+    def __call__(self, inputs, train: bool = False):
+        """Maps `[batch, time, channel]` to `[batch, time / pool, filters]`."""
+        channels = inputs.shape[-1]
+        kernel = self.param("kernel", glorot, (self.kernel, channels, self.filters))
+        bias = self.param("bias", nn.initializers.zeros, (self.filters,))
+        seed = seed_of(self.make_rng("dropout")) if train and self.dropout else None
+        if channels == 1 and self.pool_kind == "max":
+            fused = ops1d.conv_relu_dropout_max_pool
+            return fused(inputs[..., 0], kernel[:, 0], bias, self.pool, seed, self.dropout)
+        x = ops1d.conv1d(inputs, kernel, bias)
+        return POOLS[self.pool_kind](x, self.pool, seed, self.dropout)
+
+
+class CNN1DLSTM(nn.Module):
+    """1D CNN and LSTM over the raw waveform, one output every `samples_per_output` samples.
+
+    The defaults are Breathing system 2 (1 642 049 parameters). System 1 as submitted: filters (64, 128, 128, 256),
+    output "linear" (1 379 777). Its three-layer sister: filters (64, 128, 256), kernels (8, 6, 6), pools (10, 8, 8),
+    last_pool "max", dropout 0.2, output "linear" (1 297 601).
+
+    Args:
+      filters: channels of each convolution.
+      kernels: taps of each convolution.
+      pools: steps a pool after each convolution.
+      last_pool: kind of the last pool, "mean" or "max"; the others are "max".
+      dropout: rate after each convolution.
+      lstm: size of each LSTM layer.
+      output: activation of the last layer, "tanh" or "linear".
+
+    Reference: paper §3.2.2 and figure 3; layer list and initialisation of the authors' published scripts (Keras).
+    """
+
+    filters: tuple[int, ...] = (64, 128, 256, 256)
+    kernels: tuple[int, ...] = (10, 8, 6, 5)
+    pools: tuple[int, ...] = (10, 4, 4, 4)
+    last_pool: str = "mean"
+    dropout: float = 0.3
+    lstm: tuple[int, ...] = (256, 256)
+    output: str = "tanh"
+
+    def setup(self):
+        kinds = ["max"] * (len(self.pools) - 1) + [self.last_pool]
+        layers = zip(self.filters, self.kernels, self.pools, kinds, strict=True)
+        self.convs = [ConvPool(*layer, dropout=self.dropout) for layer in layers]
+        self.sequence = SequenceLSTM(lstm=self.lstm, dropout=0.0, output=self.output)
+
+    @property
+    def samples_per_output(self) -> int:
+        """Samples from one output to the next."""
+        return math.prod(self.pools)
+
+    def embed(self, inputs, train: bool = False):
+        """Returns what the recurrent layers see.
+
+        Args:
+          inputs: `[batch, sample, 1]`, a multiple of `samples_per_output` samples.
+          train: whether dropout acts (rng "dropout").
+
+        Returns:
+          `[batch, label, channel]`.
+
+        Raises:
+          UserError: the number of samples is no multiple of `samples_per_output`.
+        """
+        check_samples(inputs, self.samples_per_output)
+        x = inputs
+        for conv in self.convs:
+            x = conv(x, train)
+        return x
+
+    def __call__(self, inputs, train: bool = False):
+        """Maps `[batch, sample, 1]` to one value a label, `[batch, label]`; arguments as in `embed`."""
+        return self.sequence(self.embed(inputs, train), train)
+
+
+def check_samples(inputs, samples_per_output: int) -> None:
+    """Raises UserError unless `inputs` `[batch, sample, 1]` gives a whole number of outputs."""
+    if inputs.ndim != 3 or inputs.shape[2] != 1 or inputs.shape[1] % samples_per_output:
+        raise UserError(
+            f"the network got inputs of shape {inputs.shape}, expected [batch, sample, 1] with a multiple of "
+            f"{samples_per_output} samples: set a window of a whole number of labels"
+        )

@@ -1,0 +1,119 @@
+"""The fused operations against their plain forms: values and gradients in float64, with the same dropout mask."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxpara.models import ops1d
+from jaxpara.models.dropout import dropout, seed_of
+
+SEED = np.array([123456789, 987654321], np.uint32)
+
+
+@pytest.fixture(autouse=True)
+def _float64():
+    with jax.enable_x64(True):
+        yield
+
+
+def plain_pool(inputs, pool, seed, rate, kind):
+    """ReLU, dropout and pooling one after the other; ties share the gradient (jnp.max)."""
+    x = jax.nn.relu(inputs)
+    x = x if seed is None else dropout(x, seed, rate)
+    x = x.reshape(x.shape[0], -1, pool, x.shape[2])
+    return x.max(2) if kind == "max" else x.mean(2)
+
+
+def plain_conv(inputs, kernel, bias):
+    """Convolution as NumPy would write it: TensorFlow's "same" pads floor((k - 1) / 2) on the left."""
+    taps = len(kernel)
+    left = (taps - 1) // 2
+    padded = jnp.pad(inputs, ((0, 0), (left, taps - 1 - left), (0, 0)))
+    length = inputs.shape[1]
+    return bias + sum(padded[:, tap : tap + length] @ kernel[tap] for tap in range(taps))
+
+
+def check(plain, fused, *arguments):
+    """Compares values and the gradients of a random projection."""
+    cotangent = np.random.RandomState(1).normal(size=jax.eval_shape(plain, *arguments).shape)
+    expected, gradients = value_and_gradients(plain, cotangent, *arguments)
+    found, fused_gradients = value_and_gradients(fused, cotangent, *arguments)
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-12)
+    assert found.dtype == np.float64
+    for gradient, fused_gradient in zip(gradients, fused_gradients, strict=True):
+        np.testing.assert_allclose(fused_gradient, gradient, rtol=0, atol=1e-11)
+
+
+@partial(jax.jit, static_argnums=0)
+def value_and_gradients(function, cotangent, *arguments):
+    value, back = jax.vjp(function, *arguments)
+    return value, back(cotangent)
+
+
+def numbers(*shape, seed=0):
+    return np.random.RandomState(seed).normal(size=shape)
+
+
+@pytest.mark.parametrize("taps", [1, 4, 5, 6, 8])
+def test_conv1d(taps):
+    check(plain_conv, ops1d.conv1d, numbers(2, 24, 3), numbers(taps, 3, 4), numbers(4))
+
+
+@pytest.mark.parametrize("kind", ["max", "mean"])
+@pytest.mark.parametrize("rate", [None, 0.3])
+@pytest.mark.parametrize("pool", [1, 4, 10])
+def test_pool(kind, rate, pool):
+    seed = None if rate is None else SEED
+    fused = {"max": ops1d.relu_dropout_max_pool, "mean": ops1d.relu_dropout_mean_pool}[kind]
+    check(
+        lambda x: plain_pool(x, pool, seed, rate, kind),
+        lambda x: fused(x, pool, seed, rate or 0.0),
+        numbers(3, 40, 5),
+    )
+
+
+@pytest.mark.parametrize("rate", [None, 0.3])
+@pytest.mark.parametrize(("taps", "pool"), [(10, 10), (8, 10), (5, 2), (1, 4), (11, 10), (12, 5)])
+@pytest.mark.parametrize(
+    "size", [(1, 640), (3, 3200)]
+)  # less than a chunk; many chunks, the last one not full
+def test_conv_pool(rate, taps, pool, size):
+    seed = None if rate is None else SEED
+
+    def plain(signal, kernel, bias):
+        return plain_pool(plain_conv(signal[..., None], kernel[:, None], bias), pool, seed, rate, "max")
+
+    def fused(signal, kernel, bias):
+        return ops1d.conv_relu_dropout_max_pool(signal, kernel, bias, pool, seed, rate or 0.0)
+
+    check(plain, fused, numbers(*size), numbers(taps, 6, seed=1), numbers(6, seed=2))
+
+
+def test_first_of_equal_maxima_takes_the_gradient():
+    inputs = jnp.array([0.0, 2, 2, -1, -3, -2, 0, 0]).reshape(1, 8, 1)
+    gradient = jax.grad(lambda x: ops1d.relu_dropout_max_pool(x, 4).sum())(inputs)
+    np.testing.assert_array_equal(gradient[0, :, 0], [0, 1, 0, 0, 0, 0, 0, 0])
+
+
+def test_silence_has_one_winner_a_pool():
+    """A silent recording gives equal activations everywhere: the bias gets each pool's gradient once."""
+
+    def total(bias):
+        return ops1d.conv_relu_dropout_max_pool(jnp.zeros((2, 640)), jnp.ones((10, 3)), bias, 10).sum()
+
+    np.testing.assert_array_equal(jax.grad(total)(jnp.array([1.0, 2.0, -1.0])), [128, 128, 0])
+
+
+def test_nan_comes_through():
+    inputs = jnp.ones((1, 8, 1)).at[0, 1, 0].set(jnp.nan)
+    np.testing.assert_array_equal(np.isnan(ops1d.relu_dropout_max_pool(inputs, 4)[0, :, 0]), [True, False])
+
+
+def test_mask_does_not_depend_on_chunks(monkeypatch):
+    arguments = numbers(2, 6400), numbers(10, 4), numbers(4), 10, seed_of(jax.random.key(0)), 0.5
+    expected = ops1d.conv_relu_dropout_max_pool(*arguments)
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    np.testing.assert_allclose(ops1d.conv_relu_dropout_max_pool(*arguments), expected, rtol=0, atol=1e-12)
