@@ -33,10 +33,13 @@ def get_config(recipe: str = "recommended") -> ml_collections.ConfigDict:
             "lstm": (256, 256),
             "output": "tanh",
         },
-        "window_s": 16.0,
-        # The paper says windows overlap by 2/5; the scripts move on by 2/5.
-        "step_s": 9.6 if paper else 6.4,
-        "keep_duplicates": published,
+        "examples": {
+            "name": "windows",
+            "window_s": 16.0,
+            # The paper says windows overlap by 2/5; the scripts move on by 2/5.
+            "step_s": 9.6 if paper else 6.4,
+            "keep_duplicates": published,
+        },
         # The scripts have no guard against a constant output.
         "loss": {"name": "window_pcc", "eps": 0.0 if published else 1e-8},
         "optimizer": {"name": "adam", "lr": 1e-3},
@@ -48,5 +51,14 @@ def get_config(recipe: str = "recommended") -> ml_collections.ConfigDict:
         "keep_best": 3,
     }
 
-    config.demo.members = {"cnn": {"learner": {"window_s": 8.0, "step_s": 4.0, "batch": 4, "microbatch": 4, "epochs": 6}}}
+    config.demo.members = {
+        "cnn": {
+            "learner": {
+                "examples": {"window_s": 8.0, "step_s": 4.0},
+                "batch": 4,
+                "microbatch": 4,
+                "epochs": 6,
+            }
+        }
+    }
     return config

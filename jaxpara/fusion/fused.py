@@ -1,8 +1,8 @@
 """What a fusion is given and gives: the members' predictions in, one system's out."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
@@ -19,14 +19,14 @@ class Fused:
     Attributes:
       tune: of the recordings that the folds were tuned on, each by its own fold.
       test: of the test partition, of all folds together.
-      weights: what the fusion found, fold by fold; JSON.
+      weights: what the fusion found: by member, a weight per fold in the order of the folds. None where it searches none.
       cross_fitted: `tune` once more, every fold with weights that the other folds found: its score is not flattered by
         having been searched on the same recordings. None where nothing is searched.
     """
 
     tune: Predictions
     test: Predictions
-    weights: dict[str, Any] = field(default_factory=dict)
+    weights: dict[str, list[float]] | None = None
     cross_fitted: Predictions | None = None
 
 

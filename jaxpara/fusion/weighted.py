@@ -49,7 +49,7 @@ class Searched:
         return Fused(
             tune=fuse(found),
             test=mean([mean([test[name][fold] for name in names], list(found[fold])) for fold in found]),
-            weights={str(fold): dict(zip(names, map(float, found[fold]), strict=True)) for fold in found},
+            weights={name: [float(found[fold][i]) for fold in sorted(found)] for i, name in enumerate(names)},
             cross_fitted=fuse(others),
         )
 

@@ -13,8 +13,8 @@ _policies = ocp.checkpoint_managers
 
 
 def _rank(metrics: dict[str, float]) -> tuple[float, float]:
-    """Higher is better; of two equal scores the earlier."""
-    return (metrics["score"], -metrics["step"])
+    """Higher is better; of two equal ones the earlier."""
+    return (metrics["rank"], -metrics["step"])
 
 
 class Checkpoints:
@@ -28,7 +28,7 @@ class Checkpoints:
 
         Args:
           folder: where the checkpoints lie; made when it is not there.
-          keep_best: how many of the best by validation score are kept, beside the latest.
+          keep_best: how many of the best ranks are kept, beside the latest.
         """
         self.folder = folder.absolute()
         self._manager = ocp.CheckpointManager(
@@ -55,12 +55,12 @@ class Checkpoints:
     def steps(self) -> list[int]:
         return sorted(self._manager.all_steps())
 
-    def save(self, state: TrainState, history: dict[str, Any], score: float | None) -> None:
+    def save(self, state: TrainState, history: dict[str, Any], rank: float | None) -> None:
         """Saves a state.
 
         Args:
           history: what the loop has to know to go on; JSON.
-          score: the validation score, -inf where it is not defined; None where nothing was validated.
+          rank: how good the state is, higher is better; None where nothing was validated.
         """
         step = int(state.step)
         self._manager.save(
@@ -69,7 +69,7 @@ class Checkpoints:
                 state=ocp.args.StandardSave(jax.device_get(state)),  # pyright: ignore[reportCallIssue]
                 history=ocp.args.JsonSave(history),  # pyright: ignore[reportCallIssue]
             ),
-            metrics=None if score is None else {"score": score, "step": float(step)},
+            metrics=None if rank is None else {"rank": rank, "step": float(step)},
         )
 
     def restore(self, target: TrainState, step: int | None = None) -> tuple[TrainState, dict[str, Any]] | None:

@@ -5,7 +5,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Literal
 
 import jax
 
@@ -62,6 +62,7 @@ def train(
     epochs: int,
     validate: Callable[[TrainState], tuple[float | None, float]],
     validate_every: int,
+    best_by: Literal["score", "loss"],
     lr: Callable[[int], float],
     lr_scale: Callable[[list[float]], float],
     checkpoints: Checkpoints,
@@ -77,6 +78,7 @@ def train(
       batches: batches, ready for `step`, from a given step on to the end of training.
       validate: score (higher is better; None where it is not defined) and loss of a state.
       validate_every: epochs between validations, counted from the first; the last epoch is always validated.
+      best_by: what checkpoints are kept for.
       lr: the schedule, for the log.
       lr_scale: what becomes of the learning rate, given the validation losses so far.
       log: opens the log after a given step.
@@ -94,12 +96,12 @@ def train(
     began = time.monotonic() - history["seconds"]
     saved = time.monotonic()
 
-    def save(score: float | None) -> None:
+    def save(rank: float | None) -> None:
         nonlocal saved
         saved = time.monotonic()
         history["seconds"] = time.monotonic() - began
         out.sync()
-        checkpoints.save(state, history, score)
+        checkpoints.save(state, history, rank)
 
     with (
         log(done) as out,
@@ -109,6 +111,7 @@ def train(
     ):
         if done and done < epochs * steps_per_epoch:
             progress.say(f"{name}: goes on after step {done} of {epochs * steps_per_epoch}")
+        scale = lr_scale([entry["loss"] for entry in history["epochs"]])
         tick, tick_step = time.monotonic(), done
         for batch in batches(done):
             state, loss = step(state, batch)
@@ -126,7 +129,7 @@ def train(
             if ends or len(history["losses"]) % LOG_EVERY_STEPS == 0:
                 recent = history["losses"][-((len(history["losses"]) - 1) % LOG_EVERY_STEPS + 1) :]
                 speed = (done - tick_step) / (time.monotonic() - tick)
-                out.write("train", done, epoch, loss=sum(recent) / len(recent), lr=lr(done), steps_per_s=round(speed, 3))
+                out.write("train", done, epoch, loss=sum(recent) / len(recent), lr=lr(done) * scale, steps_per_s=round(speed, 3))
                 tick, tick_step = time.monotonic(), done
             if ends:
                 mean_loss = sum(history["losses"]) / len(history["losses"])
@@ -134,7 +137,7 @@ def train(
                 score, rank = None, None
                 if epoch % validate_every == 0 or epoch == epochs - 1:
                     score, tune_loss = validate(state)
-                    rank = -math.inf if score is None else score
+                    rank = -tune_loss if best_by == "loss" else -math.inf if score is None else score
                     history["epochs"].append({"epoch": epoch, "step": done, "score": score, "loss": tune_loss})
                     out.write("tune", done, epoch, score=score, loss=tune_loss)
                     scale = lr_scale([entry["loss"] for entry in history["epochs"]])

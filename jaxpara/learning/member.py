@@ -9,12 +9,14 @@ from typing import Any
 from jaxpara.corpora.corpus import Corpus
 from jaxpara.corpora.splits import SPLITS, Fold
 from jaxpara.errors import UserError
+from jaxpara.evaluation.results import FoldOutcome, MemberOutcome
 from jaxpara.features import FEATURES
 from jaxpara.features.cache import store
 from jaxpara.files import write_json
+from jaxpara.fusion.mean import mean
 from jaxpara.learning import LEARNERS
 from jaxpara.learning.fit import Fit
-from jaxpara.predictions import Predictions, concatenate
+from jaxpara.predictions import Predictions
 from jaxpara.progress import Progress
 from jaxpara.registry import build
 from jaxpara.runtime import cache_folder
@@ -102,45 +104,62 @@ class Member:
           from_checkpoints: predict again, from the checkpoints, also where predictions lie.
         """
         self._progress = progress
-        with progress.task(f"{self.name}: folds", len(self.folds)) as bar:
+        if from_checkpoints:
             for fold in self.folds:
-                if from_checkpoints and not (self._fold_folder(fold) / "fit.json").exists():
+                if not (self._fold_folder(fold) / "fit.json").exists():
                     raise UserError(
                         f"{self._fold_folder(fold)}: training is not finished, so there is nothing to evaluate;"
                         " run the same command without --mode"
                     )
-                missing = [part for part in PARTS if from_checkpoints or not self._path(fold, part).exists()]
-                if missing:
-                    fit = self._fit(fold)
-                    chosen = best_epoch(self._learner.fit(fit, progress))
-                    for part in missing:
-                        self._learner.predict(fit, getattr(fold, part), chosen).save(self._path(fold, part))
-                score = best_epoch(self.summary(fold))["score"]
-                bar.advance("validation not defined" if score is None else f"best validation {score:.3f}")
+        with progress.task(f"{self.name}: folds", len(self.folds)) as bar:
+            for fold in self.folds:
+                if not (self._fold_folder(fold) / "fit.json").exists():
+                    self._learner.fit(self._fit(fold), progress)
+                bar.advance()
+        for fold in self.folds:
+            missing = [part for part in PARTS if from_checkpoints or not self._path(fold, part).exists()]
+            if missing:
+                progress.say(f"{self.name}, fold {fold.index}: predicting")
+                fit = self._fit(fold)
+                for part in missing:
+                    predictions = self._learner.predict(fit, getattr(fold, part), self._chosen[fold.index])
+                    predictions.save(self._path(fold, part))
+
+    @cached_property
+    def _chosen(self) -> dict[int, dict[str, Any]]:
+        """By fold, what the learner chose to predict with."""
+        chosen = self._learner.choose([self._summary(fold) for fold in self.folds])
+        return {fold.index: choice for fold, choice in zip(self.folds, chosen, strict=True)}
 
     def _path(self, fold: Fold, part: str) -> Path:
         return self._fold_folder(fold) / "predictions" / f"{part}.npz"
 
-    def summary(self, fold: Fold) -> dict[str, Any]:
-        """What the learner's `fit` left: `parameters`, `seconds` and the validated `epochs`."""
+    def _summary(self, fold: Fold) -> dict[str, Any]:
+        """What the learner's `fit` left."""
         return json.loads((self._fold_folder(fold) / "fit.json").read_text())
 
-    def metrics_file(self, fold: Fold) -> Path:
-        return self._fold_folder(fold) / "metrics.jsonl"
+    def outcome(self) -> MemberOutcome:
+        """What came of it; only after `run`."""
+        summaries = {fold.index: self._summary(fold) for fold in self.folds}
+        folds = [
+            FoldOutcome(
+                fold=fold.index,
+                tune=Predictions.load(self._path(fold, "tune")),
+                test=Predictions.load(self._path(fold, "test")),
+                seconds=summaries[fold.index]["seconds"],
+                best_epoch=self._chosen[fold.index].get("epoch"),
+                best_step=self._chosen[fold.index].get("step"),
+            )
+            for fold in self.folds
+        ]
+        parameters = next(iter(summaries.values())).get("parameters")
+        return MemberOutcome(folds=folds, test=mean([fold.test for fold in folds]), parameters=parameters)
 
-    def tune_predictions(self) -> Predictions:
-        """Every fold's predictions of the recordings it was tuned on."""
-        return concatenate([Predictions.load(self._path(fold, "tune")) for fold in self.folds])
-
-    def test_predictions(self) -> list[Predictions]:
-        """The test partition as each fold predicts it."""
-        return [Predictions.load(self._path(fold, "test")) for fold in self.folds]
-
-
-def best_epoch(summary: Mapping[str, Any]) -> dict[str, Any]:
-    """The first epoch with the highest validation score; the first of all where none is defined."""
-    defined = [epoch for epoch in summary["epochs"] if epoch["score"] is not None]
-    return max(defined, key=lambda epoch: (epoch["score"], -epoch["step"]), default=summary["epochs"][0])
+    @property
+    def curves(self) -> dict[int, Path]:
+        """By fold, its metrics.jsonl, for learners that leave one."""
+        paths = {fold.index: self._fold_folder(fold) / "metrics.jsonl" for fold in self.folds}
+        return {fold: path for fold, path in paths.items() if path.exists()}
 
 
 def _flat(tree: Any, prefix: str = "") -> dict[str, Any]:

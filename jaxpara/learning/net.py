@@ -1,31 +1,35 @@
 """The learner that is a neural network: fit on a fold, predict from its checkpoints."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import numpy as np
 
 from jaxpara.corpora.corpus import Task
 from jaxpara.errors import UserError
-from jaxpara.evaluation.metrics import MEASURES, Undefined
+from jaxpara.evaluation.metrics import Undefined
+from jaxpara.evaluation.official import official
 from jaxpara.files import write_json
-from jaxpara.learning import parallel, steps
+from jaxpara.learning import parallel, plateau, steps
 from jaxpara.learning.checkpoints import Checkpoints
 from jaxpara.learning.fit import Fit
-from jaxpara.learning.input import Arrays, Examples, WindowExamples, batches
+from jaxpara.learning.input import Arrays, Examples, batches
 from jaxpara.learning.logs import Log
 from jaxpara.learning.loop import train
 from jaxpara.learning.losses import LOSSES
 from jaxpara.learning.optimizers import OPTIMIZERS
+from jaxpara.learning.sequences import Windows
 from jaxpara.learning.state import TrainState, count_parameters, create
 from jaxpara.models import MODELS
 from jaxpara.predictions import Predictions
 from jaxpara.progress import Progress
 from jaxpara.registry import build
 from jaxpara.seeds import derive
+
+EXAMPLES = {"windows": Windows}
 
 
 class Net:
@@ -40,41 +44,50 @@ class Net:
         task: Task,
         frame_rate_hz: float,
         where: str,
+        examples: Mapping[str, Any],
         model: Mapping[str, Any],
         loss: Mapping[str, Any],
         optimizer: Mapping[str, Any],
-        window_s: float,
-        step_s: float,
         batch: int,
         epochs: int,
         microbatch: int = 0,
-        keep_duplicates: bool = False,
         validate_every: int = 1,
+        best_by: Literal["score", "loss"] = "score",
+        common_epoch: bool = False,
         keep_best: int = 1,
+        plateau_patience: int = -1,
+        plateau_factor: float = 0.1,
     ):
         """Builds everything that does not depend on the fold.
 
         Args:
           task, frame_rate_hz, where: from the program: the task, the features' rate, this config's path for messages.
-          model, loss, optimizer: `{"name": ...}` of the registries in `jaxpara.models` and `jaxpara.learning`.
-          window_s, step_s: length and distance of the windows (paper §3.2.1).
+          examples, model, loss, optimizer: `{"name": ...}` of `EXAMPLES` and of the registries in `jaxpara.models` and
+            `jaxpara.learning`.
           batch: examples per update.
           epochs: passes over the fold's fit part.
           microbatch: examples that have to fit a device's memory at once; a batch is gone through in such parts. 0: all.
-          keep_duplicates: see `jaxpara.features.windows.starts`.
           validate_every: epochs between validations.
-          keep_best: checkpoints kept for their score, beside the latest.
+          best_by: whether the epoch that is used is the one with the highest validation score or the lowest loss.
+          common_epoch: use the same epoch in every fold, the best by the mean over folds; needs every checkpoint kept.
+          keep_best: checkpoints kept for being the best, beside the latest.
+          plateau_patience, plateau_factor: see `jaxpara.learning.plateau`; -1 keeps the learning rate.
         """
-        self._task, self._frame_rate_hz = task, frame_rate_hz
-        self._model = build(MODELS, model, f"{where}.model", axis_name=parallel.AXIS)
+        self._task, self._frame_rate_hz, self._where = task, frame_rate_hz, where
+        self._examples = build(EXAMPLES, examples, f"{where}.examples", task=task)
+        self._model = build(MODELS, model, f"{where}.model", axis_name=parallel.AXIS, classes=len(task.classes))
         self._loss = build(LOSSES, loss, f"{where}.loss")
         self._optimizer = build(OPTIMIZERS, optimizer, f"{where}.optimizer")
-        self._window = {"window_s": window_s, "step_s": step_s}
-        self._keep_duplicates = keep_duplicates
         self._epochs, self._validate_every, self._keep_best = epochs, validate_every, keep_best
+        self._best_by, self._common_epoch = best_by, common_epoch
+        self._plateau = (plateau_patience, plateau_factor)
         for field, value in {"batch": batch, "epochs": epochs, "validate_every": validate_every}.items():
             if value < 1:
                 raise UserError(f"config.{where}.{field} is {value}, expected at least 1")
+        if best_by not in ("score", "loss"):
+            raise UserError(f"config.{where}.best_by is {best_by!r}, expected 'score' or 'loss'")
+        if common_epoch and keep_best < epochs:
+            raise UserError(f"config.{where}.keep_best is {keep_best}: common_epoch needs all {epochs} epochs kept")
         self._batch = batch
         on_device = -(-batch // parallel.device_count())
         self._parts = -(-on_device // microbatch) if microbatch else 1
@@ -86,35 +99,37 @@ class Net:
 
     @cached_property
     def _train_step(self) -> Callable[[TrainState, Any], tuple[TrainState, jax.Array]]:
-        return parallel.spread(steps.train_step(self._model, self._loss, self._optimizer.transform), donate=True)
+        step = steps.train_step(self._model, self._examples.prepare, self._loss, self._optimizer.transform)
+        return parallel.spread(step, donate=True)
 
     @cached_property
-    def _predict_step(self) -> Callable[[Any, Any], jax.Array]:
-        return parallel.spread(steps.predict_step(self._model))
+    def _predict_step(self) -> Callable[[TrainState, Any], jax.Array]:
+        return parallel.spread(steps.predict_step(self._model, self._examples.prepare))
 
     def _arrange(self, batch: Arrays) -> Arrays:
         """`[row, ...]` -> `[device, part, row, ...]`."""
         return parallel.shard({k: v.reshape(-1, self._part_rows, *v.shape[1:]) for k, v in batch.items()})
 
-    def examples(self, fit: Fit, names: tuple[str, ...]) -> Examples:
+    def examples(self, fit: Fit, names: tuple[str, ...], *, fitting: bool = False) -> Examples:
         """What the network sees of these recordings."""
-        return WindowExamples(
+        return self._examples.examples(
             fit.recordings(names),
             fit.features,
             frame_rate_hz=self._frame_rate_hz,
-            frames_per_output=self._model.samples_per_output,
-            keep_duplicates=self._keep_duplicates,
-            **self._window,
+            frames_per_output=getattr(self._model, "samples_per_output", 1),
+            fitting=fitting,
         )
 
     def _fresh(self, fit: Fit, examples: Examples) -> TrainState:
-        return create(self._model, examples.load(0)["inputs"][None], self._optimizer.transform, derive(fit.seed, "net"))
+        one = {name: value[None] for name, value in examples.load(0).items()}
+        example = self._examples.prepare(one, jax.random.key(0))
+        return create(self._model, example, self._optimizer.transform, derive(fit.seed, "net"))
 
-    def outputs(self, variables: Any, examples: Examples) -> np.ndarray:
+    def outputs(self, state: TrainState, examples: Examples) -> np.ndarray:
         """The network's outputs for all examples, in their order."""
         rows = self._part_rows * parallel.device_count()
-        variables = parallel.replicate(variables)
-        parts = [np.asarray(self._predict_step(variables, parallel.shard(b["inputs"]))) for b in batches(examples, rows)]
+        state = parallel.replicate(state)
+        parts = [np.asarray(self._predict_step(state, parallel.shard(batch))) for batch in batches(examples, rows)]
         return np.concatenate(parts)[: len(examples)]
 
     def fit(self, fit: Fit, progress: Progress) -> dict[str, Any]:
@@ -126,9 +141,9 @@ class Net:
         finished = fit.folder / "fit.json"
         if finished.exists():
             return json.loads(finished.read_text())
-        fitting, tuning = self.examples(fit, fit.fold.fit), self.examples(fit, fit.fold.tune)
+        fitting, tuning = self.examples(fit, fit.fold.fit, fitting=True), self.examples(fit, fit.fold.tune)
         state = self._fresh(fit, fitting)
-        summary = {"parameters": count_parameters(state.variables)}
+        parameters = count_parameters(state.variables)
         with Checkpoints(fit.folder / "checkpoints", self._keep_best) as checkpoints:
             history = train(
                 state,
@@ -148,34 +163,65 @@ class Net:
                 epochs=self._epochs,
                 validate=lambda state: self._validate(fit, state, tuning),
                 validate_every=self._validate_every,
+                best_by=self._best_by,
                 lr=lambda step: float(self._optimizer.lr(step)),
-                lr_scale=lambda losses: 1.0,
+                lr_scale=self._lr_scale,
                 checkpoints=checkpoints,
                 log=lambda done: Log(fit.folder, done),
                 progress=progress,
                 name=fit.name,
             )
-        summary |= {"epochs": history["epochs"], "seconds": round(history["seconds"], 1)}
+        summary = {"parameters": parameters, "seconds": round(history["seconds"], 1), "epochs": history["epochs"]}
         write_json(finished, summary)
         return summary
 
+    def _lr_scale(self, losses: Sequence[float]) -> float:
+        patience, factor = self._plateau
+        return 1.0 if patience < 0 else plateau.lr_scale(losses, patience, factor)
+
     def _validate(self, fit: Fit, state: TrainState, tuning: Examples) -> tuple[float | None, float]:
-        """Score over the whole concatenated partition (None where it is not defined), and the loss to go by."""
-        predictions = tuning.merge(self.outputs(state.variables, tuning), fit.fold.index)
+        """Score over the whole concatenated partition (None where it is not defined), and the mean loss."""
+        outputs = self.outputs(state, tuning)
+        loss = self._mean_loss(outputs, tuning)
+        predictions = tuning.merge(outputs, fit.fold.index)
         truth = np.concatenate([recording.labels for recording in fit.recordings(fit.fold.tune)])
         known = np.isfinite(truth)
         try:
-            score = MEASURES[self._task.measure](truth[known], predictions.scores[known])
+            return official(self._task, truth[known], predictions.scores[known]), loss
         except Undefined:
-            return None, 1.0
-        return score, 1 - score
+            return None, loss
 
-    def predict(self, fit: Fit, names: tuple[str, ...], epoch: dict[str, Any]) -> Predictions:
-        """Predicts recordings with the checkpoint of an epoch out of `fit`'s summary."""
+    def _mean_loss(self, outputs: np.ndarray, examples: Examples) -> float:
+        labels = [examples.labels(index) for index in range(len(examples))]
+        targets, weights = (np.stack([pair[i] for pair in labels]) for i in (0, 1))
+        if self._loss.whole_batch:
+            return float(self._loss(outputs, targets, weights))
+        counts = np.asarray(self._loss.example_weights(targets, weights))
+        values = np.where(counts > 0, self._loss(outputs, targets, weights), 0)
+        return float((values * counts).sum() / max(counts.sum(), 1e-9))
+
+    def choose(self, summaries: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+        """For each fold, the validated epoch whose checkpoint is used; the first of equals.
+
+        Args:
+          summaries: what `fit` returned, fold by fold.
+        """
+
+        def rank(epoch: Mapping[str, Any]) -> float:
+            if self._best_by == "loss":
+                return -epoch["loss"]
+            return -np.inf if epoch["score"] is None else epoch["score"]
+
+        if self._common_epoch:
+            by_epoch = list(zip(*(summary["epochs"] for summary in summaries), strict=True))
+            return list(max(by_epoch, key=lambda epochs: float(np.mean([rank(epoch) for epoch in epochs]))))
+        return [max(summary["epochs"], key=rank) for summary in summaries]
+
+    def predict(self, fit: Fit, names: tuple[str, ...], epoch: Mapping[str, Any]) -> Predictions:
+        """Predicts recordings with the checkpoint of an epoch that `choose` gave."""
         examples = self.examples(fit, names)
         with Checkpoints(fit.folder / "checkpoints", self._keep_best) as checkpoints:
             restored = checkpoints.restore(self._fresh(fit, examples), epoch["step"])
         if restored is None:
             raise UserError(f"{fit.folder / 'checkpoints'}: no checkpoint of step {epoch['step']}; train again")
-        return examples.merge(self.outputs(restored[0].variables, examples), fit.fold.index)
-
+        return examples.merge(self.outputs(restored[0], examples), fit.fold.index)

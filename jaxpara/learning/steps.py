@@ -15,13 +15,18 @@ from jaxpara.learning.state import TrainState
 Batch = dict[str, jax.Array]
 
 
+# From a part of a batch and a key to the network's inputs: what is done on the device, such as cropping pictures.
+Prepare = Callable[[Batch, jax.Array], jax.Array]
+
+
 def train_step(
-    model: nn.Module, loss: Any, optimizer: optax.GradientTransformation
+    model: nn.Module, prepare: Prepare, loss: Any, optimizer: optax.GradientTransformation
 ) -> Callable[[TrainState, Batch], tuple[TrainState, jax.Array]]:
     """One update.
 
     Args:
       model: called as `model(inputs, train=True)` with a `dropout` key.
+      prepare: see `Prepare`; its key is the same on all devices.
       loss: one of `jaxpara.learning.losses`.
       optimizer: turns the gradient of the whole batch into an update. Each step, device and part draws its dropout
         from a key of its own.
@@ -34,7 +39,8 @@ def train_step(
 
     def step(state: TrainState, batch: Batch) -> tuple[TrainState, jax.Array]:
         parts = batch["inputs"].shape[0]
-        key = jax.random.fold_in(jax.random.fold_in(jax.random.key(state.seed), state.step), lax.axis_index(AXIS))
+        shared_key = _step_key(state)
+        key = jax.random.fold_in(shared_key, lax.axis_index(AXIS))
         if loss.whole_batch:
             if parts > 1:
                 raise ValueError("a loss of the whole batch cannot be taken part by part")
@@ -47,7 +53,7 @@ def train_step(
             """This device's and part's share of the loss: the shares of a batch sum up to its loss."""
             outputs, changed = model.apply(
                 {"params": params, "batch_stats": batch_stats},
-                part["inputs"],
+                prepare(part, shared_key),
                 train=True,
                 mutable=["batch_stats"],
                 rngs={"dropout": key},
@@ -86,18 +92,25 @@ def train_step(
     return step
 
 
-def predict_step(model: nn.Module, method: str | None = None) -> Callable[[Any, jax.Array], jax.Array]:
+def predict_step(
+    model: nn.Module, prepare: Prepare, method: str | None = None
+) -> Callable[[TrainState, Batch], jax.Array]:
     """Outputs without training.
 
     Args:
       method: another method of the model than its call, such as `embed`.
 
     Returns:
-      A function of the variables and of this device's inputs, `[example, ...]`, that returns the outputs of all devices.
+      A function of the state and of this device's part of the batch, each `[example, ...]`, that returns the outputs of all
+      devices.
     """
 
-    def step(variables: Any, inputs: jax.Array) -> jax.Array:
-        outputs = model.apply(variables, inputs, train=False, method=method)
+    def step(state: TrainState, batch: Batch) -> jax.Array:
+        outputs = model.apply(state.variables, prepare(batch, _step_key(state)), train=False, method=method)
         return lax.all_gather(outputs.astype(jnp.float32), AXIS, tiled=True)
 
     return step
+
+
+def _step_key(state: TrainState) -> jax.Array:
+    return jax.random.fold_in(jax.random.key(state.seed), state.step)

@@ -49,10 +49,11 @@ def test_the_grid_finds_what_a_plain_search_finds(two):
             uar(adam[2][rows], a * adam[0].scores[rows] + (1 - a) * sgd[0].scores[rows]) for a in np.linspace(0, 1, 41)
         ]
         best = np.linspace(0, 1, 41)[int(np.argmax(values))]
-        assert fused.weights[str(fold)] == pytest.approx({"adam": best, "sgd": 1 - best})
+        assert fused.weights["adam"][fold] == pytest.approx(best)
+        assert fused.weights["sgd"][fold] == pytest.approx(1 - best)
         assert uar(adam[2][rows], fused.tune.scores[fused.tune.folds == fold]) == pytest.approx(max(values))
     expected = np.mean(
-        [w["adam"] * adam[1][int(f)].scores + w["sgd"] * sgd[1][int(f)].scores for f, w in fused.weights.items()], axis=0
+        [sum(fused.weights[name][f] * test[name][f].scores for name in ("adam", "sgd")) for f in (0, 1)], axis=0
     )
     np.testing.assert_allclose(fused.test.scores, expected)
 
@@ -60,7 +61,7 @@ def test_the_grid_finds_what_a_plain_search_finds(two):
 def test_cross_fitted_scores_use_the_other_folds_weights(two):
     tune, test, truth, adam, sgd = two
     fused = Weighted()(tune, test, truth, uar)
-    other = fused.weights["1"]
+    other = {name: weights[1] for name, weights in fused.weights.items()}
     rows = adam[0].folds == 0
     expected = other["adam"] * adam[0].scores[rows] + other["sgd"] * sgd[0].scores[rows]
     np.testing.assert_allclose(fused.cross_fitted.scores[fused.cross_fitted.folds == 0], expected)
@@ -72,7 +73,10 @@ def test_best_takes_one_member_per_fold(two):
     for fold in (0, 1):
         rows = adam[0].folds == fold
         better = "adam" if uar(adam[2][rows], adam[0].scores[rows]) >= uar(sgd[2][rows], sgd[0].scores[rows]) else "sgd"
-        assert fused.weights[str(fold)] == {"adam": float(better == "adam"), "sgd": float(better == "sgd")}
+        assert {name: weights[fold] for name, weights in fused.weights.items()} == {
+            "adam": float(better == "adam"),
+            "sgd": float(better == "sgd"),
+        }
 
 
 def test_a_fold_without_a_member_is_named(two):

@@ -5,7 +5,8 @@ import pytest
 
 from jaxpara.corpora.corpus import Recording
 from jaxpara.errors import UserError
-from jaxpara.learning.input import WindowExamples, batches
+from jaxpara.learning.input import batches
+from jaxpara.learning.sequences import WindowExamples
 
 
 def recording(name, labels, rate_hz=25.0, **kwargs):

@@ -32,6 +32,10 @@ class Plain(nn.Module):
         return nn.tanh(nn.Dense(1)(nn.relu(nn.Conv(4, (3,))(x))))[..., 0]
 
 
+def whole(part, key):
+    return part["inputs"]
+
+
 def batch(rows, weights_until=None, seed=0):
     rng = np.random.default_rng(seed)
     inputs = rng.normal(size=(rows, 24, 1)).astype(np.float32)
@@ -44,7 +48,7 @@ def batch(rows, weights_until=None, seed=0):
 def train(monkeypatch, *, devices, parts=1, updates=5, loss=None, model=None, rows=8, until=None, spread=None):
     monkeypatch.setattr(parallel, "devices", lambda: jax.local_devices()[:devices])
     model, optimizer = model or Toy(), optax.adam(1e-2)
-    step = (spread or parallel.spread)(steps.train_step(model, loss or WindowPCC(), optimizer))
+    step = (spread or parallel.spread)(steps.train_step(model, whole, loss or WindowPCC(), optimizer))
     state = parallel.replicate(create(model, np.zeros((1, 24, 1), np.float32), optimizer, seed=3))
     losses = []
     for n in range(updates):
@@ -89,7 +93,7 @@ def test_devices_draw_different_dropout(monkeypatch):
 def test_what_is_returned_is_the_same_on_every_device(monkeypatch):
     state, _ = train(monkeypatch, devices=4, model=Toy(0.3))
     step = jax.pmap(
-        steps.train_step(Toy(0.3), WindowPCC(), optax.adam(1e-2)), axis_name=parallel.AXIS, in_axes=(None, 0)
+        steps.train_step(Toy(0.3), whole, WindowPCC(), optax.adam(1e-2)), axis_name=parallel.AXIS, in_axes=(None, 0)
     )
     arranged = parallel.shard({k: v.reshape(4, -1, *v.shape[1:]) for k, v in batch(8).items()})
     everywhere, _ = step(jax.device_put(state), arranged)
@@ -100,7 +104,7 @@ def test_rows_without_weight_change_nothing(monkeypatch):
     """Padding of an uneven last batch: garbage rows of weight 0 leave loss and weights as they are."""
     monkeypatch.setattr(parallel, "devices", lambda: jax.local_devices()[:1])
     model, optimizer = Plain(), optax.sgd(0.1)
-    step = parallel.spread(steps.train_step(model, WindowPCC(), optimizer))
+    step = parallel.spread(steps.train_step(model, whole, WindowPCC(), optimizer))
     results = []
     for rows in (3, 5):
         padded = batch(5, 3)
@@ -113,7 +117,7 @@ def test_rows_without_weight_change_nothing(monkeypatch):
 def test_a_constant_learning_rate_scale_scales_the_update(monkeypatch):
     monkeypatch.setattr(parallel, "devices", lambda: jax.local_devices()[:1])
     model, optimizer = Toy(), optax.sgd(0.1)
-    step = parallel.spread(steps.train_step(model, WindowPCC(), optimizer))
+    step = parallel.spread(steps.train_step(model, whole, WindowPCC(), optimizer))
     start = create(model, np.zeros((1, 24, 1), np.float32), optimizer, seed=3)
     arranged = parallel.shard({k: v[None] for k, v in batch(4).items()})
     full, _ = step(parallel.replicate(start), arranged)
@@ -127,7 +131,7 @@ def test_prediction_returns_all_rows_in_order(monkeypatch):
     monkeypatch.setattr(parallel, "devices", lambda: jax.local_devices()[:4])
     model = Toy()
     state = create(model, np.zeros((1, 24, 1), np.float32), optax.sgd(0.1), seed=1)
-    inputs = batch(8)["inputs"]
-    step = parallel.spread(steps.predict_step(model))
-    outputs = step(parallel.replicate(state.variables), parallel.shard(inputs))
-    np.testing.assert_allclose(outputs, model.apply(state.variables, inputs), atol=1e-6)
+    rows = batch(8)
+    step = parallel.spread(steps.predict_step(model, whole))
+    outputs = step(parallel.replicate(state), parallel.shard(rows))
+    np.testing.assert_allclose(outputs, model.apply(state.variables, rows["inputs"]), atol=1e-6)
