@@ -1,0 +1,156 @@
+"""Intervals from sums per unit, so that a resample costs a few numbers and not a pass over the rows.
+
+A measure here is a function of sums over rows (Pearson's r: moments; UAR: the confusion matrix). A resample
+of units, each drawn some number of times, has the sums `counts @ sums_per_unit`; all resamples are one matrix
+product.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import special, stats
+
+from jaxpara.evaluation.metrics import Undefined
+
+RESAMPLES = 10_000
+MOST_UNDEFINED_DRAWS = 0.05
+_CHUNK = 1_000  # resamples whose counts are in memory at once
+
+
+@dataclass(frozen=True, eq=False)
+class Units:
+    """What is drawn with replacement, or left out.
+
+    Attributes:
+      sums: `[unit, sum]` the sums of each unit's rows.
+      copies: `[unit]` how many equal, separately drawn units stand behind each entry; 1 for speakers.
+    """
+
+    sums: np.ndarray
+    copies: np.ndarray
+
+    def __len__(self) -> int:
+        return int(self.copies.sum())
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A measure as a function of sums.
+
+    Attributes:
+      of_sums: `[..., sum]` to `[...]`; NaN where the measure is undefined.
+      to_line: from the range of the measure to the whole line, where its spread changes less with its value.
+      from_line: the inverse.
+    """
+
+    of_sums: Callable[[np.ndarray], np.ndarray]
+    to_line: Callable[..., np.ndarray]
+    from_line: Callable[..., np.ndarray]
+
+
+def moments(truth: np.ndarray, prediction: np.ndarray, unit: np.ndarray) -> Units:
+    """The sums behind Pearson's r (n, x, y, xx, yy, xy) of each unit; `unit` `[row]` numbers them from 0."""
+    # r does not change with offset and scale; the sums lose no digits to a large offset this way.
+    x, y = (np.asarray(series, np.float64) for series in (truth, prediction))
+    x, y = ((s - s.mean()) / (s.std() or 1.0) for s in (x, y))
+    columns = (np.ones_like(x), x, y, x * x, y * y, x * y)
+    sums = np.stack([np.bincount(unit, weights=column) for column in columns], 1)
+    return Units(sums, np.ones(len(sums), int))
+
+
+def _pcc_of_sums(sums: np.ndarray) -> np.ndarray:
+    n, x, y, xx, yy, xy = np.moveaxis(sums, -1, 0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        x_varies, y_varies = xx - x * x / n, yy - y * y / n
+        r = (xy - x * y / n) / np.sqrt(x_varies * y_varies)
+    # Rounding leaves a constant series some 1e-16 of its sum of squares.
+    return np.where((x_varies > 1e-12 * xx) & (y_varies > 1e-12 * yy), r, np.nan)
+
+
+def confusions(truth: np.ndarray, predicted: np.ndarray, unit: np.ndarray, classes: int) -> Units:
+    """The flattened confusion matrix of each unit; `unit` `[row]` numbers them from 0."""
+    cells = classes * classes
+    flat = (np.asarray(unit) * classes + np.asarray(truth, int)) * classes + np.asarray(predicted, int)
+    sums = np.bincount(flat, minlength=(int(np.max(unit)) + 1) * cells).reshape(-1, cells).astype(np.float64)
+    return Units(sums, np.ones(len(sums), int))
+
+
+def single_rows(counts: np.ndarray) -> Units:
+    """The rows behind a confusion matrix as units; those of one cell are alike, so its count will do."""
+    return Units(np.eye(counts.size), np.asarray(counts, int).ravel())
+
+
+def _uar_of_sums(sums: np.ndarray) -> np.ndarray:
+    classes = int(np.sqrt(sums.shape[-1]))
+    counts = sums.reshape(*sums.shape[:-1], classes, classes)
+    with np.errstate(invalid="ignore"):
+        return (np.diagonal(counts, axis1=-2, axis2=-1) / counts.sum(-1)).mean(-1)
+
+
+PCC = Measure(_pcc_of_sums, np.arctanh, np.tanh)
+UAR = Measure(_uar_of_sums, special.logit, special.expit)
+
+
+def draws(units: Units, resamples: int, rng: np.random.Generator) -> np.ndarray:
+    """How often each unit is drawn, `[resample, unit]`; each resample has as many draws as units."""
+    return rng.multinomial(len(units), units.copies / len(units), size=resamples)
+
+
+def bootstrap(units: Units, measure: Measure, *, seed: int = 0, resamples: int = RESAMPLES) -> np.ndarray:
+    """The measure `[resample]` of units drawn with replacement; NaN where it is undefined."""
+    rng = np.random.default_rng(seed)
+    sizes = [min(_CHUNK, resamples - start) for start in range(0, resamples, _CHUNK)]
+    return np.concatenate([measure.of_sums(draws(units, size, rng) @ units.sums) for size in sizes])
+
+
+def bootstrap_interval(
+    units: Units, measure: Measure, *, level: float = 0.95, seed: int = 0, resamples: int = RESAMPLES
+) -> list[float]:
+    """The plain percentile interval of the bootstrap; good with many units, too short with few (see below).
+
+    Raises:
+      Undefined: fewer than 2 units, or a measure that is undefined in more than 5 % of the resamples.
+    """
+    if len(units) < 2:
+        raise Undefined("one unit only, nothing to resample")
+    values = bootstrap(units, measure, seed=seed, resamples=resamples)
+    defined = values[np.isfinite(values)]
+    if len(defined) < (1 - MOST_UNDEFINED_DRAWS) * len(values):
+        raise Undefined(f"the measure is undefined in {1 - len(defined) / len(values):.0%} of the resamples")
+    low, high = np.quantile(defined, [(1 - level) / 2, (1 + level) / 2])
+    return [float(low), float(high)]
+
+
+def jackknife_interval(units: Units, measure: Measure, *, level: float = 0.95) -> list[float]:
+    """The interval to trust with few units: leave-one-out values and Student's t, on the measure's line.
+
+    On Fisher's z scale (r) or the logit scale (UAR) the spread of the leave-one-out values gives a standard
+    error; Student's t with n - 1 degrees of freedom makes up for its uncertainty; mapped back, the interval
+    stays within the range of the measure. In simulations with speakers who differ in size and in quality it
+    covered, of nominal 95 %, 92 to 95 % for every number of speakers from 3 to 32, where the percentile
+    bootstrap covered 66 to 77 % with 3, 82 to 86 % with 8 and 91 to 93 % with 32; expanded percentiles lay
+    between.
+
+    Raises:
+      Undefined: fewer than 2 units, a measure at the limit of its range, or one that hangs on a single unit.
+
+    Reference: Efron and Tibshirani, An Introduction to the Bootstrap (1993), chapter 11; Student's t on a
+      transformed scale after Miller, Biometrika 61 (1974).
+    """
+    n = len(units)
+    if n < 2:
+        raise Undefined("one unit only, nothing to leave out")
+    total = units.copies @ units.sums
+    present = units.copies > 0
+    without_one, copies = total - units.sums[present], units.copies[present]
+    with np.errstate(divide="ignore"):
+        centre = measure.to_line(measure.of_sums(total))
+        values = measure.to_line(measure.of_sums(without_one))
+    if not np.isfinite(centre):
+        raise Undefined("the measure is undefined or at the limit of its range")
+    if not np.isfinite(values).all():
+        raise Undefined("without one of the units the measure is undefined or at the limit of its range")
+    spread = copies @ (values - copies @ values / n) ** 2
+    reach = stats.t.ppf((1 + level) / 2, n - 1) * np.sqrt((n - 1) / n * spread)
+    return [float(measure.from_line(centre - reach)), float(measure.from_line(centre + reach))]

@@ -1,0 +1,181 @@
+"""results.json: what a run reached, under keys that stay.
+
+Top level
+  jaxpara, experiment, recipe: version of the program, name of the config, recipe of the config.
+  simulated, demo: whether the corpus was made by this program; whether the sizes are the demonstration's.
+  task, measure: name of the task; its measure, `PCC` or `UAR`.
+  corpus: `root` and, under `partitions`, per partition `recordings`, `labels`, `unlabelled`, `speakers` (null
+    where unknown), and `classes` {name: labels} or `label_mean` and `label_std`.
+  findings: counts of `errors` and `warnings` of the corpus check.
+  members.<name>: `parameters`; `folds`, a list of {`fold`, `best_epoch`, `best_step`, `seconds`,
+    `tune`: score, `test`: score}; `cv`: cross-validation; `test`: score of the mean of its folds;
+    `mean_of_folds_test`: the mean of the folds' own pooled test scores.
+  fusion: `name`; `weights` {member: [weight per fold]}, null where none are searched; `cv`;
+    `cv_cross_fitted`, the same with each fold's weights found on the other folds, or null; `test`.
+  baselines.<name>: score.
+  seconds: of all fits together.
+  devices, versions: what it ran on.
+
+A score
+  measure: `PCC` or `UAR`.
+  pooled: the measure over all rows together, the challenge's official figure.
+  interval_95: of `pooled`, over speakers; holds with few of them too (`intervals.jackknife_interval`).
+  interval_95_bootstrap: of `pooled`, over speakers, percentile bootstrap.
+  interval_95_over_samples: of `pooled`, over rows (sequences: blocks of 10 s), percentile bootstrap; as if
+    it did not matter who speaks.
+  per_speaker, mean_per_speaker: the measure speaker by speaker, and the mean of these.
+  per_speaker_interval_95: over the rows or blocks of the speaker.
+  per_partition: the measure of each partition's rows.
+  labels, without_truth, speakers: rows scored, rows left out, speakers (null where unknown).
+  ccc, rmse (sequences only).
+  classes, confusion [true][predicted], recalls {class: share}, accuracy, ece (classes only) and, for two
+    classes, auc and eer with the second class as the positive one.
+  undefined: {field or field.key: reason} for every value that is null because it does not exist.
+
+A cross-validation is the score of the tune rows of all folds, and beside it
+  per_fold, per_fold_interval_95: {fold: value}, {fold: interval over speakers}.
+  mean_of_folds: the mean of `per_fold`; `pooled` is another number, and papers quote now one, now the other.
+  speakers_in_fit_and_tune: {fold: number of speakers on both sides}; empty where speakers are unknown.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from jaxpara.corpora.corpus import PARTITIONS, Corpus
+from jaxpara.corpora.findings import Finding
+from jaxpara.evaluation.scores import cross_validation, score
+from jaxpara.fusion.fused import Fused
+from jaxpara.predictions import Predictions, concatenate
+
+
+@dataclass(frozen=True)
+class FoldOutcome:
+    """What one fit came to; `best_epoch` and `best_step` are None for learners without epochs."""
+
+    fold: int
+    tune: Predictions
+    test: Predictions
+    seconds: float
+    best_epoch: int | None = None
+    best_step: int | None = None
+
+
+@dataclass(frozen=True)
+class MemberOutcome:
+    """The fits of a member and the mean of their test predictions."""
+
+    folds: Sequence[FoldOutcome]
+    test: Predictions
+    parameters: int | None = None
+
+
+def summarise(
+    *,
+    experiment: str,
+    recipe: str,
+    demo: bool,
+    corpus: Corpus,
+    findings: Sequence[Finding],
+    members: Mapping[str, MemberOutcome],
+    fused: Fused,
+    fusion: str,
+    baselines: Mapping[str, Predictions],
+    about: Mapping[str, Any],
+    seed: int = 0,
+) -> dict[str, Any]:
+    """Scores everything a run has predicted; the module's docstring describes what comes out.
+
+    Args:
+      experiment, recipe: as the user named them.
+      demo: whether the sizes are the demonstration's.
+      corpus: what all predictions are about.
+      findings: of the corpus check.
+      members: by name.
+      fused: what the members came to together.
+      fusion: the name of the way there.
+      baselines: by name, predictions to compare with.
+      about: `jaxpara`, `devices` and `versions`, handed on as they are.
+      seed: of the bootstrap.
+
+    Raises:
+      UserError: predictions that do not belong to the corpus.
+    """
+
+    def validate(tune: Predictions) -> dict[str, Any]:
+        return cross_validation(tune, corpus, seed)
+
+    levels = [finding.level for finding in findings]
+    return {
+        "experiment": experiment,
+        "recipe": recipe,
+        "simulated": corpus.simulated,
+        "demo": demo,
+        "task": corpus.task.name,
+        "measure": corpus.task.measure,
+        "corpus": {"root": str(corpus.root), "partitions": describe(corpus)},
+        "findings": {"errors": levels.count("error"), "warnings": levels.count("warning")},
+        "members": {name: _member(member, corpus, seed) for name, member in members.items()},
+        "fusion": {
+            "name": fusion,
+            "weights": fused.weights,
+            "cv": validate(fused.tune),
+            "cv_cross_fitted": None if fused.cross_fitted is None else validate(fused.cross_fitted),
+            "test": score(fused.test, corpus, seed),
+        },
+        "baselines": {name: score(part, corpus, seed) for name, part in baselines.items()},
+        "seconds": float(sum(fold.seconds for member in members.values() for fold in member.folds)),
+        **about,
+    }
+
+
+def describe(corpus: Corpus) -> dict[str, dict[str, Any]]:
+    """Counts of recordings, labels, speakers and classes for each partition that the corpus has.
+
+    Truth counts as a label here: the table says what can be scored.
+    """
+    table = {}
+    for name in PARTITIONS:
+        recordings = corpus.partition(name)
+        if not recordings:
+            continue
+        truth = np.concatenate([recording.truth for recording in recordings])
+        known = truth[np.isfinite(truth)]
+        speakers = {recording.speaker for recording in recordings}
+        row: dict[str, Any] = {
+            "recordings": len(recordings),
+            "labels": len(known),
+            "unlabelled": len(truth) - len(known),
+            "speakers": None if "" in speakers else len(speakers),
+        }
+        if corpus.task.kind == "classes":
+            row["classes"] = {c: int((known == index).sum()) for index, c in enumerate(corpus.task.classes)}
+        else:
+            row["label_mean"] = float(known.mean()) if len(known) else None
+            row["label_std"] = float(known.std()) if len(known) else None
+        table[name] = row
+    return table
+
+
+def _member(member: MemberOutcome, corpus: Corpus, seed: int) -> dict[str, Any]:
+    folds = [
+        {
+            "fold": fold.fold,
+            "best_epoch": fold.best_epoch,
+            "best_step": fold.best_step,
+            "seconds": float(fold.seconds),
+            "tune": score(fold.tune, corpus, seed),
+            "test": score(fold.test, corpus, seed),
+        }
+        for fold in member.folds
+    ]
+    of_test = [fold["test"]["pooled"] for fold in folds]
+    return {
+        "parameters": member.parameters,
+        "folds": folds,
+        "cv": cross_validation(concatenate([fold.tune for fold in member.folds]), corpus, seed),
+        "test": score(member.test, corpus, seed),
+        "mean_of_folds_test": None if None in of_test else float(np.mean(of_test)),
+    }

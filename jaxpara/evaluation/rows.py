@@ -1,0 +1,143 @@
+"""Predictions side by side with their truth: what every score is computed from."""
+
+from dataclasses import dataclass, fields, replace
+
+import numpy as np
+
+from jaxpara.corpora.corpus import Corpus, Task
+from jaxpara.errors import UserError
+from jaxpara.evaluation import intervals, metrics
+from jaxpara.evaluation.official import official
+from jaxpara.predictions import Predictions
+
+# Neighbouring labels of a sequence are nearly copies of each other, so that drawing them one by one would
+# claim far too much. Ten seconds hold two to three breaths; a belt's autocorrelation is gone after four.
+BLOCK_S = 10.0
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """Predictions with their truth; rows without truth are left out.
+
+    Attributes:
+      task: says which measure scores them.
+      truth: `[row]` belt positions or class indices.
+      scores: `[row, score]` what was predicted.
+      recordings: `[row]` names.
+      times_s: `[row]` seconds from the start of the recording.
+      partitions: `[row]` `train`, `devel` or `test`.
+      speakers: `[row]`, empty where nobody knows.
+      folds: `[row]`, -1 for an ensemble.
+    """
+
+    task: Task
+    truth: np.ndarray
+    scores: np.ndarray
+    recordings: np.ndarray
+    times_s: np.ndarray
+    partitions: np.ndarray
+    speakers: np.ndarray
+    folds: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.truth)
+
+    def select(self, mask: np.ndarray) -> "Rows":
+        """The rows that a mask names."""
+        arrays = [f.name for f in fields(self) if f.name != "task"]
+        return replace(self, **{name: getattr(self, name)[mask] for name in arrays})
+
+    @property
+    def speakers_known(self) -> bool:
+        return not (self.speakers == "").any()
+
+    @property
+    def measure(self) -> intervals.Measure:
+        return intervals.PCC if self.task.measure == "PCC" else intervals.UAR
+
+    @property
+    def confusion(self) -> np.ndarray:
+        """Counts `[true class, predicted class]`."""
+        return metrics.confusion(self.truth, self.scores.argmax(1), len(self.task.classes))
+
+    def value(self) -> float:
+        """The task's measure over all rows together; raises `Undefined` where it has none."""
+        return official(self.task, self.truth, self.scores)
+
+    def units(self, names: np.ndarray) -> intervals.Units:
+        """One unit for each distinct entry of `names` `[row]`."""
+        _, unit = np.unique(names, return_inverse=True)
+        if self.task.measure == "PCC":
+            return intervals.moments(self.truth, self.scores[:, 0], unit)
+        return intervals.confusions(self.truth, self.scores.argmax(1), unit, len(self.task.classes))
+
+    def speaker_units(self) -> intervals.Units:
+        """One unit a speaker; raises `Undefined` where a speaker is not known."""
+        if not self.speakers_known:
+            raise metrics.Undefined("speakers unknown")
+        return self.units(self.speakers)
+
+    def sample_units(self) -> intervals.Units:
+        """Single rows as units; blocks of 10 s where the rows are a sequence."""
+        if self.task.measure == "UAR":
+            return intervals.single_rows(self.confusion)
+        blocks = np.empty(len(self), [("recording", self.recordings.dtype), ("block", int)])
+        blocks["recording"], blocks["block"] = self.recordings, self.times_s // BLOCK_S
+        return self.units(blocks)
+
+
+def rows_of(predictions: Predictions, corpus: Corpus) -> Rows:
+    """Looks up truth and speaker of every prediction by (recording, time).
+
+    Raises:
+      UserError: a key that the corpus does not have, or one that stands twice in a fold.
+    """
+    number_of = {recording.name: number for number, recording in enumerate(corpus.recordings)}
+    numbers = np.array([number_of.get(name, -1) for name in predictions.recordings.tolist()], np.int64)
+    keys = _keys(numbers, predictions.times_s)
+    per_recording = [len(recording.times_s) for recording in corpus.recordings]
+    label_keys = _keys(
+        np.repeat(np.arange(len(per_recording)), per_recording),
+        np.concatenate([recording.times_s for recording in corpus.recordings]),
+    )
+    by_key = np.argsort(label_keys)
+    place = np.searchsorted(label_keys, keys, sorter=by_key)
+    labels = by_key[np.minimum(place, len(by_key) - 1)]
+    _refuse(
+        predictions,
+        label_keys[labels] != keys,
+        f"have no row in {corpus.label_file}; were they made for another corpus?",
+    )
+    order = np.lexsort((keys, predictions.folds))
+    same = (keys[order][1:] == keys[order][:-1]) & (
+        predictions.folds[order][1:] == predictions.folds[order][:-1]
+    )
+    doubled = np.zeros(len(keys), bool)
+    doubled[order[1:][same]] = True
+    _refuse(predictions, doubled, "stand twice, expected one a label.")
+    truth = np.concatenate([recording.truth for recording in corpus.recordings])[labels]
+    rows = Rows(
+        task=corpus.task,
+        truth=truth,
+        scores=np.asarray(predictions.scores, np.float64),
+        recordings=predictions.recordings,
+        times_s=predictions.times_s,
+        partitions=predictions.partitions,
+        speakers=np.array([recording.speaker for recording in corpus.recordings])[numbers],
+        folds=predictions.folds,
+    )
+    return rows.select(np.isfinite(truth))
+
+
+def _keys(numbers: np.ndarray, times_s: np.ndarray) -> np.ndarray:
+    """One whole number a (recording, time in microseconds), for times up to 12 days."""
+    return (numbers << 40) + np.round(times_s * 1e6).astype(np.int64)
+
+
+def _refuse(predictions: Predictions, bad: np.ndarray, what: str) -> None:
+    if bad.any():
+        row = int(np.argmax(bad))
+        raise UserError(
+            f"{bad.sum()} of {len(bad)} predictions {what}"
+            f" The first is {predictions.recordings[row]} at {predictions.times_s[row]:g} s"
+        )

@@ -1,0 +1,91 @@
+"""results.json: the keys that are documented, and no NaN."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+
+from jaxpara.corpora.findings import Finding
+from jaxpara.evaluation import results as results_module
+from jaxpara.evaluation.results import FoldOutcome, MemberOutcome, describe, summarise
+from jaxpara.evaluation.scores import cross_validation, score
+from jaxpara.fusion.fused import Fused
+
+ABOUT = {"jaxpara": "0", "devices": ["cpu"], "versions": {"numpy": np.__version__}}
+
+
+@pytest.fixture(params=["breathing", "mask"])
+def corpus(request, tmp_path, fakes):
+    return fakes.mask(tmp_path) if request.param == "mask" else fakes.breathing(tmp_path, audio=False)
+
+
+@pytest.fixture
+def results(corpus, fakes):
+    test = fakes.predict(corpus, corpus.partition("test"))
+    folds = [
+        FoldOutcome(fold, tune, fakes.predict(corpus, corpus.partition("test"), fold=fold), 12.5, 3, 30)
+        for fold, tune in enumerate(fakes.predict_folds(corpus, 2))
+    ]
+    tune = fakes.concatenate([fold.tune for fold in folds])
+    return summarise(
+        experiment="breathing_e2e",
+        recipe="recommended",
+        demo=True,
+        corpus=corpus,
+        findings=[Finding("warning", "train_00.wav", None, "is silent", "record it anew")],
+        members={"cnn": MemberOutcome(folds, test, 1_642_049)},
+        fused=Fused(tune, test, {"cnn": [1.0, 1.0]}, tune),
+        fusion="mean",
+        baselines={"loudness": fakes.predict(corpus, corpus.partition("test"), skill=0.1)},
+        about=ABOUT,
+    ), test, tune  # fmt: skip
+
+
+def test_scores_stand_where_the_docstring_says(results, corpus):
+    result, test, tune = results
+    member = result["members"]["cnn"]
+    assert member["test"] == result["fusion"]["test"] == score(test, corpus)
+    assert (
+        member["cv"] == result["fusion"]["cv"] == result["fusion"]["cv_cross_fitted"] == cross_validation(tune, corpus)
+    )
+    folds = [fold["test"]["pooled"] for fold in member["folds"]]
+    assert member["mean_of_folds_test"] == pytest.approx(np.mean(folds))
+    assert [fold["tune"]["pooled"] for fold in member["folds"]] == list(member["cv"]["per_fold"].values())
+    assert result["seconds"] == 25
+    assert result["findings"] == {"errors": 0, "warnings": 1}
+    assert result["simulated"] is result["demo"] is True
+    assert result["jaxpara"] == "0"
+
+
+def test_it_is_json(results):
+    assert json.loads(json.dumps(results[0], allow_nan=False)) == results[0]
+
+
+def test_every_key_is_documented(results):
+    words = set(re.findall(r"\w+", results_module.__doc__))
+    score_keys = results[0]["fusion"]["cv"].keys() | results[0]["fusion"]["test"].keys()
+    member = results[0]["members"]["cnn"]
+    for keys in (results[0].keys(), results[0]["fusion"].keys(), member.keys(), member["folds"][0].keys(), score_keys):
+        assert keys <= words
+
+
+def test_the_corpus_in_numbers(corpus):
+    table = describe(corpus)
+    assert list(table) == ["train", "devel", "test"]
+    test = corpus.partition("test")
+    assert table["test"]["recordings"] == len(test)
+    assert table["test"]["labels"] == sum(len(r.truth) for r in test)
+    assert table["test"]["speakers"] == len({r.speaker for r in test})
+    truth = np.concatenate([r.truth for r in test])
+    if corpus.task.kind == "classes":
+        assert table["test"]["classes"] == {"clear": (truth == 0).sum(), "mask": (truth == 1).sum()}
+    else:
+        assert table["test"]["label_mean"] == pytest.approx(truth.mean())
+        assert table["test"]["label_std"] == pytest.approx(truth.std())
+
+
+def test_a_partition_without_truth_in_numbers(tmp_path, fakes):
+    row = describe(fakes.breathing(tmp_path, audio=False, test_truth=False))["test"]
+    assert (row["labels"], row["unlabelled"], row["label_mean"]) == (0, 3000, None)
+    assert describe(fakes.mask(tmp_path, known=False))["train"]["speakers"] is None

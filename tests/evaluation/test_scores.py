@@ -1,0 +1,195 @@
+"""Scores and cross-validation of made-up corpora against scikit-learn and SciPy on hand-matched rows."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy.stats import pearsonr
+from sklearn.metrics import balanced_accuracy_score, confusion_matrix, recall_score
+
+from jaxpara.corpora.corpus import Corpus
+from jaxpara.errors import UserError
+from jaxpara.evaluation import intervals
+from jaxpara.evaluation.rows import rows_of
+from jaxpara.evaluation.scores import cross_validation, score
+
+
+def shuffled(predictions, seed=0):
+    return predictions.select(np.random.default_rng(seed).permutation(len(predictions)))
+
+
+def truth_by_hand(predictions, corpus):
+    table = {(r.name, round(t * 25)): y for r in corpus.recordings for t, y in zip(r.times_s, r.truth, strict=True)}
+    keys = zip(predictions.recordings.tolist(), np.round(predictions.times_s * 25).astype(int), strict=True)
+    return np.array([table[key] for key in keys])
+
+
+def test_a_sequence(tmp_path, fakes):
+    corpus = fakes.breathing(tmp_path, audio=False)
+    predictions = shuffled(fakes.predict(corpus, corpus.partition("devel", "test")))
+    result = score(predictions, corpus)
+    truth, values = truth_by_hand(predictions, corpus), predictions.scores[:, 0]
+    assert result["measure"] == "PCC"
+    assert result["pooled"] == pytest.approx(pearsonr(truth, values)[0])
+    for name, value in result["per_speaker"].items():
+        rows = predictions.recordings == name + ".wav"
+        assert value == pytest.approx(pearsonr(truth[rows], values[rows])[0])
+        low, high = result["per_speaker_interval_95"][name]
+        assert low < value < high
+    assert len(result["per_speaker"]) == result["speakers"] == 7
+    assert result["mean_per_speaker"] == pytest.approx(np.mean(list(result["per_speaker"].values())))
+    test = predictions.partitions == "test"
+    assert result["per_partition"]["test"] == pytest.approx(pearsonr(truth[test], values[test])[0])
+    assert (result["labels"], result["without_truth"]) == (7000, 0)
+    for name in ("interval_95", "interval_95_bootstrap", "interval_95_over_samples"):
+        assert result[name][0] < result["pooled"] < result[name][1]
+    assert result["undefined"] == {}
+    assert score(predictions, corpus) == result
+    assert score(predictions, corpus, seed=1)["interval_95_bootstrap"] != result["interval_95_bootstrap"]
+
+
+def test_samples_of_a_sequence_are_blocks_of_ten_seconds(tmp_path, fakes):
+    corpus = fakes.breathing(tmp_path, speakers=(1, 0, 1), seconds=25, audio=False)
+    rows = rows_of(fakes.predict(corpus, corpus.recordings), corpus)
+    assert sorted(rows.sample_units().sums[:, 0]) == [125, 125, 250, 250, 250, 250]
+
+
+def test_classes(tmp_path, fakes):
+    corpus = fakes.mask(tmp_path)
+    predictions = shuffled(fakes.predict(corpus, corpus.partition("devel")))
+    result = score(predictions, corpus)
+    truth, predicted = truth_by_hand(predictions, corpus), predictions.scores.argmax(1)
+    assert result["pooled"] == pytest.approx(balanced_accuracy_score(truth, predicted))
+    assert result["confusion"] == confusion_matrix(truth, predicted).tolist()
+    assert list(result["recalls"].values()) == pytest.approx(recall_score(truth, predicted, average=None))
+    assert list(result["recalls"]) == result["classes"] == ["clear", "mask"]
+    who = np.array([corpus.by_name[name].speaker for name in predictions.recordings])
+    for name, value in result["per_speaker"].items():
+        assert value == pytest.approx(balanced_accuracy_score(truth[who == name], predicted[who == name]))
+    assert result["accuracy"] == pytest.approx(np.mean(truth == predicted))
+    assert 0 < result["eer"] < 0.5 < result["auc"] < 1
+    assert 0 < result["ece"] < 1
+    # Over single clips: as if nobody owned them.
+    cells = intervals.single_rows(confusion_matrix(truth, predicted))
+    assert result["interval_95_over_samples"] == intervals.bootstrap_interval(cells, intervals.UAR)
+
+
+def test_without_truth_there_is_a_reason_and_no_number(tmp_path, fakes):
+    corpus = fakes.mask(tmp_path, test_truth=False)
+    result = score(fakes.predict(corpus, corpus.partition("test")), corpus)
+    assert result["undefined"] == {"pooled": "no truth for the test partition"}
+    assert result["pooled"] is result["interval_95"] is result["mean_per_speaker"] is None
+    assert result["labels"] == 0
+    assert result["without_truth"] == len(corpus.partition("test"))
+
+
+def test_no_predictions_at_all(tmp_path, fakes):
+    corpus = fakes.mask(tmp_path)
+    assert score(fakes.predict(corpus, ()), corpus)["undefined"] == {"pooled": "no predictions"}
+
+
+def test_rows_without_truth_are_left_out_and_counted(tmp_path, fakes):
+    corpus = fakes.mask(tmp_path, test_truth=False)
+    both = score(fakes.predict(corpus, corpus.partition("devel", "test")), corpus)
+    assert both["without_truth"] == len(corpus.partition("test"))
+    assert both["labels"] == len(corpus.partition("devel"))
+    assert list(both["per_partition"]) == ["devel"]
+
+
+def test_unknown_speakers_leave_what_does_not_need_them(tmp_path, fakes):
+    corpus = fakes.mask(tmp_path, known=False)
+    result = cross_validation(fakes.concatenate(fakes.predict_folds(corpus, 2)), corpus)
+    assert result["pooled"] is not None
+    assert result["interval_95_over_samples"] is not None
+    assert result["interval_95"] is result["speakers"] is result["mean_per_speaker"] is None
+    assert result["undefined"]["interval_95"] == "speakers unknown"
+    assert result["speakers_in_fit_and_tune"] == {}
+
+
+def test_constant_predictions_are_undefined(tmp_path, fakes):
+    corpus = fakes.breathing(tmp_path, audio=False)
+    predictions = fakes.predict(corpus, corpus.partition("test"))
+    result = score(replace(predictions, scores=np.full_like(predictions.scores, 0.3)), corpus)
+    assert result["pooled"] is result["interval_95"] is None
+    assert result["undefined"]["pooled"] == "the prediction is constant"
+    assert result["undefined"]["per_speaker.test_00"] == "the prediction is constant"
+    assert result["rmse"] > 0
+
+
+def test_one_speaker_has_a_score_and_no_interval_over_speakers(tmp_path, fakes):
+    corpus = fakes.breathing(tmp_path, speakers=(0, 0, 1), audio=False)
+    result = score(fakes.predict(corpus, corpus.recordings), corpus)
+    assert result["pooled"] == result["mean_per_speaker"]
+    assert result["undefined"]["interval_95"].startswith("one unit only")
+
+
+def test_a_speaker_with_one_class_has_no_uar_and_the_mean_neither(tmp_path, fakes):
+    corpus = fakes.mask(tmp_path, speakers=(0, 2, 0))
+    one = corpus.recordings[0].speaker
+    mended = [replace(r, truth=np.zeros(1)) if r.speaker == one else r for r in corpus.recordings]
+    corpus = Corpus(corpus.task, corpus.root, tuple(mended), 0.0)
+    result = score(fakes.predict(corpus, corpus.recordings), corpus)
+    assert result["per_speaker"][one] is None
+    assert result["undefined"][f"per_speaker.{one}"] == "no label of class 1 (of 2 classes)"
+    assert result["mean_per_speaker"] is None
+    assert result["pooled"] is not None
+
+
+@pytest.mark.parametrize("kind", ["breathing", "mask"])
+def test_everything_is_json(tmp_path, fakes, kind):
+    corpus = fakes.mask(tmp_path) if kind == "mask" else fakes.breathing(tmp_path, audio=False)
+    result = cross_validation(fakes.concatenate(fakes.predict_folds(corpus, 3)), corpus)
+    assert json.loads(json.dumps(result, allow_nan=False)) == result
+
+
+def test_cross_validation_names_both_figures(tmp_path, fakes):
+    corpus = fakes.mask(tmp_path)
+    folds = fakes.predict_folds(corpus, 4)
+    result = cross_validation(shuffled(fakes.concatenate(folds)), corpus)
+    expected = [balanced_accuracy_score(truth_by_hand(f, corpus), f.scores.argmax(1)) for f in folds]
+    assert list(result["per_fold"].values()) == pytest.approx(expected)
+    assert result["mean_of_folds"] == pytest.approx(np.mean(expected))
+    everything = fakes.concatenate(folds)
+    pooled = balanced_accuracy_score(truth_by_hand(everything, corpus), everything.scores.argmax(1))
+    assert result["pooled"] == pytest.approx(pooled)
+    assert pooled != pytest.approx(np.mean(expected), abs=1e-6)
+    for fold, interval in result["per_fold_interval_95"].items():
+        assert interval[0] < result["per_fold"][fold] < interval[1]
+
+
+def test_cross_validation_counts_speakers_on_both_sides(tmp_path, fakes):
+    corpus = fakes.mask(tmp_path)
+    leaky = cross_validation(fakes.concatenate(fakes.predict_folds(corpus, 2)), corpus)
+    assert leaky["speakers_in_fit_and_tune"] == {"0": 8, "1": 8}
+    by_partition = [fakes.predict(corpus, corpus.partition(p), fold=f) for f, p in enumerate(("train", "devel"))]
+    clean = cross_validation(fakes.concatenate(by_partition), corpus)
+    assert clean["speakers_in_fit_and_tune"] == {"0": 0, "1": 0}
+
+
+def test_a_fold_without_a_value_leaves_no_mean_of_folds(tmp_path, fakes):
+    corpus = fakes.mask(tmp_path)
+    clear = [r for r in corpus.partition("train") if r.truth[0] == 0]
+    parts = [fakes.predict(corpus, corpus.partition("devel"), fold=0), fakes.predict(corpus, clear, fold=1)]
+    result = cross_validation(fakes.concatenate(parts), corpus)
+    assert result["mean_of_folds"] is None
+    assert result["undefined"]["mean_of_folds"] == "a fold has no value"
+
+
+def test_keys_that_the_corpus_does_not_have_are_refused(tmp_path, fakes):
+    corpus = fakes.breathing(tmp_path, audio=False)
+    predictions = fakes.predict(corpus, corpus.partition("test"))
+    other = replace(predictions, recordings=np.char.replace(predictions.recordings, "test_01", "test_99"))
+    with pytest.raises(UserError, match=r"1000 of 3000 predictions have no row in .*The first is test_99.wav at 0 s"):
+        score(other, corpus)
+    late = replace(predictions, times_s=predictions.times_s + 0.001)
+    with pytest.raises(UserError, match=r"3000 of 3000 .* test_00.wav at 0.001 s"):
+        score(late, corpus)
+
+
+def test_doubled_keys_are_refused_within_a_fold_only(tmp_path, fakes):
+    corpus = fakes.mask(tmp_path)
+    fold = fakes.predict(corpus, corpus.partition("devel"), fold=0)
+    with pytest.raises(UserError, match=r"1 of \d+ predictions stand twice.* devel_00003.wav"):
+        score(fold.select(np.r_[0 : len(fold), 2]), corpus)
+    cross_validation(fakes.concatenate([fold, replace(fold, folds=fold.folds + 1)]), corpus)
