@@ -1,0 +1,119 @@
+"""Spectrograms as pictures, for networks that were trained on photographs (paper §3.1)."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Literal
+
+import librosa
+import matplotlib
+import numpy as np
+from matplotlib.colors import Normalize
+from PIL import Image
+
+from jaxpara.errors import UserError
+from jaxpara.features.feature import Feature
+from jaxpara.features.mel import LogMel
+from jaxpara.features.mfcc import MFCC
+from jaxpara.registry import build
+
+MATRICES = {"log_mel": LogMel, "mfcc": MFCC}
+COLORMAPS = ("magma", "coolwarm", "none")
+COLORS = 256  # in matplotlib's colour tables
+
+# The vertical axis of the authors' published pictures is librosa 0.7's "mel" axis at its defaults: band centres spread
+# up to 11 025 Hz, whatever the bands really are, on a scale that is linear below 1 kHz and logarithmic above.
+AXIS_TOP_HZ = 11_025.0
+AXIS_LINEAR_HZ = 1000.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class MelImage(Feature):
+    """One picture of a recording, `[height, width, channel]`, time from left to right, low bands at the bottom.
+
+    Stored as the small matrix of colour numbers; the picture, 40 times as large, is made anew at each request.
+
+    Attributes:
+      matrix: a LogMel or an MFCC; a config says `{"name": "log_mel" | "mfcc", ...}`.
+      style: `published`, the cells and the uneven axis of the authors' plots, without the plot's dark border line;
+        `resize`, the matrix as it is, resized bilinearly.
+      colormap: matplotlib's name, over the recording's own range: uint8, 3 channels (`magma` is the published choice
+        for log-Mel, `coolwarm` for MFCC); or `none`: the matrix's own values, float32, 1 channel.
+      size: height and width in pixels.
+    """
+
+    matrix: Feature = field(default_factory=LogMel)
+    style: Literal["published", "resize"] = "published"
+    colormap: Literal["magma", "coolwarm", "none"] = "magma"
+    size: tuple[int, int] = (288, 288)
+
+    def __post_init__(self):
+        self.check("style", ("published", "resize"))
+        self.check("colormap", COLORMAPS)
+        if len(self.size) != 2 or min(self.size) < 1:
+            raise UserError(f"MelImage.size is {self.size!r}, expected (height, width) in pixels")
+        if isinstance(self.matrix, Mapping):
+            matrix = build(MATRICES, self.matrix, "features.matrix", sample_rate_hz=self.sample_rate_hz)
+            object.__setattr__(self, "matrix", matrix)
+        if self.matrix.sample_rate_hz != self.sample_rate_hz:
+            raise UserError(
+                f"MelImage is for {self.sample_rate_hz} Hz, its matrix for {self.matrix.sample_rate_hz} Hz;"
+                " give both the same sample_rate_hz"
+            )
+
+    @property
+    def frame_rate_hz(self) -> float:
+        return 0.0
+
+    def extract(self, waveform: np.ndarray) -> np.ndarray:
+        matrix = self.matrix(waveform)
+        return matrix if self.colormap == "none" else color_numbers(matrix)
+
+    def expand(self, stored: np.ndarray) -> np.ndarray:
+        upright = stored.T[::-1]
+        if self.colormap == "none":
+            pixels = np.ascontiguousarray(upright)[..., None]
+        else:
+            pixels = colors(self.colormap).take(upright, axis=0)
+        if self.style == "published":
+            rows, columns = published_cells(*upright.shape, *self.size)
+            return pixels.take(columns, axis=1).take(rows, axis=0)
+        return pixels if pixels.shape[:2] == self.size else resize(pixels, self.size)
+
+
+def resize(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """`[height, width, channel]` to another height and width, bilinearly, with Pillow's smoothing where it shrinks."""
+    image = Image.fromarray(pixels if pixels.shape[2] == 3 else pixels[..., 0])
+    return np.asarray(image.resize((size[1], size[0]), Image.Resampling.BILINEAR)).reshape(*size, -1)
+
+
+def color_numbers(matrix: np.ndarray) -> np.ndarray:
+    """Each value's place in a colour table that spans the matrix's own range, uint8, as matplotlib computes it."""
+    shares = Normalize()(matrix).data * COLORS
+    return np.minimum(shares, COLORS - 1).astype(np.uint8)
+
+
+@cache
+def colors(name: str) -> np.ndarray:
+    """`[256, 3]` uint8. matplotlib renders with rounded colours, its own `bytes=True` cuts them off."""
+    return np.rint(matplotlib.colormaps[name](np.arange(COLORS))[:, :3] * 255).astype(np.uint8)
+
+
+@cache
+def published_cells(bands: int, frames: int, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
+    """Which cell of a matrix with its top band first each pixel of the published picture shows.
+
+    Returns:
+      `[height]` the row and `[width]` the column of the matrix.
+    """
+    centers_hz = librosa.mel_frequencies(bands, fmin=0, fmax=AXIS_TOP_HZ)
+    edges_hz = np.concatenate([[0], (centers_hz[1:] + centers_hz[:-1]) / 2, [AXIS_TOP_HZ]])
+    edges = _axis(edges_hz) / _axis(np.array(AXIS_TOP_HZ))
+    band = np.searchsorted(edges, (np.arange(height) + 0.5) / height, side="right") - 1
+    return bands - 1 - band[::-1], ((np.arange(width) + 0.5) * frames / width).astype(int)
+
+
+def _axis(frequencies_hz: np.ndarray) -> np.ndarray:
+    """matplotlib's `symlog` scale of base 2."""
+    logarithmic = AXIS_LINEAR_HZ * (2 + np.log2(np.maximum(frequencies_hz, AXIS_LINEAR_HZ) / AXIS_LINEAR_HZ))
+    return np.where(frequencies_hz <= AXIS_LINEAR_HZ, 2 * frequencies_hz, logarithmic)

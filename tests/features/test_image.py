@@ -1,0 +1,125 @@
+import io
+
+import librosa
+import librosa.display
+import matplotlib
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+from PIL import Image
+from signals import SIGNALS
+
+from jaxpara.errors import UserError
+from jaxpara.features import FEATURES, MFCC, LogMel, MelImage
+from jaxpara.registry import build
+
+
+def plotted(matrix: np.ndarray, colormap: str | None) -> np.ndarray:
+    """The picture that the published scripts saved, drawn by matplotlib: `[288, 288, 3]`.
+
+    librosa's specshow with the band edges of its version 0.7, which computed them for 22 050 Hz by default.
+    """
+    bands, frames = matrix.shape
+    edges_hz = librosa.mel_frequencies(bands, fmin=0, fmax=11_025)
+    edges_hz[1:] -= 0.5 * np.diff(edges_hz)
+    edges_hz = np.append(np.maximum(0, edges_hz), 11_025)
+    figure = Figure(figsize=(4, 4), dpi=72)
+    axes = figure.add_axes((0, 0, 1, 1))
+    color = {} if colormap is None else {"cmap": colormap}
+    librosa.display.specshow(matrix, x_coords=np.arange(frames + 1), y_coords=edges_hz, y_axis="mel", ax=axes, **color)
+    axes.set(xlim=(0, frames), ylim=(0, 11_025))
+    axes.axis("off")  # the border line
+    png = io.BytesIO()
+    figure.savefig(png, format="png", dpi=72)
+    return np.asarray(Image.open(png).convert("RGB"))
+
+
+@pytest.mark.parametrize("name", SIGNALS)
+def test_published_picture_is_the_plotted_one(name: str):
+    feature = MelImage()
+    picture = feature(SIGNALS[name])
+    assert picture.dtype == np.uint8
+    assert np.array_equal(picture, plotted(feature.matrix(SIGNALS[name]).T, "magma"))
+
+
+@pytest.mark.parametrize("orders", [(0,), (1,), (2,), (0, 1, 2)])
+def test_published_mfcc_picture_is_the_plotted_one_in_librosas_own_choice_of_colors(orders: tuple[int, ...]):
+    feature = MelImage(matrix=MFCC(orders=orders), colormap="coolwarm")
+    matrix = feature.matrix(SIGNALS["voice"]).T
+    assert np.array_equal(feature(SIGNALS["voice"]), plotted(matrix, None))
+
+
+def test_librosa_chooses_magma_for_log_mel():
+    assert librosa.display.cmap(LogMel()(SIGNALS["voice"])).name == "magma"
+
+
+@pytest.mark.parametrize(("bands", "count"), [(128, 16_000), (40, 16_000), (64, 9000), (64, 512), (64, 60_000)])
+def test_published_picture_of_other_matrices_is_the_plotted_one(bands: int, count: int):
+    feature = MelImage(matrix=LogMel(bands=bands))
+    waveform = np.tile(SIGNALS["noise"], 4)[:count]
+    assert np.array_equal(feature(waveform), plotted(feature.matrix(waveform).T, "magma"))
+
+
+def test_low_bands_are_at_the_bottom_and_time_runs_to_the_right():
+    sweep = SIGNALS["sweep"][:8000]  # 0 to 4 kHz
+    for style in ("published", "resize"):
+        values = MelImage(style=style, colormap="none", size=(288, 288))(sweep)[..., 0]
+        loudest = values.argmax(axis=0)
+        assert loudest[20] > 200
+        assert loudest[-1] < 120
+        assert np.all(np.diff(loudest[::20]) <= 0)
+
+
+def test_matrix_comes_out_untouched_at_its_own_size():
+    feature = MelImage(style="resize", colormap="none", size=(64, 97))
+    picture = feature(SIGNALS["voice"])
+    assert picture.dtype == np.float32
+    assert np.array_equal(picture[::-1, :, 0], LogMel()(SIGNALS["voice"]).T)
+    assert feature.frame_rate_hz == 0
+
+
+def test_published_style_without_colors_has_the_same_cells():
+    picture = MelImage(colormap="none", matrix=LogMel(levels="uint8"))(SIGNALS["voice"])
+    colored = MelImage(matrix=LogMel(levels="uint8"))(SIGNALS["voice"])
+    magma = np.rint(matplotlib.colormaps["magma"](np.arange(256))[:, :3] * 255)
+    assert picture.shape == (288, 288, 1)
+    # A level n of 255 shares its colour with n of 256 or its neighbour above.
+    assert np.array_equal(magma[np.minimum((picture[..., 0] / np.float32(255) * 256).astype(int), 255)], colored)
+
+
+def test_resize_is_bilinear():
+    waveform = SIGNALS["voice"]
+    small = MelImage(style="resize", size=(64, 97))(waveform)
+    large = MelImage(style="resize", size=(128, 194))(waveform).astype(float)
+    # In the middle between four pixels of the small picture, weighted 9 : 3 : 3 : 1 by their nearness.
+    near, below, right, far = (small[i : i + 63, j : j + 96].astype(float) for i in (0, 1) for j in (0, 1))
+    expected = (9 * near + 3 * below + 3 * right + far) / 16
+    assert np.abs(large[1:-1:2, 1:-1:2] - expected).max() <= 1
+
+
+def test_stored_form_is_small():
+    assert MelImage().extract(SIGNALS["voice"]).nbytes == 64 * 97
+
+
+def test_config_builds_the_matrix_too():
+    spec = {"name": "mel_image", "colormap": "coolwarm", "matrix": {"name": "mfcc", "orders": (0, 1)}}
+    assert build(FEATURES, spec, "x", sample_rate_hz=16_000) == MelImage(
+        matrix=MFCC(orders=(0, 1)), colormap="coolwarm"
+    )
+    with pytest.raises(UserError, match="did you mean 'bands'"):
+        MelImage(matrix={"name": "log_mel", "band": 3})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"colormap": "viridis"}, "colormap is 'viridis'"),
+        ({"style": "publishd"}, "did you mean 'published'"),
+        ({"size": (288,)}, "size is"),
+        ({"size": (0, 288)}, "size is"),
+        ({"sample_rate_hz": 8000}, "its matrix for 16000 Hz"),
+    ],
+)
+def test_impossible_fields_are_refused(fields: dict, message: str):
+    with pytest.raises(UserError, match=message):
+        MelImage(**fields)
