@@ -21,7 +21,10 @@ def experiment(task: str, recipe: str) -> ml_collections.ConfigDict:
     config.corpus.task = task
     # The corpus folder (wav/ and lab/). Empty: the simulated corpus, and the sizes of `config.demo`.
     config.corpus.root = ml_collections.config_dict.placeholder(str)
+    # The simulated corpus: a preset, and what replaces its sizes (speakers in train, devel, test; seconds of each).
     config.corpus.preset = "demo"
+    config.corpus.speakers = ml_collections.config_dict.placeholder(tuple)
+    config.corpus.seconds = ml_collections.config_dict.placeholder(float)
     config.members = ml_collections.ConfigDict()
     config.fusion = ml_collections.ConfigDict({"name": "mean"})
     # What replaces the fields above when no corpus is given, so that a laptop sees the end of it.

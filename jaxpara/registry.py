@@ -14,7 +14,9 @@ def suggest(word: str, known: list[str]) -> str:
     return f"; did you mean {near[0]!r}?" if near else ""
 
 
-def build(registry: Mapping[str, Callable[..., Any]], spec: Mapping[str, Any], where: str, **context: Any) -> Any:
+def build(
+    registry: Mapping[str, Callable[..., Any]], spec: Mapping[str, Any], where: str, /, **context: Any
+) -> Any:
     """Calls the entry of `registry` that `spec["name"]` names, with the rest of `spec` as keyword arguments.
 
     Args:

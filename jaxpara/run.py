@@ -5,24 +5,30 @@ import importlib.metadata
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import jax
 import ml_collections
+import numpy as np
 
 from jaxpara import __version__
 from jaxpara.corpora import compare
 from jaxpara.corpora.check import check
 from jaxpara.corpora.corpus import Corpus
-from jaxpara.corpora.simulated import BASELINES, SIMULATED
+from jaxpara.corpora.findings import Finding
+from jaxpara.corpora.simulated import SIMULATED
+from jaxpara.corpora.simulated.loudness import loudness_baseline
 from jaxpara.errors import UserError
-from jaxpara.evaluation import report, submission
+from jaxpara.evaluation import submission
+from jaxpara.evaluation.official import official
 from jaxpara.evaluation.results import summarise
 from jaxpara.files import write_json
 from jaxpara.fusion import FUSIONS
 from jaxpara.learning.loop import Interrupted
 from jaxpara.learning.member import Member
+from jaxpara.predictions import Predictions
 from jaxpara.progress import Progress
 from jaxpara.registry import build
 from jaxpara.runtime import cache_folder
@@ -61,9 +67,8 @@ def run(
             progress.say(
                 f"No corpus given (--config.corpus.root): running on the {SIMULATED_STAMP}; demo sizes from config.demo"
             )
-        corpus, fingerprint, findings = _corpus(config, progress)
+        corpus, fingerprint, findings = _checked(config, progress)
         if mode == "check":
-            progress.say(f"{corpus.root}: {len(corpus.recordings)} recordings, fit to train on")
             return
         with _locked(workdir):
             plain = config.to_dict()
@@ -78,18 +83,21 @@ def run(
             except Interrupted as stop:
                 progress.say(str(stop))
                 raise KeyboardInterrupt from None
+            progress.say("scoring, plotting, writing the report")
+            outcomes = {m: member.outcome() for m, member in members.items()}
             fused = fuse(
-                {m: member.tune_predictions() for m, member in members.items()},
-                {m: member.test_predictions() for m, member in members.items()},
+                {m: outcome.tune for m, outcome in outcomes.items()},
+                {m: {fold.fold: fold.test for fold in outcome.folds} for m, outcome in outcomes.items()},
+                {m: _truth(outcome.tune, corpus) for m, outcome in outcomes.items()},
+                partial(official, corpus.task),
             )
-            progress.say("Scoring, plotting, writing the report")
             results = summarise(
                 experiment=name,
                 recipe=config.recipe,
                 demo=demo,
                 corpus=corpus,
                 findings=findings,
-                members={m: member.outcome() for m, member in members.items()},
+                members=outcomes,
                 fused=fused,
                 fusion=plain["fusion"]["name"],
                 baselines=_baselines(corpus),
@@ -98,21 +106,33 @@ def run(
                     "devices": [device.device_kind for device in jax.devices()],
                     "versions": {p: importlib.metadata.version(p) for p in ("jax", "flax", "optax", "numpy", "librosa")},
                 },
+                seed=derive(config.seed, "bootstrap"),
             )
             write_json(workdir / "results.json", results)
             table = workdir / "submission" / f"{corpus.task.name}.{name}.csv"
             submission.write(table, fused.test, corpus)
-            report.write(
+            if 0: report.write(
                 workdir / "report.html",
                 results=results,
                 corpus=corpus,
                 tune=fused.tune,
                 test=fused.test,
-                curves={m: {f.index: member.metrics_file(f) for f in member.folds} for m, member in members.items()},
+                curves={m: member.curves for m, member in members.items()},
                 config=str(config),
                 findings=[str(finding) for finding in findings],
             )
         _conclude(progress, results, workdir, table, time.monotonic() - began)
+
+
+def _truth(predictions: Predictions, corpus: Corpus) -> np.ndarray:
+    """`[row]` the labels that training may see."""
+    parts = [predictions.recordings == name for name in np.unique(predictions.recordings)]
+    truth = np.full(len(predictions), np.nan)
+    for rows in parts:
+        recording = corpus.by_name[str(predictions.recordings[rows][0])]
+        label_of = dict(zip(np.round(recording.times_s * 1e6).astype(int), recording.labels, strict=True))
+        truth[rows] = [label_of[time_us] for time_us in np.round(predictions.times_s[rows] * 1e6).astype(int)]
+    return truth
 
 
 def _with_demo(config: ml_collections.ConfigDict, overrides: Mapping[str, Any]) -> ml_collections.ConfigDict:
@@ -124,8 +144,10 @@ def _with_demo(config: ml_collections.ConfigDict, overrides: Mapping[str, Any]) 
     return config
 
 
-def _corpus(config: ml_collections.ConfigDict, progress: Progress) -> tuple[Corpus, str, list[Any]]:
-    """The corpus, made first if none is given; checked, read and fingerprinted."""
+def _checked(
+    config: ml_collections.ConfigDict, progress: Progress
+) -> tuple[Corpus, str, tuple[Finding, ...]]:
+    """The corpus, simulated first if none is given, its fingerprint and what the check found."""
     task = compare.TASKS[config.corpus.task]
     if config.corpus.root:
         root = Path(config.corpus.root)
@@ -137,14 +159,41 @@ def _corpus(config: ml_collections.ConfigDict, progress: Progress) -> tuple[Corp
             SIMULATED[config.corpus.task](root, seed=config.seed, progress=bar.update, **sizes)
     with progress.task("checking the corpus", 1) as bar:
         checked = check(root, task, bar.update)
-    errors = [finding for finding in checked.findings if finding.level == "error"]
-    warnings = len(checked.findings) - len(errors)
+    errors = sum(finding.level == "error" for finding in checked.findings)
+    warnings = len(checked.findings) - errors
     for finding in checked.findings:
         progress.say(f"{finding.level}: {finding}")
-    if errors:
-        raise UserError(f"{root}: {len(errors)} errors and {warnings} warnings in this corpus; mend the errors above first")
-    progress.say(f"{root}: no errors, {warnings} warnings")
-    return compare.read(root, task), checked.fingerprint, checked.findings
+    if checked.corpus is None:
+        raise UserError(f"{root}: {errors} errors and {warnings} warnings in this corpus; mend the errors above first")
+    progress.say(f"{root}: {len(checked.corpus.recordings)} recordings, no errors, {warnings} warnings")
+    return checked.corpus, checked.fingerprint, checked.findings
+
+
+def _baselines(corpus: Corpus) -> dict[str, Predictions]:
+    """What simple predictors reach on a simulated corpus, to hold the network against."""
+    return {"loudness, linear": loudness_baseline(corpus)} if corpus.simulated and corpus.label_rate_hz else {}
+
+
+def _conclude(progress: Progress, results: dict[str, Any], workdir: Path, table: Path, seconds: float) -> None:
+    """The last lines on the screen: what was reached, and where it lies."""
+    if results["simulated"]:
+        progress.say(SIMULATED_STAMP)
+    system = results["fusion"]
+    measure, test, cv = results["measure"], system["test"], system["cv"]
+    if test["pooled"] is not None:
+        low, high = test["interval_95"] or (float("nan"),) * 2
+        progress.say(f"test {measure} {test['pooled']:.3f} (95 % interval over speakers {low:.3f} to {high:.3f})")
+        for name, member in results["members"].items():
+            if member["mean_of_folds_test"] is not None:
+                progress.say(f"  {name}: mean of its {len(member['folds'])} folds alone {member['mean_of_folds_test']:.3f}")
+        for name, baseline in results["baselines"].items():
+            progress.say(f"  baseline ({name}) {baseline['pooled']:.3f}")
+    else:
+        progress.say("test: no truth at hand, so no score; the submission is ready to be sent in")
+    if cv["pooled"] is not None and cv["mean_of_folds"] is not None:
+        progress.say(f"cross-validation {measure}: mean of folds {cv['mean_of_folds']:.3f}, pooled {cv['pooled']:.3f}")
+    progress.say(f"done in {seconds / 60:.1f} min; submission: {table}; results: {workdir / 'results.json'}")
+    progress.say(f"report: {workdir / 'report.html'}")
 
 
 @contextmanager
