@@ -1,0 +1,1 @@
+"""What is said: recordings, partitions, labels, speakers."""

@@ -40,14 +40,15 @@ class Recording:
     """One audio file and what is known of it.
 
     Attributes:
-      name: the file's name as the label file spells it; the key of everything that is said about the recording.
+      name: the file's name as the label file spells it; the key of everything said about the recording.
       path: where the audio lies.
       partition: `train`, `devel` or `test`.
       speaker: who speaks; empty where nobody knows.
-      times_s: `[label]` seconds from the start of the file; `[0.0]` where one label holds for the whole file.
-      labels: `[label]` what training may see: belt positions or class indices, NaN where the label file has `?`.
-      truth: `[label]` what evaluation may see: `labels`, with the confidential labels filled in where the corpus
-        has them.
+      times_s: `[label]` seconds from the start of the file; `[0.0]` where one label holds for all of it.
+      labels: `[label]` what training may see: belt positions or class indices, NaN where the label file
+        has `?`.
+      truth: `[label]` what evaluation may see: `labels`, with the confidential labels filled in where the
+        corpus has them.
     """
 
     name: str
@@ -65,7 +66,7 @@ class Corpus:
 
     Attributes:
       label_rate_hz: labels per second; 0 where one label holds for a whole file.
-      simulated: whether the audio was made by `jaxpara.corpora.simulated`; stamped on everything that comes of it.
+      simulated: whether the audio was made by `jaxpara.corpora.simulated`; stamped on all that comes of it.
       label_file: the path of labels.csv (or of the first label file), for messages.
     """
 

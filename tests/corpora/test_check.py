@@ -1,0 +1,443 @@
+import os
+import shutil
+
+import numpy as np
+import pytest
+import soundfile
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from jaxpara.corpora.check import check, fingerprint
+from jaxpara.corpora.compare import read
+from jaxpara.errors import UserError
+
+LABELS = "lab/labels.csv"
+
+
+def test_sound_corpora_have_no_findings(mask, breathing):
+    for folder in (mask, breathing):
+        report = folder.report()
+        assert report.findings == ()
+        assert [r.name for r in report.corpus.recordings] == [r.name for r in read(folder.root, folder.task).recordings]
+
+
+def test_a_finding_is_one_line_that_names_file_row_and_mend(mask):
+    mask.set(3, "train_00002.wav,masc")
+    (finding,) = mask.report().findings
+    assert str(finding) == (
+        f"{mask.root}/lab/labels.csv, row 3: label 'masc', expected one of clear, mask; did you mean 'mask'?;"
+        " correct the label"
+    )
+
+
+@pytest.mark.parametrize(
+    ("row", "line", "finding"),
+    [
+        (3, "train_00002.wav,Mask", ("error", 3)),
+        (3, "train_00002.wav,?", ("error", 3)),
+        (3, "train_00002.wav,", ("error", 3)),
+        (3, "train_00002.wav", ("error", 3)),
+        (3, "train_00002.wav,mask,mask", ("error", 3)),
+        (3, 'train_00002.wav,"mask', ("error", 3)),
+        (3, "train_00002.wav,mask\n\ntrain_00002.wav,mask", ("error", 5)),
+        (3, "train_00002.wav,mask\ntrain_00003.wav,mask", ("error", 4)),
+        (3, "train_00002.wav,mask\n,mask", ("error", 4)),
+        (3, "train_00002.wav,mask\n./train_00001.wav,mask", ("error", 4)),
+        (3, "train_00002.wav,mask\nthird.wav,mask", ("error", 4)),
+        (3, "train_00002.wav,mask\ntrain_a\0.wav,mask", ("error", 4)),
+        (3, "train_00002.wav,mask\ntrain_" + "a" * 5000 + ",mask", ("error", 4)),
+    ],
+)
+def test_class_labels(mask, row, line, finding):
+    mask.set(row, line)
+    found = [(level, at) for level, file, at in mask.found() if file == LABELS]
+    assert found == [finding]
+
+
+@pytest.mark.parametrize(
+    ("row", "line", "finding"),
+    [
+        (30, "devel_00.wav,0.12,much", ("error", 30)),
+        (30, 'devel_00.wav,0.12,"0,5"', ("error", 30)),
+        (30, "devel_00.wav,0.12,nan", ("error", 30)),
+        (30, "devel_00.wav,0.12,?", ("error", 30)),
+        (30, "devel_00.wav,0.12,", ("error", 30)),
+        (30, "devel_00.wav,0.12,inf", ("error", 30)),
+        (30, "devel_00.wav,0.12,-1e999", ("error", 30)),
+        (30, "devel_00.wav,0.12,1.01", ("warning", 30)),
+        (30, "devel_00.wav,0.12,-32768", ("warning", 30)),
+        (55, "test_00.wav,0.12,much", ("error", 55)),
+        (30, "devel_00.wav,soon,0.5", ("error", 30)),
+        (30, "devel_00.wav,nan,0.5", ("error", 30)),
+        (30, "devel_00.wav,inf,0.5", ("error", 30)),
+        (30, "devel_00.wav,1e300,0.5", ("error", 30)),
+        (30, "devel_00.wav,0.12,0.5\ndevel_00.wav,0.12,0.5", ("error", 31)),
+        (30, "devel_00.wav,0.16,0.5\ndevel_00.wav,0.12,0.5", ("error", 31)),
+        (30, "devel_00.wav,-0.12,0.5", ("error", 30)),
+        (30, "", ("error", 30)),
+        (27, "", ("error", 27)),
+        (30, "devel_00.wav,0.12,0.5\ndevel_00.wav,0.14,0.5", ("error", 31)),
+    ],
+)
+def test_sequence_labels(breathing, row, line, finding):
+    breathing.set(row, line)
+    assert [(level, at) for level, file, at in breathing.found() if file == LABELS] == [finding]
+
+
+def test_every_row_of_a_kind_is_listed_up_to_twenty(breathing):
+    for row in range(27, 52):
+        breathing.set(row, breathing.lines[row - 1] + "x")
+    findings = breathing.report().findings
+    assert [finding.row for finding in findings] == [*range(27, 47), None]
+    assert "5 more labels that are no numbers are not listed" in str(findings[-1])
+
+
+def test_labels_at_another_rate_than_the_other_files(breathing):
+    rows = [f"train_00.wav,{i * 0.02:.2f},{i / 50}" for i in range(50)]
+    breathing.write(lines=[breathing.lines[0], *rows, *breathing.lines[26:]])
+    assert breathing.found() == [("error", LABELS, 3)]
+
+
+def test_labels_that_begin_late(breathing):
+    rows = [f"train_00.wav,{0.04 + i * 0.04:.2f},{i / 25}" for i in range(25)]
+    breathing.write(lines=[breathing.lines[0], *rows, *breathing.lines[26:]])
+    assert breathing.found() == [("error", LABELS, 2)]
+
+
+def test_files_may_stand_in_any_order_and_be_mixed(breathing):
+    breathing.write(lines=[breathing.lines[0], *sorted(breathing.lines[1:], key=lambda s: s.split(",")[1])])
+    assert breathing.found() == []
+
+
+def test_labels_that_never_change(breathing):
+    breathing.write(lines=[line if i > 25 or i == 0 else f"train_00.wav,{(i - 1) * 0.04:.2f},0.5"
+                           for i, line in enumerate(breathing.lines)])  # fmt: skip
+    assert breathing.found() == [("warning", LABELS, None)]
+
+
+def test_missing_classes(mask):
+    mask.set(3, "train_00002.wav,clear")
+    mask.set(4, "devel_00001.wav,mask")
+    assert mask.found() == [("error", LABELS, None), ("warning", LABELS, None)]
+    assert "class 'mask' in train" in mask.report().findings[0].what
+    assert "class 'clear' in devel" in mask.report().findings[1].what
+
+
+def test_a_partition_without_recordings(mask):
+    mask.set(6, "")
+    assert mask.found() == [("warning", LABELS, None), ("warning", "wav/test_00001.wav", None)]
+    mask.set(5, "")
+    mask.set(4, "")
+    assert mask.found()[0] == ("error", LABELS, None)
+
+
+WAV = "wav/devel_00001.wav"
+
+
+def spoil(folder, how):
+    path = folder.root / WAV
+    name, samples = path.name, folder.noise("other", 0.1)
+    content = path.read_bytes()
+    if how == "empty":
+        folder.wav(name, samples[:0])
+    elif how == "zero bytes":
+        path.write_bytes(b"")
+    elif how == "header only":
+        path.write_bytes(content[:44])
+    elif how == "half a header":
+        path.write_bytes(content[:30])
+    elif how == "truncated":
+        path.write_bytes(content[:1000])
+    elif how == "text":
+        path.write_text("not audio")
+    elif how == "folder":
+        path.unlink()
+        path.mkdir()
+    elif how == "rate":
+        folder.wav(name, samples, 44_100)
+    elif how == "stereo":
+        folder.wav(name, np.stack([samples, samples], 1))
+    elif how == "silent":
+        folder.wav(name, 0 * samples)
+    elif how == "offset":
+        folder.wav(name, 0 * samples + 0.1)
+    elif how == "clipped":
+        folder.wav(name, np.clip(samples * 20, -1, 1))
+    elif how in ("nan", "inf"):
+        samples[7] = float(how)
+        folder.wav(name, samples, subtype="FLOAT")
+    elif how == "long":
+        folder.wav(name, folder.noise("other", 0.2))
+    elif how == "gone":
+        path.unlink()
+
+
+@pytest.mark.parametrize(
+    ("how", "level", "words"),
+    [
+        ("empty", "error", "no samples"),
+        ("zero bytes", "error", "not readable as audio"),
+        ("header only", "error", "no samples"),
+        ("half a header", "error", "not readable as audio"),
+        ("truncated", "error", "cut short: 2244 bytes"),
+        ("text", "error", "not readable as audio"),
+        ("rate", "error", "44100 Hz, expected 16000 Hz"),
+        ("stereo", "error", "2 channels"),
+        ("nan", "error", "1 samples are NaN"),
+        ("inf", "error", "1 samples are NaN"),
+        ("silent", "warning", "silent"),
+        ("offset", "warning", "silent"),
+        ("clipped", "warning", "clipped"),
+        ("long", "warning", "3200 samples, most files have 1600"),
+    ],
+)
+def test_audio(mask, how, level, words):
+    spoil(mask, how)
+    first, *rest = mask.report().findings
+    assert (first.level, first.file, first.row) == (level, str(mask.root / WAV), None)
+    assert words in first.what
+    # A file that is cut short has an unusual length, too.
+    assert [finding.what for finding in rest] == (["478 samples, most files have 1600"] if how == "truncated" else [])
+
+
+@pytest.mark.parametrize(("how", "words"), [("gone", "is not in the wav folder"), ("folder", "is not a file")])
+def test_audio_that_is_not_there(mask, how, words):
+    spoil(mask, how)
+    (finding,) = mask.report().findings
+    assert (finding.level, finding.row) == ("error", 4)
+    assert words in finding.what
+
+
+def test_a_folder_that_may_not_be_read(mask, monkeypatch):
+    def refuse(path):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    assert mask.found() == [("error", "wav", None)]
+
+
+def test_a_file_written_into_a_pipe_is_not_truncated(mask):
+    path = mask.root / WAV
+    content = path.read_bytes()
+    path.write_bytes(content[:40] + b"\xff\xff\xff\xff" + content[44:])
+    assert mask.found() == []
+
+
+@pytest.mark.parametrize("subtype", ["PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE"])
+def test_every_width_is_read(mask, breathing, subtype):
+    for folder in (mask, breathing):
+        for path in (folder.root / "wav").iterdir():
+            folder.wav(path.name, soundfile.read(path)[0], subtype=subtype)
+        assert folder.found() == []
+
+
+def test_extra_files(mask):
+    mask.wav("train_00003.wav", mask.noise("x", 0.1))
+    (mask.root / "wav" / "more").mkdir()
+    mask.wav("more/train_00004.wav", mask.noise("y", 0.1))
+    (mask.root / "wav" / ".hidden").write_text("")
+    extra = [("warning", "wav/more/train_00004.wav", None), ("warning", "wav/train_00003.wav", None)]
+    assert sorted(mask.found()) == extra
+
+
+def test_the_same_audio_twice(mask):
+    samples = soundfile.read(mask.root / "wav" / "train_00001.wav")[0]
+    mask.wav("train_00002.wav", samples)
+    assert mask.found() == [("warning", "wav/train_00002.wav", None)]
+    # Another width, the same samples.
+    mask.wav("test_00001.wav", samples, subtype="FLOAT")
+    assert mask.found() == [("error", "wav/test_00001.wav", None), ("warning", "wav/train_00002.wav", None)]
+    assert "train_00001.wav in train" in mask.report().findings[0].what
+
+
+def test_two_silent_files_are_no_leak(mask):
+    for name in ("train_00001.wav", "test_00001.wav"):
+        mask.wav(name, np.zeros(1600))
+    assert mask.found() == [("warning", f"wav/{n}_00001.wav", None) for n in ("train", "test")]
+
+
+def test_audio_longer_or_shorter_than_its_labels(breathing):
+    breathing.wav("devel_00.wav", breathing.noise("x", 1.5))
+    assert breathing.found() == [("error", "wav/devel_00.wav", None)]
+    breathing.wav("devel_00.wav", breathing.noise("x", 0.5))
+    assert breathing.found() == [("error", "wav/devel_00.wav", None)]
+
+
+@pytest.mark.parametrize(
+    ("lines", "finding"),
+    [
+        (["train_00002.wav,b", "devel_00001.wav,c", "devel_00002.wav,c", "test_00001.wav,d"], []),
+        (["train_00002.wav,b", "devel_00001.wav,c", "devel_00002.wav,c"], [("warning", None)]),
+        (["train_00002.wav,b", "devel_00001.wav,c", "devel_00002.wav,c", "test_00001.wav,"], [("warning", None)]),
+        (
+            ["train_00002.wav,b", "devel_00001.wav,a", "devel_00002.wav,a", "test_00001.wav,d"],
+            [("warning", 4)],
+        ),
+        (
+            ["train_00002.wav,b", "devel_00001.wav,c", "devel_00002.wav,c", "test_00001.wav,d", "test_2.wav,d"],
+            [("warning", 7)],
+        ),
+        (
+            ["train_00002.wav,b", "train_00001.wav,c", "devel_00001.wav,c", "devel_00002.wav,c", "test_00001.wav,d"],
+            [("error", 4)],
+        ),
+    ],
+)
+def test_speakers(mask, lines, finding):
+    mask.write("lab/speakers.csv", ["file_name,speaker", "train_00001.wav,a", *lines])
+    assert mask.found() == [(level, "lab/speakers.csv", row) for level, row in finding]
+
+
+def test_a_speaker_in_two_partitions_is_explained(mask):
+    names = [line.split(",")[0] for line in mask.lines[1:]]
+    mask.write("speakers.csv", ["filename,speaker", *(f"{name},anna" for name in names)])
+    devel, test = mask.report().findings
+    assert "'anna' is heard in train ('train_00001.wav') and in devel ('devel_00001.wav')" in devel.what
+    assert "better" in devel.what
+    assert "in test" in test.what
+
+
+def test_speakers_without_a_speaker_column(mask):
+    mask.write("lab/speakers.csv", ["file_name,who", "train_00001.wav,a"])
+    assert mask.found() == [("error", "lab/speakers.csv", 1)]
+
+
+CONFIDENTIAL = "lab/labels_confidential.csv"
+
+
+@pytest.mark.parametrize(
+    ("line", "finding"),
+    [
+        ("test_00001.wav,mask", []),
+        ("test_00001.wav,?", [("warning", None)]),
+        ("train_00001.wav,clear", [("warning", None)]),
+        ("test_00001.wav,masks", [("error", 2), ("warning", None)]),
+        ("test_00001.wav,mask\ntrain_00001.wav,mask", [("error", 3)]),
+        ("test_00001.wav,mask\ntest_2.wav,mask", [("warning", 3)]),
+        ("test_00001.wav,mask\ntest_00001.wav,mask", [("error", 3)]),
+    ],
+)
+def test_confidential_classes(mask, line, finding):
+    mask.write(CONFIDENTIAL, ["file_name,label", line])
+    assert mask.found() == [(level, CONFIDENTIAL, row) for level, row in finding]
+
+
+@pytest.mark.parametrize(
+    ("row", "line", "finding"),
+    [
+        (2, "test_00.wav,0.00,0.5", []),
+        (2, "test_00.wav,0.00,x", [("error", 2), ("warning", None)]),
+        (2, "", [("error", 2), ("warning", None)]),
+        (2, "test_00.wav,0.01,0.5", [("error", 2), ("warning", None)]),
+        (3, "test_00.wav,0.00,0.5", [("error", 3), ("warning", None)]),
+        (26, "test_00.wav,0.96,0\ndevel_00.wav,0.00,0.5", [("error", 27)]),
+    ],
+)
+def test_confidential_sequences(breathing, row, line, finding):
+    lines = [breathing.lines[0], *(s.replace("?", str(i / 25)) for i, s in enumerate(breathing.lines[51:]))]
+    lines[row - 1 : row] = line.split("\n") if line else []
+    breathing.write(CONFIDENTIAL, lines)
+    assert breathing.found() == [(level, CONFIDENTIAL, row) for level, row in finding]
+
+
+def test_progress_counts_every_file(mask):
+    seen = []
+    check(mask.root, mask.task, lambda done, total: seen.append((done, total)))
+    assert seen == [(i, 5) for i in range(1, 6)]
+
+
+def test_fingerprint(mask, tmp_path):
+    before = mask.report().fingerprint
+    assert len(before) == 64
+    assert fingerprint(read(mask.root, mask.task)) == before
+    moved = tmp_path / "moved"
+    shutil.copytree(mask.root, moved)
+    assert check(moved, mask.task).fingerprint == before
+
+    changed = {before}
+    mask.write("lab/speakers.csv", ["file_name,speaker", *(f"{s.split(',')[0]},{s[:7]}" for s in mask.lines[1:])])
+    changed.add(mask.report().fingerprint)
+    mask.set(3, "train_00002.wav,clear\ntrain_00003.wav,mask")
+    mask.wav("train_00003.wav", mask.noise("x", 0.1))
+    changed.add(mask.report().fingerprint)
+    mask.set(3, "train_00002.wav,mask")
+    changed.add(mask.report().fingerprint)
+    mask.wav("train_00003.wav", mask.noise("y", 0.1))
+    changed.add(mask.report().fingerprint)
+    assert len(changed) == 5
+    assert "" not in changed
+
+
+def test_no_fingerprint_of_a_corpus_with_errors(mask):
+    mask.set(3, "train_00002.wav,?")
+    report = mask.report()
+    assert (report.corpus, report.fingerprint) == (None, "")
+
+
+def test_names_with_line_breaks_stay_on_one_line(mask):
+    mask.wav("train_\n\x1b[31m.wav", mask.noise("x", 0.1))
+    (finding,) = mask.report().findings
+    assert str(finding).isprintable()
+
+
+CELLS = st.sampled_from(
+    [
+        *("file_name", "label", "timeFrame", "upper_belt", "speaker", "clear", "?", "", "nan"),
+        *("train_00001.wav", "train_00.wav", "devel_00.wav", "test_00.wav", "../x", "a/b", ".", "/", "~", "\0"),
+        *("0", "0.04", "0.08", "-inf", "1e308", "-1e308", "5e-324", "1e999", "\u0661"),
+        *('"', "x" * 200_000, "\ufeff", "\ud7ff"),
+    ]
+)
+TABLES = st.lists(st.lists(CELLS, max_size=4), max_size=8).map(
+    lambda rows: "\n".join(",".join(row) for row in rows).encode()
+)
+HEADED = st.tuples(
+    st.sampled_from([b"file_name,label\n", b"filename;timeFrame;upper_belt\n", b"file_name,timeFrame,upper_belt\n"]),
+    st.one_of(TABLES, st.binary(max_size=200)),
+).map(b"".join)
+
+
+@settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    name=st.sampled_from(["labels.csv", "labels_confidential.csv", "speakers.csv", "train.csv"]),
+    content=st.one_of(st.binary(max_size=300), TABLES, HEADED),
+)
+@pytest.mark.parametrize("task", ["mask", "breathing"])
+def test_whatever_a_label_file_holds_is_a_finding(task, mask, breathing, name, content):
+    folder = {"mask": mask, "breathing": breathing}[task]
+    path = folder.root / "lab" / name
+    sound = path.read_bytes() if path.exists() else None
+    path.write_bytes(content)
+    if name == "train.csv":
+        (folder.root / LABELS).rename(folder.root / "lab" / "devel.csv")
+    try:
+        report = folder.report()
+        assert all(str(finding).isprintable() for finding in report.findings)
+        try:
+            corpus = read(folder.root, folder.task)
+        except UserError:
+            assert report.corpus is None
+        else:
+            assert all(np.isfinite(r.labels).all() for r in corpus.partition("train", "devel"))
+    finally:
+        path.unlink()
+        if name == "train.csv":
+            (folder.root / "lab" / "devel.csv").rename(folder.root / LABELS)
+        if sound is not None:
+            path.write_bytes(sound)
+
+
+@settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    content=st.binary(max_size=300),
+    at=st.integers(0, 60),
+    whole=st.booleans(),
+)
+def test_whatever_an_audio_file_holds_is_a_finding(mask, content, at, whole):
+    path = mask.root / WAV
+    sound = path.read_bytes()
+    path.write_bytes(content if whole else sound[:at] + content + sound[at + len(content) :])
+    try:
+        assert all(str(finding).isprintable() for finding in mask.report().findings)
+    finally:
+        path.write_bytes(sound)

@@ -1,0 +1,182 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from jaxpara.corpora.compare import TASKS
+from jaxpara.corpora.corpus import Corpus, Recording
+from jaxpara.corpora.splits import SPLITS, Fold, leaks
+from jaxpara.errors import UserError
+from jaxpara.registry import build
+
+
+def corpus(task, recordings):
+    """A corpus that is nowhere; `recordings` are (name, label, speaker)."""
+    return Corpus(
+        TASKS[task],
+        Path(),
+        tuple(
+            Recording(n, Path(n), n.split("_")[0], s, np.zeros(1), np.array([x], float), np.array([x], float))
+            for n, x, s in recordings
+        ),
+        label_rate_hz=0,
+    )
+
+
+@pytest.fixture(scope="module")
+def breathing():
+    sizes = {"train": 17, "devel": 16, "test": 16}
+    names = [f"{part}_{index:02d}" for part, size in sizes.items() for index in range(size)]
+    # The label file may have any order.
+    return corpus("breathing", [(f"{name}.wav", 0.5, name) for name in reversed(names)])
+
+
+@pytest.fixture(scope="module")
+def mask():
+    """The challenge's counts: train 5353 clear and 5542 mask, devel 6666 and 7981, test 11012."""
+    rng = np.random.default_rng(0)
+    recordings = []
+    for part, clear, masked in (("train", 5353, 5542), ("devel", 6666, 7981), ("test", 11012, 0)):
+        labels = rng.permutation(np.repeat([0.0, 1.0], [clear, masked]))
+        labels = labels if part != "test" else np.full(11012, np.nan)
+        recordings += [(f"{part}_{i + 1:05d}.wav", label, "") for i, label in enumerate(labels)]
+    return corpus("mask", recordings)
+
+
+def clear_and_mask(corpus, names):
+    labels = [corpus.by_name[name].labels[0] for name in names]
+    return labels.count(0), labels.count(1)
+
+
+def names(part, first, last):
+    return tuple(f"{part}_{index:02d}.wav" for index in range(first, last + 1))
+
+
+def is_partition(corpus, folds):
+    """Every recording of train and devel is tuned on once and fitted on in all other folds; test is test."""
+    known = {r.name for r in corpus.partition("train", "devel")}
+    assert sorted(name for fold in folds for name in fold.tune) == sorted(known)
+    for fold in folds:
+        assert set(fold.fit) == known - set(fold.tune)
+        assert len(fold.fit) == len(set(fold.fit))
+        assert fold.test == tuple(r.name for r in corpus.partition("test"))
+    assert [fold.index for fold in folds] == list(range(len(folds)))
+
+
+def test_official(breathing):
+    (fold,) = SPLITS["official"](breathing)
+    assert (set(fold.fit), set(fold.tune)) == (set(names("train", 0, 16)), set(names("devel", 0, 15)))
+    assert len(fold.test) == 16
+
+
+def test_ordered_is_the_table_of_the_published_scripts(breathing):
+    folds = SPLITS["ordered"](breathing, n=4)
+    assert [fold.tune for fold in folds] == [
+        names("train", 0, 7),
+        names("train", 8, 16),
+        names("devel", 0, 7),
+        names("devel", 8, 15),
+    ]
+    assert [len(fold.fit) for fold in folds] == [25, 24, 25, 25]
+    is_partition(breathing, folds)
+
+
+def test_stratified_has_the_sizes_of_the_published_scripts(mask):
+    folds = SPLITS["stratified"](mask, n=4)
+    assert [len(fold.tune) for fold in folds] == [7324, 7323, 5448, 5447]
+    assert [len(fold.fit) for fold in folds] == [18218, 18219, 20094, 20095]
+    assert clear_and_mask(mask, folds[0].tune) == (3333, 3991)
+    assert clear_and_mask(mask, folds[2].tune) == (2677, 2771)
+    assert {name[:5] for name in folds[1].tune} == {"devel"}
+    assert {name[:5] for name in folds[2].tune} == {"train"}
+    is_partition(mask, folds)
+
+
+def test_stratified_in_ten(mask):
+    folds = SPLITS["stratified"](mask, n=10)
+    assert sorted({len(fold.tune) for fold in folds[:5]}) == [2929, 2930]
+    assert {len(fold.fit) for fold in folds[:5]} == {22612, 22613}
+    assert {len(fold.tune) for fold in folds[5:]} == {2179}
+    assert {len(fold.fit) for fold in folds[5:]} == {23363}
+    is_partition(mask, folds)
+
+
+def test_stratified_depends_on_the_seed_and_not_on_the_label_file(mask):
+    turned = Corpus(mask.task, mask.root, mask.recordings[::-1], 0)
+    one, same, other = (
+        [set(fold.tune) for fold in SPLITS["stratified"](c, seed=seed)]
+        for c, seed in ((mask, 12), (turned, 12), (mask, 13))
+    )
+    assert one == same
+    assert one != other
+
+
+def speakers(task, per_part):
+    rng = np.random.default_rng(1)
+    return corpus(
+        task,
+        [
+            (f"{part}_{s:02d}{i:02d}.wav", float(rng.integers(2)) if part != "test" else np.nan, f"{part}{s}")
+            for part, count in per_part.items()
+            for s in range(count)
+            for i in range(10 + 5 * s)
+        ],
+    )
+
+
+@pytest.mark.parametrize("task", ["mask", "breathing"])
+@pytest.mark.parametrize("n", [2, 4, 10])
+def test_speaker_disjoint(task, n):
+    known = speakers(task, {"train": 12, "devel": 10, "test": 4})
+    folds = SPLITS["speaker_disjoint"](known, n=n)
+    assert [leaks(known, fold) for fold in folds] == [[]] * n
+    assert [{name[:5] for name in fold.tune} for fold in folds] == [{"devel"}] * (n // 2) + [{"train"}] * (n // 2)
+    assert all(fold.tune for fold in folds)
+    is_partition(known, folds)
+
+
+def test_speaker_disjoint_keeps_a_speaker_of_two_partitions_apart():
+    known = [(r.name, r.labels[0], r.speaker) for r in speakers("mask", {"train": 4, "devel": 4}).recordings]
+    known = corpus("mask", [(n, x, "both" if s.endswith("0") else s) for n, x, s in known])
+    for fold in SPLITS["speaker_disjoint"](known):
+        assert leaks(known, fold) == []
+
+
+def test_leaks():
+    known = speakers("mask", {"train": 4, "devel": 4})
+    assert leaks(known, SPLITS["stratified"](known)[0]) == ["devel0", "devel1", "devel2", "devel3"]
+    nobody = corpus("mask", [(r.name, 0, "") for r in known.recordings])
+    assert leaks(nobody, Fold(0, known_names(nobody), known_names(nobody), ())) == []
+
+
+def known_names(corpus):
+    return tuple(recording.name for recording in corpus.recordings)
+
+
+@pytest.mark.parametrize("n", [0, 1, 3, -2])
+@pytest.mark.parametrize("name", ["ordered", "stratified"])
+def test_odd_folds(mask, name, n):
+    with pytest.raises(UserError, match=f"folds.n is {n}, expected an even number"):
+        SPLITS[name](mask, n=n)
+
+
+def test_what_a_corpus_does_not_allow(breathing, mask):
+    with pytest.raises(UserError, match="needs classes"):
+        SPLITS["stratified"](breathing)
+    with pytest.raises(UserError, match="there are 16 recordings in devel"):
+        SPLITS["ordered"](breathing, n=34)
+    with pytest.raises(UserError, match=r"'devel_00001.wav' and of 25541 more is unknown|'train_00001.wav'"):
+        SPLITS["speaker_disjoint"](mask)
+    few = speakers("mask", {"train": 4, "devel": 2})
+    with pytest.raises(UserError, match="there are 2 speakers in devel"):
+        SPLITS["speaker_disjoint"](few, n=6)
+    rare = corpus("mask", [(f"{p}_{i}.wav", float(i == 0), str(i)) for p in ("train", "devel") for i in range(9)])
+    for name in ("stratified", "speaker_disjoint"):
+        with pytest.raises(UserError, match="1 recordings of the rarest class in devel"):
+            SPLITS[name](rare)
+
+
+def test_from_a_config(mask):
+    assert len(build(SPLITS, {"name": "stratified", "n": 2, "seed": 3}, "folds", corpus=mask)) == 2
+    with pytest.raises(UserError, match=r"config.folds.n is not a field of 'official'"):
+        build(SPLITS, {"name": "official", "n": 2}, "folds", corpus=mask)
