@@ -1,4 +1,4 @@
-"""Small builders that the configs share. Units are in the names; the meaning of every field is the constructor's docstring."""
+"""Small builders that the configs share. What a field means is in the docstring of what it constructs."""
 
 import ml_collections
 

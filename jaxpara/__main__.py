@@ -63,7 +63,9 @@ def main(argv: list[str] | None = None) -> NoReturn:
         sys.exit(_complain(f"error: {error}", 1))
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
-        sys.exit(_complain(f"error: {where}{error.strerror or error}; nothing finished is lost, mend it and run again", 1))
+        sys.exit(
+            _complain(f"error: {where}{error.strerror or error}; nothing finished is lost, mend it and run again", 1)
+        )
     sys.exit(0)
 
 

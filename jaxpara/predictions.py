@@ -76,7 +76,9 @@ class Predictions:
 
 def concatenate(parts: Sequence[Predictions]) -> Predictions:
     """All rows of several predictions, one after the other."""
-    return Predictions(*(np.concatenate([getattr(p, name) for p in parts]) for name in Predictions.__dataclass_fields__))
+    return Predictions(
+        *(np.concatenate([getattr(p, name) for p in parts]) for name in Predictions.__dataclass_fields__)
+    )
 
 
 def align(parts: Sequence[Predictions]) -> list[Predictions]:

@@ -14,9 +14,7 @@ def suggest(word: str, known: list[str]) -> str:
     return f"; did you mean {near[0]!r}?" if near else ""
 
 
-def build(
-    registry: Mapping[str, Callable[..., Any]], spec: Mapping[str, Any], where: str, /, **context: Any
-) -> Any:
+def build(registry: Mapping[str, Callable[..., Any]], spec: Mapping[str, Any], where: str, /, **context: Any) -> Any:
     """Calls the entry of `registry` that `spec["name"]` names, with the rest of `spec` as keyword arguments.
 
     Args:
@@ -39,7 +37,9 @@ def build(
     fields = [p.name for p in accepted if p.name not in context]
     for key in arguments:
         if key not in fields:
-            raise UserError(f"config.{where}.{key} is not a field of {name!r}, which has {fields}{suggest(key, fields)}")
+            raise UserError(
+                f"config.{where}.{key} is not a field of {name!r}, which has {fields}{suggest(key, fields)}"
+            )
     for p in accepted:
         if p.name in fields and p.name not in arguments and p.default is inspect.Parameter.empty:
             raise UserError(f"config.{where}.{p.name} is missing: {name!r} needs it")

@@ -21,7 +21,7 @@ from jaxpara.corpora.findings import Finding
 from jaxpara.corpora.simulated import SIMULATED
 from jaxpara.corpora.simulated.loudness import loudness_baseline
 from jaxpara.errors import UserError
-from jaxpara.evaluation import submission
+from jaxpara.evaluation import report, submission
 from jaxpara.evaluation.official import official
 from jaxpara.evaluation.results import summarise
 from jaxpara.files import write_json
@@ -104,14 +104,16 @@ def run(
                 about={
                     "jaxpara": __version__,
                     "devices": [device.device_kind for device in jax.devices()],
-                    "versions": {p: importlib.metadata.version(p) for p in ("jax", "flax", "optax", "numpy", "librosa")},
+                    "versions": {
+                        p: importlib.metadata.version(p) for p in ("jax", "flax", "optax", "numpy", "librosa")
+                    },
                 },
                 seed=derive(config.seed, "bootstrap"),
             )
             write_json(workdir / "results.json", results)
             table = workdir / "submission" / f"{corpus.task.name}.{name}.csv"
             submission.write(table, fused.test, corpus)
-            if 0: report.write(
+            report.write(
                 workdir / "report.html",
                 results=results,
                 corpus=corpus,
@@ -144,9 +146,7 @@ def _with_demo(config: ml_collections.ConfigDict, overrides: Mapping[str, Any]) 
     return config
 
 
-def _checked(
-    config: ml_collections.ConfigDict, progress: Progress
-) -> tuple[Corpus, str, tuple[Finding, ...]]:
+def _checked(config: ml_collections.ConfigDict, progress: Progress) -> tuple[Corpus, str, tuple[Finding, ...]]:
     """The corpus, simulated first if none is given, its fingerprint and what the check found."""
     task = compare.TASKS[config.corpus.task]
     if config.corpus.root:
@@ -185,7 +185,9 @@ def _conclude(progress: Progress, results: dict[str, Any], workdir: Path, table:
         progress.say(f"test {measure} {test['pooled']:.3f} (95 % interval over speakers {low:.3f} to {high:.3f})")
         for name, member in results["members"].items():
             if member["mean_of_folds_test"] is not None:
-                progress.say(f"  {name}: mean of its {len(member['folds'])} folds alone {member['mean_of_folds_test']:.3f}")
+                progress.say(
+                    f"  {name}: mean of its {len(member['folds'])} folds alone {member['mean_of_folds_test']:.3f}"
+                )
         for name, baseline in results["baselines"].items():
             progress.say(f"  baseline ({name}) {baseline['pooled']:.3f}")
     else:
@@ -208,5 +210,7 @@ def _locked(workdir: Path) -> Iterator[None]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            raise UserError(f"--workdir={workdir}: another run is at work there; wait for it, or choose another") from None
+            raise UserError(
+                f"--workdir={workdir}: another run is at work there; wait for it, or choose another"
+            ) from None
         yield

@@ -1,6 +1,6 @@
 """What a fusion is given and gives: the members' predictions in, one system's out."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -19,7 +19,8 @@ class Fused:
     Attributes:
       tune: of the recordings that the folds were tuned on, each by its own fold.
       test: of the test partition, of all folds together.
-      weights: what the fusion found: by member, a weight per fold in the order of the folds. None where it searches none.
+      weights: what the fusion found: by member, a weight per fold in the order of the folds. None where it searches
+        none.
       cross_fitted: `tune` once more, every fold with weights that the other folds found: its score is not flattered by
         having been searched on the same recordings. None where nothing is searched.
     """

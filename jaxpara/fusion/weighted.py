@@ -33,7 +33,9 @@ class Searched:
         found: dict[int, np.ndarray] = {}
         for fold, members in by_fold.items():
             if sorted(members) != names:
-                raise UserError(f"config.fusion: fold {fold} has only {sorted(members)}; a search needs every member there")
+                raise UserError(
+                    f"config.fusion: fold {fold} has only {sorted(members)}; a search needs every member there"
+                )
             scores = np.stack([part.scores for part in align([members[name] for name in names])])
             scores = scores[:, np.isfinite(scores[0, :, -1])]
             values = [measure(scores[0, :, -1], np.tensordot(w, scores[..., :-1], 1)) for w in candidates]
@@ -43,9 +45,7 @@ class Searched:
             fused = concatenate([mean([m[n] for n in names], list(weights[f])) for f, m in by_fold.items()])
             return Predictions(fused.recordings, fused.times_s, fused.scores[:, :-1], fused.partitions, fused.folds)
 
-        others = {
-            fold: np.mean([w for f, w in found.items() if f != fold] or [found[fold]], axis=0) for fold in found
-        }
+        others = {fold: np.mean([w for f, w in found.items() if f != fold] or [found[fold]], axis=0) for fold in found}
         return Fused(
             tune=fuse(found),
             test=mean([mean([test[name][fold] for name in names], list(found[fold])) for fold in found]),

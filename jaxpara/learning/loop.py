@@ -129,7 +129,14 @@ def train(
             if ends or len(history["losses"]) % LOG_EVERY_STEPS == 0:
                 recent = history["losses"][-((len(history["losses"]) - 1) % LOG_EVERY_STEPS + 1) :]
                 speed = (done - tick_step) / (time.monotonic() - tick)
-                out.write("train", done, epoch, loss=sum(recent) / len(recent), lr=lr(done) * scale, steps_per_s=round(speed, 3))
+                out.write(
+                    "train",
+                    done,
+                    epoch,
+                    loss=sum(recent) / len(recent),
+                    lr=lr(done) * scale,
+                    steps_per_s=round(speed, 3),
+                )
                 tick, tick_step = time.monotonic(), done
             if ends:
                 mean_loss = sum(history["losses"]) / len(history["losses"])

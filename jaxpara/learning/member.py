@@ -165,4 +165,6 @@ class Member:
 def _flat(tree: Any, prefix: str = "") -> dict[str, Any]:
     if not isinstance(tree, dict):
         return {prefix: tree}
-    return {path: leaf for key, value in tree.items() for path, leaf in _flat(value, f"{prefix}.{key}".strip(".")).items()}
+    return {
+        path: leaf for key, value in tree.items() for path, leaf in _flat(value, f"{prefix}.{key}".strip(".")).items()
+    }

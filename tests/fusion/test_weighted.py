@@ -83,7 +83,9 @@ def test_a_fold_without_a_member_is_named(two):
     tune, test, truth, adam, _ = two
     sgd = member(2, folds=(1,))
     with pytest.raises(UserError, match=r"fold 0 has only \['adam'\]"):
-        Best()({"adam": adam[0], "sgd": sgd[0]}, {"adam": adam[1], "sgd": sgd[1]}, {"adam": adam[2], "sgd": sgd[2]}, uar)
+        Best()(
+            {"adam": adam[0], "sgd": sgd[0]}, {"adam": adam[1], "sgd": sgd[1]}, {"adam": adam[2], "sgd": sgd[2]}, uar
+        )
 
 
 def test_weighted_mixes_two():

@@ -88,7 +88,9 @@ def test_an_epoch_holds_every_example_once_and_epochs_differ():
     _, made = examples((500,), step_s=0.4)
     per_epoch = -(-len(made) // 4)
     run = list(batches(made, 4, epochs=2, shuffle_seed=5))
-    epochs = [np.concatenate([b["targets"][b["weights"].any(1)] for b in run[e * per_epoch :][:per_epoch]]) for e in (0, 1)]
+    epochs = [
+        np.concatenate([b["targets"][b["weights"].any(1)] for b in run[e * per_epoch :][:per_epoch]]) for e in (0, 1)
+    ]
     everything = np.stack([made.load(i)["targets"] for i in range(len(made))])
     for epoch in epochs:
         np.testing.assert_array_equal(np.sort(epoch[:, 0]), np.sort(everything[:, 0]))

@@ -98,7 +98,9 @@ def test_what_is_returned_is_the_same_on_every_device(monkeypatch):
     )
     arranged = parallel.shard({k: v.reshape(4, -1, *v.shape[1:]) for k, v in batch(8).items()})
     everywhere, _ = step(jax.device_put(state), arranged)
-    jax.tree.map(lambda x: np.testing.assert_array_equal(x, np.broadcast_to(x[:1], x.shape)), jax.device_get(everywhere))
+    jax.tree.map(
+        lambda x: np.testing.assert_array_equal(x, np.broadcast_to(x[:1], x.shape)), jax.device_get(everywhere)
+    )
 
 
 def test_rows_without_weight_change_nothing(monkeypatch):
@@ -124,7 +126,10 @@ def test_a_constant_learning_rate_scale_scales_the_update(monkeypatch):
     full, _ = step(parallel.replicate(start), arranged)
     half, _ = step(parallel.replicate(start.replace(lr_scale=np.float32(0.5))), arranged)
     jax.tree.map(
-        lambda a, b, c: np.testing.assert_allclose((b - a) / 2, c - a, atol=1e-6), start.params, full.params, half.params
+        lambda a, b, c: np.testing.assert_allclose((b - a) / 2, c - a, atol=1e-6),
+        start.params,
+        full.params,
+        half.params,
     )
 
 

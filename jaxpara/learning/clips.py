@@ -1,0 +1,121 @@
+"""Clip examples: one picture per recording and one class for the whole of it (paper §3.1)."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from scipy.special import softmax
+
+from jaxpara.corpora.corpus import Recording, Task
+from jaxpara.errors import UserError
+from jaxpara.learning.input import Arrays
+from jaxpara.learning.parallel import AXIS
+from jaxpara.models import crop
+from jaxpara.predictions import Predictions
+
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+class Clips:
+    """Pictures of whole recordings, resized and normalised on the device."""
+
+    def __init__(
+        self,
+        task: Task,
+        size: int | tuple[int, int] = 224,
+        augment: Literal["role", "partition", "none"] = "role",
+        normalise: Literal["imagenet", "batch", "none"] = "imagenet",
+    ):
+        """Says how pictures reach the network.
+
+        Args:
+          task: from the program; its classes.
+          size: the side that pictures are resized to, or height and width.
+          augment: which pictures are cropped at random, anew in every step: those that are fitted on (`role`), those of
+            the train partition, also in validation (`partition`, as the authors' published scripts do), or none.
+          normalise: with the mean and deviation of ImageNet, with those of the batch (z-score, paper §3.1.1), or not.
+        """
+        known = {"augment": ("role", "partition", "none"), "normalise": ("imagenet", "batch", "none")}
+        for field, value in (("augment", augment), ("normalise", normalise)):
+            if value not in known[field]:
+                raise UserError(f"config...examples.{field} is {value!r}, expected one of {known[field]}")
+        self._task, self._augment, self._normalise = task, augment, normalise
+        self._size = (size, size) if isinstance(size, int) else tuple(size)
+
+    def examples(
+        self, recordings: Sequence[Recording], features: Mapping[str, np.ndarray], *, fitting: bool, **_: Any
+    ) -> "ClipExamples":
+        """One example per recording, in their order."""
+        if self._augment == "partition":
+            cropped = np.array([recording.partition == "train" for recording in recordings])
+        else:
+            cropped = np.full(len(recordings), fitting and self._augment == "role")
+        return ClipExamples(recordings, features, cropped)
+
+    def prepare(self, batch: dict[str, jax.Array], key: jax.Array) -> jax.Array:
+        """`[example, height, width, channel]` pictures to network inputs; each example's crop is its own and the step's."""
+        pictures = batch["inputs"].astype(jnp.float32)
+        height, width = pictures.shape[1:3]
+        if self._augment != "none":
+            keys = jax.vmap(lambda number: jax.random.fold_in(key, number))(batch["number"])
+            drawn = jax.vmap(lambda k: crop.sample(k, 1, height, width)[0])(keys)
+            whole = jnp.array([0, 0, height, width], drawn.dtype)
+            boxes = jnp.where(batch["cropped"][:, None], drawn, whole)
+            pictures = crop.crop_resize(pictures, boxes, self._size)
+        elif (height, width) != self._size:
+            pictures = crop.resize(pictures, self._size)
+        if self._normalise == "imagenet":
+            # Of bytes; a picture of one channel takes the mean over the colours.
+            mean, std = (
+                jnp.array(v) if pictures.shape[-1] == 3 else jnp.mean(jnp.array(v))
+                for v in (IMAGENET_MEAN, IMAGENET_STD)
+            )
+            return (pictures / 255 - mean) / std
+        if self._normalise == "batch":
+            # Rows that only fill the batch up have no say.
+            weight = batch["weights"][:, None, None, None] * jnp.ones_like(pictures)
+            count = lax.psum(weight.sum((0, 1, 2)), AXIS)
+            mean = lax.psum((weight * pictures).sum((0, 1, 2)), AXIS) / count
+            variance = lax.psum((weight * (pictures - mean) ** 2).sum((0, 1, 2)), AXIS) / count
+            return (pictures - mean) / jnp.sqrt(variance + 1e-8)
+        return pictures
+
+
+class ClipExamples:
+    """See `jaxpara.learning.input.Examples`."""
+
+    def __init__(self, recordings: Sequence[Recording], features: Mapping[str, np.ndarray], cropped: np.ndarray):
+        self._recordings, self._features, self._cropped = recordings, features, cropped
+
+    def __len__(self) -> int:
+        return len(self._recordings)
+
+    def load(self, index: int) -> Arrays:
+        """`inputs` `[height, width, channel]`, and 0-d `targets`, `weights`, `number` and `cropped`."""
+        targets, weights = self.labels(index)
+        return {
+            "inputs": self._features[self._recordings[index].name],
+            "targets": targets,
+            "weights": weights,
+            "number": np.uint32(index),
+            "cropped": self._cropped[index],
+        }
+
+    def labels(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        """The class index and its weight: 0 where it is not known."""
+        label = self._recordings[index].labels[0]
+        known = np.isfinite(label)
+        return np.float32(label if known else 0), np.float32(known)
+
+    def merge(self, outputs: np.ndarray, fold: int) -> Predictions:
+        """Probabilities from `[example, class]` logits."""
+        return Predictions(
+            recordings=np.array([recording.name for recording in self._recordings]),
+            times_s=np.zeros(len(self)),
+            scores=softmax(outputs.astype(np.float64), axis=1),
+            partitions=np.array([recording.partition for recording in self._recordings]),
+            folds=np.full(len(self), fold),
+        )
