@@ -14,8 +14,8 @@ LINE_EVERY_S = 10.0
 class Progress:
     """What a run says while it works; a context manager.
 
-    On a terminal every level (folds, epochs, steps) has a bar with the time left. Elsewhere a line is printed when a level
-    is done, and for the innermost one at most every ten seconds.
+    On a terminal every level (folds, epochs, steps) has a bar with the time left. Elsewhere a line is printed when a
+    level is done, and otherwise at most every ten seconds.
     """
 
     def __init__(self, console: Console | None = None):

@@ -48,7 +48,7 @@ def test_what_does_not_match_is_refused_with_its_first_key(other, words):
 def test_damaged_files_are_named(tmp_path, content):
     path = tmp_path / "p.npz"
     path.write_bytes(content)
-    with pytest.raises(UserError, match="p.npz"):
+    with pytest.raises(UserError, match=r"p\.npz"):
         Predictions.load(path)
     with pytest.raises(UserError, match="no such predictions"):
         Predictions.load(tmp_path / "none.npz")

@@ -135,7 +135,7 @@ def test_killed_again_and_again_a_run_ends_in_the_same_bits(finished, launch, tm
         wait_for(moment, process)
         process.send_signal(signal.SIGKILL)
         process.communicate()
-    status, out, err = finish(launch(workdir))
+    status, _, err = finish(launch(workdir))
     assert status == 0, err
     assert_same_predictions(workdir, finished[0])
     scores = [{k: v for k, v in results(w)["fusion"].items()} for w in (workdir, finished[0])]

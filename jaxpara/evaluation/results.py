@@ -4,8 +4,9 @@ Top level
   jaxpara, experiment, recipe: version of the program, name of the config, recipe of the config.
   simulated, demo: whether the corpus was made by this program; whether the sizes are the demonstration's.
   task, measure: name of the task; its measure, `PCC` or `UAR`.
-  corpus: `root` and, under `partitions`, per partition `recordings`, `labels`, `unlabelled`, `speakers` (null
-    where unknown), and `classes` {name: labels} or `label_mean` and `label_std`.
+  corpus: `root` and, under `partitions`, per partition `recordings`, `seconds` (null where a file is not
+    readable), `labels`, `unlabelled`, `speakers` (null where unknown), and `classes` {name: labels} or
+    `label_mean` and `label_std`.
   findings: counts of `errors` and `warnings` of the corpus check.
   members.<name>: `parameters`; `folds`, a list of {`fold`, `best_epoch`, `best_step`, `seconds`,
     `tune`: score, `test`: score}; `cv`: cross-validation; `test`: score of the mean of its folds;
@@ -43,8 +44,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import soundfile
 
-from jaxpara.corpora.corpus import PARTITIONS, Corpus
+from jaxpara.corpora.corpus import PARTITIONS, Corpus, Recording
 from jaxpara.corpora.findings import Finding
 from jaxpara.evaluation.scores import cross_validation, score
 from jaxpara.fusion.fused import Fused
@@ -146,6 +148,7 @@ def describe(corpus: Corpus) -> dict[str, dict[str, Any]]:
         speakers = {recording.speaker for recording in recordings}
         row: dict[str, Any] = {
             "recordings": len(recordings),
+            "seconds": _seconds(recordings),
             "labels": len(known),
             "unlabelled": len(truth) - len(known),
             "speakers": None if "" in speakers else len(speakers),
@@ -157,6 +160,13 @@ def describe(corpus: Corpus) -> dict[str, dict[str, Any]]:
             row["label_std"] = float(known.std()) if len(known) else None
         table[name] = row
     return table
+
+
+def _seconds(recordings: Sequence[Recording]) -> float | None:
+    try:
+        return float(sum(soundfile.info(recording.path).duration for recording in recordings))
+    except (OSError, soundfile.SoundFileError):
+        return None
 
 
 def _member(member: MemberOutcome, corpus: Corpus, seed: int) -> dict[str, Any]:

@@ -23,7 +23,7 @@ class Rows:
       task: says which measure scores them.
       truth: `[row]` belt positions or class indices.
       scores: `[row, score]` what was predicted.
-      recordings: `[row]` names.
+      recordings: `[row]` positions of the recordings in the corpus.
       times_s: `[row]` seconds from the start of the recording.
       partitions: `[row]` `train`, `devel` or `test`.
       speakers: `[row]`, empty where nobody knows.
@@ -81,9 +81,7 @@ class Rows:
         """Single rows as units; blocks of 10 s where the rows are a sequence."""
         if self.task.measure == "UAR":
             return intervals.single_rows(self.confusion)
-        blocks = np.empty(len(self), [("recording", self.recordings.dtype), ("block", int)])
-        blocks["recording"], blocks["block"] = self.recordings, self.times_s // BLOCK_S
-        return self.units(blocks)
+        return self.units(_keys(self.recordings, self.times_s // BLOCK_S))
 
 
 def rows_of(predictions: Predictions, corpus: Corpus) -> Rows:
@@ -109,9 +107,7 @@ def rows_of(predictions: Predictions, corpus: Corpus) -> Rows:
         f"have no row in {corpus.label_file}; were they made for another corpus?",
     )
     order = np.lexsort((keys, predictions.folds))
-    same = (keys[order][1:] == keys[order][:-1]) & (
-        predictions.folds[order][1:] == predictions.folds[order][:-1]
-    )
+    same = (keys[order][1:] == keys[order][:-1]) & (predictions.folds[order][1:] == predictions.folds[order][:-1])
     doubled = np.zeros(len(keys), bool)
     doubled[order[1:][same]] = True
     _refuse(predictions, doubled, "stand twice, expected one a label.")
@@ -120,7 +116,7 @@ def rows_of(predictions: Predictions, corpus: Corpus) -> Rows:
         task=corpus.task,
         truth=truth,
         scores=np.asarray(predictions.scores, np.float64),
-        recordings=predictions.recordings,
+        recordings=numbers,
         times_s=predictions.times_s,
         partitions=predictions.partitions,
         speakers=np.array([recording.speaker for recording in corpus.recordings])[numbers],

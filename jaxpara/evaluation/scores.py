@@ -45,13 +45,16 @@ def cross_validation(predictions: Predictions, corpus: Corpus, seed: int = 0) ->
     result = _score(predictions, rows, seed)
     result |= {"per_fold": {}, "per_fold_interval_95": {}, "mean_of_folds": None}
     result["speakers_in_fit_and_tune"] = {}
+    # A fold is fitted on every labelled recording that it is not tuned on.
+    labelled = {r.name: r.speaker for r in corpus.recordings if np.isfinite(r.labels).any()}
     for fold in np.unique(predictions.folds).tolist():
         part = rows.select(rows.folds == fold)
         _fill(result, "per_fold", part.value, str(fold))
         _fill(result, "per_fold_interval_95", lambda part=part: _over_speakers(part), str(fold))
-        shared = _shared_speakers(set(predictions.recordings[predictions.folds == fold].tolist()), corpus)
-        if shared is not None:
-            result["speakers_in_fit_and_tune"][str(fold)] = len(shared)
+        if "" not in labelled.values():
+            tuned = set(predictions.recordings[predictions.folds == fold].tolist())
+            sides = ({who for name, who in labelled.items() if (name in tuned) == side} for side in (True, False))
+            result["speakers_in_fit_and_tune"][str(fold)] = len(set.intersection(*sides))
     _fill(result, "mean_of_folds", lambda: _mean(result["per_fold"], "a fold has no value"))
     return result
 
@@ -147,15 +150,3 @@ def _add_for_classes(result: dict[str, Any], rows: Rows) -> None:
     if len(classes) == 2:
         _fill(result, "auc", lambda: metrics.auc(rows.truth == 1, rows.scores[:, 1]))
         _fill(result, "eer", lambda: metrics.eer(rows.truth == 1, rows.scores[:, 1]))
-
-
-def _shared_speakers(tuned: set[str], corpus: Corpus) -> set[str] | None:
-    """Speakers of the tune recordings who also speak where the fold is fitted; None where not all are known.
-
-    A fold is fitted on every labelled recording that it is not tuned on.
-    """
-    tune, fit = set(), set()
-    for recording in corpus.recordings:
-        if np.isfinite(recording.labels).any():
-            (tune if recording.name in tuned else fit).add(recording.speaker)
-    return None if "" in tune | fit else tune & fit

@@ -35,7 +35,7 @@ def log_mel(feature: LogMel, waveforms: jax.Array) -> jax.Array:
     with jax.enable_x64(True):
         spectrum = jnp.fft.rfft(frames.astype(jnp.float64) * hann(feature.window))
         power = (spectrum.real**2 + spectrum.imag**2).astype(jnp.float32)
-    mel = jnp.matmul(power, feature.filters().T, precision="highest")
+    mel = jnp.matmul(power, feature.filters.toarray().T, precision="highest")
     decibels = 10 * jnp.log10(jnp.maximum(mel, AMIN))
     if feature.high_first:
         decibels = decibels[..., ::-1]

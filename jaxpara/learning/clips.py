@@ -56,7 +56,7 @@ class Clips:
         return ClipExamples(recordings, features, cropped)
 
     def prepare(self, batch: dict[str, jax.Array], key: jax.Array) -> jax.Array:
-        """`[example, height, width, channel]` pictures to network inputs; each example's crop is its own and the step's."""
+        """`[example, height, width, channel]` pictures to network inputs; every example and step has a crop of its own."""
         pictures = batch["inputs"].astype(jnp.float32)
         height, width = pictures.shape[1:3]
         if self._augment != "none":
@@ -68,11 +68,9 @@ class Clips:
         elif (height, width) != self._size:
             pictures = crop.resize(pictures, self._size)
         if self._normalise == "imagenet":
-            # Of bytes; a picture of one channel takes the mean over the colours.
-            mean, std = (
-                jnp.array(v) if pictures.shape[-1] == 3 else jnp.mean(jnp.array(v))
-                for v in (IMAGENET_MEAN, IMAGENET_STD)
-            )
+            mean, std = jnp.array(IMAGENET_MEAN), jnp.array(IMAGENET_STD)
+            if pictures.shape[-1] == 1:
+                mean, std = mean.mean(), std.mean()
             return (pictures / 255 - mean) / std
         if self._normalise == "batch":
             # Rows that only fill the batch up have no say.

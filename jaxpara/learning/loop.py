@@ -29,8 +29,8 @@ class Interrupted(Exception):
 def new_history() -> History:
     """What a checkpoint knows beside the state.
 
-    Keys: `losses`, of the steps of the epoch that is under way; `epochs`, one dict per validated epoch with `epoch`, `step`,
-    `score` and `loss`; `seconds`, of training so far.
+    Keys: `losses`, of the steps of the epoch that is under way; `epochs`, one dict per validated epoch with `epoch`,
+    `step`, `score` and `loss`; `seconds`, of training so far.
     """
     return {"losses": [], "epochs": [], "seconds": 0.0}
 
@@ -120,8 +120,8 @@ def train(
             epoch, in_epoch = (done - 1) // steps_per_epoch, (done - 1) % steps_per_epoch
             if not math.isfinite(value):
                 raise UserError(
-                    f"{name}: the loss is {value} at step {done} (epoch {epoch + 1}); lower config...learner.optimizer.lr"
-                    " or set its clip_norm, and start again: training goes on from the last checkpoint"
+                    f"{name}: the loss is {value} at step {done} (epoch {epoch + 1});"
+                    " lower config...learner.optimizer.lr or set its clip_norm, and start again: training goes on from the last checkpoint"
                 )
             history["losses"].append(value)
             step_bar.advance(f"loss {value:.3f}")

@@ -1,7 +1,7 @@
 """Losses: what training makes small.
 
-A loss gives a value per example and the weight of each example in the mean, so that the mean over a batch stays exact when
-the batch is spread over devices and gone through in parts. A loss of the whole batch says so by `whole_batch`.
+A loss gives a value per example and the weight of each example in the mean, so that the mean over a batch stays exact
+when the batch is spread over devices and gone through in parts. A loss of the whole batch says so by `whole_batch`.
 """
 
 from dataclasses import dataclass

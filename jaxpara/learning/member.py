@@ -1,4 +1,4 @@
-"""A member of an experiment: features, learner and folds; leaves its predictions on disk, one file per fold and part."""
+"""A member of an experiment: features, learner and folds; leaves its predictions on disk, a file per fold and part."""
 
 import json
 from collections.abc import Mapping

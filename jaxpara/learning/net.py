@@ -66,7 +66,7 @@ class Net:
             `jaxpara.learning`.
           batch: examples per update.
           epochs: passes over the fold's fit part.
-          microbatch: examples that have to fit a device's memory at once; a batch is gone through in such parts. 0: all.
+          microbatch: examples that fit a device's memory at once; a batch is gone through in such parts. 0: all.
           validate_every: epochs between validations.
           best_by: whether the epoch that is used is the one with the highest validation score or the lowest loss.
           common_epoch: use the same epoch in every fold, the best by the mean over folds; needs every checkpoint kept.

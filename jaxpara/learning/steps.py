@@ -33,8 +33,8 @@ def train_step(
 
     Returns:
       A function of the state and of this device's part of the batch, `{"inputs", "targets", "weights"}` each
-      `[part, example, ...]`: the parts are gone through one after the other, and only one has to fit the memory. It returns
-      the new state and the loss of the whole batch.
+      `[part, example, ...]`: the parts are gone through one after the other, and only one has to fit the memory. It
+      returns the new state and the loss of the whole batch.
     """
 
     def step(state: TrainState, batch: Batch) -> tuple[TrainState, jax.Array]:
@@ -101,8 +101,8 @@ def predict_step(
       method: another method of the model than its call, such as `embed`.
 
     Returns:
-      A function of the state and of this device's part of the batch, each `[example, ...]`, that returns the outputs of all
-      devices.
+      A function of the state and of this device's part of the batch, each `[example, ...]`, that returns the outputs of
+      all devices.
     """
 
     def step(state: TrainState, batch: Batch) -> jax.Array:

@@ -47,9 +47,9 @@ class ConvPool(nn.Module):
 class CNN1DLSTM(nn.Module):
     """1D CNN and LSTM over the raw waveform, one output every `samples_per_output` samples.
 
-    The defaults are Breathing system 2 (1 642 049 parameters). System 1 as submitted: filters (64, 128, 128, 256),
-    output "linear" (1 379 777). Its three-layer sister: filters (64, 128, 256), kernels (8, 6, 6), pools (10, 8, 8),
-    last_pool "max", dropout 0.2, output "linear" (1 297 601).
+    The defaults are Breathing system 2 (1 642 049 parameters). System 1 as submitted: filters (64, 128, 128, 256)
+    and output "linear" (1 379 777). Its three-layer sister: filters (64, 128, 256), kernels (8, 6, 6), pools
+    (10, 8, 8), last_pool "max", dropout 0.2 and output "linear" (1 297 601).
 
     Args:
       filters: channels of each convolution.
@@ -60,7 +60,7 @@ class CNN1DLSTM(nn.Module):
       lstm: size of each LSTM layer.
       output: activation of the last layer, "tanh" or "linear".
 
-    Reference: paper §3.2.2 and figure 3; layer list and initialisation of the authors' published scripts (Keras).
+    Reference: paper §3.2.2 and figure 3; layers and initialisation of the authors' published scripts (Keras).
     """
 
     filters: tuple[int, ...] = (64, 128, 256, 256)

@@ -1,4 +1,4 @@
-"""Dropout from a counter hash: the mask is a pure function of (key, position), so it can be drawn in pieces."""
+"""Dropout from a counter hash: the mask is a function of (key, position) alone."""
 
 import jax
 import jax.numpy as jnp
@@ -38,8 +38,8 @@ def dropout(inputs, seed, rate: float):
 def keep(seed, position, rate: float):
     """Draws whether the element at each position is kept.
 
-    The default generator (threefry) takes about as long as all the rest of a training step on a CPU; this hash is a
-    handful of operations an element that fuse with what surrounds them, and no mask is ever stored.
+    On a CPU the default generator (threefry) takes much of a training step. This hash is a handful of operations
+    an element that fuse with what surrounds them, and it can draw any piece of a mask by itself.
 
     Args:
       seed: uint32 `[2]`, from `seed_of`.
@@ -49,7 +49,7 @@ def keep(seed, position, rate: float):
     Returns:
       bool, of the shape of `position`.
 
-    Reference: "lowbias32", C. Wellons, *Prospecting for Hash Functions*, over an affine map keyed by the seed.
+    Reference: "lowbias32" (C. Wellons, *Prospecting for Hash Functions*) of an affine map that the seed sets.
     """
     x = position * (seed[1] | 1) + seed[0]
     x = (x ^ (x >> 16)) * jnp.uint32(0x7FEB352D)

@@ -1,8 +1,8 @@
-"""Convolution, ReLU, dropout and pooling along time, in forms that never store a full-rate activation twice.
+"""Convolution, ReLU, dropout and pooling along time, without activations stored at full rate more than once.
 
-Max-pooling over ReLU and dropout has a single rule: the winner of a pool is its first greatest element among those
-that are kept and above zero. Its index is all that the backward pass needs: the gradient goes to the winner, and
-nowhere if there is none (a valid subgradient in every tie, since below zero and where dropped it is zero anyhow).
+Max-pooling over ReLU and dropout has a single rule: the winner of a pool is its first greatest element among
+those that are kept and above zero. Its index is all that the backward pass needs: the gradient goes to the winner,
+and nowhere if there is none (a valid subgradient in every tie: below zero and where dropped, it is zero anyhow).
 """
 
 from functools import partial
@@ -15,7 +15,7 @@ from jaxpara.models.dropout import dropout, keep
 
 
 def conv1d(inputs, kernel, bias):
-    """Convolves along time at stride 1, zero-padded to the same length (an even kernel pads one less on the left).
+    """Convolves along time at stride 1, zero-padded to the same length (even kernels pad one less on the left).
 
     Args:
       inputs: `[batch, time, channel]`.
@@ -31,7 +31,7 @@ def conv1d(inputs, kernel, bias):
 
 
 def relu_dropout_mean_pool(inputs, pool: int, seed=None, rate: float = 0.0):
-    """Takes the mean of every `pool` steps of dropout(ReLU(inputs)); arguments as in `relu_dropout_max_pool`."""
+    """Takes the mean of every `pool` steps of dropout(ReLU(inputs)); see `relu_dropout_max_pool`."""
     x = jax.nn.relu(inputs)
     if seed is not None:
         x = dropout(x, seed, rate)
@@ -51,14 +51,15 @@ def relu_dropout_max_pool(inputs, pool: int, seed=None, rate: float = 0.0):
       `[batch, time / pool, channel]`.
     """
     seed, rate = (_NO_SEED, 0.0) if seed is None else (seed, rate)
-    return _max_pool(_pools(inputs, pool), seed, pool, rate).reshape(_pooled_shape(inputs, pool))
+    pooled: jax.Array = _max_pool(_pools(inputs, pool), seed, pool, rate)
+    return pooled.reshape(_pooled_shape(inputs, pool))
 
 
 def conv_relu_dropout_max_pool(signal, kernel, bias, pool: int, seed=None, rate: float = 0.0):
-    """Fuses `conv1d` of one channel with `relu_dropout_max_pool`, so that its full-rate output is never stored.
+    """Fuses `conv1d` of one channel with `relu_dropout_max_pool`; the full-rate output is never stored.
 
-    Each pool of outputs is the product of the samples that it sees with a Toeplitz matrix of the kernel. This is done
-    in chunks of pools that stay in the cache, and what the backward pass needs of them is the winners alone.
+    The samples that a pool sees are one row, each phase of the pool a product of some of its columns with the
+    kernel. This is done in chunks of rows that stay in the cache; the backward pass needs the winners alone.
 
     Args:
       signal: `[batch, sample]`, a multiple of `pool` samples.
@@ -77,11 +78,9 @@ def conv_relu_dropout_max_pool(signal, kernel, bias, pool: int, seed=None, rate:
     left, steps = (taps - 1) // 2, samples // pool
     blocks = 1 + -(-(taps - 1) // pool)  # the outputs of one pool see this many pools of samples
     padded = jnp.pad(signal, ((0, 0), (left, (blocks - 1) * pool - left))).reshape(batch, -1, pool)
-    frames = jnp.concatenate([padded[:, i : i + steps] for i in range(blocks)], axis=-1)
-    toeplitz = jnp.stack(
-        [jnp.pad(kernel, ((i, blocks * pool - taps - i), (0, 0))) for i in range(pool)], axis=1
-    )
-    pooled = _frames_max_pool(frames.reshape(-1, blocks * pool), toeplitz, bias, seed, rate)
+    rows = jnp.concatenate([padded[:, i : i + steps] for i in range(blocks)], axis=-1)
+    rows = rows.reshape(batch * steps, blocks * pool)
+    pooled: jax.Array = _rows_max_pool(rows, kernel, bias, seed, pool, rate)
     return pooled.reshape(batch, steps, filters)
 
 
@@ -96,98 +95,101 @@ def _pooled_shape(inputs, pool):
     return inputs.shape[0], inputs.shape[1] // pool, inputs.shape[2]
 
 
-def _winners(x, seed, rate, first_row=0):
-    """Returns the maximum over phases of dropout(ReLU(x)), x `[row, phase, channel]`, and the phase that has it.
+def _winners(phases, seed, rate, first_row=0):
+    """Returns the greatest of the phases of a pool after ReLU and dropout, and which one it is.
 
-    `first_row` counts on from the rows of the chunks before, so that the mask does not depend on the chunks.
+    Args:
+      phases: a list of `[row, channel]`, one a step of the pool.
+      seed: uint32 `[2]`.
+      rate: dropout rate.
+      first_row: rows in the chunks before, so that the mask does not depend on the chunks.
+
+    Returns:
+      the greatest value and the index of its phase (the number of phases if none is above zero).
     """
-    rows, pool, channels = x.shape
+    rows, channels = phases[0].shape
     row = jnp.uint32(first_row) + jnp.arange(rows, dtype=jnp.uint32)[:, None]
-    best = jnp.zeros((rows, channels), x.dtype)
-    winner = jnp.full((rows, channels), pool, jnp.uint8)
-    for phase in range(pool):
-        value = x[:, phase]
+    best = jnp.zeros((rows, channels), phases[0].dtype)
+    winner = jnp.full((rows, channels), len(phases), jnp.uint8)
+    for phase, value in enumerate(phases):
         if rate:
-            position = (row * pool + phase) * channels + jnp.arange(channels, dtype=jnp.uint32)
+            position = (row * len(phases) + phase) * channels + jnp.arange(channels, dtype=jnp.uint32)
             value = jnp.where(keep(seed, position, rate), value, 0)
         winner = jnp.where(value > best, jnp.uint8(phase), winner)
         best = jnp.maximum(best, value)  # and not a second `where`: it hands NaN on
     return best / (1 - rate), winner
 
 
-def _unpool(winner, gradient, pool, rate):
-    """Returns the gradient `[row, phase, channel]`: the pool's at its winner, zero elsewhere."""
-    phases = jnp.arange(pool, dtype=jnp.uint8)[:, None]
-    return jnp.where(winner[:, None] == phases, gradient[:, None] / (1 - rate), 0)
-
-
 @partial(jax.custom_vjp, nondiff_argnums=(2, 3))
 def _max_pool(x, seed, pool, rate):
-    return _winners(x, seed, rate)[0]
+    """Pools x `[row, pool, channel]` over its middle axis, after ReLU and dropout."""
+    return _max_pool_forward(x, seed, pool, rate)[0]
 
 
 def _max_pool_forward(x, seed, pool, rate):
-    return _winners(x, seed, rate)
+    return _winners([x[:, phase] for phase in range(pool)], seed, rate)
 
 
 def _max_pool_backward(pool, rate, winner, gradient):
-    return _unpool(winner, gradient, pool, rate), None
+    phases = jnp.arange(pool, dtype=jnp.uint8)[:, None]
+    return jnp.where(winner[:, None] == phases, gradient[:, None] / (1 - rate), 0), None
 
 
 _max_pool.defvjp(_max_pool_forward, _max_pool_backward)
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(4,))
-def _frames_max_pool(frames, toeplitz, bias, seed, rate):
-    """Convolves and pools, frames `[row, width]`, toeplitz `[width, phase, filter]` -> `[row, filter]`."""
-    return _frames_max_pool_forward(frames, toeplitz, bias, seed, rate)[0]
+@partial(jax.custom_vjp, nondiff_argnums=(4, 5))
+def _rows_max_pool(rows, kernel, bias, seed, pool, rate):
+    """Convolves and pools, rows `[row, >= pool + tap - 1]` -> `[row, filter]`."""
+    return _rows_max_pool_forward(rows, kernel, bias, seed, pool, rate)[0]
 
 
-def _frames_max_pool_forward(frames, toeplitz, bias, seed, rate):
-    width, pool, filters = toeplitz.shape
-    chunks = _chunks(frames)
+def _rows_max_pool_forward(rows, kernel, bias, seed, pool, rate):
+    taps, filters = kernel.shape
+    chunks = _chunks(rows)
 
     def pooled(chunk):
-        index, frames = chunk
-        x = (frames @ toeplitz.reshape(width, -1)).reshape(-1, pool, filters) + bias
-        return _winners(x, seed, rate, index * chunks.shape[1])
+        index, rows = chunk
+        phases = [rows[:, phase : phase + taps] @ kernel + bias for phase in range(pool)]
+        return _winners(phases, seed, rate, index * len(rows))
 
     best, winner = jax.lax.map(pooled, (jnp.arange(len(chunks), dtype=jnp.uint32), chunks))
-    best, winner = (x.reshape(-1, filters)[: len(frames)] for x in (best, winner))
-    return best, (frames, toeplitz, winner)
+    best, winner = (x.reshape(-1, filters)[: len(rows)] for x in (best, winner))
+    return best, (rows, kernel, winner)
 
 
-def _frames_max_pool_backward(rate, residuals, gradient):
-    frames, toeplitz, winner = residuals
-    width, pool, filters = toeplitz.shape
-    chunks = tuple(map(_chunks, (frames, winner, gradient)))
+def _rows_max_pool_backward(pool, rate, residuals, gradient):
+    rows, kernel, winner = residuals
+    taps = len(kernel)
+    gradient = jnp.where(winner < pool, gradient / (1 - rate), 0)
+    chunks = tuple(map(_chunks, (rows, winner, gradient)))
 
-    def weights(total, chunk):
-        frames, winner, gradient = chunk
-        unpooled = _unpool(winner, gradient, pool, rate).reshape(-1, pool * filters)
-        return total + frames.T @ unpooled, None
+    def add_to_kernel(total, chunk):
+        rows, winner, gradient = chunk
+        parts = [rows[:, phase : phase + taps].T @ jnp.where(winner == phase, gradient, 0) for phase in range(pool)]
+        return total + sum(parts), None
 
-    def inputs(chunk):
-        _, winner, gradient = chunk
-        unpooled = _unpool(winner, gradient, pool, rate).reshape(-1, pool * filters)
-        return unpooled @ toeplitz.reshape(width, -1).T
+    def of_rows(chunk):
+        rows, winner, gradient = chunk
+        total = jnp.zeros_like(rows)
+        for phase in range(pool):
+            part = jnp.where(winner == phase, gradient, 0) @ kernel.T
+            total = total.at[:, phase : phase + taps].add(part)
+        return total
 
-    d_toeplitz, _ = jax.lax.scan(weights, jnp.zeros((width, pool * filters), toeplitz.dtype), chunks)
-    d_bias = jnp.where(winner < pool, gradient / (1 - rate), 0).sum(axis=0)
+    d_kernel, _ = jax.lax.scan(add_to_kernel, jnp.zeros_like(kernel), chunks)
     # A loop of its own: where nothing asks for the gradient of the signal, it is dropped as dead code.
-    d_frames = jax.lax.map(inputs, chunks).reshape(-1, width)[: len(frames)]
-    return d_frames, d_toeplitz.reshape(toeplitz.shape), d_bias, None
+    d_rows = jax.lax.map(of_rows, chunks).reshape(-1, rows.shape[1])[: len(rows)]
+    return d_rows, d_kernel, gradient.sum(axis=0), None
 
 
-_frames_max_pool.defvjp(_frames_max_pool_forward, _frames_max_pool_backward)
+_rows_max_pool.defvjp(_rows_max_pool_forward, _rows_max_pool_backward)
 
 
 def _chunks(rows):
-    """Splits `[row, ...]` into `[chunk, row, ...]`, the last one filled up with zeros.
+    """Splits `[row, column]` into `[chunk, row, column]`, the last chunk filled up with zeros.
 
-    A chunk's activations fit the second-level cache of a CPU; a GPU wants few and large ones.
+    The activations of a chunk fit the cache of a CPU; a GPU wants few and large chunks.
     """
-    size = 256 if jax.default_backend() == "cpu" else 65536
-    size = min(size, len(rows))
-    filling = -len(rows) % size
-    return jnp.pad(rows, ((0, filling), (0, 0))).reshape(-1, size, rows.shape[1])
+    size = min(len(rows), 1024 if jax.default_backend() == "cpu" else 65536)
+    return jnp.pad(rows, ((0, -len(rows) % size), (0, 0))).reshape(-1, size, rows.shape[1])

@@ -1,8 +1,9 @@
-"""Long short-term memory and gated recurrent unit, fast on a CPU and on a GPU alike."""
+"""Recurrent layers: long short-term memory and gated recurrent units."""
 
-import jax
 import jax.numpy as jnp
 from flax import linen as nn
+
+from jaxpara.models.scans import gru_scan, lstm_scan
 
 glorot = nn.initializers.glorot_uniform()
 orthogonal = nn.initializers.orthogonal()
@@ -42,8 +43,8 @@ class LSTM(nn.Module):
 class GRU(nn.Module):
     """One GRU layer over time, gates in the order update, reset, candidate.
 
-    Reference: Keras `GRU` defaults (`reset_after`, two biases, glorot uniform and orthogonal kernels), which is the
-    form of cuDNN and PyTorch too.
+    Reference: Keras `GRU` defaults (`reset_after`, two biases, glorot uniform and orthogonal kernels), the form of
+    cuDNN and PyTorch too.
     """
 
     features: int
@@ -74,104 +75,3 @@ def _forget_bias(key, shape, dtype=jnp.float32):
     del key
     size = shape[0] // 4
     return jnp.zeros(shape, dtype).at[size : 2 * size].set(1)
-
-
-def _lstm_gates(projected, recurrent, hidden):
-    i, f, g, o = jnp.split(projected + hidden @ recurrent, 4, axis=-1)
-    return jax.nn.sigmoid(i), jax.nn.sigmoid(f), jnp.tanh(g), jax.nn.sigmoid(o)
-
-
-@jax.custom_vjp
-def lstm_scan(projected, recurrent, carry):
-    """Scans an LSTM over time-major, already projected inputs.
-
-    The backward scan carries no weight gradient: it is one product over all steps afterwards.
-
-    Args:
-      projected: `[time, batch, 4 * features]`, inputs times kernel plus bias.
-      recurrent: `[features, 4 * features]`.
-      carry: (hidden, cell), each `[batch, features]`.
-
-    Returns:
-      outputs `[time, batch, features]` and the last (hidden, cell).
-    """
-
-    def step(carry, projected):
-        hidden, cell = carry
-        i, f, g, o = _lstm_gates(projected, recurrent, hidden)
-        cell = f * cell + i * g
-        hidden = o * jnp.tanh(cell)
-        return (hidden, cell), hidden
-
-    carry, outputs = jax.lax.scan(step, carry, projected)
-    return outputs, carry
-
-
-def _lstm_forward(projected, recurrent, carry):
-    def step(carry, projected):
-        hidden, cell = carry
-        i, f, g, o = _lstm_gates(projected, recurrent, hidden)
-        cell = f * cell + i * g
-        hidden = o * jnp.tanh(cell)
-        return (hidden, cell), (hidden, cell, jnp.concatenate([i, f, g, o], axis=-1))
-
-    last, (outputs, cells, gates) = jax.lax.scan(step, carry, projected)
-    return (outputs, last), (outputs, cells, gates, recurrent, carry)
-
-
-def _lstm_backward(residuals, cotangents):
-    outputs, cells, gates, recurrent, (hidden, cell) = residuals
-    d_outputs, d_last = cotangents
-    hiddens_before = jnp.concatenate([hidden[None], outputs[:-1]])
-    cells_before = jnp.concatenate([cell[None], cells[:-1]])
-
-    def step(carry, inputs):
-        d_hidden, d_cell = carry
-        d_output, cell, cell_before, gates = inputs
-        i, f, g, o = jnp.split(gates, 4, axis=-1)
-        d_hidden = d_hidden + d_output
-        tanh = jnp.tanh(cell)
-        d_cell = d_cell + d_hidden * o * (1 - tanh**2)
-        d_gates = jnp.concatenate(
-            [
-                d_cell * g * i * (1 - i),
-                d_cell * cell_before * f * (1 - f),
-                d_cell * i * (1 - g**2),
-                d_hidden * tanh * o * (1 - o),
-            ],
-            axis=-1,
-        )
-        return (d_gates @ recurrent.T, d_cell * f), d_gates
-
-    d_carry, d_projected = jax.lax.scan(step, d_last, (d_outputs, cells, cells_before, gates), reverse=True)
-    d_recurrent = jnp.einsum("tbh,tbg->hg", hiddens_before, d_projected)
-    return d_projected, d_recurrent, d_carry
-
-
-lstm_scan.defvjp(_lstm_forward, _lstm_backward)
-
-
-def gru_scan(projected, recurrent, bias, carry):
-    """Scans a GRU (reset after the product) over time-major, already projected inputs.
-
-    Args:
-      projected: `[time, batch, 3 * features]`, inputs times kernel plus the input bias.
-      recurrent: `[features, 3 * features]`.
-      bias: the recurrent bias, `[3 * features]`.
-      carry: the hidden state, `[batch, features]`.
-
-    Returns:
-      outputs `[time, batch, features]` and the last hidden state.
-    """
-
-    def step(hidden, projected):
-        update, reset, candidate = jnp.split(projected, 3, axis=-1)
-        r_update, r_reset, r_candidate = jnp.split(hidden @ recurrent + bias, 3, axis=-1)
-        update = jax.nn.sigmoid(update + r_update)
-        reset = jax.nn.sigmoid(reset + r_reset)
-        candidate = jnp.tanh(candidate + reset * r_candidate)
-        hidden = update * hidden + (1 - update) * candidate
-        return hidden, hidden
-
-    carry, outputs = jax.lax.scan(step, carry, projected)
-    return outputs, carry

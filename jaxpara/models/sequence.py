@@ -1,4 +1,4 @@
-"""LSTM layers over a sequence of embeddings: the top of the end-to-end networks, and the deep-embedding fusion net."""
+"""LSTM layers over a sequence of embeddings: the top of the 1D networks, and the embedding-fusion net."""
 
 from flax import linen as nn
 
@@ -11,14 +11,14 @@ OUTPUTS = {"tanh": nn.tanh, "linear": lambda x: x}
 class SequenceLSTM(nn.Module):
     """LSTM layers with dropout between them and one output a step.
 
-    The defaults are the deep-embedding fusion net of Breathing system 5 (3 411 201 parameters on 768 channels).
+    The defaults are the deep-embedding fusion net of Breathing system 5 (3 411 201 parameters for 768 channels).
 
     Args:
       lstm: size of each LSTM layer.
       dropout: rate between two LSTM layers.
       output: activation of the last layer, "tanh" or "linear".
 
-    Reference: paper §3.3 (fusion of deep embeddings); sizes, dropout and output of the authors' published scripts.
+    Reference: paper, fusion of deep embeddings; dropout and output of the authors' published scripts.
     """
 
     lstm: tuple[int, ...] = (512, 256)

@@ -80,7 +80,7 @@ def test_best_takes_one_member_per_fold(two):
 
 
 def test_a_fold_without_a_member_is_named(two):
-    tune, test, truth, adam, _ = two
+    *_, adam, _ = two
     sgd = member(2, folds=(1,))
     with pytest.raises(UserError, match=r"fold 0 has only \['adam'\]"):
         Best()(

@@ -108,5 +108,5 @@ def test_processes_share_a_batch():
 
 
 def test_a_window_shorter_than_one_output_is_refused():
-    with pytest.raises(UserError, match="window_s = 0.001"):
+    with pytest.raises(UserError, match=r"window_s = 0\.001"):
         examples((100,), window_s=0.001)
