@@ -56,7 +56,7 @@ class Clips:
         return ClipExamples(recordings, features, cropped)
 
     def prepare(self, batch: dict[str, jax.Array], key: jax.Array) -> jax.Array:
-        """`[example, height, width, channel]` pictures to network inputs; every example and step has a crop of its own."""
+        """`[example, height, width, channel]` pictures to network inputs; every example and step has its own crop."""
         pictures = batch["inputs"].astype(jnp.float32)
         height, width = pictures.shape[1:3]
         if self._augment != "none":

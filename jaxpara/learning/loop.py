@@ -121,7 +121,7 @@ def train(
             if not math.isfinite(value):
                 raise UserError(
                     f"{name}: the loss is {value} at step {done} (epoch {epoch + 1});"
-                    " lower config...learner.optimizer.lr or set its clip_norm, and start again: training goes on from the last checkpoint"
+                    " lower config...learner.optimizer.lr or set its clip_norm, and train in another --workdir"
                 )
             history["losses"].append(value)
             step_bar.advance(f"loss {value:.3f}")

@@ -1,7 +1,7 @@
 """All local devices at once: the only file that knows how a step is spread over them.
 
-`jax.pmap` is in maintenance mode. The day it goes, `spread_by_shard_map` takes the place of `spread`; a test holds it to
-the same bits.
+`jax.pmap` is in maintenance mode. The day it goes, `spread_by_shard_map` takes the place of `spread`; a test holds
+it to the same bits.
 """
 
 from collections.abc import Callable

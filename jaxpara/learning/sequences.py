@@ -47,7 +47,8 @@ class Windows:
 class WindowExamples:
     """Windows of recordings with labels in time.
 
-    The network has a time grid of its own, from 0 s. Labels at another rate are interpolated to the grid, and outputs back to the labels' times; at the same rate both are the identity.
+    The network has a time grid of its own, from 0 s. Labels at another rate are interpolated to the grid, and outputs
+    back to the labels' times; at the same rate both are the identity.
     """
 
     def __init__(
