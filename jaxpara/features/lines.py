@@ -20,4 +20,4 @@ def read(path: Path) -> list[dict[str, Any]]:
     except FileNotFoundError:
         return []
     bodies = (line[9:] for line in lines if line[:9] == b"%08x " % zlib.crc32(line[9:]))
-    return [json.loads(body) for body in bodies]
+    return json.loads(b"[" + b",".join(bodies) + b"]")  # in one go, which is several times faster than line by line
