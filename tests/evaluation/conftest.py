@@ -77,7 +77,7 @@ def predict_folds(corpus, folds, skill=1.0, seed=0):
     return [predict(corpus, recordings[f::folds], skill, f, seed) for f in range(folds)]
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def fakes():
     return SimpleNamespace(
         breathing=make_breathing,

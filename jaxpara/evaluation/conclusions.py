@@ -1,0 +1,128 @@
+"""What may be concluded from results.json, in sentences."""
+
+from collections.abc import Mapping
+from typing import Any
+
+Json = Mapping[str, Any]
+
+
+def number(measure: str, value: float | None) -> str:
+    """A score as people read it: r to three decimals, UAR in percent; a dash where there is none."""
+    if value is None:
+        return "–"
+    # The space does not break, so that a percent sign never starts a line.
+    return f"{value:.1%}".replace("%", "\N{NO-BREAK SPACE}%") if measure == "UAR" else f"{value:.3f}"
+
+
+def interval(measure: str, bounds: list[float] | None) -> str:
+    """`0.512 to 0.634`; a dash where there is none."""
+    return "–" if bounds is None else f"{number(measure, bounds[0])} to {number(measure, bounds[1])}"
+
+
+def chance(score: Json) -> float:
+    """What guessing reaches: r of 0, or a UAR of one over the number of classes."""
+    return 1 / len(score["classes"]) if score.get("classes") else 0.0
+
+
+def conclude(results: Json) -> list[str]:
+    """The headline, and after it what has to be known before believing it."""
+    test, cv = results["fusion"]["test"], results["fusion"]["cv"]
+    fits = sum(len(member["folds"]) for member in results["members"].values())
+    system = f"The fusion ({results['fusion']['name']}) of {fits} fits" if fits > 1 else "The fit"
+    measure = results["measure"]
+    if test["pooled"] is not None:
+        where, score = "on the test partition", test
+    elif cv["pooled"] is not None:
+        where, score = "in cross-validation with all folds pooled", cv
+    else:
+        return [f"No score: {test['undefined']['pooled']}; in cross-validation {cv['undefined']['pooled']}."]
+    unknown = "the interval over speakers is unknown"
+    bounds = f"95\N{NO-BREAK SPACE}% interval over speakers {interval(measure, score['interval_95'])}"
+    size = f"{score['labels']:,} labels" + (f" of {score['speakers']} speakers" if score["speakers"] else "")
+    sentences = [
+        f"{system} reaches a {measure} of {number(measure, score['pooled'])} {where}"
+        f" ({bounds if score['interval_95'] else unknown}; {size})."
+    ]
+    if score is cv:
+        sentences.append(f"On test nothing can be said: {test['undefined']['pooled']}.")
+    sentences += _against_chance(score)
+    if score is test:
+        sentences += _against_fits(results) + _against_baselines(results) + _against_cv(results)
+    return sentences + _leaks(results) + _where_weights_were_found(results)
+
+
+def _against_chance(score: Json) -> list[str]:
+    measure, guess = score["measure"], "0" if score["measure"] == "PCC" else number("UAR", chance(score))
+    if score["interval_95"] is None:
+        reason = score["undefined"].get("interval_95", "no reason given")
+        return [
+            f"There is no interval over speakers ({reason}). Over samples it would be"
+            f" {interval(measure, score['interval_95_over_samples'])}; new speakers scatter more than that."
+        ]
+    if score["interval_95"][0] > chance(score):
+        return [f"The interval lies above chance ({guess})."]
+    return [f"The interval includes chance ({guess}): no skill has been shown."]
+
+
+def _against_fits(results: Json) -> list[str]:
+    measure, test = results["measure"], results["fusion"]["test"]["pooled"]
+    return [
+        f"The single fits of {name} reach {number(measure, member['mean_of_folds_test'])} on average, so that"
+        f" the fusion {'gains' if test > member['mean_of_folds_test'] else 'loses'}"
+        f" {_points(measure, abs(test - member['mean_of_folds_test']))}."
+        for name, member in results["members"].items()
+        if member["mean_of_folds_test"] is not None and len(member["folds"]) > 1
+    ]
+
+
+def _points(measure: str, difference: float) -> str:
+    return f"{100 * difference:.1f} points" if measure == "UAR" else f"{difference:.3f}"
+
+
+def _against_baselines(results: Json) -> list[str]:
+    measure, bounds = results["measure"], results["fusion"]["test"]["interval_95"]
+    sentences = []
+    for name, score in results["baselines"].items():
+        if score["pooled"] is None:
+            continue
+        place = ""
+        if bounds is not None:
+            below, above = score["pooled"] < bounds[0], score["pooled"] > bounds[1]
+            place = f", {'below' if below else 'above' if above else 'within'} that interval"
+        sentences.append(f"The baseline {name} reaches {number(measure, score['pooled'])}{place}.")
+    return sentences
+
+
+def _against_cv(results: Json) -> list[str]:
+    measure, test, cv = results["measure"], results["fusion"]["test"], results["fusion"]["cv"]
+    if cv["pooled"] is None or test["interval_95"] is None:
+        return []
+    low, high = test["interval_95"]
+    if low <= cv["pooled"] <= high:
+        return []
+    return [
+        f"Cross-validation says {number(measure, cv['pooled'])} (pooled), outside the interval of the test"
+        " score: do not take it for what new recordings bring."
+    ]
+
+
+def _leaks(results: Json) -> list[str]:
+    shared = results["fusion"]["cv"]["speakers_in_fit_and_tune"]
+    leaking = [count for count in shared.values() if count]
+    if not leaking:
+        return []
+    return [
+        f"In {len(leaking)} of {len(shared)} folds the same speakers are fitted and validated on (up to"
+        f" {max(leaking)} of them): the cross-validated figures are flattered."
+    ]
+
+
+def _where_weights_were_found(results: Json) -> list[str]:
+    fusion, measure = results["fusion"], results["measure"]
+    if fusion["cv_cross_fitted"] is None:
+        return []
+    return [
+        f"The weights of the fusion were searched on the folds that they are scored on"
+        f" ({number(measure, fusion['cv']['pooled'])} pooled); with weights found on the other folds it is"
+        f" {number(measure, fusion['cv_cross_fitted']['pooled'])}."
+    ]

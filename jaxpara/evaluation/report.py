@@ -1,0 +1,183 @@
+"""The report: one HTML file that needs nothing else, not even a network."""
+
+from collections.abc import Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import numpy as np
+from markupsafe import Markup
+
+from jaxpara.corpora.corpus import Corpus, Recording
+from jaxpara.evaluation import plots
+from jaxpara.evaluation.conclusions import chance, conclude, interval, number
+from jaxpara.evaluation.rows import rows_of
+from jaxpara.files import write_text
+from jaxpara.predictions import Predictions
+
+Json = Mapping[str, Any]
+
+
+def write(
+    path: Path,
+    *,
+    results: Json,
+    corpus: Corpus,
+    tune: Predictions,
+    test: Predictions,
+    curves: Mapping[str, Mapping[int, Path]],
+    config: str,
+    findings: Sequence[str],
+) -> None:
+    """Writes the report of one run.
+
+    Args:
+      path: the HTML file.
+      results: from `results.summarise`.
+      corpus: what the run was about.
+      tune: the final predictions of the recordings that the folds were tuned on.
+      test: the final predictions of the test partition.
+      curves: by member and fold, the metrics.jsonl; those that are not there are left out.
+      config: as text.
+      findings: of the corpus check, a line each.
+
+    Raises:
+      OSError: the file cannot be written.
+    """
+    environment = jinja2.Environment(
+        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
+    )
+    measure = results["measure"]
+    environment.filters |= {
+        "number": lambda value: number(measure, value),
+        "interval": lambda bounds: interval(measure, bounds),
+        "percent": lambda value: number("UAR", value),
+        "plain": lambda value: number("PCC", value),
+        "duration": _duration,
+        "thousands": lambda value: "–" if value is None else f"{value:,}",
+        "known": lambda value, otherwise="unknown": otherwise if value is None else value,
+    }
+    template = environment.from_string(
+        resources.files("jaxpara.evaluation").joinpath("report.html.j2").read_text(encoding="utf-8")
+    )
+    sentences = conclude(results)
+    shown, score = ("test", results["fusion"]["test"])
+    if score["pooled"] is None:
+        shown, score = ("cross-validation", results["fusion"]["cv"])
+    text = template.render(
+        results=results,
+        task=corpus.task,
+        headline=sentences[0],
+        notes=sentences[1:],
+        findings=findings,
+        config=config,
+        shown=shown,
+        curves=_curves(results, curves),
+        per_fold=_per_fold(results),
+        per_speaker=_per_speaker(score),
+        belts=_belts(score, corpus, test if shown == "test" else tune),
+        confusions=_confusions(results),
+        weights=_weights(results),
+    )
+    write_text(path, text)
+
+
+def _duration(seconds: float | None) -> str:
+    if seconds is None:
+        return "–"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{rest} s"
+
+
+def _curves(results: Json, curves: Mapping[str, Mapping[int, Path]]) -> dict[str, Markup]:
+    figures = {}
+    for member, paths in curves.items():
+        lines = {fold: plots.read_curve(path) for fold, path in paths.items() if path.exists()}
+        best = {fold["fold"]: fold["best_epoch"] for fold in results["members"][member]["folds"]}
+        if any(lines.values()):
+            figures[member] = Markup(plots.learning_curves(member, lines, best, results["measure"]))
+    return figures
+
+
+def _per_fold(results: Json) -> Markup | None:
+    systems = {name: member["cv"] for name, member in results["members"].items()}
+    if len(systems) > 1:
+        systems["fusion"] = results["fusion"]["cv"]
+    series = {
+        name: _points(cv["per_fold"], cv["per_fold_interval_95"]) for name, cv in systems.items() if cv["per_fold"]
+    }
+    if not any(series.values()):
+        return None
+    cv = results["fusion"]["cv"]
+    lines = {"mean of folds": cv["mean_of_folds"], "pooled": cv["pooled"], "chance": chance(cv)}
+    lines = {label: value for label, value in lines.items() if value is not None}
+    return Markup(plots.dots("folds", series, measure=results["measure"], rows="fold", lines=lines))
+
+
+def _per_speaker(score: Json) -> Markup | None:
+    points = _points(score["per_speaker"], score["per_speaker_interval_95"])
+    if not points:
+        return None
+    points = dict(sorted(points.items(), key=lambda item: -item[1][0]))
+    lines = {"pooled": score["pooled"], "mean": score["mean_per_speaker"], "chance": chance(score)}
+    lines = {label: value for label, value in lines.items() if value is not None}
+    return Markup(plots.dots("speakers", {"speaker": points}, measure=score["measure"], rows="speaker", lines=lines))
+
+
+def _points(values: Json, intervals: Json) -> dict[str, tuple[float, list[float] | None]]:
+    return {key: (value, intervals.get(key)) for key, value in values.items() if value is not None}
+
+
+def _belts(score: Json, corpus: Corpus, predictions: Predictions) -> Markup | None:
+    """The first recording of the best, the median and the worst speaker."""
+    ranked = sorted((value, name) for name, value in score["per_speaker"].items() if value is not None)
+    if corpus.task.kind != "sequence" or not ranked:
+        return None
+    first: dict[str, Recording] = {}
+    predicted = set(predictions.recordings.tolist())
+    for recording in corpus.recordings:
+        if recording.name in predicted:
+            first.setdefault(recording.speaker, recording)
+    scale, offset = _onto_truth(predictions, corpus)
+    shown = {}
+    for rank, place in (("best", len(ranked) - 1), ("median", len(ranked) // 2), ("worst", 0)):
+        value, speaker = ranked[place]
+        recording = first[speaker]
+        rows = predictions.select(predictions.recordings == recording.name)
+        at = dict(zip(rows.keys["time_us"].tolist(), rows.scores[:, 0], strict=True))
+        series = np.array([at.get(round(t * 1e6), np.nan) for t in recording.times_s.tolist()])
+        title = f"{rank} of {len(ranked)} speakers: {speaker}, r = {value:.3f}"
+        shown.setdefault(speaker, (title, (recording, scale * series + offset)))
+    return Markup(plots.belts("sequences", dict(shown.values())))
+
+
+def _onto_truth(predictions: Predictions, corpus: Corpus) -> tuple[float, float]:
+    """The scale and offset, one for all recordings, that bring the predictions nearest to the truth."""
+    rows = rows_of(predictions, corpus)
+    scale, offset = np.polyfit(rows.scores[:, 0], rows.truth, 1)
+    return float(scale), float(offset)
+
+
+def _confusions(results: Json) -> list[Markup]:
+    """Of the fusion, and of all members where there are several."""
+    systems = {"fusion": results["fusion"]}
+    figures = []
+    for name, group in (("fusion", systems), ("members", results["members"] if len(results["members"]) > 1 else {})):
+        matrices = {
+            f"{system}, {part}": np.array(scores[key]["confusion"])
+            for system, scores in group.items()
+            for key, part in (("cv", "cross-validation"), ("test", "test"))
+            if scores[key].get("confusion")
+        }
+        if matrices:
+            classes = next(s[k]["classes"] for s in group.values() for k in ("cv", "test") if s[k].get("classes"))
+            figures.append(Markup(plots.confusions(name, matrices, classes)))
+    return figures
+
+
+def _weights(results: Json) -> Json | None:
+    """{member: [weight per fold]}, the mean last."""
+    weights = results["fusion"]["weights"]
+    return weights and {name: [*row, float(np.mean(row))] for name, row in weights.items()}

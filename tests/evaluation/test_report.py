@@ -1,0 +1,186 @@
+"""The report: one file, nothing from outside, nothing unescaped, and something to say about every run."""
+
+import json
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+
+import matplotlib
+import numpy as np
+import pytest
+import soundfile
+
+from jaxpara.corpora.corpus import Corpus
+from jaxpara.evaluation import plots, report
+from jaxpara.evaluation.results import FoldOutcome, MemberOutcome, summarise
+from jaxpara.fusion.fused import Fused
+
+ABOUT = {"jaxpara": "0.1.0", "devices": ["cpu", "cpu"], "versions": {"jax": "0.10.2"}}
+EVIL = "<script>alert('$x$')</script>"
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory, fakes):
+    def write(corpus, *, folds=2, members=("adam", "sgd"), config="seed: 1", findings=(), simulated=True):
+        tmp_path = tmp_path_factory.mktemp("report")
+        outcomes, curves = {}, {}
+        for member in members:
+            tests = [fakes.predict(corpus, corpus.partition("test"), fold=f) for f in range(folds)]
+            outcomes[member] = MemberOutcome(
+                [
+                    FoldOutcome(f, tune, test, 61.0, 1, 20)
+                    for f, (tune, test) in enumerate(zip(fakes.predict_folds(corpus, folds), tests, strict=True))
+                ],
+                fakes.predict(corpus, corpus.partition("test")),
+                1_642_049,
+            )
+            curves[member] = {f: tmp_path / f"{f}.jsonl" for f in range(folds)}
+        lines = [
+            {"kind": k, "step": 10 * e, "epoch": e, "loss": 1 / (e + 1), "score": e / 3}
+            for e in range(3)
+            for k in ("train", "tune")
+        ]
+        text = "".join(json.dumps(line) + "\n" for line in lines) + '{"kind": "tr'
+        (tmp_path / "0.jsonl").write_text(text)
+        first = outcomes[members[0]]
+        tune = fakes.concatenate([fold.tune for fold in first.folds])
+        weights = {member: [0.5] * folds for member in members} if len(members) > 1 else None
+        fused = Fused(tune, first.test, weights, tune if weights else None)
+        results = summarise(
+            experiment="fake", recipe="paper", demo=simulated, corpus=replace(corpus, simulated=simulated), findings=[],
+            members=outcomes, fused=fused, fusion="weighted", baselines={}, about=ABOUT,
+        )  # fmt: skip
+        path = tmp_path / "out" / "report.html"
+        report.write(
+            path, results=results, corpus=corpus, tune=fused.tune, test=fused.test, curves=curves, config=config,
+            findings=findings,
+        )  # fmt: skip
+        return path.read_text(encoding="utf-8")
+
+    return write
+
+
+@pytest.fixture(scope="module")
+def sequence_page(tmp_path_factory, fakes, written):
+    return written(fakes.breathing(tmp_path_factory.mktemp("breathing")))
+
+
+@pytest.fixture(scope="module")
+def class_page(tmp_path_factory, fakes, written):
+    return written(fakes.mask(tmp_path_factory.mktemp("mask")))
+
+
+class Page(HTMLParser):
+    """Counts the elements, notes every reference, and checks that elements close in order."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.open, self.count, self.references = [], {}, []
+        self.feed(text)
+        assert self.open == []
+
+    def handle_starttag(self, tag, attrs):
+        self.count[tag] = self.count.get(tag, 0) + 1
+        self.references += [v for k, v in attrs if k in ("href", "src", "xlink:href", "action", "data")]
+        if tag not in ("meta", "br"):
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.handle_starttag(tag, attrs)
+        self.open = self.open[:-1] if tag not in ("meta", "br") else self.open
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+
+def section(text, name):
+    return re.search(f'<section id="{name}">.*?</section>', text, re.DOTALL)[0]
+
+
+def test_a_sequence(sequence_page):
+    text, page = sequence_page, Page(sequence_page)
+    assert page.count["svg"] == 5  # folds, speakers, belts, two members' curves
+    assert "script" not in page.count
+    assert "could not be read" not in section(text, "sequences")
+    for rank in ("best", "median", "worst"):
+        assert f"{rank} of 3 speakers" in section(text, "sequences")
+    assert 'id="confusions"' not in text
+
+
+def test_classes(class_page):
+    text = class_page
+    assert Page(text).count["svg"] == 6  # folds, speakers, fusion, members, two members' curves
+    assert "adam, cross-validation" in section(text, "confusions")
+    assert "0.500" in section(text, "fusion")
+    assert 'id="sequences"' not in text
+
+
+def test_nothing_comes_from_outside(sequence_page):
+    text = sequence_page
+    assert all(reference.startswith("#") for reference in Page(text).references)
+    assert not re.search(r"https?://(?!www\.w3\.org/)", text)
+    assert not re.search(r"url\((?!#)|@import", text)
+
+
+def test_every_reference_is_found_once(class_page):
+    text = class_page
+    for name in set(re.findall(r'(?:href="|url\()#([\w-]+)', text)):
+        assert len(re.findall(f'id="{name}"', text)) == 1, name
+
+
+def test_stamps(tmp_path, fakes, written, class_page):
+    real = written(fakes.mask(tmp_path), members=("svm",), simulated=False)
+    for stamp in ("SIMULATED CORPUS", "DEMO SIZES"):
+        assert stamp in class_page
+        assert stamp not in real
+
+
+def test_names_are_escaped_and_missing_audio_is_said(tmp_path, fakes, written):
+    corpus = fakes.breathing(tmp_path, audio=False)
+    evil = [replace(r, speaker=f"{EVIL}{r.speaker}", name=f"{EVIL}{r.name}") for r in corpus.recordings]
+    corpus = Corpus(corpus.task, tmp_path / EVIL, tuple(evil), 25.0)
+    text = written(corpus, config=EVIL, findings=[EVIL])
+    page = Page(text)
+    assert "script" not in page.count
+    for part in ("sequences", "speakers"):
+        assert "&lt;script&gt;alert('$x$')" in section(text, part)
+    assert section(text, "sequences").count("the audio could not be read") == 3
+    for part in ("config", "corpus"):
+        assert "&lt;script&gt;alert(&#39;$x$&#39;)" in section(text, part)
+
+
+def test_without_truth_speakers_and_curves_sections_speak_in_words(tmp_path, fakes, written):
+    corpus = fakes.mask(tmp_path, test_truth=False, known=False)
+    text = written(corpus, folds=1, members=("svm",))
+    assert "No speaker has a score of their own" in section(text, "speakers")
+    assert "no truth for the test partition" in section(text, "scores")
+    assert "no weights were searched" in section(text, "fusion")
+    assert "unknown" in section(text, "corpus")
+
+
+def test_a_run_without_any_score_still_has_a_report(tmp_path, fakes, written):
+    corpus = fakes.mask(tmp_path, test_truth=False)
+    clear = [replace(r, truth=np.minimum(r.truth, 0)) for r in corpus.recordings]
+    text = written(Corpus(corpus.task, corpus.root, tuple(clear), 0.0), members=("svm",))
+    assert "No score:" in text
+    assert "No fold has a score" in section(text, "folds")
+
+
+def test_the_belt_is_drawn_for_the_right_time(tmp_path):
+    times_s = np.arange(100) / 25
+    audio = np.zeros(64_000)
+    audio[640 * 30 : 640 * 40] = 0.5
+    soundfile.write(tmp_path / "a.wav", audio, 16_000, "PCM_16")
+    level_db = plots.level_of(tmp_path / "a.wav", times_s[20:60])
+    np.testing.assert_allclose(level_db, np.where((np.arange(40) >= 10) & (np.arange(40) < 20), -6.02, -70), atol=0.01)
+
+
+def test_curves_stop_where_the_file_is_torn(tmp_path):
+    (tmp_path / "m.jsonl").write_text('{"kind": "train", "epoch": 0}\n{"kind": "tu')
+    assert plots.read_curve(tmp_path / "m.jsonl") == [{"kind": "train", "epoch": 0}]
+
+
+def test_drawing_leaves_nothing_global_behind():
+    before = dict(matplotlib.rcParams)
+    plots.confusions("one", {"one": np.eye(2, dtype=int)}, ("a", "b"))
+    assert dict(matplotlib.rcParams) == before
