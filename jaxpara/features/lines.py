@@ -19,5 +19,5 @@ def read(path: Path) -> list[dict[str, Any]]:
         lines = path.read_bytes().split(b"\n")
     except FileNotFoundError:
         return []
-    bodies = (line[9:] for line in lines if line[:9] == b"%08x " % zlib.crc32(line[9:]))
+    bodies = (line[9:] for line in lines if line[9:] and line[:9] == b"%08x " % zlib.crc32(line[9:]))
     return json.loads(b"[" + b",".join(bodies) + b"]")  # in one go, which is several times faster than line by line
