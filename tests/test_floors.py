@@ -13,7 +13,7 @@ FLOORS = {
     "fusion": 0,
     "models": 0,
     "corpora": 1,
-    "evaluation": 1,
+    "evaluation": 2,
     "features": 2,
     "learning": 3,
     "run": 4,

@@ -1,7 +1,6 @@
 """The report's figures as inline SVG; no pyplot, so that nothing global is left behind."""
 
 import io
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -59,17 +58,6 @@ def _svg(figure: Figure, salt: str) -> str:
         figure.savefig(file, format="svg", metadata=nothing, transparent=True)
     text = file.getvalue()
     return text[text.index("<svg") :]
-
-
-def read_curve(path: Path) -> list[dict[str, Any]]:
-    """The lines of a metrics.jsonl; a line that a kill tore is left out, and so is everything after it."""
-    lines = []
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
-        try:
-            lines.append(json.loads(line))
-        except ValueError:
-            break
-    return lines
 
 
 def learning_curves(

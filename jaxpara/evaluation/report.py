@@ -13,7 +13,7 @@ from jaxpara.corpora.corpus import Corpus, Recording
 from jaxpara.evaluation import plots
 from jaxpara.evaluation.conclusions import chance, conclude, interval, number
 from jaxpara.evaluation.rows import rows_of
-from jaxpara.files import write_text
+from jaxpara.files import read_json_lines, write_text
 from jaxpara.predictions import Predictions
 
 Json = Mapping[str, Any]
@@ -94,7 +94,7 @@ def _duration(seconds: float | None) -> str:
 def _curves(results: Json, curves: Mapping[str, Mapping[int, Path]]) -> dict[str, Markup]:
     figures = {}
     for member, paths in curves.items():
-        lines = {fold: plots.read_curve(path) for fold, path in paths.items() if path.exists()}
+        lines = {fold: read_json_lines(path) for fold, path in paths.items() if path.exists()}
         best = {fold["fold"]: fold["best_epoch"] for fold in results["members"][member]["folds"]}
         if any(lines.values()):
             figures[member] = Markup(plots.learning_curves(member, lines, best, results["measure"]))

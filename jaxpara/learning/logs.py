@@ -3,11 +3,10 @@
 import json
 import os
 from pathlib import Path
-from typing import Any
 
 from tensorboardX import SummaryWriter
 
-from jaxpara.files import write_text
+from jaxpara.files import read_json_lines, write_text
 
 
 class Log:
@@ -21,7 +20,7 @@ class Log:
         """Opens the log of a fit that goes on after `from_step`: later lines, of a run that was killed, are dropped."""
         folder.mkdir(parents=True, exist_ok=True)
         self._path = folder / "metrics.jsonl"
-        kept = [line for line in read(self._path) if line["step"] <= from_step]
+        kept = [line for line in read_json_lines(self._path) if line["step"] <= from_step]
         write_text(self._path, "".join(json.dumps(line) + "\n" for line in kept))
         self._file = self._path.open("a")
         self._events = SummaryWriter(str(folder / "tensorboard"), purge_step=from_step + 1)
@@ -44,15 +43,3 @@ class Log:
         """Puts all lines on the disk; before a checkpoint, so that it never knows more than the log."""
         os.fsync(self._file.fileno())
 
-
-def read(path: Path) -> list[dict[str, Any]]:
-    """The lines of a metrics.jsonl; a last line that a kill tore is left out."""
-    if not path.exists():
-        return []
-    lines = []
-    for line in path.read_text(errors="replace").splitlines():
-        try:
-            lines.append(json.loads(line))
-        except ValueError:
-            break
-    return lines

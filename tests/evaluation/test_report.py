@@ -175,10 +175,6 @@ def test_the_belt_is_drawn_for_the_right_time(tmp_path):
     np.testing.assert_allclose(level_db, np.where((np.arange(40) >= 10) & (np.arange(40) < 20), -6.02, -70), atol=0.01)
 
 
-def test_curves_stop_where_the_file_is_torn(tmp_path):
-    (tmp_path / "m.jsonl").write_text('{"kind": "train", "epoch": 0}\n{"kind": "tu')
-    assert plots.read_curve(tmp_path / "m.jsonl") == [{"kind": "train", "epoch": 0}]
-
 
 def test_drawing_leaves_nothing_global_behind():
     before = dict(matplotlib.rcParams)

@@ -1,0 +1,25 @@
+import pytest
+
+from jaxpara.files import read_json_lines, replacing, write_json
+
+
+def test_a_file_is_whole_or_as_it_was(tmp_path):
+    path = tmp_path / "a.json"
+    write_json(path, {"a": 1})
+    with pytest.raises(RuntimeError), replacing(path) as part:
+        part.write_text("half")
+        raise RuntimeError
+    assert path.read_text() == '{\n  "a": 1\n}\n'
+    assert [p.name for p in tmp_path.iterdir()] == ["a.json"]
+
+
+def test_nan_is_not_json(tmp_path):
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        write_json(tmp_path / "a.json", float("nan"))
+    assert not list(tmp_path.iterdir())
+
+
+def test_lines_stop_where_the_file_is_torn(tmp_path):
+    (tmp_path / "m.jsonl").write_text('{"kind": "train", "epoch": 0}\n{"kind": "tu')
+    assert read_json_lines(tmp_path / "m.jsonl") == [{"kind": "train", "epoch": 0}]
+    assert read_json_lines(tmp_path / "none.jsonl") == []
