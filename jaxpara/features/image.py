@@ -8,7 +8,6 @@ from typing import Literal
 import librosa
 import matplotlib
 import numpy as np
-from matplotlib.colors import Normalize
 from PIL import Image
 
 from jaxpara.errors import UserError
@@ -88,9 +87,15 @@ def resize(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def color_numbers(matrix: np.ndarray) -> np.ndarray:
-    """Each value's place in a colour table that spans the matrix's own range, uint8, as matplotlib computes it."""
-    shares = Normalize()(matrix).data * COLORS
-    return np.minimum(shares, COLORS - 1).astype(np.uint8)
+    """Each value's place in a colour table that spans the matrix's own range, uint8.
+
+    Rounds where matplotlib's Normalize does, which takes several times as long.
+    """
+    matrix = matrix.astype(np.float32)
+    low, high = matrix.min(), matrix.max()
+    spread = np.float64(high) - np.float64(low)
+    shares = ((matrix - low) / (spread or 1)).astype(np.float32)
+    return np.minimum(shares * COLORS, COLORS - 1).astype(np.uint8)
 
 
 @cache

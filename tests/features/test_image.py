@@ -3,6 +3,7 @@ import io
 import librosa
 import librosa.display
 import matplotlib
+import matplotlib.colors
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
@@ -11,6 +12,7 @@ from signals import SIGNALS
 
 from jaxpara.errors import UserError
 from jaxpara.features import FEATURES, MFCC, LogMel, MelImage
+from jaxpara.features.image import color_numbers, colors
 from jaxpara.registry import build
 
 
@@ -58,6 +60,16 @@ def test_published_picture_of_other_matrices_is_the_plotted_one(bands: int, coun
     feature = MelImage(matrix=LogMel(bands=bands))
     waveform = np.tile(SIGNALS["noise"], 4)[:count]
     assert np.array_equal(feature(waveform), plotted(feature.matrix(waveform).T, "magma"))
+
+
+def test_colors_are_numbered_as_matplotlib_numbers_them():
+    rng = np.random.default_rng(2)
+    for scale in (1e-3, 1, 300):
+        matrix = (scale * rng.standard_normal((400, 500)) - 40).astype(np.float32)
+        shares = matplotlib.colors.Normalize()(matrix).data
+        assert np.array_equal(
+            colors("magma")[color_numbers(matrix)], np.rint(matplotlib.colormaps["magma"](shares)[..., :3] * 255)
+        )
 
 
 def test_low_bands_are_at_the_bottom_and_time_runs_to_the_right():
