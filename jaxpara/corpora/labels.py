@@ -103,13 +103,14 @@ def times(rows: Rows, findings: Findings) -> np.ndarray | None:
     Returns:
       `[label]` seconds, rising; None where there was something to find.
     """
-    path, values = rows.table.path, np.round(_numbers(rows.times), 6)  # predictions are keyed by microseconds
+    path, values = rows.table.path, _numbers(rows.times)
     wrong = np.flatnonzero(~(np.abs(values) < 1e6))
     for at in wrong:
         what = f"time {quote(rows.times[at])}, expected seconds as a number"
         findings.error("times that are no numbers", path, rows.rows[at], what, "correct the time")
     if wrong.size:
         return None
+    values = np.round(values, 6)  # predictions are keyed by microseconds
     steps = np.diff(values)
     for at in np.flatnonzero(steps <= 0) + 1:
         what = f"{quote(rows.name)} at {values[at]:g} s comes after {values[at - 1]:g} s"

@@ -70,7 +70,7 @@ def test_class_labels(mask, row, line, finding):
         (30, "devel_00.wav,soon,0.5", ("error", 30)),
         (30, "devel_00.wav,nan,0.5", ("error", 30)),
         (30, "devel_00.wav,inf,0.5", ("error", 30)),
-        (30, "devel_00.wav,1e300,0.5", ("error", 30)),
+        (30, "devel_00.wav,1e308,0.5", ("error", 30)),
         (30, "devel_00.wav,0.12,0.5\ndevel_00.wav,0.12,0.5", ("error", 31)),
         (30, "devel_00.wav,0.16,0.5\ndevel_00.wav,0.12,0.5", ("error", 31)),
         (30, "devel_00.wav,-0.12,0.5", ("error", 30)),
@@ -82,6 +82,20 @@ def test_class_labels(mask, row, line, finding):
 def test_sequence_labels(breathing, row, line, finding):
     breathing.set(row, line)
     assert [(level, at) for level, file, at in breathing.found() if file == LABELS] == [finding]
+
+
+def test_rows_within_a_microsecond_are_the_same_time(breathing):
+    breathing.set(30, "devel_00.wav,0.12,0.5\ndevel_00.wav,0.1200001,0.5")
+    (finding,) = breathing.report().findings
+    assert (finding.row, finding.what) == (31, "'devel_00.wav' at 0.12 s stands twice")
+
+
+def test_every_gap_is_listed_and_files_without_one_are_not_blamed(breathing):
+    rows = {row: line for row, line in enumerate(breathing.lines, 1) if row not in (30, 31, 32, 33, 40, 60, 61, 62)}
+    breathing.write(lines=list(rows.values()))
+    findings = breathing.report().findings
+    assert [finding.row for finding in findings] == [30, 36, 55]
+    assert "goes from 0.08 s to 0.28 s, expected 0.04 s a row" in findings[0].what
 
 
 def test_every_row_of_a_kind_is_listed_up_to_twenty(breathing):
@@ -214,6 +228,12 @@ def test_a_folder_that_may_not_be_read(mask, monkeypatch):
 
     monkeypatch.setattr(os, "scandir", refuse)
     assert mask.found() == [("error", "wav", None)]
+
+
+def test_corpora_of_many_lengths_have_no_usual_one(mask):
+    for index, name in enumerate(("train_00001.wav", "train_00002.wav", "devel_00001.wav")):
+        mask.wav(name, mask.noise(name, 0.2 + 0.1 * index))
+    assert mask.found() == []
 
 
 def test_a_file_written_into_a_pipe_is_not_truncated(mask):
