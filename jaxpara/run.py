@@ -28,7 +28,7 @@ from jaxpara.files import write_json
 from jaxpara.fusion import FUSIONS
 from jaxpara.learning.loop import Interrupted
 from jaxpara.learning.member import Member
-from jaxpara.predictions import Predictions
+from jaxpara.predictions import Predictions, concatenate
 from jaxpara.progress import Progress
 from jaxpara.registry import build
 from jaxpara.runtime import cache_folder
@@ -85,10 +85,11 @@ def run(
                 raise KeyboardInterrupt from None
             progress.say("scoring, plotting, writing the report")
             outcomes = {m: member.outcome() for m, member in members.items()}
+            tune = {m: concatenate([fold.tune for fold in outcome.folds]) for m, outcome in outcomes.items()}
             fused = fuse(
-                {m: outcome.tune for m, outcome in outcomes.items()},
+                tune,
                 {m: {fold.fold: fold.test for fold in outcome.folds} for m, outcome in outcomes.items()},
-                {m: _truth(outcome.tune, corpus) for m, outcome in outcomes.items()},
+                {m: _truth(part, corpus) for m, part in tune.items()},
                 partial(official, corpus.task),
             )
             results = summarise(
@@ -128,13 +129,12 @@ def run(
 
 def _truth(predictions: Predictions, corpus: Corpus) -> np.ndarray:
     """`[row]` the labels that training may see."""
-    parts = [predictions.recordings == name for name in np.unique(predictions.recordings)]
-    truth = np.full(len(predictions), np.nan)
-    for rows in parts:
-        recording = corpus.by_name[str(predictions.recordings[rows][0])]
-        label_of = dict(zip(np.round(recording.times_s * 1e6).astype(int), recording.labels, strict=True))
-        truth[rows] = [label_of[time_us] for time_us in np.round(predictions.times_s[rows] * 1e6).astype(int)]
-    return truth
+    label_of = {
+        (recording.name, time_us): label
+        for recording in corpus.recordings
+        for time_us, label in zip(np.round(recording.times_s * 1e6).astype(int).tolist(), recording.labels, strict=True)
+    }
+    return np.array([label_of[key] for key in predictions.keys.tolist()])
 
 
 def _with_demo(config: ml_collections.ConfigDict, overrides: Mapping[str, Any]) -> ml_collections.ConfigDict:
