@@ -74,9 +74,7 @@ def test_pool(kind, rate, pool):
 
 @pytest.mark.parametrize("rate", [None, 0.3])
 @pytest.mark.parametrize(("taps", "pool"), [(10, 10), (8, 10), (5, 2), (1, 4), (11, 10), (12, 5)])
-@pytest.mark.parametrize(
-    "size", [(1, 640), (3, 8000)]
-)  # less than a chunk; several, the last not full
+@pytest.mark.parametrize("size", [(1, 640), (3, 8000)])  # less than a chunk; several, the last not full
 def test_conv_pool(rate, taps, pool, size):
     seed = None if rate is None else SEED
 

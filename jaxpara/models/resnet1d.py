@@ -1,0 +1,139 @@
+"""The end-to-end network of Breathing system 3: raw waveform -> 1D ResNet -> LSTM -> belt signal."""
+
+import math
+from functools import partial
+
+import jax
+from flax import linen as nn
+
+from jaxpara.models.cnn1d import check_samples
+from jaxpara.models.recurrent import glorot
+from jaxpara.models.sequence import SequenceLSTM
+
+Conv = partial(nn.Conv, kernel_init=glorot)
+
+
+class Bottleneck(nn.Module):
+    """Convolutions of 1, 5 and 1 taps, the last one four times as wide, added to a shortcut.
+
+    Args:
+      filters: channels of the first two convolutions.
+      project: whether the shortcut is a convolution of 1 tap with BatchNorm, and not the identity.
+      axis_name: device axis over which batch statistics are averaged, None for each device its own.
+    """
+
+    filters: int
+    project: bool
+    axis_name: str | None = None
+
+    @nn.compact
+    def __call__(self, inputs, train: bool = False):
+        """Maps `[batch, time, channel]` to `[batch, time, 4 * filters]`."""
+        x = inputs
+        for index, (filters, kernel) in enumerate(((self.filters, 1), (self.filters, 5), (4 * self.filters, 1))):
+            if index:
+                x = nn.relu(x)
+            x = Conv(filters, (kernel,), use_bias=False, name=f"conv{index}")(x)
+            x = batch_norm(self.axis_name, train, f"norm{index}")(x)
+        if self.project:
+            inputs = Conv(4 * self.filters, (1,), use_bias=False, name="shortcut")(inputs)
+            inputs = batch_norm(self.axis_name, train, "shortcut_norm")(inputs)
+        return nn.relu(x + inputs)
+
+
+class ResNet1D(nn.Module):
+    """The convolutional part of `ResNet1DLSTM`, with its arguments."""
+
+    stem: int
+    stem_kernel: int
+    stages: tuple[int, ...]
+    blocks: int
+    pools: tuple[int, ...]
+    axis_name: str | None = None
+
+    @nn.compact
+    def __call__(self, inputs, train: bool = False):
+        """Maps `[batch, sample, 1]` to `[batch, label, channel]`."""
+        x = Conv(self.stem, (self.stem_kernel,), name="stem")(inputs)
+        x = nn.relu(batch_norm(self.axis_name, train, "stem_norm")(x))
+        x = _pools(x, self.pools[0]).max(axis=2)
+        for stage, (filters, pool) in enumerate(zip(self.stages, self.pools[1:], strict=True)):
+            for block in range(self.blocks):
+                x = Bottleneck(filters, block == 0, self.axis_name, name=f"stage{stage}_block{block}")(x, train)
+            x = _pools(x, pool).mean(axis=2)
+        return x
+
+
+class ResNet1DLSTM(nn.Module):
+    """1D ResNet and LSTM over the raw waveform, one output every `samples_per_output` samples.
+
+    The defaults are Breathing system 3: 3 827 073 parameters, 8 704 of them BatchNorm statistics.
+
+    Args:
+      stem: channels of the first convolution.
+      stem_kernel: taps of the first convolution.
+      stages: narrow channels of the bottleneck blocks of each stage; a stage's output has four times as many.
+      blocks: bottleneck blocks a stage.
+      pools: steps of the max-pool after the stem, and of the mean-pool after each stage.
+      lstm: size of each LSTM layer.
+      dropout: rate between two LSTM layers.
+      output: activation of the last layer, "tanh" or "linear".
+      axis_name: device axis over which batch statistics are averaged, None for each device its own.
+
+    Reference: paper §3.2.2; layers and initialisation of the authors' published scripts (Keras).
+    """
+
+    stem: int = 128
+    stem_kernel: int = 8
+    stages: tuple[int, ...] = (64, 128)
+    blocks: int = 3
+    pools: tuple[int, ...] = (10, 8, 8)
+    lstm: tuple[int, ...] = (512, 256)
+    dropout: float = 0.3
+    output: str = "tanh"
+    axis_name: str | None = None
+
+    def setup(self):
+        self.trunk = ResNet1D(self.stem, self.stem_kernel, self.stages, self.blocks, self.pools, self.axis_name)
+        self.sequence = SequenceLSTM(lstm=self.lstm, dropout=self.dropout, output=self.output)
+
+    @property
+    def samples_per_output(self) -> int:
+        """Samples from one output to the next."""
+        return math.prod(self.pools)
+
+    def embed(self, inputs, train: bool = False) -> jax.Array:
+        """Returns what the recurrent layers see.
+
+        Args:
+          inputs: `[batch, sample, 1]`, a multiple of `samples_per_output` samples.
+          train: whether BatchNorm takes the statistics of the batch (and updates "batch_stats").
+
+        Returns:
+          `[batch, label, channel]`.
+
+        Raises:
+          UserError: the number of samples is no multiple of `samples_per_output`.
+        """
+        check_samples(inputs, self.samples_per_output)
+        return self.trunk(inputs, train)
+
+    def __call__(self, inputs, train: bool = False) -> jax.Array:
+        """Maps `[batch, sample, 1]` to one value a label, `[batch, label]`; arguments as in `embed`."""
+        return self.sequence(self.embed(inputs, train), train)
+
+
+def batch_norm(axis_name: str | None, train: bool, name: str) -> nn.BatchNorm:
+    """Makes a BatchNorm with the constants of Keras; variances in two passes, as waveforms come unscaled."""
+    return nn.BatchNorm(
+        use_running_average=not train,
+        momentum=0.99,
+        epsilon=1e-3,
+        axis_name=axis_name,
+        use_fast_variance=False,
+        name=name,
+    )
+
+
+def _pools(inputs, pool):
+    return inputs.reshape(inputs.shape[0], -1, pool, inputs.shape[2])

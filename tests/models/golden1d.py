@@ -1,0 +1,63 @@
+"""What the 1D golden arrays and the tests share: numbers by formula, so that no weight has to be stored."""
+
+import zlib
+from pathlib import Path
+
+import jax
+import numpy as np
+
+GOLDEN = Path(__file__).parent / "golden"
+SCALES = {"kernel": 0.3, "recurrent_kernel": 0.3, "bias": 0.2, "scale": 0.2, "mean": 0.2, "var": 0.2}
+
+
+def fixed(name, shape, scale):
+    """Float64 normal numbers that depend on the name alone (RandomState is frozen by NumPy's own promise)."""
+    return scale * np.random.RandomState(zlib.crc32(name.encode())).normal(size=shape)
+
+
+def fixed_weight(name, shape):
+    """A network weight by its path ("conv/kernel"): BatchNorm scales and variances around 1, the rest around 0.
+
+    Kernels shrink with their fan-in, so that activations stay of the order of 1 in a deep network.
+    """
+    kind = name.rsplit("/")[-1]
+    if kind == "kernel":
+        return fixed(name, shape, 1.5 / np.sqrt(np.prod(shape[:-1])))
+    value = fixed(name, shape, SCALES[kind])
+    return np.exp(value) if kind in ("scale", "var") else value
+
+
+def path_name(path):
+    return "/".join(key.key for key in path)
+
+
+def fixed_like(shapes):
+    """Fills a tree of shapes with `fixed_weight`s."""
+    return jax.tree_util.tree_map_with_path(lambda path, leaf: fixed_weight(path_name(path), leaf.shape), shapes)
+
+
+def load(name):
+    with np.load(GOLDEN / f"{name}.npz") as arrays:
+        return dict(arrays)
+
+
+def summary(array):
+    """A few dozen numbers that no other gradient is likely to have: Euclidean norm, mean, and a stride through it."""
+    flat = np.asarray(array, np.float64).ravel()
+    return np.concatenate([[np.linalg.norm(flat), flat.mean()], flat[:: max(1, flat.size // 40)]])
+
+
+def check_summaries(golden, prefix, tree, rtol=1e-8):
+    """Compares every leaf of a tree with the summary that the golden file has under `prefix/path`."""
+    leaves = {path_name(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
+    assert {f"{prefix}/{name}" for name in leaves} == {name for name in golden if name.startswith(prefix + "/")}
+    for name, leaf in leaves.items():
+        expected = golden[f"{prefix}/{name}"]
+        np.testing.assert_allclose(
+            summary(leaf), expected, rtol=0, atol=rtol * max(abs(expected).max(), 1e-6), err_msg=name
+        )
+
+
+def check_gradients(golden, gradients, rtol=1e-8):
+    """Compares gradients with the golden ones, relative to each one's norm."""
+    check_summaries(golden, "gradient", gradients, rtol)

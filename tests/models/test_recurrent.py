@@ -1,0 +1,101 @@
+"""LSTM and GRU: parity with PyTorch, gradients against automatic differentiation, the carry, initialisation."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from golden1d import check_gradients, fixed, fixed_like, load
+from jax.test_util import check_grads
+
+from jaxpara.models.recurrent import GRU, LSTM
+from jaxpara.models.sequence import SequenceLSTM
+
+NETWORKS = {"lstm": LSTM(5), "gru": GRU(5)}
+
+
+@pytest.mark.parametrize("name", ["lstm", "gru"])
+def test_parity_with_torch(name):
+    golden = load(name)
+    with jax.enable_x64(True):
+        network = NETWORKS[name]
+        inputs = fixed("inputs", (2, 12, 7), 1.0)
+        params = fixed_like(jax.eval_shape(network.init, jax.random.key(0), inputs)["params"])
+        weights = fixed("weights", (2, 12, 5), 1.0)
+        outputs, carry = network.apply({"params": params}, inputs)
+        gradients = jax.grad(lambda p, x: (network.apply({"params": p}, x)[0] * weights).sum(), argnums=(0, 1))
+        of_params, of_inputs = gradients(params, inputs)
+    np.testing.assert_allclose(outputs, golden["outputs"], rtol=0, atol=1e-12)
+    np.testing.assert_allclose(jax.tree.leaves(carry)[0], golden["outputs"][:, -1], rtol=0, atol=1e-12)
+    np.testing.assert_allclose(of_inputs, golden["of_inputs"], rtol=0, atol=1e-12)
+    check_gradients(golden, of_params)
+
+
+@pytest.mark.parametrize("name", ["lstm", "gru"])
+def test_gradients_of_the_carry(name):
+    """Central differences in float64 over every input of the scan, the carries in and out included."""
+    with jax.enable_x64(True):
+        network = NETWORKS[name]
+        inputs = fixed("inputs", (2, 4, 3), 1.0)
+        variables = {"params": fixed_like(jax.eval_shape(network.init, jax.random.key(0), inputs)["params"])}
+        carry = network.apply(variables, inputs)[1]
+        check_grads(jax.jit(network.apply), (variables, inputs, carry), order=1, modes=["rev"])
+
+
+@pytest.mark.parametrize("name", ["lstm", "gru"])
+def test_goes_on_from_a_carry(name):
+    network = NETWORKS[name]
+    inputs = jnp.asarray(fixed("inputs", (2, 12, 7), 1.0), jnp.float32)
+    variables = network.init(jax.random.key(0), inputs)
+    whole, last = network.apply(variables, inputs)
+    first, carry = network.apply(variables, inputs[:, :5])
+    second, end = network.apply(variables, inputs[:, 5:], carry)
+    np.testing.assert_allclose(jnp.concatenate([first, second], 1), whole, rtol=0, atol=1e-6)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=0, atol=1e-6), end, last)
+
+
+@pytest.mark.parametrize(
+    ("network", "channels", "count"),
+    [
+        (LSTM(256), 256, 525_312),
+        (GRU(512), 512, 1_575_936),
+        (GRU(64), 512, 110_976),
+        (SequenceLSTM(), 768, 3_411_201),
+        (SequenceLSTM(), 320, 2_493_697),
+    ],
+)
+def test_parameter_counts(network, channels, count):
+    shapes = jax.eval_shape(network.init, jax.random.key(0), jnp.zeros((1, 2, channels)))
+    assert sum(leaf.size for leaf in jax.tree.leaves(shapes)) == count
+
+
+def test_initialisation_is_that_of_keras():
+    params = LSTM(16).init(jax.random.key(0), jnp.zeros((1, 2, 8)))["params"]
+    np.testing.assert_array_equal(params["bias"], np.repeat([0, 1, 0, 0], 16))
+    recurrent = np.asarray(params["recurrent_kernel"])
+    np.testing.assert_allclose(recurrent @ recurrent.T, np.eye(16), atol=1e-5)
+    limit = np.sqrt(6 / (8 + 64))
+    assert 0.95 * limit < abs(params["kernel"]).max() <= limit
+
+
+def test_sequence_parity_with_torch():
+    golden = load("sequence")
+    with jax.enable_x64(True):
+        network = SequenceLSTM(lstm=(6, 4))
+        inputs, target = fixed("inputs", (2, 12, 7), 1.0), fixed("target", (2, 12), 1.0)
+        params = fixed_like(jax.eval_shape(network.init, jax.random.key(0), inputs)["params"])
+        outputs = network.apply({"params": params}, inputs)
+        gradients = jax.grad(lambda p: ((network.apply({"params": p}, inputs) - target) ** 2).mean())(params)
+    np.testing.assert_allclose(outputs, golden["outputs"], rtol=0, atol=1e-12)
+    check_gradients(golden, gradients)
+
+
+def test_sequence_dropout_acts_in_training_alone():
+    network = SequenceLSTM(lstm=(6, 4))
+    inputs = jnp.ones((1, 5, 3))
+    variables = network.init(jax.random.key(0), inputs)
+    evaluated = network.apply(variables, inputs)
+    trained = [network.apply(variables, inputs, True, rngs={"dropout": jax.random.key(k)}) for k in (0, 0, 1)]
+    np.testing.assert_array_equal(trained[0], trained[1])
+    assert abs(trained[0] - trained[2]).max() > 1e-4
+    assert abs(trained[0] - evaluated).max() > 1e-4
+    np.testing.assert_array_equal(network.apply(variables, inputs), evaluated)
