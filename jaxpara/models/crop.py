@@ -1,0 +1,103 @@
+"""Random crops and resizing of pictures on the device, inside the jitted step.
+
+The geometry is that of PIL, and so of torchvision on PIL pictures: the crop is cut out first and then resized by a
+triangle filter that widens with the reduction ("bilinear" with antialiasing). Only the rounding to whole grey values
+between the two passes is left out.
+"""
+
+import math
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+TRIES = 10
+
+
+def sample(
+    key: Array,
+    batch: int,
+    height: int,
+    width: int,
+    scale: tuple[float, float] = (0.08, 1.0),
+    ratio: tuple[float, float] = (3 / 4, 4 / 3),
+) -> Array:
+    """Draws a crop for every picture: area and logarithm of the aspect ratio uniform, then the place.
+
+    The first of ten draws that fits is taken; if none does, the largest crop in the middle with an allowed ratio.
+
+    Args:
+      key: random key.
+      batch: how many crops.
+      height, width: of the pictures.
+      scale: smallest and largest area, as shares of the picture.
+      ratio: smallest and largest width over height.
+
+    Returns:
+      `[batch, 4]`, int32: top, left, height, width of each crop, in pixels.
+
+    Reference: torchvision.transforms.RandomResizedCrop.
+    """
+    key_area, key_ratio, key_top, key_left = jax.random.split(key, 4)
+    shape = (batch, TRIES)
+    area = height * width * jax.random.uniform(key_area, shape, minval=scale[0], maxval=scale[1])
+    logs = (math.log(ratio[0]), math.log(ratio[1]))
+    aspect = jnp.exp(jax.random.uniform(key_ratio, shape, minval=logs[0], maxval=logs[1]))
+    widths = jnp.round(jnp.sqrt(area * aspect)).astype(jnp.int32)
+    heights = jnp.round(jnp.sqrt(area / aspect)).astype(jnp.int32)
+    fits = (widths > 0) & (widths <= width) & (heights > 0) & (heights <= height)
+    first = jnp.argmax(fits, axis=1)[:, None]
+    h = jnp.take_along_axis(heights, first, 1)[:, 0]
+    w = jnp.take_along_axis(widths, first, 1)[:, 0]
+    top = jax.random.randint(key_top, (batch,), 0, jnp.maximum(height - h, 0) + 1)
+    left = jax.random.randint(key_left, (batch,), 0, jnp.maximum(width - w, 0) + 1)
+    drawn = jnp.stack([top, left, h, w], axis=1)
+    return jnp.where(fits.any(1)[:, None], drawn, jnp.array(_central(height, width, ratio), jnp.int32))
+
+
+def _central(height: int, width: int, ratio: tuple[float, float]) -> tuple[int, int, int, int]:
+    h, w = height, width
+    if width / height < min(ratio):
+        h = round(width / min(ratio))
+    elif width / height > max(ratio):
+        w = round(height * max(ratio))
+    return (height - h) // 2, (width - w) // 2, h, w
+
+
+def crop_resize(images: Array, boxes: Array, size: int) -> Array:
+    """Cuts a box out of every picture and resizes it to a square.
+
+    Args:
+      images: `[batch, height, width, channel]`, floating point.
+      boxes: `[batch, 4]`: top, left, height, width in pixels, inside the pictures.
+      size: side of the result.
+
+    Returns:
+      `[batch, size, size, channel]`.
+
+    Reference: torchvision.transforms.functional.resized_crop with bilinear interpolation, on PIL pictures.
+    """
+    boxes = boxes.astype(images.dtype)
+    rows = _weights(boxes[:, 0], boxes[:, 2], images.shape[1], size)
+    columns = _weights(boxes[:, 1], boxes[:, 3], images.shape[2], size)
+    narrow = jnp.einsum("btw,bhwc->bhtc", columns, images)
+    return jnp.einsum("bsh,bhtc->bstc", rows, narrow)
+
+
+def resize(images: Array, size: int) -> Array:
+    """Squeezes whole pictures `[batch, height, width, channel]` to `[batch, size, size, channel]`, as `crop_resize`."""
+    whole = jnp.array([[0, 0, *images.shape[1:3]]], jnp.int32)
+    return crop_resize(images, jnp.broadcast_to(whole, (len(images), 4)), size)
+
+
+def _weights(start: Array, length: Array, pixels: int, size: int) -> Array:
+    """How much each pixel of an axis counts for each output: `[batch, size, pixels]`, rows sum to 1."""
+    step = (length / size)[:, None, None]
+    reach = jnp.maximum(step, 1)
+    out = jnp.arange(size)[None, :, None]
+    pixel = jnp.arange(pixels)[None, None, :]
+    start, end = start[:, None, None], (start + length)[:, None, None]
+    centre = start + (out + 0.5) * step
+    weights = jnp.maximum(1 - jnp.abs(pixel + 0.5 - centre) / reach, 0)
+    weights = jnp.where((pixel >= start) & (pixel < end), weights, 0)
+    return weights / weights.sum(-1, keepdims=True)

@@ -1,0 +1,97 @@
+"""What turns the pooled features of a picture network into logits."""
+
+from collections.abc import Callable, Sequence
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from jaxpara.errors import UserError
+
+HEADS = ("v1", "v2", "torchvision")
+
+
+def torch_kernel(key: Array, shape: Sequence[int], dtype=jnp.float32) -> Array:
+    """PyTorch's default start of Linear and Conv kernels: uniform within 1 / sqrt(fan-in)."""
+    return nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")(key, tuple(shape), dtype)
+
+
+def torch_bias(fan_in: int) -> nn.initializers.Initializer:
+    """PyTorch's default start of biases: uniform within 1 / sqrt(fan-in) of the layer."""
+    bound = fan_in**-0.5
+    return lambda key, shape, dtype=jnp.float32: jax.random.uniform(key, shape, dtype, -bound, bound)
+
+
+class Linear(nn.Module):
+    """One dense layer that starts as PyTorch's.
+
+    Attributes:
+      features: size of the output.
+      kernel_init: start of the kernel.
+      bias_init: fan-in -> start of the bias.
+    """
+
+    features: int
+    kernel_init: nn.initializers.Initializer = torch_kernel
+    bias_init: Callable[[int], nn.initializers.Initializer] = torch_bias
+
+    @nn.compact
+    def __call__(self, x: Array, train: bool = False) -> Array:
+        """Maps `[batch, feature]` to `[batch, self.features]`."""
+        kernel = self.param("kernel", self.kernel_init, (x.shape[-1], self.features))
+        bias = self.param("bias", self.bias_init(x.shape[-1]), (self.features,))
+        return x @ kernel + bias
+
+
+class Classifier(nn.Module):
+    """Dense layers with ReLU and dropout, each named by its place in the `torch.nn.Sequential` it follows.
+
+    Attributes:
+      layers: (place, features) of every dense layer; ReLU after all but the last.
+      dropout: the rate.
+      dropout_first: dropout before every dense layer but the last (AlexNet) instead of after each ReLU.
+      kernel_init: start of the kernels.
+      bias_init: fan-in -> start of the biases.
+    """
+
+    layers: Sequence[tuple[str, int]]
+    dropout: float
+    dropout_first: bool = False
+    kernel_init: nn.initializers.Initializer = torch_kernel
+    bias_init: Callable[[int], nn.initializers.Initializer] = torch_bias
+
+    @nn.compact
+    def __call__(self, x: Array, train: bool = False) -> Array:
+        """Maps features `[batch, feature]` to logits `[batch, class]`; `train` turns dropout on."""
+        *hidden, last = (Linear(n, self.kernel_init, self.bias_init, name=place) for place, n in self.layers)
+        for linear in hidden:
+            if self.dropout_first:
+                x = nn.Dropout(self.dropout, deterministic=not train)(x)
+            x = nn.relu(linear(x))
+            if not self.dropout_first:
+                x = nn.Dropout(self.dropout, deterministic=not train)(x)
+        return last(x)
+
+
+def make_head(kind: str, classes: int, own: Classifier | None = None) -> nn.Module:
+    """Returns the head that a config names.
+
+    Args:
+      kind: "v1" (dense 256, 16 and `classes`, ReLU and dropout 0.6 twice), "v2" (one dense layer), or "torchvision"
+        (the network's own classifier, its last layer with `classes` outputs).
+      classes: how many logits.
+      own: the network's own classifier; None where that is one dense layer.
+
+    Raises:
+      UserError: an unknown kind.
+
+    Reference: paper §3.1.2 (ResNet18v1, ResNet18v2), sizes and dropout from the authors' published scripts.
+    """
+    if kind == "v1":
+        return Classifier((("0", 256), ("3", 16), ("6", classes)), dropout=0.6)
+    if kind == "v2" or (kind == "torchvision" and own is None):
+        return Linear(classes)
+    if kind == "torchvision" and own is not None:
+        return own
+    raise UserError(f"model.head is {kind!r}, expected one of {list(HEADS)}")

@@ -1,0 +1,203 @@
+"""Weights trained elsewhere, into networks whose parts are named as in PyTorch."""
+
+import hashlib
+import os
+import shutil
+import urllib.request
+from collections.abc import Mapping
+from http.client import HTTPException
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from flax import traverse_util
+
+from jaxpara.errors import UserError
+from jaxpara.models.torch_file import read_torch_file
+
+# Networks whose ImageNet weights lie on the Hugging Face hub: torchvision's own (BSD-3), republished by timm.
+_ON_HUB = {name: f"timm/{name}.tv_in1k" for name in ("resnet18", "resnet34", "resnet50", "resnet101", "vgg16")}
+# The others: torchvision's files, the first digits of their SHA-256 in their names.
+_ON_WEB = {"alexnet": "https://download.pytorch.org/models/alexnet-owt-7be5be79.pth"}
+# timm writes the dense layers of VGG as convolutions and under other names than torchvision.
+_TIMM_NAMES = {
+    "pre_logits.fc1.": "classifier.0.",
+    "pre_logits.fc2.": "classifier.3.",
+    "head.fc.": "classifier.6.",
+}
+_HEADS = ("fc.", "classifier.")
+_LEAVES = {
+    "kernel": "weight",
+    "scale": "weight",
+    "bias": "bias",
+    "mean": "running_mean",
+    "var": "running_var",
+}
+
+Variables = Mapping[str, Any]
+
+
+def load(spec: str, arch: str, variables: Variables, cache: Path) -> tuple[dict[str, Any], list[str]]:
+    """Puts pretrained weights into the variables of a network.
+
+    What the file has must fit tensor by tensor, with two exceptions that are told in the notes: layers of the head
+    that the file has not, or for other classes, stay as they are; and a one-channel network takes the first kernels
+    summed over red, green and blue (its answer to a grey picture is that of the original to three equal channels).
+
+    Args:
+      spec: "imagenet" (fetched on first use), or the path of a `.safetensors`, `.pth` or `.pt` file.
+      arch: name of the network, as in the config: "resnet18", "alexnet", ...
+      variables: "params" and perhaps "batch_stats" of a random start.
+      cache: folder for files that do not come through the Hugging Face hub, which has its own.
+
+    Returns:
+      New variables of the same shapes, NumPy arrays in float32, and notes, one line each.
+
+    Raises:
+      UserError: the file cannot be had, read, or does not fit.
+    """
+    path = fetch(arch, cache) if spec == "imagenet" else Path(spec)
+    return convert(read(path), variables, str(path))
+
+
+def fetch(arch: str, cache: Path) -> Path:
+    """Returns the local file with the ImageNet weights of `arch`; downloads it on first use.
+
+    Raises:
+      UserError: there are none, no network or no huggingface_hub, or the checksum is not that of the file's name.
+    """
+    if arch in _ON_HUB:
+        mend = (
+            f"put model.safetensors of the Hugging Face repository {_ON_HUB[arch]} on this machine and set "
+            "model.pretrained to its path, or set it to None for a random start"
+        )
+        try:
+            from huggingface_hub import hf_hub_download
+        except ImportError as error:
+            raise UserError(f"model.pretrained='imagenet' needs `pip install huggingface_hub`; or {mend}") from error
+        try:
+            return Path(hf_hub_download(_ON_HUB[arch], "model.safetensors"))
+        except Exception as error:  # the hub's errors have no common root
+            reason = f"{type(error).__name__}: {error}".splitlines()[0]
+            raise UserError(f"model.pretrained='imagenet': {arch} cannot be fetched ({reason}); {mend}") from error
+    if arch not in _ON_WEB:
+        known = sorted({**_ON_HUB, **_ON_WEB})
+        raise UserError(f"model.pretrained='imagenet' is for {known}, not for {arch!r}; give the path of a file")
+    url = _ON_WEB[arch]
+    path = cache / url.rsplit("/", 1)[1]
+    if not path.exists():
+        _download(url, path)
+    _verify(path)
+    return path
+
+
+def _download(url: str, path: Path) -> None:
+    partial = path.with_suffix(f".{os.getpid()}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with urllib.request.urlopen(url, timeout=60) as answer, open(partial, "wb") as file:
+            shutil.copyfileobj(answer, file)
+        partial.replace(path)
+    except (OSError, HTTPException) as error:
+        partial.unlink(missing_ok=True)
+        raise UserError(
+            f"model.pretrained='imagenet': {url} cannot be fetched to {path} ({_one_line(error)}); put it there by "
+            "hand, or set model.pretrained to the path of another copy, or to None for a random start"
+        ) from error
+
+
+def _one_line(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}".splitlines()[0]
+
+
+def _verify(path: Path) -> None:
+    with open(path, "rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    expected = path.stem.rsplit("-", 1)[1]
+    if not digest.startswith(expected):
+        raise UserError(f"{path}: SHA-256 begins with {digest[:8]}, expected {expected}; delete it and start again")
+
+
+def read(path: Path) -> dict[str, np.ndarray]:
+    """Returns the tensors of a `.safetensors`, `.pth` or `.pt` file by name.
+
+    Raises:
+      UserError: no such file, another suffix, or one that cannot be read.
+    """
+    if not path.is_file():
+        raise UserError(f"model.pretrained: there is no file {path}; expected a .safetensors or .pth, or 'imagenet'")
+    if path.suffix in (".pth", ".pt"):
+        return read_torch_file(path)
+    if path.suffix != ".safetensors":
+        raise UserError(f"model.pretrained: {path} is none of .safetensors, .pth, .pt")
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    try:
+        return load_file(path)
+    except (SafetensorError, TypeError, ValueError) as error:
+        raise UserError(f"{path}: damaged or no safetensors file ({error}); fetch it again") from error
+
+
+def convert(state: Mapping[str, np.ndarray], variables: Variables, source: str) -> tuple[dict[str, Any], list[str]]:
+    """Puts a PyTorch state dict into the variables of a network; see `load`."""
+    state = dict(_as_torchvision(name, value) for name, value in state.items())
+    starts = {
+        torch_name(path): (path, np.asarray(x)) for path, x in traverse_util.flatten_dict(dict(variables)).items()
+    }
+    fresh = {_layer(n) for n, (_, x) in starts.items() if n.startswith(_HEADS) and not _fits(state.get(n), x)}
+    strangers = sorted(n for n in set(state) - set(starts) if not (n.startswith(_HEADS) or "num_batches_" in n))
+    if strangers:
+        raise UserError(f"{source}: has {len(strangers)} tensors that this network has not, such as {strangers[0]!r}")
+    loaded, notes = {}, []
+    for name, (path, start) in starts.items():
+        tensor = state.get(name)
+        if _layer(name) in fresh:
+            loaded[path] = start
+        elif tensor is None:
+            raise UserError(f"{source}: has no tensor {name!r}; expected the weights of this very network")
+        elif _fits(tensor, start):
+            loaded[path] = np.array(_as_flax(tensor), np.float32)
+        elif _is_first_of_one_channel(tensor, start):
+            loaded[path] = np.array(_as_flax(tensor), np.float32).sum(2, keepdims=True)
+            notes.append(f"{name}: kernels summed over 3 colours for 1 input channel")
+        else:
+            raise UserError(
+                f"{source}: {name!r} is {list(tensor.shape)} (as PyTorch has it), expected what fits "
+                f"{list(start.shape)} of this network"
+            )
+    if fresh:
+        notes.append(
+            f"{', '.join(sorted(fresh))}: left at the random start (the file has other layers or classes there)"
+        )
+    return traverse_util.unflatten_dict(loaded), notes
+
+
+def torch_name(path: tuple[str, ...]) -> str:
+    """Name in a PyTorch state dict of the variable at `path`, such as ("params", "conv1", "kernel")."""
+    return ".".join((*path[1:-1], _LEAVES[path[-1]]))
+
+
+def _layer(name: str) -> str:
+    return name.rpartition(".")[0]
+
+
+def _as_torchvision(name: str, tensor: np.ndarray) -> tuple[str, np.ndarray]:
+    for theirs, ours in _TIMM_NAMES.items():
+        if name.startswith(theirs):
+            flat = tensor.reshape(len(tensor), -1) if tensor.ndim == 4 else tensor
+            return ours + name.removeprefix(theirs), flat
+    return name, tensor
+
+
+def _as_flax(tensor: np.ndarray) -> np.ndarray:
+    return tensor.transpose({4: (2, 3, 1, 0), 2: (1, 0)}.get(tensor.ndim, range(tensor.ndim)))
+
+
+def _fits(tensor: np.ndarray | None, start: np.ndarray) -> bool:
+    return tensor is not None and _as_flax(tensor).shape == start.shape
+
+
+def _is_first_of_one_channel(tensor: np.ndarray, start: np.ndarray) -> bool:
+    theirs = _as_flax(tensor).shape
+    return len(theirs) == 4 and theirs[2] == 3 and start.shape == (*theirs[:2], 1, theirs[3])

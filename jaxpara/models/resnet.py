@@ -1,0 +1,173 @@
+"""ResNet18, 34, 50 and 101, layer for layer and name for name those of torchvision."""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jax import Array, lax
+
+from jaxpara.errors import UserError
+from jaxpara.models import ops2d
+from jaxpara.models.batchnorm import BatchNorm
+from jaxpara.models.heads import make_head
+
+Norm = Callable[..., nn.Module]
+Step = Callable[[Array, bool], Array]
+he_fan_out = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
+
+
+def conv(features: int, size: int, stride: int = 1, init=he_fan_out, name: str | None = None) -> nn.Conv:
+    """A square convolution without bias, padded by half its size on every side."""
+    pad = size // 2
+    return nn.Conv(
+        features,
+        (size, size),
+        (stride, stride),
+        ((pad, pad), (pad, pad)),
+        use_bias=False,
+        kernel_init=init,
+        conv_general_dilated=ops2d.conv,
+        name=name,
+    )
+
+
+class StagedNet(nn.Module):
+    """A network whose first stages can be frozen, and so computed once and kept.
+
+    Subclasses list their stages in `stages`. In a frozen stage BatchNorm uses its running statistics, also when
+    training, and no gradient is computed.
+    """
+
+    frozen: Sequence[str] = ()
+
+    def stages(self) -> dict[str, Step]:
+        """The stages in order, by the name that `frozen` knows them by."""
+        raise NotImplementedError
+
+    def _split(self) -> int:
+        names = list(self.stages())
+        if list(self.frozen) != names[: len(self.frozen)]:
+            raise UserError(f"model.frozen is {list(self.frozen)}, expected the first few of {names}, in this order")
+        return len(self.frozen)
+
+    def prefix(self, images: Array) -> Array:
+        """The frozen stages: images `[batch, height, width, channel]` to maps; identity where none is frozen."""
+        split = self._split()
+        for step in list(self.stages().values())[:split]:
+            images = step(images, False)
+        return lax.stop_gradient(images) if split else images
+
+    def rest(self, maps: Array, train: bool = False) -> Array:
+        """The other stages and the mean over the picture: output of `prefix` to features `[batch, feature]`."""
+        for step in list(self.stages().values())[self._split() :]:
+            maps = step(maps, train)
+        return jnp.mean(maps, (1, 2))
+
+    def embed(self, images: Array, train: bool = False) -> Array:
+        """Images `[batch, height, width, channel]` to pooled features `[batch, feature]`, the input of the head."""
+        return self.rest(self.prefix(images), train)
+
+
+class Shortcut(nn.Module):
+    """The projection beside a block that changes the size of its maps."""
+
+    features: int
+    stride: int
+    norm: Norm
+
+    @nn.compact
+    def __call__(self, x: Array, train: bool) -> Array:
+        return self.norm(name="1")(conv(self.features, 1, self.stride, name="0")(x), train)
+
+
+class Block(nn.Module):
+    """Two 3x3 convolutions (ResNet18, 34), or 1x1, 3x3, 1x1 around a four times narrower middle (ResNet50, 101)."""
+
+    features: int
+    stride: int
+    bottleneck: bool
+    norm: Norm
+
+    @nn.compact
+    def __call__(self, x: Array, train: bool) -> Array:
+        f, s = self.features, self.stride
+        layers = [(f, 1, 1), (f, 3, s), (4 * f, 1, 1)] if self.bottleneck else [(f, 3, s), (f, 3, 1)]
+        y = x
+        for i, (features, size, stride) in enumerate(layers, 1):
+            y = conv(features, size, stride, name=f"conv{i}")(y)
+            y = self.norm(name=f"bn{i}")(y, train)
+            if i < len(layers):
+                y = nn.relu(y)
+        if x.shape != y.shape:
+            x = Shortcut(y.shape[-1], s, self.norm, name="downsample")(x, train)
+        return nn.relu(x + y)
+
+
+class Layer(nn.Module):
+    """A row of blocks; the first may halve the maps."""
+
+    features: int
+    blocks: int
+    stride: int
+    bottleneck: bool
+    norm: Norm
+
+    @nn.compact
+    def __call__(self, x: Array, train: bool) -> Array:
+        for i in range(self.blocks):
+            stride = self.stride if i == 0 else 1
+            x = Block(self.features, stride, self.bottleneck, self.norm, name=str(i))(x, train)
+        return x
+
+
+class ResNet(StagedNet):
+    """The residual network of He et al., in torchvision's form.
+
+    Attributes:
+      blocks: residual blocks in each of the four stages.
+      bottleneck: the block of ResNet50 and 101 instead of that of ResNet18 and 34.
+      classes: how many logits.
+      head: "v1" or "v2" (see `heads.make_head`).
+      frozen: the first few of "conv1", "bn1", "layer1" ... "layer4"; these are never trained.
+      axis_name: device axis of synchronised BatchNorm.
+
+    Reference: He et al., CVPR 2016; torchvision.models.resnet; paper §3.1.2.
+    """
+
+    blocks: Sequence[int] = (2, 2, 2, 2)
+    bottleneck: bool = False
+    classes: int = 2
+    head: str = "v2"
+    axis_name: str | None = None
+
+    def setup(self):
+        norm = partial(BatchNorm, self.axis_name)
+        layer = partial(Layer, bottleneck=self.bottleneck, norm=norm)
+        self.conv1, self.bn1 = conv(64, 7, 2), norm()
+        self.layer1 = layer(64, self.blocks[0], 1)
+        self.layer2 = layer(128, self.blocks[1], 2)
+        self.layer3 = layer(256, self.blocks[2], 2)
+        self.layer4 = layer(512, self.blocks[3], 2)
+        self.fc = make_head(self.head, self.classes)
+
+    def stages(self) -> dict[str, Step]:
+        """The stages in order, by the name that `frozen` knows them by."""
+        return {
+            "conv1": lambda x, train: self.conv1(x),
+            "bn1": lambda x, train: ops2d.max_pool(nn.relu(self.bn1(x, train)), 3, 2, pad=1),
+            "layer1": self.layer1,
+            "layer2": self.layer2,
+            "layer3": self.layer3,
+            "layer4": self.layer4,
+        }
+
+    def __call__(self, images: Array, train: bool = False) -> Array:
+        """Images `[batch, height, width, channel]` to logits `[batch, class]`."""
+        return self.fc(self.embed(images, train), train)
+
+
+ResNet18 = partial(ResNet, blocks=(2, 2, 2, 2))
+ResNet34 = partial(ResNet, blocks=(3, 4, 6, 3))
+ResNet50 = partial(ResNet, blocks=(3, 4, 6, 3), bottleneck=True)
+ResNet101 = partial(ResNet, blocks=(3, 4, 23, 3), bottleneck=True)

@@ -1,0 +1,95 @@
+"""The CPU forms of convolution and pooling against the plain ones: values and gradients, in float64."""
+
+from functools import partial
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax import lax
+
+from jaxpara.models import ops2d
+
+plain_conv = partial(lax.conv_general_dilated, dimension_numbers=("NHWC", "HWIO", "NHWC"))
+
+
+@pytest.fixture(autouse=True)
+def float64():
+    with jax.enable_x64(True):
+        yield
+
+
+def normal(seed, shape):
+    return jnp.asarray(np.random.default_rng(seed).standard_normal(shape))
+
+
+def values_and_gradients(function, *arguments):
+    """Of the sum of `function`'s result times fixed random weights."""
+
+    def loss(*arguments):
+        result = function(*arguments)
+        return (result * normal(9, result.shape)).sum(), result
+
+    grads = tuple(range(len(arguments)))
+    (_, result), gradients = jax.jit(jax.value_and_grad(loss, grads, has_aux=True))(*arguments)
+    return result, *gradients
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "channels", "size", "stride", "pad"),
+    [
+        (9, 8, 5, 3, 1, 1),  # XLA's convolution, the filter gradient as products
+        (9, 8, 5, 3, 2, 1),
+        (8, 9, 5, 1, 2, 0),
+        (21, 30, 3, 11, 4, 2),  # AlexNet's first
+        (4, 2, 5, 3, 1, 1),  # maps smaller than the kernel
+        (3, 4, 5, 3, 2, 1),
+        (1, 1, 5, 3, 1, 1),
+        (16, 17, 3, 7, 2, 3),  # the stem of a ResNet: space to depth
+        (17, 16, 1, 7, 2, 3),
+        (5, 6, 3, 7, 2, 3),  # both rules at once
+        (1, 2, 3, 7, 2, 3),
+        (17, 16, 5, 7, 2, 3),  # too many channels for it
+    ],
+)
+def test_conv(height, width, channels, size, stride, pad):
+    images = normal(0, (2, height, width, channels))
+    kernel = normal(1, (size, size, channels, 4))
+    settings = ((stride, stride), ((pad, pad), (pad, pad)))
+    ours = values_and_gradients(lambda x, k: ops2d.conv_on_cpu(x, k, *settings), images, kernel)
+    plain = values_and_gradients(lambda x, k: plain_conv(x, k, *settings), images, kernel)
+    for mine, theirs in zip(ours, plain, strict=True):
+        np.testing.assert_allclose(mine, theirs, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize(("size", "stride", "pad"), [(3, 2, 1), (3, 2, 0), (2, 2, 0)])
+@pytest.mark.parametrize(("height", "width"), [(7, 8), (8, 7), (3, 3)])
+def test_max_pool(size, stride, pad, height, width):
+    # After a ReLU whole windows are equal: where the gradient then goes is part of the comparison.
+    images = jnp.round(nn.relu(normal(0, (2, height, width, 3))))
+    ours = values_and_gradients(lambda x: ops2d.max_pool(x, size, stride, pad), images)
+    plain = values_and_gradients(
+        lambda x: nn.max_pool(x, (size, size), (stride, stride), ((pad, pad), (pad, pad))), images
+    )
+    for mine, theirs in zip(ours, plain, strict=True):
+        np.testing.assert_allclose(mine, theirs, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("length", [1, 2, 6, 7, 13, 14, 15])
+def test_mean_pool(length):
+    maps = normal(0, (1, length, 3, 2))
+    ours = ops2d.mean_pool_to(maps, 7)
+    for i in range(7):
+        for j in range(7):
+            rows = slice(i * length // 7, -(-(i + 1) * length // 7))
+            columns = slice(j * 3 // 7, -(-(j + 1) * 3 // 7))
+            np.testing.assert_allclose(ours[:, i, j], maps[:, rows, columns].mean((1, 2)), rtol=1e-12)
+
+
+def test_flax_calls_it():
+    layer = nn.Conv(4, (3, 3), (2, 2), ((1, 1), (1, 1)), conv_general_dilated=ops2d.conv, param_dtype=float)
+    plain = nn.Conv(4, (3, 3), (2, 2), ((1, 1), (1, 1)), param_dtype=float)
+    images = normal(0, (2, 9, 9, 3))
+    variables = plain.init(jax.random.key(0), images)
+    np.testing.assert_allclose(layer.apply(variables, images), plain.apply(variables, images), rtol=1e-12)
