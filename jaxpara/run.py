@@ -59,24 +59,27 @@ def run(
       KeyboardInterrupt: the user stopped the run at a clean point.
     """
     began = time.monotonic()
-    demo = not config.corpus.root
-    config = _with_demo(config, overrides) if demo else config
-    workdir = workdir or Path("runs") / (name if config.recipe == "recommended" else f"{name}_{config.recipe}")
+    settings: dict[str, Any] = config.to_dict()
+    demo = not settings["corpus"]["root"]
+    if demo:
+        config = _with_demo(config, overrides)
+        settings = config.to_dict()
+    recipe, seed = settings["recipe"], settings["seed"]
+    workdir = workdir or Path("runs") / (name if recipe == "recommended" else f"{name}_{recipe}")
     with Progress() as progress:
         if demo:
             progress.say(
                 f"No corpus given (--config.corpus.root): running on the {SIMULATED_STAMP}; demo sizes from config.demo"
             )
-        corpus, fingerprint, findings = _checked(config, progress)
+        corpus, fingerprint, findings = _checked(settings["corpus"], seed, progress)
         if mode == "check":
             return
         with _locked(workdir):
-            plain = config.to_dict()
             members = {
-                member: Member(member, plain["members"][member], corpus, fingerprint, config.seed, workdir)
-                for member in sorted(plain["members"])
+                member: Member(member, part, corpus, fingerprint, seed, workdir)
+                for member, part in sorted(settings["members"].items())
             }
-            fuse = build(FUSIONS, plain["fusion"], "fusion", seed=derive(config.seed, "fusion"))
+            fuse = build(FUSIONS, settings["fusion"], "fusion", seed=derive(seed, "fusion"))
             try:
                 for member in members.values():
                     member.run(progress, from_checkpoints=mode == "evaluate")
@@ -94,13 +97,13 @@ def run(
             )
             results = summarise(
                 experiment=name,
-                recipe=config.recipe,
+                recipe=recipe,
                 demo=demo,
                 corpus=corpus,
                 findings=findings,
                 members=outcomes,
                 fused=fused,
-                fusion=plain["fusion"]["name"],
+                fusion=settings["fusion"]["name"],
                 baselines=_baselines(corpus),
                 about={
                     "jaxpara": __version__,
@@ -109,7 +112,7 @@ def run(
                         p: importlib.metadata.version(p) for p in ("jax", "flax", "optax", "numpy", "librosa")
                     },
                 },
-                seed=derive(config.seed, "bootstrap"),
+                seed=derive(seed, "bootstrap"),
             )
             write_json(workdir / "results.json", results)
             table = workdir / "submission" / f"{corpus.task.name}.{name}.csv"
@@ -140,23 +143,22 @@ def _truth(predictions: Predictions, corpus: Corpus) -> np.ndarray:
 def _with_demo(config: ml_collections.ConfigDict, overrides: Mapping[str, Any]) -> ml_collections.ConfigDict:
     """The config with its demo sizes, and the command line's values on top of them."""
     config = config.copy_and_resolve_references()
-    demo = config.demo.to_dict()
-    config.update(demo)
+    config.update(config.to_dict()["demo"])
     config.update_from_flattened_dict(dict(overrides))
     return config
 
 
-def _checked(config: ml_collections.ConfigDict, progress: Progress) -> tuple[Corpus, str, tuple[Finding, ...]]:
+def _checked(wanted: Mapping[str, Any], seed: int, progress: Progress) -> tuple[Corpus, str, tuple[Finding, ...]]:
     """The corpus, simulated first if none is given, its fingerprint and what the check found."""
-    task = compare.TASKS[config.corpus.task]
-    if config.corpus.root:
-        root = Path(config.corpus.root)
+    task = compare.TASKS[wanted["task"]]
+    if wanted["root"]:
+        root = Path(wanted["root"])
     else:
-        sizes = {key: config.corpus[key] for key in ("preset", "speakers", "seconds") if config.corpus[key] is not None}
+        sizes = {key: wanted[key] for key in ("preset", "speakers", "seconds") if wanted[key] is not None}
         label = "-".join(str(value) for value in sizes.values()).replace(" ", "")
-        root = cache_folder() / "simulated" / f"{config.corpus.task}-{label}-{config.seed}"
+        root = cache_folder() / "simulated" / f"{wanted['task']}-{label}-{seed}"
         with progress.task("simulating the corpus", 1) as bar:
-            SIMULATED[config.corpus.task](root, seed=config.seed, progress=bar.update, **sizes)
+            SIMULATED[wanted["task"]](root, seed=seed, progress=bar.update, **sizes)
     with progress.task("checking the corpus", 1) as bar:
         checked = check(root, task, bar.update)
     errors = sum(finding.level == "error" for finding in checked.findings)

@@ -37,7 +37,11 @@ class Checkpoints:
                 preservation_policy=_policies.AnyPreservationPolicy(
                     [
                         _policies.LatestN(1),
-                        _policies.BestN(get_metric_fn=_rank, n=keep_best, keep_checkpoints_without_metrics=False),
+                        _policies.BestN(
+                            get_metric_fn=_rank,  # pyright: ignore[reportArgumentType]
+                            n=keep_best,
+                            keep_checkpoints_without_metrics=False,
+                        ),
                     ]
                 ),
                 best_fn=_rank,  # pyright: ignore[reportArgumentType]

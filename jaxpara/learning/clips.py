@@ -25,7 +25,7 @@ class Clips:
     def __init__(
         self,
         task: Task,
-        size: int | tuple[int, int] = 224,
+        size: tuple[int, int] = (224, 224),
         augment: Literal["role", "partition", "none"] = "role",
         normalise: Literal["imagenet", "batch", "none"] = "imagenet",
     ):
@@ -33,7 +33,7 @@ class Clips:
 
         Args:
           task: from the program; its classes.
-          size: the side that pictures are resized to, or height and width.
+          size: height and width that pictures are resized to.
           augment: which pictures are cropped at random, anew in every step: those that are fitted on (`role`), those of
             the train partition, also in validation (`partition`, as the authors' published scripts do), or none.
           normalise: with the mean and deviation of ImageNet, with those of the batch (z-score, paper §3.1.1), or not.
@@ -43,7 +43,7 @@ class Clips:
             if value not in known[field]:
                 raise UserError(f"config...examples.{field} is {value!r}, expected one of {known[field]}")
         self._task, self._augment, self._normalise = task, augment, normalise
-        self._size = (size, size) if isinstance(size, int) else tuple(size)
+        self._size = size
 
     def examples(
         self, recordings: Sequence[Recording], features: Mapping[str, np.ndarray], *, fitting: bool, **_: Any
@@ -98,15 +98,15 @@ class ClipExamples:
             "inputs": self._features[self._recordings[index].name],
             "targets": targets,
             "weights": weights,
-            "number": np.uint32(index),
-            "cropped": self._cropped[index],
+            "number": np.asarray(index, np.uint32),
+            "cropped": np.asarray(self._cropped[index]),
         }
 
     def labels(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         """The class index and its weight: 0 where it is not known."""
         label = self._recordings[index].labels[0]
         known = np.isfinite(label)
-        return np.float32(label if known else 0), np.float32(known)
+        return np.asarray(label if known else 0, np.float32), np.asarray(known, np.float32)
 
     def merge(self, outputs: np.ndarray, fold: int) -> Predictions:
         """Probabilities from `[example, class]` logits."""

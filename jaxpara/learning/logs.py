@@ -42,4 +42,3 @@ class Log:
     def sync(self) -> None:
         """Puts all lines on the disk; before a checkpoint, so that it never knows more than the log."""
         os.fsync(self._file.fileno())
-

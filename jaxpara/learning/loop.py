@@ -1,5 +1,6 @@
 """The training loop of one fit: epochs, validation, checkpoints; goes on where it was stopped."""
 
+import dataclasses
 import math
 import signal
 import time
@@ -148,7 +149,7 @@ def train(
                     history["epochs"].append({"epoch": epoch, "step": done, "score": score, "loss": tune_loss})
                     out.write("tune", done, epoch, score=score, loss=tune_loss)
                     scale = lr_scale([entry["loss"] for entry in history["epochs"]])
-                    state = state.replace(lr_scale=replicate(jax.numpy.float32(scale)))
+                    state = dataclasses.replace(state, lr_scale=replicate(jax.numpy.float32(scale)))
                 epoch_bar.advance(f"loss {mean_loss:.3f}" + ("" if score is None else f", validation {score:.3f}"))
                 save(rank)
                 tick, tick_step = time.monotonic(), done

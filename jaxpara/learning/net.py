@@ -79,7 +79,8 @@ class Net:
         self._loss = build(LOSSES, loss, f"{where}.loss")
         self._optimizer = build(OPTIMIZERS, optimizer, f"{where}.optimizer")
         self._epochs, self._validate_every, self._keep_best = epochs, validate_every, keep_best
-        self._best_by, self._common_epoch = best_by, common_epoch
+        self._best_by: Literal["score", "loss"] = best_by
+        self._common_epoch = common_epoch
         self._plateau = (plateau_patience, plateau_factor)
         for field, value in {"batch": batch, "epochs": epochs, "validate_every": validate_every}.items():
             if value < 1:

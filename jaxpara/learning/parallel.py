@@ -4,7 +4,7 @@
 it to the same bits.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -14,7 +14,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 AXIS = "data"
 
 
-def devices() -> list[jax.Device]:
+def devices() -> Sequence[Any]:
     """The devices of this host that work together: all of them."""
     return jax.local_devices()
 

@@ -1,5 +1,6 @@
 """The two steps that run on every device: train and predict."""
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -87,7 +88,10 @@ def train_step(
         updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
         updates = jax.tree.map(lambda u: u * state.lr_scale, updates)
         params = optax.apply_updates(state.params, updates)
-        return state.replace(step=state.step + 1, params=params, batch_stats=batch_stats, opt_state=opt_state), value
+        state = dataclasses.replace(
+            state, step=state.step + 1, params=params, batch_stats=batch_stats, opt_state=opt_state
+        )
+        return state, value
 
     return step
 
@@ -106,7 +110,7 @@ def predict_step(
     """
 
     def step(state: TrainState, batch: Batch) -> jax.Array:
-        outputs = model.apply(state.variables, prepare(batch, _step_key(state)), train=False, method=method)
+        outputs: Any = model.apply(state.variables, prepare(batch, _step_key(state)), train=False, method=method)
         return lax.all_gather(outputs.astype(jnp.float32), AXIS, tiled=True)
 
     return step

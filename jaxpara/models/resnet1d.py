@@ -7,6 +7,7 @@ import jax
 from flax import linen as nn
 
 from jaxpara.models.cnn1d import check_samples
+from jaxpara.models.ops1d import relu_dropout_max_pool
 from jaxpara.models.recurrent import glorot
 from jaxpara.models.sequence import SequenceLSTM
 
@@ -55,12 +56,12 @@ class ResNet1D(nn.Module):
     def __call__(self, inputs, train: bool = False):
         """Maps `[batch, sample, 1]` to `[batch, label, channel]`."""
         x = Conv(self.stem, (self.stem_kernel,), name="stem")(inputs)
-        x = nn.relu(batch_norm(self.axis_name, train, "stem_norm")(x))
-        x = _pools(x, self.pools[0]).max(axis=2)
+        x = batch_norm(self.axis_name, train, "stem_norm")(x)
+        x = relu_dropout_max_pool(x, self.pools[0])
         for stage, (filters, pool) in enumerate(zip(self.stages, self.pools[1:], strict=True)):
             for block in range(self.blocks):
                 x = Bottleneck(filters, block == 0, self.axis_name, name=f"stage{stage}_block{block}")(x, train)
-            x = _pools(x, pool).mean(axis=2)
+            x = x.reshape(len(x), -1, pool, x.shape[2]).mean(axis=2)
         return x
 
 
@@ -133,7 +134,3 @@ def batch_norm(axis_name: str | None, train: bool, name: str) -> nn.BatchNorm:
         use_fast_variance=False,
         name=name,
     )
-
-
-def _pools(inputs, pool):
-    return inputs.reshape(inputs.shape[0], -1, pool, inputs.shape[2])

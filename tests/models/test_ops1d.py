@@ -57,7 +57,7 @@ def numbers(*shape, seed=0):
     return np.random.RandomState(seed).normal(size=shape)
 
 
-@pytest.mark.parametrize("taps", [1, 4, 5, 6, 8])
+@pytest.mark.parametrize("taps", [1, 5, 6])
 def test_conv1d(taps):
     check(plain_conv, ops1d.conv1d, numbers(2, 24, 3), numbers(taps, 3, 4), numbers(4))
 
@@ -73,7 +73,7 @@ def test_pool(kind, rate, pool):
 
 
 @pytest.mark.parametrize("rate", [None, 0.3])
-@pytest.mark.parametrize(("taps", "pool"), [(10, 10), (8, 10), (5, 2), (1, 4), (11, 10), (12, 5)])
+@pytest.mark.parametrize(("taps", "pool"), [(10, 10), (8, 10), (1, 4), (12, 5)])
 @pytest.mark.parametrize("size", [(1, 640), (3, 8000)])  # less than a chunk; several, the last not full
 def test_conv_pool(rate, taps, pool, size):
     seed = None if rate is None else SEED

@@ -1,5 +1,7 @@
 """LSTM and GRU: parity with PyTorch, gradients against automatic differentiation, the carry, initialisation."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -21,9 +23,13 @@ def test_parity_with_torch(name):
         inputs = fixed("inputs", (2, 12, 7), 1.0)
         params = fixed_like(jax.eval_shape(network.init, jax.random.key(0), inputs)["params"])
         weights = fixed("weights", (2, 12, 5), 1.0)
-        outputs, carry = network.apply({"params": params}, inputs)
-        gradients = jax.grad(lambda p, x: (network.apply({"params": p}, x)[0] * weights).sum(), argnums=(0, 1))
-        of_params, of_inputs = gradients(params, inputs)
+
+        def projection(params, inputs):
+            outputs, carry = network.apply({"params": params}, inputs)
+            return (outputs * weights).sum(), (outputs, carry)
+
+        gradients = jax.jit(jax.grad(projection, argnums=(0, 1), has_aux=True))
+        (of_params, of_inputs), (outputs, carry) = gradients(params, inputs)
     np.testing.assert_allclose(outputs, golden["outputs"], rtol=0, atol=1e-12)
     np.testing.assert_allclose(jax.tree.leaves(carry)[0], golden["outputs"][:, -1], rtol=0, atol=1e-12)
     np.testing.assert_allclose(of_inputs, golden["of_inputs"], rtol=0, atol=1e-12)
@@ -45,10 +51,11 @@ def test_gradients_of_the_carry(name):
 def test_goes_on_from_a_carry(name):
     network = NETWORKS[name]
     inputs = jnp.asarray(fixed("inputs", (2, 12, 7), 1.0), jnp.float32)
-    variables = network.init(jax.random.key(0), inputs)
-    whole, last = network.apply(variables, inputs)
-    first, carry = network.apply(variables, inputs[:, :5])
-    second, end = network.apply(variables, inputs[:, 5:], carry)
+    variables = fixed_like(jax.eval_shape(network.init, jax.random.key(0), inputs))
+    apply = jax.jit(network.apply)
+    whole, last = apply(variables, inputs)
+    first, carry = apply(variables, inputs[:, :6])
+    second, end = apply(variables, inputs[:, 6:], carry)
     np.testing.assert_allclose(jnp.concatenate([first, second], 1), whole, rtol=0, atol=1e-6)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=0, atol=1e-6), end, last)
 
@@ -83,8 +90,12 @@ def test_sequence_parity_with_torch():
         network = SequenceLSTM(lstm=(6, 4))
         inputs, target = fixed("inputs", (2, 12, 7), 1.0), fixed("target", (2, 12), 1.0)
         params = fixed_like(jax.eval_shape(network.init, jax.random.key(0), inputs)["params"])
-        outputs = network.apply({"params": params}, inputs)
-        gradients = jax.grad(lambda p: ((network.apply({"params": p}, inputs) - target) ** 2).mean())(params)
+
+        def error(params):
+            outputs = network.apply({"params": params}, inputs)
+            return ((outputs - target) ** 2).mean(), outputs
+
+        gradients, outputs = jax.jit(jax.grad(error, has_aux=True))(params)
     np.testing.assert_allclose(outputs, golden["outputs"], rtol=0, atol=1e-12)
     check_gradients(golden, gradients)
 
@@ -92,10 +103,10 @@ def test_sequence_parity_with_torch():
 def test_sequence_dropout_acts_in_training_alone():
     network = SequenceLSTM(lstm=(6, 4))
     inputs = jnp.ones((1, 5, 3))
-    variables = network.init(jax.random.key(0), inputs)
-    evaluated = network.apply(variables, inputs)
-    trained = [network.apply(variables, inputs, True, rngs={"dropout": jax.random.key(k)}) for k in (0, 0, 1)]
+    variables = fixed_like(jax.eval_shape(network.init, jax.random.key(0), inputs))
+    evaluated = jax.jit(network.apply)(variables, inputs)
+    train = jax.jit(partial(network.apply, train=True))
+    trained = [train(variables, inputs, rngs={"dropout": jax.random.key(k)}) for k in (0, 0, 1)]
     np.testing.assert_array_equal(trained[0], trained[1])
     assert abs(trained[0] - trained[2]).max() > 1e-4
     assert abs(trained[0] - evaluated).max() > 1e-4
-    np.testing.assert_array_equal(network.apply(variables, inputs), evaluated)

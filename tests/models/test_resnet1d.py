@@ -13,7 +13,7 @@ from jaxpara.errors import UserError
 from jaxpara.models.resnet1d import ResNet1DLSTM
 
 COMPLEX = ResNet1DLSTM(dropout=0.0)
-SMALL = ResNet1DLSTM(stem=4, stages=(2, 2), lstm=(4, 4), dropout=0.0)
+SMALL = ResNet1DLSTM(stem=4, stages=(2,), blocks=1, pools=(10, 64), lstm=(4, 4), dropout=0.0)
 
 
 def shapes_of(network):
@@ -26,8 +26,14 @@ def test_parity_with_torch(train):
 
     def loss(params, batch_stats, waveform, target):
         variables = {"params": params, "batch_stats": batch_stats}
-        outputs, updates = COMPLEX.apply(variables, waveform, train, mutable=["batch_stats"])
-        embeddings, _ = COMPLEX.apply(variables, waveform, train, method="embed", mutable=["batch_stats"])
+        outputs, updates = COMPLEX.apply(
+            variables,
+            waveform,
+            train,
+            mutable=["batch_stats", "intermediates"],
+            capture_intermediates=lambda _, method: method == "embed",
+        )
+        embeddings = updates["intermediates"]["embed"][0]
         return one_minus_pearson(outputs, target), (outputs, embeddings, updates["batch_stats"])
 
     with jax.enable_x64(True):
@@ -86,7 +92,7 @@ def test_wrong_length_is_refused():
 def test_statistics_over_an_axis_are_those_of_the_whole_batch():
     """Two shards with `axis_name` update and predict as one batch does; without it they do not."""
     waveform = jnp.asarray(fixed("waveform", (4, 1280, 1), 1.0), jnp.float32)
-    variables = jax.jit(SMALL.init)(jax.random.key(0), waveform)
+    variables = fixed_like(shapes_of(SMALL))
     apply = partial(SMALL.apply, train=True, mutable=["batch_stats"])
     whole, updates = jax.jit(apply)(variables, waveform)
 
@@ -107,7 +113,7 @@ def test_statistics_over_an_axis_are_those_of_the_whole_batch():
 def test_dropout_acts_between_the_lstm_layers():
     network = SMALL.clone(dropout=0.5)
     waveform = jnp.asarray(fixed("waveform", (2, 1280, 1), 1.0), jnp.float32)
-    variables = jax.jit(network.init)(jax.random.key(0), waveform)
+    variables = fixed_like(shapes_of(network))
     apply = jax.jit(partial(network.apply, train=True, mutable=["batch_stats"]))
     outputs = [apply(variables, waveform, rngs={"dropout": jax.random.key(k)})[0] for k in (0, 0, 1)]
     np.testing.assert_array_equal(outputs[0], outputs[1])

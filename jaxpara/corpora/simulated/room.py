@@ -44,7 +44,7 @@ class Room:
             low_cut_hz=rng.uniform(50, 130),
             tilt_db=rng.uniform(-3, 3),
             level_db=rng.uniform(-24, -14),
-            noise_db=rng.uniform(-43, -35),
+            noise_db=rng.uniform(-42, -34),
             noise_tilt_db=rng.uniform(-5, -1),
         )
 
