@@ -48,7 +48,7 @@ class Member:
             if key not in ("features", "folds", "learner"):
                 raise UserError(f"config.{where}.{key} is not a part of a member, which has features, folds, learner")
         self._feature = build(FEATURES, config["features"], f"{where}.features")
-        self.folds: list[Fold] = build(SPLITS, config["folds"], f"{where}.folds", corpus=corpus)
+        self.folds = _folds(config["folds"], f"{where}.folds", corpus)
         self._learner = build(
             LEARNERS,
             config["learner"],
@@ -160,6 +160,16 @@ class Member:
         """By fold, its metrics.jsonl, for learners that leave one."""
         paths = {fold.index: self._fold_folder(fold) / "metrics.jsonl" for fold in self.folds}
         return {fold: path for fold, path in paths.items() if path.exists()}
+
+
+def _folds(spec: Mapping[str, Any], where: str, corpus: Corpus) -> list[Fold]:
+    """The folds of a split; those in `only`, if it names any."""
+    spec = dict(spec)
+    only = tuple(spec.pop("only", ()))
+    folds: list[Fold] = build(SPLITS, spec, where, corpus=corpus)
+    if unknown := set(only) - {fold.index for fold in folds}:
+        raise UserError(f"config.{where}.only names folds {sorted(unknown)}, but there are {len(folds)}, from 0")
+    return [fold for fold in folds if not only or fold.index in only]
 
 
 def _flat(tree: Any, prefix: str = "") -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """The learner that is a neural network: fit on a fold, predict from its checkpoints."""
 
+import dataclasses
 import json
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
@@ -15,6 +16,7 @@ from jaxpara.evaluation.official import official
 from jaxpara.files import write_json
 from jaxpara.learning import parallel, plateau, steps
 from jaxpara.learning.checkpoints import Checkpoints
+from jaxpara.learning.clips import Clips
 from jaxpara.learning.fit import Fit
 from jaxpara.learning.input import Arrays, Examples, batches
 from jaxpara.learning.logs import Log
@@ -24,12 +26,14 @@ from jaxpara.learning.optimizers import OPTIMIZERS
 from jaxpara.learning.sequences import Windows
 from jaxpara.learning.state import TrainState, count_parameters, create
 from jaxpara.models import MODELS
+from jaxpara.models import pretrained as weights
 from jaxpara.predictions import Predictions
 from jaxpara.progress import Progress
 from jaxpara.registry import build
+from jaxpara.runtime import cache_folder
 from jaxpara.seeds import derive
 
-EXAMPLES = {"windows": Windows}
+EXAMPLES = {"windows": Windows, "clips": Clips}
 
 
 class Net:
@@ -50,6 +54,7 @@ class Net:
         optimizer: Mapping[str, Any],
         batch: int,
         epochs: int,
+        pretrained: str | None = None,
         microbatch: int = 0,
         validate_every: int = 1,
         best_by: Literal["score", "loss"] = "score",
@@ -66,6 +71,7 @@ class Net:
             `jaxpara.learning`.
           batch: examples per update.
           epochs: passes over the fold's fit part.
+          pretrained: `imagenet`, or a file with the network's first weights; None for a random start.
           microbatch: examples that fit a device's memory at once; a batch is gone through in such parts. 0: all.
           validate_every: epochs between validations.
           best_by: whether the epoch that is used is the one with the highest validation score or the lowest loss.
@@ -81,6 +87,7 @@ class Net:
         self._epochs, self._validate_every, self._keep_best = epochs, validate_every, keep_best
         self._best_by: Literal["score", "loss"] = best_by
         self._common_epoch = common_epoch
+        self._arch, self._pretrained = model["name"], pretrained
         self._plateau = (plateau_patience, plateau_factor)
         for field, value in {"batch": batch, "epochs": epochs, "validate_every": validate_every}.items():
             if value < 1:
@@ -144,6 +151,11 @@ class Net:
             return json.loads(finished.read_text())
         fitting, tuning = self.examples(fit, fit.fold.fit, fitting=True), self.examples(fit, fit.fold.tune)
         state = self._fresh(fit, fitting)
+        if self._pretrained:
+            variables, notes = weights.load(self._pretrained, self._arch, state.variables, cache_folder() / "weights")
+            state = dataclasses.replace(state, params=variables["params"], batch_stats=variables["batch_stats"])
+            for note in notes:
+                progress.say(f"{fit.name}: {note}")
         parameters = count_parameters(state.variables)
         with Checkpoints(fit.folder / "checkpoints", self._keep_best) as checkpoints:
             history = train(
