@@ -1,0 +1,92 @@
+"""Every config builds in every recipe, and every network in them takes a step."""
+
+import importlib
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+from configs.common import RECIPES
+from jaxpara.corpora import compare
+from jaxpara.corpora.corpus import Corpus, Recording
+from jaxpara.errors import UserError
+from jaxpara.fusion import FUSIONS
+from jaxpara.learning import parallel
+from jaxpara.learning.fit import Fit
+from jaxpara.learning.member import Member
+from jaxpara.registry import build
+from jaxpara.run import _with_demo
+
+CONFIGS = sorted(path.stem for path in (Path(__file__).parent.parent / "configs").glob("[a-z]*.py"))
+CONFIGS.remove("common")
+
+
+def get(name, recipe="recommended"):
+    return importlib.import_module(f"configs.{name}").get_config(recipe)
+
+
+def corpus(task_name):
+    """A corpus of the task that exists in memory alone: enough of everything for ten folds."""
+    task = compare.TASKS[task_name]
+    recordings = []
+    for partition in ("train", "devel", "test"):
+        for i in range(40):
+            if task.kind == "classes":
+                times, labels = np.zeros(1), np.array([i % 2.0])
+            else:
+                times = np.arange(400) / 25
+                labels = np.sin(times)
+            shown = labels * np.nan if partition == "test" else labels
+            name = f"{partition}_{i:02d}.wav"
+            recordings.append(Recording(name, Path(name), partition, f"{partition}{i // 4}", times, shown, labels))
+    return Corpus(task, Path(), tuple(recordings), 25.0 if task.kind == "sequence" else 0.0)
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+@pytest.mark.parametrize("name", CONFIGS)
+def test_a_config_builds(name, recipe, tmp_path):
+    config = get(name, recipe)
+    config.lock()
+    spoken = corpus(config.corpus.task)
+    for settings in (config.to_dict(), _with_demo(config, {}).to_dict()):
+        for member, part in settings["members"].items():
+            assert Member(member, part, spoken, "", 12, tmp_path / str(len(part)) / str(id(settings))).folds
+        build(FUSIONS, settings["fusion"], "fusion", seed=1)
+
+
+def test_an_unknown_recipe_is_named():
+    with pytest.raises(ValueError, match="recipe 'papre' is unknown, expected one of recommended, paper, published"):
+        get("breathing_e2e", "papre")
+
+
+def test_fields_of_another_thing_are_refused(tmp_path):
+    config = get("breathing_e2e").to_dict()["members"]["cnn"]
+    config["learner"]["model"]["lstms"] = (1, 2)
+    with pytest.raises(UserError, match=r"members\.cnn\.learner\.model\.lstms is not a field .* did you mean 'lstm'"):
+        Member("cnn", config, corpus("breathing"), "", 12, tmp_path)
+
+
+@pytest.mark.parametrize("name", ["breathing_e2e", "mask_s1"])
+def test_its_network_takes_a_step_as_the_demo_does(name, tmp_path, monkeypatch):
+    monkeypatch.setattr(parallel, "devices", lambda: jax.local_devices()[:1])
+    config = _with_demo(get(name), {}).to_dict()
+    spoken = corpus(config["corpus"]["task"])
+    (member_name, part), *_ = config["members"].items()
+    part["learner"]["batch"] = 2
+    member = Member(member_name, part, spoken, "", 12, tmp_path)
+    rng = np.random.default_rng(0)
+    shape = (16 * 16_000, 1) if spoken.task.kind == "sequence" else (64, 97, 3)
+    features = {r.name: rng.normal(size=shape).astype(np.float32) for r in spoken.recordings}
+    fold = member.folds[0]
+    fit = Fit("", spoken, fold, features, member._feature.frame_rate_hz, tmp_path, 3)
+    net = member._learner
+    examples = net.examples(fit, fold.fit[:2], fitting=True)
+    state = net._fresh(fit, examples)
+    before = jax.device_get(state.params)
+    rows = [examples.load(i) for i in range(2)]
+    batch = {key: np.stack([row[key] for row in rows]) for key in rows[0]}
+    state, loss = net._train_step(parallel.replicate(state), net._arrange(batch))
+    assert np.isfinite(loss)
+    moved = jax.tree.map(lambda a, b: not np.array_equal(a, b), before, jax.device_get(state.params))
+    assert all(jax.tree.leaves(moved))
