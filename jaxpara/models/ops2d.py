@@ -6,7 +6,7 @@ than one matrix product), convolutions whose output is smaller than their kernel
 channels at stride 2, and the gradient of `reduce_window`.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial, reduce
 from typing import Any
 
@@ -17,6 +17,7 @@ from jax import Array, lax
 
 Pads = tuple[tuple[int, int], tuple[int, int]]
 _NHWC = ("NHWC", "HWIO", "NHWC")
+_NONE: Pads = ((0, 0), (0, 0))
 
 
 def conv(images: Array, kernel: Array, strides: Sequence[int], padding: Any, **flax_arguments: Any) -> Array:
@@ -54,29 +55,28 @@ def output_size(image: Sequence[int], kernel: Sequence[int], strides: Sequence[i
     return [(n + sum(p) - k) // s + 1 for n, k, s, p in zip(image, kernel, strides, pads, strict=True)]
 
 
-def _rows(images: Array, size: Sequence[int], strides: Sequence[int], pads: Pads) -> list[Array]:
+def _pad(images: Array, pads: Pads) -> Array:
+    return jnp.pad(images, ((0, 0), *pads, (0, 0)))
+
+
+def _rows(padded: Array, size: Sequence[int], strides: Sequence[int]) -> list[Array]:
     """What each row of a kernel sees under every output point: `[batch, height, width, columns * channel]` each."""
-    height, width = output_size(images.shape[1:3], size, strides, pads)
-    padded = jnp.pad(images, ((0, 0), *pads, (0, 0)))
+    height, width = output_size(padded.shape[1:3], size, strides, _NONE)
     down, right = (height - 1) * strides[0] + 1, (width - 1) * strides[1] + 1
     seen = jnp.concatenate([padded[:, :, j : j + right : strides[1]] for j in range(size[1])], axis=-1)
     return [seen[:, i : i + down : strides[0]] for i in range(size[0])]
 
 
 def _as_products(images: Array, kernel: Array, strides: tuple[int, int], pads: Pads) -> Array:
-    rows = _rows(images, kernel.shape[:2], strides, pads)
+    rows = _rows(_pad(images, pads), kernel.shape[:2], strides)
     products = [row @ taps.reshape(-1, kernel.shape[-1]) for row, taps in zip(rows, kernel, strict=True)]
     return reduce(jnp.add, products)
 
 
-def _plain(strides: tuple[int, int], pads: Pads) -> Callable[[Array, Array], Array]:
-    return partial(lax.conv_general_dilated, window_strides=strides, padding=pads, dimension_numbers=_NHWC)
-
-
 @partial(jax.custom_vjp, nondiff_argnums=(2, 3))
 def _conv(images: Array, kernel: Array, strides: tuple[int, int], pads: Pads) -> Array:
-    """XLA's convolution with the filter gradient as one matrix product for each row of the kernel."""
-    return _plain(strides, pads)(images, kernel)
+    """XLA's convolution of what was padded before, and its gradients as convolution and as matrix products."""
+    return lax.conv_general_dilated(_pad(images, pads), kernel, strides, _NONE, dimension_numbers=_NHWC)
 
 
 def _conv_forward(images, kernel, strides, pads):
@@ -85,10 +85,19 @@ def _conv_forward(images, kernel, strides, pads):
 
 def _conv_backward(strides, pads, saved, gradient):
     images, kernel = saved
-    (to_images,) = jax.linear_transpose(lambda x: _plain(strides, pads)(x, kernel), images)(gradient)
-    rows = _rows(images, kernel.shape[:2], strides, pads)
-    to_kernel = jnp.stack([jnp.einsum("bhwi,bhwo->io", row, gradient) for row in rows])
-    return to_images, to_kernel.reshape(kernel.shape)
+    size = kernel.shape[:2]
+    if strides == (1, 1):
+        turned = kernel[::-1, ::-1].transpose(0, 1, 3, 2)
+        (top, bottom), (left, right) = pads
+        back = ((size[0] - 1 - top, size[0] - 1 - bottom), (size[1] - 1 - left, size[1] - 1 - right))
+        to_images = _conv(gradient, turned, strides, back)
+    else:
+        plain = partial(lax.conv_general_dilated, dimension_numbers=_NHWC)
+        (to_images,) = jax.linear_transpose(lambda x: plain(x, kernel, strides, pads), images)(gradient)
+    rows = _rows(_pad(images, pads), size, strides)
+    # The gradient on the left, because the left one is transposed in memory: once, and not the rows every time.
+    to_kernel = jnp.stack([jnp.einsum("bhwo,bhwi->oi", gradient, row) for row in rows])
+    return to_images, to_kernel.transpose(0, 2, 1).reshape(kernel.shape)
 
 
 _conv.defvjp(_conv_forward, _conv_backward)
@@ -112,7 +121,7 @@ def space_to_depth(images: Array, kernel: Array, pads: Pads) -> tuple[Array, Arr
     padded = lax.pad(images, zero, config).reshape(-1, rows, 2, columns, 2, channels)
     folded = padded.transpose(0, 1, 3, 2, 4, 5).reshape(-1, rows, columns, 4 * channels)
     even = jnp.pad(kernel, ((0, 1), (0, 1), (0, 0), (0, 0))).reshape(4, 2, 4, 2, channels, features)
-    return folded, even.transpose(0, 2, 1, 3, 4, 5).reshape(4, 4, 4 * channels, features), ((0, 0), (0, 0))
+    return folded, even.transpose(0, 2, 1, 3, 4, 5).reshape(4, 4, 4 * channels, features), _NONE
 
 
 def max_pool(maps: Array, size: int, stride: int, pad: int = 0) -> Array:
