@@ -53,6 +53,6 @@ def get_config(recipe: str = "recommended") -> ConfigDict:
         "examples": {"window_s": 8.0, "step_s": 4.0},
         "batch": 4,
         "microbatch": 4,
-        "epochs": 6,
+        "epochs": 3,
     }
     return common.experiment("breathing", recipe, members={"cnn": cnn}, demo={"members": {"cnn": {"learner": demo}}})

@@ -64,28 +64,28 @@ def _central(height: int, width: int, ratio: tuple[float, float]) -> tuple[int, 
     return (height - h) // 2, (width - w) // 2, h, w
 
 
-def crop_resize(images: Array, boxes: Array, size: int) -> Array:
-    """Cuts a box out of every picture and resizes it to a square.
+def crop_resize(images: Array, boxes: Array, size: tuple[int, int]) -> Array:
+    """Cuts a box out of every picture and resizes it.
 
     Args:
       images: `[batch, height, width, channel]`, floating point.
       boxes: `[batch, 4]`: top, left, height, width in pixels, inside the pictures.
-      size: side of the result.
+      size: height and width of the result.
 
     Returns:
-      `[batch, size, size, channel]`.
+      `[batch, *size, channel]`.
 
     Reference: torchvision.transforms.functional.resized_crop with bilinear interpolation, on PIL pictures.
     """
     boxes = boxes.astype(images.dtype)
-    rows = _weights(boxes[:, 0], boxes[:, 2], images.shape[1], size)
-    columns = _weights(boxes[:, 1], boxes[:, 3], images.shape[2], size)
+    rows = _weights(boxes[:, 0], boxes[:, 2], images.shape[1], size[0])
+    columns = _weights(boxes[:, 1], boxes[:, 3], images.shape[2], size[1])
     narrow = jnp.einsum("btw,bhwc->bhtc", columns, images)
     return jnp.einsum("bsh,bhtc->bstc", rows, narrow)
 
 
-def resize(images: Array, size: int) -> Array:
-    """Squeezes whole pictures `[batch, height, width, channel]` to `[batch, size, size, channel]`, as `crop_resize`."""
+def resize(images: Array, size: tuple[int, int]) -> Array:
+    """Squeezes whole pictures `[batch, height, width, channel]` to `[batch, *size, channel]`, as `crop_resize`."""
     whole = jnp.array([[0, 0, *images.shape[1:3]]], jnp.int32)
     return crop_resize(images, jnp.broadcast_to(whole, (len(images), 4)), size)
 

@@ -1,5 +1,5 @@
 """Simulated corpora in the ComParE layout, for those who have no licence for the real ones."""
 
-from jaxpara.corpora.simulated import breathing
+from jaxpara.corpora.simulated import breathing, mask
 
-SIMULATED = {"breathing": breathing.write}
+SIMULATED = {"breathing": breathing.write, "mask": mask.write}

@@ -6,7 +6,8 @@ Recordings differ by these far more than by what the tasks ask for, which is wha
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import fft, signal
+from numpy import fft
+from scipy import signal
 
 from jaxpara.corpora.simulated.voice import SAMPLE_RATE_HZ
 
@@ -73,17 +74,16 @@ def record(sound: np.ndarray, room: Room, rng: np.random.Generator) -> np.ndarra
     tail *= 10 ** (room.reverberation_db / 20) / np.sqrt(np.sum(tail**2))
     tail[0] += 1
     gain_db = np.interp([250, 500, 4000, 8000], [500, 4000], [0, room.tilt_db])
-    colour = signal.firwin2(
-        127, [0, 250, 500, 4000, 8000], 10 ** (np.r_[gain_db[0], gain_db] / 20), fs=SAMPLE_RATE_HZ
-    )
-    heard = signal.oaconvolve(sound, np.convolve(tail, colour))[: len(sound)]
+    gain = 10 ** (np.r_[gain_db[0], gain_db] / 20)
+    colour = np.asarray(signal.firwin2(127, [0, 250, 500, 4000, 8000], gain, fs=SAMPLE_RATE_HZ))
+    heard = np.asarray(signal.oaconvolve(sound, np.convolve(tail, colour)))[: len(sound)]
     low_cut = signal.butter(2, room.low_cut_hz, "highpass", fs=SAMPLE_RATE_HZ, output="sos")
-    heard = signal.sosfilt(low_cut, heard)
+    heard = np.asarray(signal.sosfilt(low_cut, heard))
 
     frames = heard[: len(heard) // LEVEL_WINDOW * LEVEL_WINDOW].reshape(-1, LEVEL_WINDOW)
     loud = np.percentile(np.sqrt(np.mean(frames**2, axis=1)), 95)
     slope = np.array([[-4.0, 3.0], [-4 * room.noise_tilt_db, 3 * room.noise_tilt_db]])
-    noise = _shaped(rng.standard_normal(fft.next_fast_len(len(heard), real=True)), slope)[: len(heard)]
+    noise = _shaped(rng.standard_normal(len(heard)), slope)
     noise *= 10 ** (room.noise_db / 20) / np.std(noise)
     scaled = (heard / loud + noise) * 10 ** (room.level_db / 20)
     return np.round(np.clip(scaled, -1, 1) * 32767).astype(np.int16)

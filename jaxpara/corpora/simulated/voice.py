@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from scipy import fft, ndimage
+from numpy import fft
+from scipy import ndimage
 
 SAMPLE_RATE_HZ = 16_000
 CONTROL_HZ = 200  # the rate of all slow tracks
@@ -145,7 +146,7 @@ def _amplitude(level_db: np.ndarray) -> np.ndarray:
     return 10 ** (level_db / 20) * (level_db > OFF / 2)
 
 
-def _resonance(hz: np.ndarray, centre: np.ndarray, bandwidth: np.ndarray) -> np.ndarray:
+def _resonance(hz: np.ndarray, centre: np.ndarray | float, bandwidth: np.ndarray | float) -> np.ndarray:
     """A pair of poles with a gain of one at 0 Hz."""
     return centre**2 / (centre**2 - hz**2 + 1j * hz * bandwidth)
 
