@@ -36,7 +36,7 @@ class Size(NamedTuple):
     seconds: float
 
 
-PRESETS = {"demo": Size((8, 8, 8), 60.0), "full": Size((17, 16, 16), 240.0)}
+PRESETS = {"demo": Size((16, 16, 8), 30.0), "full": Size((17, 16, 16), 240.0)}
 
 
 def simulate(seconds: float, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
