@@ -94,9 +94,9 @@ def write(
         near = suggest(preset, known)
         raise UserError(f"simulated Mask corpus: no preset {preset!r}, expected one of {known}{near}")
     size = PRESETS[preset]
-    speakers = size.speakers if speakers is None else tuple(speakers)
-    if len(speakers) != 3 or not all(1 <= count <= 100 for count in speakers):
-        raise UserError(f"simulated Mask corpus: speakers is {speakers}, expected three counts from 1 to 100")
+    people = size.speakers if speakers is None else tuple(speakers)
+    if len(people) != 3 or not all(1 <= count <= 100 for count in people):
+        raise UserError(f"simulated Mask corpus: speakers is {people}, expected three counts from 1 to 100")
     if seconds is not None and not (8 <= seconds <= 5000 and seconds == int(seconds)):
         raise UserError(f"simulated Mask corpus: seconds is {seconds}, expected a whole number from 8 to 5000")
 
@@ -107,10 +107,10 @@ def write(
         for part, partition in enumerate(PARTITIONS):
             rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(part,)))
             if seconds is None:
-                total = round(size.clips[part] * speakers[part] / size.speakers[part])
-                shares = _shares(total, speakers[part], size.spread, rng)
+                total = round(size.clips[part] * people[part] / size.speakers[part])
+                shares = _shares(total, people[part], size.spread, rng)
             else:
-                shares = np.full(speakers[part], int(seconds))
+                shares = np.full(people[part], int(seconds))
             # Neither the order of the files nor their names tell speaker or class.
             numbers = np.split(1 + rng.permutation(shares.sum()), np.cumsum(shares)[:-1])
             names += [f"{partition}_{number:05d}.wav" for number in range(1, 1 + shares.sum())]
@@ -146,7 +146,7 @@ def write(
         "version": VERSION,
         "seed": seed,
         "preset": preset,
-        "speakers": list(speakers),
+        "speakers": list(people),
         "seconds": seconds,
     }
     write_once(Path(root), parameters, fill)
