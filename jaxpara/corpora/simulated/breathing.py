@@ -4,7 +4,7 @@ It is written in the layout of the ComParE 2020 Breathing corpus (one speaker a 
 truth of the test rows in `labels_confidential.csv`. The speakers are those of `breather`, `voice` and `room`.
 
 Loudness alone (`loudness_baseline`: ridge regression on the level from 4 s before to 4 s after) reaches a PCC of
-about .55 on the test speakers of `demo` (.56, .55 and .57 with seeds 0, 12 and 5) and .49 on those of `full`.
+about .57 on the test speakers of `demo` (.61 and .54 with seeds 0 and 12) and .49 on those of `full` (seed 0).
 """
 
 import csv
