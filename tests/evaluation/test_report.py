@@ -175,7 +175,6 @@ def test_the_belt_is_drawn_for_the_right_time(tmp_path):
     np.testing.assert_allclose(level_db, np.where((np.arange(40) >= 10) & (np.arange(40) < 20), -6.02, -70), atol=0.01)
 
 
-
 def test_drawing_leaves_nothing_global_behind():
     before = dict(matplotlib.rcParams)
     plots.confusions("one", {"one": np.eye(2, dtype=int)}, ("a", "b"))
