@@ -2,7 +2,7 @@
 
     python launch.py --config=configs/mask_s2.py --config.corpus.root=/data/ComParE2020_Mask
 
-Reproduces: paper §3.1.2, Table 1, Mask row 2 (CV 79.13 % by the text and the scripts, 79.86 % by the table; test 75.10 %).
+Reproduces: paper §3.1.2, Table 1, Mask row 2 (CV 79.13 % by text and scripts, 79.86 % by the table; test 75.10 %).
 `published` fits Adam on folds 0 and 1 and SGD on folds 2 and 3, as the authors' choice came out.
 Costs: without a corpus, under 10 minutes on 2 CPU cores.
 """
