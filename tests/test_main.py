@@ -1,0 +1,105 @@
+"""Whatever a user gets wrong is one line that says what, where and how to mend it, and a non-zero exit."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+ROOT = Path(__file__).parent.parent
+CONFIG = "--config=configs/breathing_e2e.py"
+
+
+@pytest.fixture(scope="module")
+def launch(tmp_path_factory):
+    environment = {**os.environ, "JAXPARA_CACHE": str(tmp_path_factory.mktemp("cache")), "XLA_FLAGS": ""}
+
+    def run(*flags, **more):
+        command = [sys.executable, "launch.py", *flags]
+        return subprocess.run(
+            command, cwd=ROOT, env={**environment, **more}, capture_output=True, text=True, timeout=200
+        )
+
+    return run
+
+
+def assert_one_line(result, *words):
+    assert result.returncode == 1, result.stderr
+    (line,) = result.stderr.strip().splitlines()
+    assert line.startswith("error: ")
+    for word in words:
+        assert word in line
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        ([], ["--config is missing", "--config=configs/breathing_e2e.py"]),
+        (["--config=configs/breathing_e3e.py"], ["no such file", "did you mean 'configs/breathing_e2e.py'?"]),
+        (["--config=configs/breathing_e2e.py:papre"], ["recipe 'papre' is unknown", "paper, published"]),
+        ([CONFIG, "--config.members.cnn.learner.epochz=3"], ["'epochz' Did you mean \"epochs\""]),
+        ([CONFIG, "--config.members.cnn.learner.epochs=many"], ["learner.epochs=many", "invalid literal for int()"]),
+        ([CONFIG, "--mode=trian"], ["--mode=trian", "train|evaluate|check"]),
+        ([CONFIG, "--wrokdir=x"], ["'wrokdir'", "workdir"]),
+        ([CONFIG, "evaluate"], ["'evaluate' is not a flag"]),
+    ],
+    ids=lambda value: "_".join(value)[-40:],
+)
+def test_the_command_line(launch, flags, words):
+    assert_one_line(launch(*flags), *words)
+
+
+def corpus(root, header="filename,timeFrame,upper_belt", row="train_00.wav,0.00,0.1"):
+    (root / "wav").mkdir(parents=True)
+    (root / "lab").mkdir()
+    soundfile.write(root / "wav" / "train_00.wav", np.zeros(16_000), 16_000, "PCM_16")
+    (root / "lab" / "labels.csv").write_text(f"{header}\n{row}\n")
+    return root
+
+
+def test_a_corpus_that_is_not_there(launch, tmp_path):
+    assert_one_line_after_findings(launch(CONFIG, f"--config.corpus.root={tmp_path / 'none'}"), "none")
+
+
+def test_an_empty_folder(launch, tmp_path):
+    assert_one_line_after_findings(launch(CONFIG, f"--config.corpus.root={tmp_path}"), "wav")
+
+
+def test_labels_with_other_columns(launch, tmp_path):
+    root = corpus(tmp_path / "c", header="filename,zeit,upper_belt")
+    assert_one_line_after_findings(launch(CONFIG, f"--config.corpus.root={root}"), "labels.csv", "time")
+
+
+def assert_one_line_after_findings(result, *words):
+    """The findings go to the screen, a line each; the verdict is the error."""
+    assert_one_line(result, "errors")
+    assert "Traceback" not in result.stdout
+    for word in words:
+        assert word in result.stdout
+
+
+def test_a_workdir_that_cannot_be_written(launch, tmp_path):
+    (tmp_path / "file").write_text("")
+    sizes = ["--config.corpus.speakers=(2,2,2)", "--config.corpus.seconds=8"]
+    assert_one_line(launch(CONFIG, *sizes, f"--workdir={tmp_path / 'file' / 'run'}"), "--workdir=", "choose another")
+
+
+def test_a_cache_that_cannot_be_written(launch, tmp_path):
+    (tmp_path / "file").write_text("")
+    assert_one_line(launch(CONFIG, JAXPARA_CACHE=str(tmp_path / "file")), "set JAXPARA_CACHE to a folder")
+
+
+def test_an_impossible_field(launch, tmp_path):
+    sizes = ["--config.corpus.speakers=(2,2,2)", "--config.corpus.seconds=8", f"--workdir={tmp_path}"]
+    result = launch(CONFIG, *sizes, "--config.members.cnn.learner.batch=0")
+    assert_one_line(result, "config.members.cnn.learner.batch is 0, expected at least 1")
+
+
+def test_help_and_version(launch):
+    text = launch("--help").stdout
+    assert len(text.splitlines()) <= 24
+    assert "--mode=evaluate" in text
+    assert launch("--version").stdout.strip().count(".") == 2
