@@ -96,10 +96,11 @@ def test_a_run_leaves_what_it_promises(finished):
 def test_the_submission_has_every_test_label_in_corpus_order(finished, cache):
     workdir, _ = finished
     (table,) = (workdir / "submission").glob("*.csv")
-    rows = list(csv.reader(table.open()))
+    rows = list(csv.reader(table.read_text().splitlines()))
     assert rows[0] == ["filename", "timeFrame", "prediction"]
     (labels,) = cache.glob("simulated/*/lab/labels.csv")
-    wanted = [row[:2] for row in csv.reader(labels.open()) if row[0].startswith("test")]
+    everything = csv.reader(labels.read_text().splitlines())
+    wanted = [row[:2] for row in everything if row[0].startswith("test")]
     assert [row[:2] for row in rows[1:]] == wanted
 
 
