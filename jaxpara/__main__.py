@@ -1,5 +1,7 @@
 """The command line: flags in, `jaxpara.run` out. Everything the user can mend is one line and a non-zero exit."""
 
+import contextlib
+import os
 import signal
 import sys
 from pathlib import Path
@@ -45,7 +47,7 @@ def main(argv: list[str] | None = None) -> NoReturn:
     try:
         _parse(argv)
         runtime.prepare()
-        signal.signal(signal.SIGTERM, lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        signal.signal(signal.SIGTERM, _stop)
         from jaxpara.run import run  # after prepare(): this imports JAX
 
         filename = config_flags.get_config_filename(flags.FLAGS["config"])
@@ -58,20 +60,25 @@ def main(argv: list[str] | None = None) -> NoReturn:
             mode=_MODE.value,
         )
     except KeyboardInterrupt:
-        sys.exit(_complain("stopped; the same command goes on from the last checkpoint", 130))
+        _fail("stopped; the same command goes on from the last checkpoint", 130)
     except UserError as error:
-        sys.exit(_complain(f"error: {error}", 1))
+        _fail(f"error: {error}", 1)
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
-        sys.exit(
-            _complain(f"error: {where}{error.strerror or error}; nothing finished is lost, mend it and run again", 1)
-        )
+        _fail(f"error: {where}{error.strerror or error}; nothing finished is lost, mend it and run again", 1)
     sys.exit(0)
 
 
-def _complain(line: str, status: int) -> int:
-    print(line, file=sys.stderr)
-    return status
+def _stop(*_: object) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+def _fail(line: str, status: int) -> NoReturn:
+    """Prints one line and ends at once: libraries that are torn down after an error only add noise to it."""
+    print(line, file=sys.stderr, flush=True)
+    with contextlib.suppress(OSError):
+        sys.stdout.flush()
+    os._exit(status)
 
 
 def _parse(argv: list[str]) -> None:

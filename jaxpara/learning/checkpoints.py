@@ -1,15 +1,20 @@
 """Checkpoints of one fit: the latest and the best few, each with the fit's history, through orbax."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
 import jax
 import orbax.checkpoint as ocp
+from absl import logging
 
 from jaxpara.errors import UserError
 from jaxpara.learning.state import TrainState
 
 _policies = ocp.checkpoint_managers
+
+# Orbax logs each failure with its whole traceback, once per thread, and raises it as well.
+logging.get_absl_logger().addFilter(lambda record: "orbax" not in record.pathname)
 
 
 def _rank(metrics: dict[str, float]) -> tuple[float, float]:
@@ -65,8 +70,25 @@ class Checkpoints:
         Args:
           history: what the loop has to know to go on; JSON.
           rank: how good the state is, higher is better; None where nothing was validated.
+
+        Raises:
+          UserError: it cannot be written; the disk is full, say.
         """
         step = int(state.step)
+        # Asked for first: a disk that fills up in the middle of a save makes orbax's threads fail loudly, one by one.
+        needed = 2_000_000 + 1.5 * sum(leaf.nbytes for leaf in jax.tree.leaves(state))
+        free = shutil.disk_usage(self.folder).free
+        try:
+            if free < needed:
+                raise OSError(f"{free / 1e6:.0f} MB free on the disk, {needed / 1e6:.0f} MB needed")
+            self._save(step, state, history, rank)
+        except Exception as error:
+            raise UserError(
+                f"{self.folder}: the checkpoint of step {step} cannot be written ({str(error).splitlines()[0][:200]});"
+                " nothing finished is lost: make room and start the same command again"
+            ) from error
+
+    def _save(self, step: int, state: TrainState, history: dict[str, Any], rank: float | None) -> None:
         self._manager.save(
             step,
             args=ocp.args.Composite(

@@ -1,0 +1,67 @@
+import shutil
+from types import SimpleNamespace
+
+import jax
+import numpy as np
+import optax
+import pytest
+from flax import linen as nn
+
+from jaxpara.errors import UserError
+from jaxpara.learning.checkpoints import Checkpoints
+from jaxpara.learning.state import create
+
+
+class Model(nn.Module):
+    @nn.compact
+    def __call__(self, x, train=False):
+        return nn.Dense(3)(x)
+
+
+def state(step):
+    made = create(Model(), np.zeros((1, 2), np.float32), optax.adam(1e-3), seed=1)
+    return made.replace(step=np.int32(step), params=jax.tree.map(lambda x: x + step, made.params))
+
+
+def test_the_latest_and_the_best_are_kept_and_come_back_whole(tmp_path):
+    with Checkpoints(tmp_path, keep_best=2) as checkpoints:
+        for step, rank in ((1, 0.1), (2, 0.5), (3, 0.5), (4, -np.inf), (5, None)):
+            checkpoints.save(state(step), {"losses": [0.25], "at": step}, rank)
+        assert checkpoints.steps == [2, 3, 5]
+        restored, history = checkpoints.restore(state(0), 3)
+        assert history == {"losses": [0.25], "at": 3}
+        jax.tree.map(np.testing.assert_array_equal, restored, jax.device_get(state(3)))
+        assert checkpoints.restore(state(0))[1]["at"] == 5
+
+
+def test_of_equal_ranks_the_earlier_stays(tmp_path):
+    with Checkpoints(tmp_path, keep_best=1) as checkpoints:
+        for step, rank in ((1, 0.5), (2, 0.5), (3, 0.1)):
+            checkpoints.save(state(step), {}, rank)
+        assert checkpoints.steps == [1, 3]
+
+
+def test_no_checkpoint_is_no_state(tmp_path):
+    with Checkpoints(tmp_path, keep_best=1) as checkpoints:
+        assert checkpoints.restore(state(0)) is None
+
+
+def test_a_full_disk_is_one_line(tmp_path, monkeypatch):
+    with Checkpoints(tmp_path, keep_best=1) as checkpoints:
+        monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=1_000_000))
+        with pytest.raises(UserError, match=r"step 7 cannot be written \(1 MB free on the disk, 2 MB needed\)"):
+            checkpoints.save(state(7), {}, 0.0)
+        assert checkpoints.steps == []
+
+
+def test_a_damaged_checkpoint_is_named(tmp_path):
+    with Checkpoints(tmp_path, keep_best=1) as checkpoints:
+        checkpoints.save(state(7), {}, 0.0)
+    for path in (tmp_path / "7" / "state").rglob("*"):
+        if path.is_file():
+            path.write_bytes(b"")
+    with (
+        Checkpoints(tmp_path, keep_best=1) as checkpoints,
+        pytest.raises(UserError, match=r"7: this checkpoint cannot"),
+    ):
+        checkpoints.restore(state(0))
