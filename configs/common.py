@@ -107,7 +107,8 @@ def picture_net(
                 # The paper's z-score of the batch; the scripts use the statistics of ImageNet.
                 "normalise": "batch" if paper else "imagenet",
             },
-            "model": {"name": arch, "head": head},
+            # The dropout of head v1 is the scripts'; the paper is silent.
+            "model": {"name": arch, "head": head, "head_dropout": 0.6},
             "pretrained": optional("imagenet"),
             "loss": {"name": "cross_entropy"},
             "optimizer": rates[optimizer],
@@ -123,14 +124,17 @@ def picture_net(
     }
 
 
-def picture_demo(*, epochs: int, common_epoch: bool = False) -> dict[str, Any]:
+def picture_demo(
+    optimizer: str, *, epochs: int, size: tuple[int, int] = (64, 32), common_epoch: bool = False
+) -> dict[str, Any]:
     """Sizes at which a picture network learns something on two cores: small pictures, a random start."""
     return {
-        "features": {"style": "resize", "size": (64, 97)},
+        "features": {"style": "resize", "size": size},
         "learner": {
-            "examples": {"size": (64, 97), "augment": "none"},
+            "examples": {"size": size, "augment": "none"},
             "pretrained": None,
-            "optimizer": {"lr": 1e-3},
+            # A random start needs larger steps than fine-tuning.
+            "optimizer": {"lr": {"adam": 1e-3, "sgd": 1e-2}[optimizer]},
             "epochs": epochs,
             "keep_best": epochs if common_epoch else 1,
         },

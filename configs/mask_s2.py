@@ -22,5 +22,5 @@ def get_config(recipe: str = "recommended") -> ConfigDict:
             "sgd": common.picture_net(recipe, optimizer="sgd", only=(2, 3) if published else ()),
         },
         fusion={"name": "mean" if published else "best"},
-        demo={"members": {"adam": common.picture_demo(epochs=2), "sgd": common.picture_demo(epochs=2)}},
+        demo={"members": {"adam": common.picture_demo("adam", epochs=4), "sgd": common.picture_demo("sgd", epochs=4)}},
     )

@@ -22,5 +22,5 @@ def get_config(recipe: str = "recommended") -> ConfigDict:
             "sgd": common.picture_net(recipe, optimizer="sgd", n=10, only=(5, 7, 8, 9) if published else ()),
         },
         fusion={"name": "mean" if published else "best"},
-        demo={"members": {"adam": common.picture_demo(epochs=1), "sgd": common.picture_demo(epochs=1)}},
+        demo={"members": {"adam": common.picture_demo("adam", epochs=2), "sgd": common.picture_demo("sgd", epochs=2)}},
     )

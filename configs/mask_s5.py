@@ -21,5 +21,5 @@ def get_config(recipe: str = "recommended") -> ConfigDict:
             "sgd": common.picture_net(recipe, optimizer="sgd", n=10),
         },
         fusion={"name": "weighted", "points": 41},
-        demo={"members": {"adam": common.picture_demo(epochs=1), "sgd": common.picture_demo(epochs=1)}},
+        demo={"members": {"adam": common.picture_demo("adam", epochs=2), "sgd": common.picture_demo("sgd", epochs=2)}},
     )

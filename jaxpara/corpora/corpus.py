@@ -81,6 +81,11 @@ class Corpus:
     def by_name(self) -> dict[str, Recording]:
         return {recording.name: recording for recording in self.recordings}
 
+    @property
+    def speakers_known(self) -> bool:
+        """Whether the speaker of every recording with labels is known."""
+        return all(recording.speaker for recording in self.partition("train", "devel"))
+
     def partition(self, *names: str) -> tuple[Recording, ...]:
         """The recordings of one or more partitions, in corpus order."""
         return tuple(recording for recording in self.recordings if recording.partition in names)

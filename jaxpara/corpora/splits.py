@@ -115,8 +115,7 @@ def speaker_disjoint(corpus: Corpus, n: int = 4, seed: int = 12) -> list[Fold]:
 
 def speaker_disjoint_if_known(corpus: Corpus, n: int = 4, seed: int = 12) -> list[Fold]:
     """`speaker_disjoint` where every speaker is known, else `stratified`, which lets speakers be on both sides."""
-    known = all(recording.speaker for recording in corpus.partition("train", "devel"))
-    return (speaker_disjoint if known else stratified)(corpus, n, seed)
+    return (speaker_disjoint if corpus.speakers_known else stratified)(corpus, n, seed)
 
 
 SPLITS: dict[str, Callable[..., list[Fold]]] = {

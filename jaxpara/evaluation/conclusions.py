@@ -111,10 +111,19 @@ def _leaks(results: Json) -> list[str]:
     leaking = [count for count in shared.values() if count]
     if not leaking:
         return []
-    return [
+    sentence = (
         f"In {len(leaking)} of {len(shared)} folds the same speakers are fitted and validated on (up to"
         f" {max(leaking)} of them): the cross-validated figures are flattered."
-    ]
+    )
+    measure, cv, test = results["measure"], results["fusion"]["cv"], results["fusion"]["test"]
+    if cv["pooled"] is not None and test["pooled"] is not None:
+        difference = cv["pooled"] - test["pooled"]
+        sentence += (
+            f" On voices that were fitted on it is {number(measure, cv['pooled'])}, on the test partition's"
+            f" {number(measure, test['pooled'])}: {_points(measure, abs(difference))}"
+            f" {'less' if difference >= 0 else 'more'}. Clean folds: --config...folds.name=speaker_disjoint."
+        )
+    return [sentence]
 
 
 def _where_weights_were_found(results: Json) -> list[str]:

@@ -74,6 +74,7 @@ def write(
         config=config,
         shown=shown,
         curves=_curves(results, curves),
+        comparison=_comparison(results),
         per_fold=_per_fold(results),
         per_speaker=_per_speaker(score),
         belts=_belts(score, corpus, test if shown == "test" else tune),
@@ -99,6 +100,28 @@ def _curves(results: Json, curves: Mapping[str, Mapping[int, Path]]) -> dict[str
         if any(lines.values()):
             figures[member] = Markup(plots.learning_curves(member, lines, best, results["measure"]))
     return figures
+
+
+def _comparison(results: Json) -> Markup | None:
+    """The members side by side, where there are several."""
+    members = results["members"]
+    if len(members) < 2:
+        return None
+    series = {
+        title: {
+            name: (member[part]["pooled"], member[part]["interval_95"])
+            for name, member in members.items()
+            if member[part]["pooled"] is not None
+        }
+        for part, title in (("cv", "cross-validation, pooled"), ("test", "test"))
+    }
+    series = {title: points for title, points in series.items() if points}
+    lines = {"chance": chance(results["fusion"]["cv"])}
+    return (
+        Markup(plots.dots("members", series, measure=results["measure"], rows="member", lines=lines))
+        if series
+        else None
+    )
 
 
 def _per_fold(results: Json) -> Markup | None:

@@ -39,7 +39,7 @@ A cross-validation is the score of the tune rows of all folds, and beside it
   speakers_in_fit_and_tune: {fold: number of speakers on both sides}; empty where speakers are unknown.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -55,7 +55,12 @@ from jaxpara.predictions import Predictions, concatenate
 
 @dataclass(frozen=True)
 class FoldOutcome:
-    """What one fit came to; `best_epoch` and `best_step` are None for learners without epochs."""
+    """What one fit came to.
+
+    Attributes:
+      best_epoch, best_step: None for learners without epochs.
+      shared_speakers: whom it is both fitted and tuned on; None where speakers are unknown.
+    """
 
     fold: int
     tune: Predictions
@@ -63,6 +68,7 @@ class FoldOutcome:
     seconds: float
     best_epoch: int | None = None
     best_step: int | None = None
+    shared_speakers: int | None = None
 
 
 @dataclass(frozen=True)
@@ -107,7 +113,7 @@ def summarise(
     """
 
     def validate(tune: Predictions) -> dict[str, Any]:
-        return cross_validation(tune, corpus, seed)
+        return cross_validation(tune, corpus, seed, _shared(members.values()))
 
     levels = [finding.level for finding in findings]
     return {
@@ -169,6 +175,12 @@ def _seconds(recordings: Sequence[Recording]) -> float | None:
         return None
 
 
+def _shared(members: Iterable[MemberOutcome]) -> dict[int, int]:
+    """By fold, the speakers on both sides in any of the members; folds without known speakers are left out."""
+    folds = [fold for member in members for fold in member.folds if fold.shared_speakers is not None]
+    return {f.fold: max(o.shared_speakers or 0 for o in folds if o.fold == f.fold) for f in folds}
+
+
 def _member(member: MemberOutcome, corpus: Corpus, seed: int) -> dict[str, Any]:
     folds = [
         {
@@ -185,7 +197,7 @@ def _member(member: MemberOutcome, corpus: Corpus, seed: int) -> dict[str, Any]:
     return {
         "parameters": member.parameters,
         "folds": folds,
-        "cv": cross_validation(concatenate([fold.tune for fold in member.folds]), corpus, seed),
+        "cv": cross_validation(concatenate([fold.tune for fold in member.folds]), corpus, seed, _shared([member])),
         "test": score(member.test, corpus, seed),
         "mean_of_folds_test": None if None in of_test else float(np.mean(of_test)),
     }

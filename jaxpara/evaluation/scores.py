@@ -1,6 +1,6 @@
 """Scores of predictions against a corpus, ready for JSON: null with a reason wherever there is no number."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -26,13 +26,16 @@ def score(predictions: Predictions, corpus: Corpus, seed: int = 0) -> dict[str, 
     return _score(predictions, rows_of(predictions, corpus), seed)
 
 
-def cross_validation(predictions: Predictions, corpus: Corpus, seed: int = 0) -> dict[str, Any]:
+def cross_validation(
+    predictions: Predictions, corpus: Corpus, seed: int = 0, shared: Mapping[int, int] | None = None
+) -> dict[str, Any]:
     """Scores the tune predictions of all folds, under both of the names that papers mix up.
 
     Args:
       predictions: the tune rows of every fold, with `folds` set; a label may stand in several folds.
       corpus: where the labels stand.
       seed: of the bootstrap.
+      shared: by fold, the number of speakers whom it is fitted and tuned on; where that is known.
 
     Returns:
       `score` of all rows together (`pooled`), and beside it `per_fold`, `per_fold_interval_95`,
@@ -44,17 +47,11 @@ def cross_validation(predictions: Predictions, corpus: Corpus, seed: int = 0) ->
     rows = rows_of(predictions, corpus)
     result = _score(predictions, rows, seed)
     result |= {"per_fold": {}, "per_fold_interval_95": {}, "mean_of_folds": None}
-    result["speakers_in_fit_and_tune"] = {}
-    # A fold is fitted on every labelled recording that it is not tuned on.
-    labelled = {r.name: r.speaker for r in corpus.recordings if np.isfinite(r.labels).any()}
+    result["speakers_in_fit_and_tune"] = {str(fold): count for fold, count in (shared or {}).items()}
     for fold in np.unique(predictions.folds).tolist():
         part = rows.select(rows.folds == fold)
         _fill(result, "per_fold", part.value, str(fold))
         _fill(result, "per_fold_interval_95", lambda part=part: _over_speakers(part), str(fold))
-        if "" not in labelled.values():
-            tuned = set(predictions.recordings[predictions.folds == fold].tolist())
-            sides = ({who for name, who in labelled.items() if (name in tuned) == side} for side in (True, False))
-            result["speakers_in_fit_and_tune"][str(fold)] = len(set.intersection(*sides))
     _fill(result, "mean_of_folds", lambda: _mean(result["per_fold"], "a fold has no value"))
     return result
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 import orbax.checkpoint as ocp
 from absl import logging
 
@@ -102,7 +103,7 @@ class Checkpoints:
         """Reads a checkpoint as NumPy arrays, for any number of devices.
 
         Args:
-          target: a state of the same shape; its values do not matter.
+          target: a state of the same shapes, or only shapes and types (`jax.eval_shape`).
           step: which one; the latest by default.
 
         Returns:
@@ -114,11 +115,12 @@ class Checkpoints:
         step = self._manager.latest_step() if step is None else step
         if step is None:
             return None
+        like = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), target)
         try:
             restored = self._manager.restore(
                 step,
                 args=ocp.args.Composite(
-                    state=ocp.args.StandardRestore(jax.device_get(target)),  # pyright: ignore[reportCallIssue]
+                    state=ocp.args.StandardRestore(like),  # pyright: ignore[reportCallIssue]
                     history=ocp.args.JsonRestore(),
                 ),
             )

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxpara.corpora.corpus import Corpus
-from jaxpara.corpora.splits import SPLITS, Fold
+from jaxpara.corpora.splits import SPLITS, Fold, leaks
 from jaxpara.errors import UserError
 from jaxpara.evaluation.results import FoldOutcome, MemberOutcome
 from jaxpara.features import FEATURES
@@ -149,6 +149,7 @@ class Member:
                 seconds=summaries[fold.index]["seconds"],
                 best_epoch=self._chosen[fold.index].get("epoch"),
                 best_step=self._chosen[fold.index].get("step"),
+                shared_speakers=len(leaks(self._corpus, fold)) if self._corpus.speakers_known else None,
             )
             for fold in self.folds
         ]

@@ -234,7 +234,8 @@ class Net:
         """Predicts recordings with the checkpoint of an epoch that `choose` gave."""
         examples = self.examples(fit, names)
         with Checkpoints(fit.folder / "checkpoints", self._keep_best) as checkpoints:
-            restored = checkpoints.restore(self._fresh(fit, examples), epoch["step"])
+            target = jax.eval_shape(lambda: self._fresh(fit, examples))
+            restored = checkpoints.restore(target, epoch["step"])
         if restored is None:
             raise UserError(f"{fit.folder / 'checkpoints'}: no checkpoint of step {epoch['step']}; train again")
         return examples.merge(self.outputs(restored[0], examples), fit.fold.index)

@@ -1,5 +1,6 @@
 """What training changes, as one plain pytree."""
 
+from functools import partial
 from typing import Any
 
 import flax.struct
@@ -41,7 +42,7 @@ def create(model: nn.Module, example: Any, optimizer: optax.GradientTransformati
       example: `[1, ...]` an input of the network; its values do not matter.
       seed: of the initial weights and of everything random in training.
     """
-    variables = jax.jit(lambda key: model.init(key, example, train=False))(jax.random.key(seed))
+    variables = _init(model, jax.random.key(seed), example)
     params = variables["params"]
     return TrainState(
         step=jnp.zeros((), jnp.int32),
@@ -51,6 +52,12 @@ def create(model: nn.Module, example: Any, optimizer: optax.GradientTransformati
         lr_scale=jnp.ones(()),
         seed=jnp.uint32(seed),
     )
+
+
+@partial(jax.jit, static_argnums=0)
+def _init(model: nn.Module, key: jax.Array, example: Any) -> Any:
+    """Compiled once a network, not once a fold."""
+    return model.init(key, example, train=False)
 
 
 def count_parameters(variables: Any) -> int:

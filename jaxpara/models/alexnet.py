@@ -44,18 +44,20 @@ class AlexNet(nn.Module):
     Attributes:
       classes: how many logits.
       head: "torchvision" (two dense layers of 4096 before the last), or "v1" or "v2" instead of the whole classifier.
+      head_dropout: of head "v1".
 
     Reference: Krizhevsky, arXiv:1404.5997; torchvision.models.alexnet; paper §3.1.2.
     """
 
     classes: int = 2
     head: str = "torchvision"
+    head_dropout: float = 0.6
 
     def setup(self):
         self.features = Features()
         layers = (("1", 4096), ("4", 4096), ("6", self.classes))
         own = Classifier(layers, 0.5, dropout_first=True)
-        self.classifier = make_head(self.head, self.classes, own)
+        self.classifier = make_head(self.head, self.classes, own, self.head_dropout)
 
     def embed(self, images: Array, train: bool = False) -> Array:
         """Images `[batch, height, width, channel]` to features `[batch, 9216]`, the input of the head."""

@@ -74,14 +74,15 @@ class Classifier(nn.Module):
         return last(x)
 
 
-def make_head(kind: str, classes: int, own: Classifier | None = None) -> nn.Module:
+def make_head(kind: str, classes: int, own: Classifier | None = None, dropout: float = 0.6) -> nn.Module:
     """Returns the head that a config names.
 
     Args:
-      kind: "v1" (dense 256, 16 and `classes`, ReLU and dropout 0.6 twice), "v2" (one dense layer), or "torchvision"
+      kind: "v1" (dense 256, 16 and `classes`, ReLU and dropout twice), "v2" (one dense layer), or "torchvision"
         (the network's own classifier, its last layer with `classes` outputs).
       classes: how many logits.
       own: the network's own classifier; None where that is one dense layer.
+      dropout: of "v1".
 
     Raises:
       UserError: an unknown kind.
@@ -89,7 +90,7 @@ def make_head(kind: str, classes: int, own: Classifier | None = None) -> nn.Modu
     Reference: paper §3.1.2 (ResNet18v1, ResNet18v2), sizes and dropout from the authors' published scripts.
     """
     if kind == "v1":
-        return Classifier((("0", 256), ("3", 16), ("6", classes)), dropout=0.6)
+        return Classifier((("0", 256), ("3", 16), ("6", classes)), dropout=dropout)
     if kind == "v2" or (kind == "torchvision" and own is None):
         return Linear(classes)
     if kind == "torchvision" and own is not None:

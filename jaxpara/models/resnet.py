@@ -129,6 +129,7 @@ class ResNet(StagedNet):
       bottleneck: the block of ResNet50 and 101 instead of that of ResNet18 and 34.
       classes: how many logits.
       head: "v1" or "v2" (see `heads.make_head`).
+      head_dropout: of head "v1".
       frozen: the first few of "conv1", "bn1", "layer1" ... "layer4"; these are never trained.
       axis_name: device axis of synchronised BatchNorm.
 
@@ -139,6 +140,7 @@ class ResNet(StagedNet):
     bottleneck: bool = False
     classes: int = 2
     head: str = "v2"
+    head_dropout: float = 0.6
     axis_name: str | None = None
 
     def setup(self):
@@ -149,7 +151,7 @@ class ResNet(StagedNet):
         self.layer2 = layer(128, self.blocks[1], 2)
         self.layer3 = layer(256, self.blocks[2], 2)
         self.layer4 = layer(512, self.blocks[3], 2)
-        self.fc = make_head(self.head, self.classes)
+        self.fc = make_head(self.head, self.classes, dropout=self.head_dropout)
 
     def stages(self) -> dict[str, Step]:
         """The stages in order, by the name that `frozen` knows them by."""

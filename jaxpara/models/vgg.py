@@ -42,12 +42,14 @@ class VGG16(nn.Module):
       classes: how many logits.
       head: "v1" or "v2" instead of the whole classifier, as the authors did, or "torchvision" (two dense layers of
         4096 before the last).
+      head_dropout: of head "v1".
 
     Reference: Simonyan & Zisserman, ICLR 2015; torchvision.models.vgg; paper §3.1.2.
     """
 
     classes: int = 2
     head: str = "v2"
+    head_dropout: float = 0.6
 
     def setup(self):
         self.features = Features()
@@ -58,7 +60,7 @@ class VGG16(nn.Module):
             kernel_init=nn.initializers.normal(0.01),
             bias_init=lambda fan_in: nn.initializers.zeros,
         )
-        self.classifier = make_head(self.head, self.classes, own)
+        self.classifier = make_head(self.head, self.classes, own, self.head_dropout)
 
     def embed(self, images: Array, train: bool = False) -> Array:
         """Images `[batch, height, width, channel]` to features `[batch, 25088]`, the input of the head."""

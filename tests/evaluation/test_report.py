@@ -99,7 +99,7 @@ def section(text, name):
 
 def test_a_sequence(sequence_page):
     text, page = sequence_page, Page(sequence_page)
-    assert page.count["svg"] == 5  # folds, speakers, belts, two members' curves
+    assert page.count["svg"] == 6  # members, folds, speakers, belts, two members' curves
     assert "script" not in page.count
     assert "could not be read" not in section(text, "sequences")
     for rank in ("best", "median", "worst"):
@@ -109,7 +109,7 @@ def test_a_sequence(sequence_page):
 
 def test_classes(class_page):
     text = class_page
-    assert Page(text).count["svg"] == 6  # folds, speakers, fusion, members, two members' curves
+    assert Page(text).count["svg"] == 7  # members, folds, speakers, fusion, members, two members' curves
     assert "adam, cross-validation" in section(text, "confusions")
     assert "0.500" in section(text, "fusion")
     assert 'id="sequences"' not in text
