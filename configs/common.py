@@ -56,6 +56,8 @@ def log_mel_picture() -> dict[str, Any]:
         "style": "published",
         "colormap": "magma",
         "size": (288, 288),
+        # As long as the clips of the challenge; silence fills up what is shorter, windows go over what is longer.
+        "clip_s": 1.0,
         # 32-ms windows every 10 ms; the paper calls 10 ms the overlap.
         "matrix": {"name": "log_mel", "window_s": 0.032, "hop_s": 0.010, "bands": 64},
     }

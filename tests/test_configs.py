@@ -76,7 +76,7 @@ def test_its_network_takes_a_step_as_the_demo_does(name, tmp_path, monkeypatch):
     part["learner"]["batch"] = 2
     member = Member(member_name, part, spoken, "", 12, tmp_path)
     rng = np.random.default_rng(0)
-    shape = (16 * 16_000, 1) if spoken.task.kind == "sequence" else (64, 97, 3)
+    shape = (16 * 16_000, 1) if spoken.task.kind == "sequence" else (1, 64, 32, 3)
     features = {r.name: rng.normal(size=shape).astype(np.float32) for r in spoken.recordings}
     fold = member.folds[0]
     fit = Fit("", spoken, fold, features, member._feature.frame_rate_hz, tmp_path, 3)

@@ -146,5 +146,6 @@ def check_alike(recordings: Sequence[Recording], sounds: Mapping[str, Sound], ta
     for recording in recordings:
         frames = sounds[recording.name].frames
         if frames not in (0, usual):
-            what, mend = f"{frames} samples, most files have {usual}", "see that it is whole"
+            what = f"{frames} samples, most files have {usual}"
+            mend = "see that it is whole; a config's clip_s says whether it is padded and cut into windows"
             findings.warning("files of unusual length", recording.path, None, what, mend)

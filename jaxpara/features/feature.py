@@ -27,19 +27,19 @@ class Feature:
 
     @property
     def frame_rate_hz(self) -> float:
-        """Steps of the first axis per second; 0 where the array is one picture of a whole recording."""
+        """Steps of the first axis per second; 0 where the array stands for a whole recording."""
         raise NotImplementedError
 
     def extract(self, waveform: np.ndarray) -> np.ndarray:
         """`[sample]` float32 to the form that the cache stores."""
         raise NotImplementedError
 
-    def expand(self, stored: np.ndarray) -> np.ndarray:
+    def expand(self, stored: np.ndarray) -> Any:
         """The stored form to the feature itself."""
         return stored
 
-    def __call__(self, waveform: np.ndarray) -> np.ndarray:
-        """`[sample]` float32 in [-1, 1] to `[time, ...]`, or to `[height, width, channel]` for a picture.
+    def __call__(self, waveform: np.ndarray) -> Any:
+        """`[sample]` float32 in [-1, 1] to `[time, ...]`, or to a sequence of `[height, width, channel]` pictures.
 
         Raises:
           UserError: the recording is too short for one value.

@@ -1,9 +1,9 @@
 """Spectrograms as pictures, for networks that were trained on photographs (paper §3.1)."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Literal
+from typing import ClassVar, Literal, overload
 
 import librosa
 import matplotlib
@@ -11,9 +11,10 @@ import numpy as np
 from PIL import Image
 
 from jaxpara.errors import UserError
-from jaxpara.features.feature import Feature
+from jaxpara.features.feature import Feature, samples
 from jaxpara.features.mel import LogMel
 from jaxpara.features.mfcc import MFCC
+from jaxpara.features.windows import starts
 from jaxpara.registry import build
 
 MATRICES = {"log_mel": LogMel, "mfcc": MFCC}
@@ -28,9 +29,9 @@ AXIS_LINEAR_HZ = 1000.0
 
 @dataclass(frozen=True, kw_only=True)
 class MelImage(Feature):
-    """One picture of a recording, `[height, width, channel]`, time from left to right, low bands at the bottom.
+    """Pictures of a recording, `[height, width, channel]` each, time from left to right, low bands at the bottom.
 
-    Stored as the small matrix of colour numbers; the picture, 40 times as large, is made anew at each request.
+    Stored as small matrices of colour numbers; a picture, 40 times as large, is made anew at each request.
 
     Attributes:
       matrix: a LogMel or an MFCC; a config says `{"name": "log_mel" | "mfcc", ...}`.
@@ -39,12 +40,17 @@ class MelImage(Feature):
       colormap: matplotlib's name, over the recording's own range: uint8, 3 channels (`magma` is the published choice
         for log-Mel, `coolwarm` for MFCC); or `none`: the matrix's own values, float32, 1 channel.
       size: height and width in pixels.
+      clip_s: seconds that a picture shows. What is shorter is filled up with silence, what is longer is cut into
+        windows, of which the last ends with the recording. 0: one picture, whatever the length.
     """
+
+    version: ClassVar[int] = 2
 
     matrix: Feature = field(default_factory=LogMel)
     style: Literal["published", "resize"] = "published"
     colormap: Literal["magma", "coolwarm", "none"] = "magma"
     size: tuple[int, int] = (288, 288)
+    clip_s: float = 0.0
 
     def __post_init__(self):
         self.check("style", ("published", "resize"))
@@ -65,11 +71,22 @@ class MelImage(Feature):
         return 0.0
 
     def extract(self, waveform: np.ndarray) -> np.ndarray:
-        matrix = self.matrix(waveform)
-        return matrix if self.colormap == "none" else color_numbers(matrix)
+        """`[sample]` to `[window, frame, band]`."""
+        if self.clip_s:
+            window = samples(self.clip_s, self.sample_rate_hz, "MelImage.clip_s")
+            padded = np.pad(waveform, (0, max(0, window - len(waveform))))
+            clips = [padded[start : start + window] for start in starts(len(padded), window, window)]
+        else:
+            clips = [waveform]
+        matrices = [self.matrix(clip) for clip in clips]
+        return np.stack(matrices if self.colormap == "none" else [color_numbers(matrix) for matrix in matrices])
 
-    def expand(self, stored: np.ndarray) -> np.ndarray:
-        upright = stored.T[::-1]
+    def expand(self, stored: np.ndarray) -> "Pictures":
+        return Pictures(self, stored)
+
+    def picture(self, matrix: np.ndarray) -> np.ndarray:
+        """`[frame, band]` as stored to `[height, width, channel]`."""
+        upright = matrix.T[::-1]
         if self.colormap == "none":
             pixels = np.ascontiguousarray(upright)[..., None]
         else:
@@ -78,6 +95,25 @@ class MelImage(Feature):
             rows, columns = published_cells(*upright.shape, *self.size)
             return pixels.take(columns, axis=1).take(rows, axis=0)
         return pixels if pixels.shape[:2] == self.size else resize(pixels, self.size)
+
+
+class Pictures(Sequence[np.ndarray]):
+    """The pictures of a recording; each is made when it is asked for."""
+
+    def __init__(self, feature: MelImage, matrices: np.ndarray):
+        self._feature, self._matrices = feature, matrices
+
+    def __len__(self) -> int:
+        return len(self._matrices)
+
+    @overload
+    def __getitem__(self, index: int) -> np.ndarray: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[np.ndarray]: ...
+    def __getitem__(self, index):
+        if isinstance(index, slice):
+            return [self._feature.picture(matrix) for matrix in self._matrices[index]]
+        return self._feature.picture(self._matrices[index])
 
 
 def resize(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Clip examples: one picture per recording and one class for the whole of it (paper §3.1)."""
+"""Clip examples: pictures of recordings, and one class for the whole of each (paper §3.1)."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
@@ -20,7 +20,7 @@ IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 class Clips:
-    """Pictures of whole recordings, resized and normalised on the device."""
+    """Pictures of recordings, resized and normalised on the device."""
 
     def __init__(
         self,
@@ -48,7 +48,7 @@ class Clips:
     def examples(
         self, recordings: Sequence[Recording], features: Mapping[str, np.ndarray], *, fitting: bool, **_: Any
     ) -> "ClipExamples":
-        """One example per recording, in their order."""
+        """One example per picture, recording by recording."""
         if self._augment == "partition":
             cropped = np.array([recording.partition == "train" for recording in recordings])
         else:
@@ -85,35 +85,44 @@ class Clips:
 class ClipExamples:
     """See `jaxpara.learning.input.Examples`."""
 
-    def __init__(self, recordings: Sequence[Recording], features: Mapping[str, np.ndarray], cropped: np.ndarray):
+    def __init__(
+        self, recordings: Sequence[Recording], features: Mapping[str, Sequence[np.ndarray]], cropped: np.ndarray
+    ):
         self._recordings, self._features, self._cropped = recordings, features, cropped
+        counts = [len(features[recording.name]) for recording in recordings]
+        # Of each example the recording, and which of its pictures it is.
+        self._of = np.repeat(np.arange(len(recordings)), counts)
+        self._picture = np.concatenate([np.arange(count) for count in counts])
 
     def __len__(self) -> int:
-        return len(self._recordings)
+        return len(self._of)
 
     def load(self, index: int) -> Arrays:
         """`inputs` `[height, width, channel]`, and 0-d `targets`, `weights`, `number` and `cropped`."""
         targets, weights = self.labels(index)
         return {
-            "inputs": self._features[self._recordings[index].name],
+            "inputs": self._features[self._recordings[self._of[index]].name][int(self._picture[index])],
             "targets": targets,
             "weights": weights,
             "number": np.asarray(index, np.uint32),
-            "cropped": np.asarray(self._cropped[index]),
+            "cropped": np.asarray(self._cropped[self._of[index]]),
         }
 
     def labels(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         """The class index and its weight: 0 where it is not known."""
-        label = self._recordings[index].labels[0]
+        label = self._recordings[self._of[index]].labels[0]
         known = np.isfinite(label)
         return np.asarray(label if known else 0, np.float32), np.asarray(known, np.float32)
 
     def merge(self, outputs: np.ndarray, fold: int) -> Predictions:
-        """Probabilities from `[example, class]` logits."""
+        """Probabilities from `[example, class]` logits, averaged over the pictures of a recording."""
+        probabilities = softmax(outputs.astype(np.float64), axis=1)
+        firsts = np.flatnonzero(self._picture == 0)
+        scores = np.add.reduceat(probabilities, firsts) / np.bincount(self._of)[:, None]
         return Predictions(
             recordings=np.array([recording.name for recording in self._recordings]),
-            times_s=np.zeros(len(self)),
-            scores=softmax(outputs.astype(np.float64), axis=1),
+            times_s=np.zeros(len(self._recordings)),
+            scores=scores,
             partitions=np.array([recording.partition for recording in self._recordings]),
-            folds=np.full(len(self), fold),
+            folds=np.full(len(self._recordings), fold),
         )

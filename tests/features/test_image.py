@@ -39,7 +39,7 @@ def plotted(matrix: np.ndarray, colormap: str | None) -> np.ndarray:
 @pytest.mark.parametrize("name", SIGNALS)
 def test_published_picture_is_the_plotted_one(name: str):
     feature = MelImage()
-    picture = feature(SIGNALS[name])
+    (picture,) = feature(SIGNALS[name])
     assert picture.dtype == np.uint8
     assert np.array_equal(picture, plotted(feature.matrix(SIGNALS[name]).T, "magma"))
 
@@ -48,7 +48,7 @@ def test_published_picture_is_the_plotted_one(name: str):
 def test_published_mfcc_picture_is_the_plotted_one_in_librosas_own_choice_of_colors(orders: tuple[int, ...]):
     feature = MelImage(matrix=MFCC(orders=orders), colormap="coolwarm")
     matrix = feature.matrix(SIGNALS["voice"]).T
-    assert np.array_equal(feature(SIGNALS["voice"]), plotted(matrix, None))
+    assert np.array_equal(feature(SIGNALS["voice"])[0], plotted(matrix, None))
 
 
 def test_librosa_chooses_magma_for_log_mel():
@@ -59,7 +59,7 @@ def test_librosa_chooses_magma_for_log_mel():
 def test_published_picture_of_other_matrices_is_the_plotted_one(bands: int, count: int):
     feature = MelImage(matrix=LogMel(bands=bands))
     waveform = np.tile(SIGNALS["noise"], 4)[:count]
-    assert np.array_equal(feature(waveform), plotted(feature.matrix(waveform).T, "magma"))
+    assert np.array_equal(feature(waveform)[0], plotted(feature.matrix(waveform).T, "magma"))
 
 
 def test_colors_are_numbered_as_matplotlib_numbers_them():
@@ -75,7 +75,7 @@ def test_colors_are_numbered_as_matplotlib_numbers_them():
 def test_low_bands_are_at_the_bottom_and_time_runs_to_the_right():
     sweep = SIGNALS["sweep"][:8000]  # 0 to 4 kHz
     for style in ("published", "resize"):
-        values = MelImage(style=style, colormap="none", size=(288, 288))(sweep)[..., 0]
+        values = MelImage(style=style, colormap="none", size=(288, 288))(sweep)[0][..., 0]
         loudest = values.argmax(axis=0)
         assert loudest[20] > 200
         assert loudest[-1] < 120
@@ -84,15 +84,15 @@ def test_low_bands_are_at_the_bottom_and_time_runs_to_the_right():
 
 def test_matrix_comes_out_untouched_at_its_own_size():
     feature = MelImage(style="resize", colormap="none", size=(64, 97))
-    picture = feature(SIGNALS["voice"])
+    (picture,) = feature(SIGNALS["voice"])
     assert picture.dtype == np.float32
     assert np.array_equal(picture[::-1, :, 0], LogMel()(SIGNALS["voice"]).T)
     assert feature.frame_rate_hz == 0
 
 
 def test_published_style_without_colors_has_the_same_cells():
-    picture = MelImage(colormap="none", matrix=LogMel(levels="uint8"))(SIGNALS["voice"])
-    colored = MelImage(matrix=LogMel(levels="uint8"))(SIGNALS["voice"])
+    picture = MelImage(colormap="none", matrix=LogMel(levels="uint8"))(SIGNALS["voice"])[0]
+    colored = MelImage(matrix=LogMel(levels="uint8"))(SIGNALS["voice"])[0]
     magma = np.rint(matplotlib.colormaps["magma"](np.arange(256))[:, :3] * 255)
     assert picture.shape == (288, 288, 1)
     # A level n of 255 shares its colour with n of 256 or its neighbour above.
@@ -101,8 +101,8 @@ def test_published_style_without_colors_has_the_same_cells():
 
 def test_resize_is_bilinear():
     waveform = SIGNALS["voice"]
-    small = MelImage(style="resize", size=(64, 97))(waveform)
-    large = MelImage(style="resize", size=(128, 194))(waveform).astype(float)
+    small = MelImage(style="resize", size=(64, 97))(waveform)[0]
+    large = MelImage(style="resize", size=(128, 194))(waveform)[0].astype(float)
     # In the middle between four pixels of the small picture, weighted 9 : 3 : 3 : 1 by their nearness.
     near, below, right, far = (small[i : i + 63, j : j + 96].astype(float) for i in (0, 1) for j in (0, 1))
     expected = (9 * near + 3 * below + 3 * right + far) / 16
@@ -111,6 +111,19 @@ def test_resize_is_bilinear():
 
 def test_stored_form_is_small():
     assert MelImage().extract(SIGNALS["voice"]).nbytes == 64 * 97
+
+
+def test_a_longer_recording_has_a_picture_of_every_window_and_a_shorter_one_ends_in_silence():
+    feature, whole = MelImage(clip_s=1.0), MelImage()
+    waveform = np.tile(SIGNALS["noise"], 3)[:40_000]
+    pictures = feature(waveform)
+    # The last window ends with the recording.
+    expected = [waveform[start : start + 16_000] for start in (0, 16_000, 24_000)]
+    assert len(pictures) == 3
+    for picture, clip in zip(pictures, expected, strict=True):
+        assert np.array_equal(picture, whole(clip)[0])
+    (picture,) = feature(waveform[:9000])
+    assert np.array_equal(picture, whole(np.append(waveform[:9000], np.zeros(7000, np.float32)))[0])
 
 
 def test_config_builds_the_matrix_too():
