@@ -22,7 +22,7 @@ def experiment(
       task: `breathing` or `mask`.
       recipe: `recommended`; `paper`, the text to the letter; `published`, what the authors' scripts do.
       members: by name, `features`, `folds` and `learner`.
-      fusion: how their scores meet; the mean by default.
+      fusion: how their scores meet, and under `members` whose, all by default; the mean by default.
       demo: what replaces the fields above when no corpus is given, so that a laptop sees the end of it.
     """
     if recipe not in RECIPES:
@@ -60,6 +60,14 @@ def log_mel_picture() -> dict[str, Any]:
         "clip_s": 1.0,
         # 32-ms windows every 10 ms; the paper calls 10 ms the overlap.
         "matrix": {"name": "log_mel", "window_s": 0.032, "hop_s": 0.010, "bands": 64},
+    }
+
+
+def mfcc_picture() -> dict[str, Any]:
+    """The picture of 30 MFCCs with deltas and delta-deltas below of the authors' published scripts (paper §3.1.1)."""
+    return log_mel_picture() | {
+        "colormap": "coolwarm",
+        "matrix": {"name": "mfcc", "coefficients": 30, "orders": (0, 1, 2), "window_s": 0.032, "hop_s": 0.010},
     }
 
 
@@ -127,7 +135,12 @@ def picture_net(
 
 
 def picture_demo(
-    optimizer: str, *, epochs: int, size: tuple[int, int] = (64, 32), common_epoch: bool = False
+    optimizer: str,
+    *,
+    epochs: int,
+    size: tuple[int, int] = (64, 32),
+    lr: float | None = None,
+    common_epoch: bool = False,
 ) -> dict[str, Any]:
     """Sizes at which a picture network learns something on two cores: small pictures, a random start."""
     return {
@@ -136,7 +149,7 @@ def picture_demo(
             "examples": {"size": size, "augment": "none"},
             "pretrained": None,
             # A random start needs larger steps than fine-tuning.
-            "optimizer": {"lr": {"adam": 1e-3, "sgd": 1e-2}[optimizer]},
+            "optimizer": {"lr": lr or {"adam": 1e-3, "sgd": 1e-2}[optimizer]},
             "epochs": epochs,
             "keep_best": epochs if common_epoch else 1,
         },

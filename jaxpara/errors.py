@@ -7,3 +7,7 @@ class UserError(Exception):
     The message is one line that says what was found, where (file, row or field), what was expected and how to
     mend it. The launcher prints it without a traceback and exits with a non-zero status.
     """
+
+
+class Unavailable(UserError):
+    """Something from outside that cannot be had here and now; a run can go on without an optional member."""

@@ -3,7 +3,7 @@
 import fcntl
 import importlib.metadata
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -20,17 +20,18 @@ from jaxpara.corpora.corpus import Corpus
 from jaxpara.corpora.findings import Finding
 from jaxpara.corpora.simulated import SIMULATED
 from jaxpara.corpora.simulated.loudness import loudness_baseline
-from jaxpara.errors import UserError
+from jaxpara.errors import Unavailable, UserError
 from jaxpara.evaluation import report, submission
 from jaxpara.evaluation.official import official
 from jaxpara.evaluation.results import summarise
 from jaxpara.files import write_json
 from jaxpara.fusion import FUSIONS
+from jaxpara.learning.dependencies import in_order
 from jaxpara.learning.loop import Interrupted
 from jaxpara.learning.member import Member
 from jaxpara.predictions import Predictions, concatenate
 from jaxpara.progress import Progress
-from jaxpara.registry import build
+from jaxpara.registry import build, suggest
 from jaxpara.runtime import cache_folder
 from jaxpara.seeds import derive
 
@@ -75,23 +76,25 @@ def run(
         if mode == "check":
             return
         with _locked(workdir):
-            members = {
-                member: Member(member, part, corpus, fingerprint, seed, workdir)
-                for member, part in sorted(settings["members"].items())
-            }
-            fuse = build(FUSIONS, settings["fusion"], "fusion", seed=derive(seed, "fusion"))
+            members: dict[str, Member] = {}
+            for member in in_order(settings["members"]):
+                part = settings["members"][member]
+                members[member] = Member(member, part, corpus, fingerprint, seed, workdir, members)
+            fusion = dict(settings["fusion"])
+            wanted = tuple(fusion.pop("members", ()))
+            fuse = build(FUSIONS, fusion, "fusion", seed=derive(seed, "fusion"))
             try:
-                for member in members.values():
-                    member.run(progress, from_checkpoints=mode == "evaluate")
+                left_out = _run(members, progress, from_checkpoints=mode == "evaluate")
             except Interrupted as stop:
                 progress.say(str(stop))
                 raise KeyboardInterrupt from None
             progress.say("scoring, plotting, writing the report")
-            outcomes = {m: member.outcome() for m, member in members.items()}
-            tune = {m: concatenate([fold.tune for fold in outcome.folds]) for m, outcome in outcomes.items()}
+            outcomes = {m: member.outcome() for m, member in members.items() if member.predicts and m not in left_out}
+            fusing = _fusing(wanted, outcomes, left_out)
+            tune = {m: concatenate([fold.tune for fold in outcomes[m].folds]) for m in fusing}
             fused = fuse(
                 tune,
-                {m: {fold.fold: fold.test for fold in outcome.folds} for m, outcome in outcomes.items()},
+                {m: {fold.fold: fold.test for fold in outcomes[m].folds} for m in fusing},
                 {m: _truth(part, corpus) for m, part in tune.items()},
                 partial(official, corpus.task),
             )
@@ -102,6 +105,7 @@ def run(
                 corpus=corpus,
                 findings=findings,
                 members=outcomes,
+                left_out=left_out,
                 fused=fused,
                 fusion=settings["fusion"]["name"],
                 baselines=_baselines(corpus),
@@ -123,11 +127,42 @@ def run(
                 corpus=corpus,
                 tune=fused.tune,
                 test=fused.test,
-                curves={m: member.curves for m, member in members.items()},
+                curves={m: members[m].curves for m in outcomes},
                 config=str(config),
                 findings=[str(finding) for finding in findings],
             )
         _conclude(progress, results, workdir, table, time.monotonic() - began)
+
+
+def _run(members: Mapping[str, Member], progress: Progress, *, from_checkpoints: bool) -> dict[str, str]:
+    """Runs the members in their order; returns the optional ones that could not be run, with the reason."""
+    left_out: dict[str, str] = {}
+    for name, member in members.items():
+        if missing := [source for source in member.sources if source in left_out]:
+            reason = f"takes the embeddings of {missing[0]}, which was left out"
+        else:
+            try:
+                member.run(progress, from_checkpoints=from_checkpoints)
+                continue
+            except Unavailable as error:
+                reason = str(error)
+        if not member.optional:
+            raise Unavailable(reason)
+        left_out[name] = reason
+        progress.say(f"{name} is left out: {reason}")
+    return left_out
+
+
+def _fusing(wanted: Sequence[str], outcomes: Mapping[str, Any], left_out: Mapping[str, str]) -> list[str]:
+    """The members that are fused: the wanted ones, or all that predict."""
+    for name in wanted:
+        if name not in outcomes and name not in left_out:
+            known = list(outcomes)
+            raise UserError(f"config.fusion.members names {name!r}, expected some of {known}{suggest(name, known)}")
+    fusing = [name for name in wanted or outcomes if name in outcomes]
+    if not fusing:
+        raise UserError("config.members: no member is left that predicts, so there is nothing to fuse")
+    return fusing
 
 
 def _truth(predictions: Predictions, corpus: Corpus) -> np.ndarray:

@@ -11,6 +11,7 @@ Top level
   members.<name>: `parameters`; `folds`, a list of {`fold`, `best_epoch`, `best_step`, `seconds`,
     `tune`: score, `test`: score}; `cv`: cross-validation; `test`: score of the mean of its folds;
     `mean_of_folds_test`: the mean of the folds' own pooled test scores.
+  left_out: {member: reason} of optional members that could not be run.
   fusion: `name`; `weights` {member: [weight per fold]}, null where none are searched; `cv`;
     `cv_cross_fitted`, the same with each fold's weights found on the other folds, or null; `test`.
   baselines.<name>: score.
@@ -88,6 +89,7 @@ def summarise(
     corpus: Corpus,
     findings: Sequence[Finding],
     members: Mapping[str, MemberOutcome],
+    left_out: Mapping[str, str],
     fused: Fused,
     fusion: str,
     baselines: Mapping[str, Predictions],
@@ -102,6 +104,7 @@ def summarise(
       corpus: what all predictions are about.
       findings: of the corpus check.
       members: by name.
+      left_out: the members that could not be run, with the reason.
       fused: what the members came to together.
       fusion: the name of the way there.
       baselines: by name, predictions to compare with.
@@ -126,6 +129,7 @@ def summarise(
         "corpus": {"root": str(corpus.root), "partitions": describe(corpus)},
         "findings": {"errors": levels.count("error"), "warnings": levels.count("warning")},
         "members": {name: _member(member, corpus, seed) for name, member in members.items()},
+        "left_out": dict(left_out),
         "fusion": {
             "name": fusion,
             "weights": fused.weights,

@@ -1,14 +1,18 @@
 """How a recording is heard: from audio to arrays, on the host, cached."""
 
+from collections.abc import Callable
+
+from jaxpara.features.embeddings import Embeddings
 from jaxpara.features.feature import Feature
 from jaxpara.features.image import MelImage
 from jaxpara.features.mel import LogMel
 from jaxpara.features.mfcc import MFCC
 from jaxpara.features.waveform import Waveform
 
-FEATURES: dict[str, type[Feature]] = {
+FEATURES: dict[str, Callable[..., Feature | Embeddings]] = {
     "waveform": Waveform,
     "log_mel": LogMel,
     "mfcc": MFCC,
     "mel_image": MelImage,
+    "embeddings": Embeddings,
 }

@@ -1,6 +1,7 @@
 """How the scores of members meet; NumPy only."""
 
 from jaxpara.fusion.mean import Mean
+from jaxpara.fusion.select import Select
 from jaxpara.fusion.weighted import Best, Weighted
 
-FUSIONS = {"mean": Mean, "best": Best, "weighted": Weighted}
+FUSIONS = {"mean": Mean, "best": Best, "weighted": Weighted, "select": Select}

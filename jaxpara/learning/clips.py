@@ -1,7 +1,7 @@
 """Clip examples: pictures of recordings, and one class for the whole of each (paper §3.1)."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, ClassVar, Literal
 
 import jax
 import jax.numpy as jnp
@@ -21,6 +21,8 @@ IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 class Clips:
     """Pictures of recordings, resized and normalised on the device."""
+
+    supervised: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -46,7 +48,7 @@ class Clips:
         self._size = size
 
     def examples(
-        self, recordings: Sequence[Recording], features: Mapping[str, np.ndarray], *, fitting: bool, **_: Any
+        self, recordings: Sequence[Recording], features: Mapping[str, Any], *, fitting: bool, **_: Any
     ) -> "ClipExamples":
         """One example per picture, recording by recording."""
         if self._augment == "partition":
@@ -114,11 +116,15 @@ class ClipExamples:
         known = np.isfinite(label)
         return np.asarray(label if known else 0, np.float32), np.asarray(known, np.float32)
 
+    def by_recording(self, outputs: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
+        """Names, and the `[value]` mean over the pictures of each recording, from `[example, value]`."""
+        totals = np.add.reduceat(outputs, np.flatnonzero(self._picture == 0))
+        names = (recording.name for recording in self._recordings)
+        return zip(names, totals / np.bincount(self._of)[:, None], strict=True)
+
     def merge(self, outputs: np.ndarray, fold: int) -> Predictions:
         """Probabilities from `[example, class]` logits, averaged over the pictures of a recording."""
-        probabilities = softmax(outputs.astype(np.float64), axis=1)
-        firsts = np.flatnonzero(self._picture == 0)
-        scores = np.add.reduceat(probabilities, firsts) / np.bincount(self._of)[:, None]
+        scores = np.stack([values for _, values in self.by_recording(softmax(outputs.astype(np.float64), axis=1))])
         return Predictions(
             recordings=np.array([recording.name for recording in self._recordings]),
             times_s=np.zeros(len(self._recordings)),

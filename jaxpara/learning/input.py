@@ -24,6 +24,10 @@ class Examples(Protocol):
         """`targets` and `weights` of one example, without reading its inputs."""
         ...
 
+    def by_recording(self, outputs: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
+        """Names of recordings, and what all examples of each come to together."""
+        ...
+
     def merge(self, outputs: np.ndarray, fold: int) -> Predictions:
         """Predictions from the outputs of all examples, in their order."""
         ...

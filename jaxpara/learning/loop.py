@@ -90,7 +90,7 @@ def train(
       UserError: the loss is not a number.
     """
     history = new_history()
-    if restored := checkpoints.restore(state):
+    if (restored := checkpoints.restore(state)) is not None:
         state, history = restored
     done = int(state.step)
     state = replicate(state)
@@ -112,6 +112,8 @@ def train(
     ):
         if done and done < epochs * steps_per_epoch:
             progress.say(f"{name}: goes on after step {done} of {epochs * steps_per_epoch}")
+        if not epochs and restored is None:
+            save(None)  # the weights that it starts with
         scale = lr_scale([entry["loss"] for entry in history["epochs"]])
         tick, tick_step = time.monotonic(), done
         for batch in batches(done):

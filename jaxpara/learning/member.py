@@ -1,7 +1,7 @@
 """A member of an experiment: features, learner and folds; leaves its predictions on disk, a file per fold and part."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -10,11 +10,14 @@ from jaxpara.corpora.corpus import Corpus
 from jaxpara.corpora.splits import SPLITS, Fold, leaks
 from jaxpara.errors import UserError
 from jaxpara.evaluation.results import FoldOutcome, MemberOutcome
-from jaxpara.features import FEATURES
+from jaxpara.features import FEATURES, tables
 from jaxpara.features.cache import store
+from jaxpara.features.embeddings import stored
+from jaxpara.features.feature import Feature
 from jaxpara.files import write_json
 from jaxpara.fusion.mean import mean
 from jaxpara.learning import LEARNERS
+from jaxpara.learning.dependencies import sources_of
 from jaxpara.learning.fit import Fit
 from jaxpara.predictions import Predictions
 from jaxpara.progress import Progress
@@ -23,20 +26,31 @@ from jaxpara.runtime import cache_folder
 from jaxpara.seeds import derive
 
 PARTS = ("tune", "test")
+FIELDS = ("features", "folds", "learner", "optional")
 
 
 class Member:
     """One member in one workdir."""
 
     def __init__(
-        self, name: str, config: Mapping[str, Any], corpus: Corpus, fingerprint: str, seed: int, workdir: Path
+        self,
+        name: str,
+        config: Mapping[str, Any],
+        corpus: Corpus,
+        fingerprint: str,
+        seed: int,
+        workdir: Path,
+        sources: "Mapping[str, Member]" = {},  # noqa: B006 (never changed)
     ):
         """Builds what the config names; nothing is run yet.
 
         Args:
-          config: `{"features", "folds", "learner"}`.
+          config: `{"features", "folds", "learner"}`. `features.table` names a file set of the challenge that is taken
+            instead of the features where the corpus has it. `optional`: whether the run goes on without this member
+            where something that it needs cannot be had.
           fingerprint: of the corpus: a workdir belongs to one.
           seed: of the run.
+          sources: the members whose embeddings this one may take as its features.
 
         Raises:
           UserError: the config names something unknown, or the workdir holds another member under this name.
@@ -45,24 +59,32 @@ class Member:
         self.folder = workdir / "members" / name
         where = f"members.{name}"
         for key in config:
-            if key not in ("features", "folds", "learner"):
-                raise UserError(f"config.{where}.{key} is not a part of a member, which has features, folds, learner")
-        self._feature = build(FEATURES, config["features"], f"{where}.features")
+            if key not in FIELDS:
+                raise UserError(f"config.{where}.{key} is not a part of a member, which has {', '.join(FIELDS)}")
+        self.optional = bool(config.get("optional", False))
+        features = dict(config["features"])
+        self._table = features.pop("table", "")
+        if self._table and not tables.available(corpus, self._table):
+            self._table = ""
+        self._feature = build(FEATURES, features, f"{where}.features", sources=sources)
         self.folds = _folds(config["folds"], f"{where}.folds", corpus)
         self._learner = build(
             LEARNERS,
             config["learner"],
             f"{where}.learner",
             task=corpus.task,
-            frame_rate_hz=self._feature.frame_rate_hz,
+            frame_rate_hz=0.0 if self._table else self._feature.frame_rate_hz,
             where=f"{where}.learner",
         )
-        self._claim({"member": config, "seed": seed, "corpus": fingerprint})
+        self.sources = sources_of(config)
+        used = {source: sources[source].identity for source in self.sources}
+        self.identity = {"member": config, "seed": seed, "corpus": fingerprint} | ({"sources": used} if used else {})
+        self._claim()
 
-    def _claim(self, content: Mapping[str, Any]) -> None:
+    def _claim(self) -> None:
         """Writes the member's config, or refuses a folder that was made with another."""
         path = self.folder / "config.json"
-        content = json.loads(json.dumps(content))
+        content = json.loads(json.dumps(self.identity))
         if not path.exists():
             write_json(path, content)
             return
@@ -78,17 +100,38 @@ class Member:
                 " choose another --workdir, or delete that folder to train this member anew"
             )
 
-    @cached_property
-    def _features(self) -> Mapping[str, Any]:
-        with self._progress.task(f"{self.name}: features", len(self._corpus.recordings)) as task:
-            return store(self._feature, self._corpus.recordings, cache_folder() / "features", task.update)
+    @property
+    def predicts(self) -> bool:
+        """Whether it predicts, or only makes embeddings for others."""
+        return self._learner.predicts
 
-    def _fit(self, fold: Fold) -> Fit:
+    def _read(self, feature: Feature, progress: Progress) -> Mapping[str, Any]:
+        """A feature of all recordings, from the cache."""
+        with progress.task(f"{self.name}: features", len(self._corpus.recordings)) as task:
+            return store(feature, self._corpus.recordings, cache_folder() / "features", task.update)
+
+    def _features(self, fold: Fold, progress: Progress) -> Mapping[str, Any]:
+        """By recording; features that are fitted, or come from other members, are the fold's own."""
+        if self._loaded is not None and self._loaded[0] in (None, fold.index):
+            return self._loaded[1]
+        if self._table:
+            progress.say(f"{self.name}: features from {tables.folder(self._corpus)}, the set {self._table}")
+            self._loaded = (None, tables.read(self._corpus, self._table))
+        elif isinstance(self._feature, Feature):
+            self._loaded = (None, self._read(self._feature, progress))
+        else:
+            self._loaded = (fold.index, self._feature.arrays(self._corpus, fold, self._read, progress))
+        return self._loaded[1]
+
+    # The fold that the features are of (None: of any), and the features.
+    _loaded: tuple[int | None, Mapping[str, Any]] | None = None
+
+    def _fit(self, fold: Fold, progress: Progress) -> Fit:
         return Fit(
             name=f"{self.name}, fold {fold.index}",
             corpus=self._corpus,
             fold=fold,
-            features=self._features,
+            features=self._features(fold, progress),
             frame_rate_hz=self._feature.frame_rate_hz,
             folder=self._fold_folder(fold),
             seed=derive(self._seed, self.name, fold.index),
@@ -103,7 +146,6 @@ class Member:
         Args:
           from_checkpoints: predict again, from the checkpoints, also where predictions lie.
         """
-        self._progress = progress
         if from_checkpoints:
             for fold in self.folds:
                 if not (self._fold_folder(fold) / "fit.json").exists():
@@ -114,13 +156,13 @@ class Member:
         with progress.task(f"{self.name}: folds", len(self.folds)) as bar:
             for fold in self.folds:
                 if not (self._fold_folder(fold) / "fit.json").exists():
-                    self._learner.fit(self._fit(fold), progress)
+                    self._learner.fit(self._fit(fold, progress), progress)
                 bar.advance()
-        for fold in self.folds:
+        for fold in self.folds if self.predicts else ():
             missing = [part for part in PARTS if from_checkpoints or not self._path(fold, part).exists()]
             if missing:
                 progress.say(f"{self.name}, fold {fold.index}: predicting")
-                fit = self._fit(fold)
+                fit = self._fit(fold, progress)
                 for part in missing:
                     predictions = self._learner.predict(fit, getattr(fold, part), self._chosen[fold.index])
                     predictions.save(self._path(fold, part))
@@ -137,6 +179,40 @@ class Member:
     def _summary(self, fold: Fold) -> dict[str, Any]:
         """What the learner's `fit` left."""
         return json.loads((self._fold_folder(fold) / "fit.json").read_text())
+
+    # For members that take this one's embeddings as their features.
+
+    @property
+    def embedding_rate_hz(self) -> float:
+        """Embeddings per second; 0 where one stands for a whole recording."""
+        return self._learner.embedding_rate_hz
+
+    def embeddings(self, fold: Fold, progress: Progress) -> Mapping[str, Any]:
+        """What its network makes of all recordings, computed once and kept; only after `run`.
+
+        Args:
+          fold: of the member that asks. The network is that of the fold of the same number; a network that was not
+            trained serves every fold.
+
+        Raises:
+          UserError: there is no such fold, or it was fitted on what the asking fold is tuned or tested on.
+        """
+        mine = {own.index: own for own in self.folds}.get(fold.index, self.folds[0])
+        if self._learner.learns:
+            seen = set(mine.fit) & {*fold.tune, *fold.test}
+            if mine.index != fold.index or seen:
+                raise UserError(
+                    f"config.members.{self.name}.folds: its fold {fold.index} is missing, or was fitted on recordings"
+                    f" that the fold of the member using its embeddings is tuned on ({min(seen, default='none')});"
+                    " give both members the same folds"
+                )
+        names = tuple(recording.name for recording in self._corpus.recordings)
+
+        def compute() -> Iterable[tuple[str, Any]]:
+            progress.say(f"{self.name}, fold {mine.index}: embedding all recordings")
+            return self._learner.embed(self._fit(mine, progress), names, self._chosen[mine.index])
+
+        return stored(self._fold_folder(mine) / "embeddings", compute)
 
     def outcome(self) -> MemberOutcome:
         """What came of it; only after `run`."""

@@ -2,7 +2,7 @@
 
 import dataclasses
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any, Literal
 
@@ -70,7 +70,7 @@ class Net:
           examples, model, loss, optimizer: `{"name": ...}` of `EXAMPLES` and of the registries in `jaxpara.models` and
             `jaxpara.learning`.
           batch: examples per update.
-          epochs: passes over the fold's fit part.
+          epochs: passes over the fold's fit part; 0 for a network that is there for its embeddings as it is.
           pretrained: `imagenet`, or a file with the network's first weights; None for a random start.
           microbatch: examples that fit a device's memory at once; a batch is gone through in such parts. 0: all.
           validate_every: epochs between validations.
@@ -89,9 +89,9 @@ class Net:
         self._common_epoch = common_epoch
         self._arch, self._pretrained = model["name"], pretrained
         self._plateau = (plateau_patience, plateau_factor)
-        for field, value in {"batch": batch, "epochs": epochs, "validate_every": validate_every}.items():
-            if value < 1:
-                raise UserError(f"config.{where}.{field} is {value}, expected at least 1")
+        for field, value, least in (("batch", batch, 1), ("epochs", epochs, 0), ("validate_every", validate_every, 1)):
+            if value < least:
+                raise UserError(f"config.{where}.{field} is {value}, expected at least {least}")
         if best_by not in ("score", "loss"):
             raise UserError(f"config.{where}.best_by is {best_by!r}, expected 'score' or 'loss'")
         if common_epoch and keep_best < epochs:
@@ -118,13 +118,40 @@ class Net:
         """`[row, ...]` -> `[device, part, row, ...]`."""
         return parallel.shard({k: v.reshape(-1, self._part_rows, *v.shape[1:]) for k, v in batch.items()})
 
-    def examples(self, fit: Fit, names: tuple[str, ...], *, fitting: bool = False) -> Examples:
+    @cached_property
+    def _embed_step(self) -> Callable[[TrainState, Any], jax.Array]:
+        return parallel.spread(steps.predict_step(self._model, self._examples.prepare, "embed"))
+
+    @property
+    def learns(self) -> bool:
+        """Whether it is trained at all; if not, its weights are those that it starts with."""
+        return self._epochs > 0
+
+    @property
+    def predicts(self) -> bool:
+        """Whether it predicts labels; if not, it is there for its embeddings."""
+        return self.learns and self._examples.supervised
+
+    @property
+    def embedding_rate_hz(self) -> float:
+        """Embeddings per second; 0 where one stands for a whole recording."""
+        return self._frame_rate_hz / self._frames_per_output if isinstance(self._examples, Windows) else 0.0
+
+    @property
+    def _frames_per_output(self) -> int:
+        return getattr(self._model, "samples_per_output", 1)
+
+    def examples(
+        self, fit: Fit, names: tuple[str, ...], *, fitting: bool = False, overlapping: bool = True
+    ) -> Examples:
         """What the network sees of these recordings."""
         return self._examples.examples(
             fit.recordings(names),
             fit.features,
             frame_rate_hz=self._frame_rate_hz,
-            frames_per_output=getattr(self._model, "samples_per_output", 1),
+            frames_per_output=self._frames_per_output,
+            context_frames=getattr(self._model, "context_frames", 0),
+            overlapping=overlapping,
             fitting=fitting,
         )
 
@@ -133,11 +160,12 @@ class Net:
         example = self._examples.prepare(one, jax.random.key(0))
         return create(self._model, example, self._optimizer.transform, derive(fit.seed, "net"))
 
-    def outputs(self, state: TrainState, examples: Examples) -> np.ndarray:
-        """The network's outputs for all examples, in their order."""
+    def outputs(self, state: TrainState, examples: Examples, *, embed: bool = False) -> np.ndarray:
+        """The network's outputs for all examples, in their order; or its embeddings of them."""
+        step = self._embed_step if embed else self._predict_step
         rows = self._part_rows * parallel.device_count()
         state = parallel.replicate(state)
-        parts = [np.asarray(self._predict_step(state, parallel.shard(batch))) for batch in batches(examples, rows)]
+        parts = [np.asarray(step(state, parallel.shard(batch))) for batch in batches(examples, rows)]
         return np.concatenate(parts)[: len(examples)]
 
     def fit(self, fit: Fit, progress: Progress) -> dict[str, Any]:
@@ -156,6 +184,8 @@ class Net:
             state = dataclasses.replace(state, params=variables["params"], batch_stats=variables["batch_stats"])
             for note in notes:
                 progress.say(f"{fit.name}: {note}")
+        elif self._arch in weights.KNOWN:
+            progress.say(f"{fit.name}: random start, as learner.pretrained is None")
         parameters = count_parameters(state.variables)
         with Checkpoints(fit.folder / "checkpoints", self._keep_best) as checkpoints:
             history = train(
@@ -196,6 +226,8 @@ class Net:
         """Score over the whole concatenated partition (None where it is not defined), and the mean loss."""
         outputs = self.outputs(state, tuning)
         loss = self._mean_loss(outputs, tuning)
+        if not self.predicts:
+            return None, loss
         predictions = tuning.merge(outputs, fit.fold.index)
         truth = np.concatenate([recording.labels for recording in fit.recordings(fit.fold.tune)])
         known = np.isfinite(truth)
@@ -228,14 +260,31 @@ class Net:
         if self._common_epoch:
             by_epoch = list(zip(*(summary["epochs"] for summary in summaries), strict=True))
             return list(max(by_epoch, key=lambda epochs: float(np.mean([rank(epoch) for epoch in epochs]))))
-        return [max(summary["epochs"], key=rank) for summary in summaries]
+        return [max(summary["epochs"], key=rank) if self.learns else {"step": 0} for summary in summaries]
 
     def predict(self, fit: Fit, names: tuple[str, ...], epoch: Mapping[str, Any]) -> Predictions:
         """Predicts recordings with the checkpoint of an epoch that `choose` gave."""
         examples = self.examples(fit, names)
+        return examples.merge(self.outputs(self._restored(fit, examples, epoch), examples), fit.fold.index)
+
+    def embed(self, fit: Fit, names: tuple[str, ...], epoch: Mapping[str, Any]) -> Iterator[tuple[str, np.ndarray]]:
+        """Names of recordings, and what the network's last layers but the head or the recurrent ones see of each.
+
+        Yields:
+          `[time, channel]` at `embedding_rate_hz`, from windows that do not overlap; `[channel]` for clips.
+        """
+        # Sequences one by one, as their embeddings are large.
+        at_once = 1 if self.embedding_rate_hz else 1024
+        state = None
+        for first in range(0, len(names), at_once):
+            examples = self.examples(fit, names[first : first + at_once], overlapping=False)
+            state = state or self._restored(fit, examples, epoch)
+            yield from examples.by_recording(self.outputs(state, examples, embed=True))
+
+    def _restored(self, fit: Fit, examples: Examples, epoch: Mapping[str, Any]) -> TrainState:
         with Checkpoints(fit.folder / "checkpoints", self._keep_best) as checkpoints:
             target = jax.eval_shape(lambda: self._fresh(fit, examples))
             restored = checkpoints.restore(target, epoch["step"])
         if restored is None:
             raise UserError(f"{fit.folder / 'checkpoints'}: no checkpoint of step {epoch['step']}; train again")
-        return examples.merge(self.outputs(restored[0], examples), fit.fold.index)
+        return restored[0]

@@ -1,6 +1,7 @@
 """Sequence examples: windows of recordings whose labels go along in time (paper §3.2.1)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import ClassVar
 
 import jax
 import numpy as np
@@ -15,6 +16,8 @@ from jaxpara.predictions import Predictions
 class Windows:
     """Cuts recordings into windows."""
 
+    supervised: ClassVar[bool] = True
+
     def __init__(self, window_s: float, step_s: float, keep_duplicates: bool = False):
         """Args: see `jaxpara.features.windows.starts`."""
         self._window_s, self._step_s, self._keep_duplicates = window_s, step_s, keep_duplicates
@@ -26,17 +29,20 @@ class Windows:
         *,
         frame_rate_hz: float,
         frames_per_output: int,
+        context_frames: int = 0,
+        overlapping: bool = True,
         fitting: bool,
     ) -> "WindowExamples":
-        """The windows of these recordings; the same for fitting and for predicting."""
+        """The windows of these recordings, the same for fitting and for predicting; without overlap where asked for."""
         return WindowExamples(
             recordings,
             features,
             frame_rate_hz=frame_rate_hz,
             frames_per_output=frames_per_output,
+            context_frames=context_frames,
             window_s=self._window_s,
-            step_s=self._step_s,
-            keep_duplicates=self._keep_duplicates,
+            step_s=self._step_s if overlapping else self._window_s,
+            keep_duplicates=self._keep_duplicates and overlapping,
         )
 
     def prepare(self, batch: dict[str, jax.Array], key: jax.Array) -> jax.Array:
@@ -61,6 +67,7 @@ class WindowExamples:
         window_s: float,
         step_s: float,
         keep_duplicates: bool = False,
+        context_frames: int = 0,
     ):
         """Cuts the windows.
 
@@ -69,8 +76,10 @@ class WindowExamples:
           frame_rate_hz: frames of a feature per second.
           frames_per_output: frames that become one output of the network.
           window_s, step_s, keep_duplicates: see `jaxpara.features.windows.starts`.
+          context_frames: frames that a window needs beyond its outputs; the features have as many more.
         """
         self._recordings, self._features, self._stride = recordings, features, frames_per_output
+        self._context = context_frames
         rate_hz = frame_rate_hz / frames_per_output
         self.window = round(window_s * rate_hz)
         step = round(step_s * rate_hz)
@@ -81,7 +90,7 @@ class WindowExamples:
             )
         self._grids, self._targets, self._weights, self._starts = [], [], [], []
         for recording in recordings:
-            frames = len(features[recording.name])
+            frames = len(features[recording.name]) - context_frames
             outputs = max(-(-frames // frames_per_output), int(np.ceil(recording.times_s[-1] * rate_hz - 1e-6)) + 1)
             grid_s = np.arange(outputs) / rate_hz
             targets = np.interp(grid_s, recording.times_s, recording.labels, left=np.nan, right=np.nan)
@@ -100,7 +109,7 @@ class WindowExamples:
         recording, start = self._windows[index]
         feature = self._features[self._recordings[recording].name]
         targets, weights = self.labels(index)
-        inputs = _slice(feature, start * self._stride, self.window * self._stride)
+        inputs = _slice(feature, start * self._stride, self.window * self._stride + self._context)
         return {"inputs": inputs, "targets": targets, "weights": weights}
 
     def labels(self, index: int) -> tuple[np.ndarray, np.ndarray]:
@@ -111,17 +120,23 @@ class WindowExamples:
             _slice(self._weights[recording], start, self.window),
         )
 
+    def by_recording(self, outputs: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
+        """Names, and `[output, value]` on the network's own grid, from `[window, output, value]` of all windows."""
+        parts = np.split(outputs, np.cumsum([len(s) for s in self._starts])[:-1])
+        for recording, grid_s, starts, part in zip(self._recordings, self._grids, self._starts, parts, strict=True):
+            yield recording.name, windows.overlap_average(len(grid_s), starts, part)
+
     def merge(self, outputs: np.ndarray, fold: int) -> Predictions:
         """Averages overlapping windows, so that every label has exactly one value.
 
         Args:
           outputs: `[window, output]`.
         """
-        parts = np.split(outputs[..., None], np.cumsum([len(s) for s in self._starts])[:-1])
-        scores = []
-        for recording, grid_s, starts, part in zip(self._recordings, self._grids, self._starts, parts, strict=True):
-            on_grid = windows.overlap_average(len(grid_s), starts, part)
-            scores.append(np.interp(recording.times_s, grid_s, on_grid[:, 0]))
+        series = self.by_recording(outputs[..., None])
+        scores = [
+            np.interp(recording.times_s, grid_s, values[:, 0])
+            for recording, grid_s, (_, values) in zip(self._recordings, self._grids, series, strict=True)
+        ]
         counts = [len(recording.times_s) for recording in self._recordings]
         return Predictions(
             recordings=np.repeat([recording.name for recording in self._recordings], counts),

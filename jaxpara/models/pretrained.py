@@ -12,13 +12,14 @@ from typing import Any
 import numpy as np
 from flax import traverse_util
 
-from jaxpara.errors import UserError
+from jaxpara.errors import Unavailable, UserError
 from jaxpara.models.torch_file import read_torch_file
 
 # Networks whose ImageNet weights lie on the Hugging Face hub: torchvision's own (BSD-3), republished by timm.
 _ON_HUB = {name: f"timm/{name}.tv_in1k" for name in ("resnet18", "resnet34", "resnet50", "resnet101", "vgg16")}
 # The others: torchvision's files, the first digits of their SHA-256 in their names.
 _ON_WEB = {"alexnet": "https://download.pytorch.org/models/alexnet-owt-7be5be79.pth"}
+KNOWN = frozenset({*_ON_HUB, *_ON_WEB})
 # timm writes the dense layers of VGG as convolutions and under other names than torchvision.
 _TIMM_NAMES = {
     "pre_logits.fc1.": "classifier.0.",
@@ -69,20 +70,23 @@ def fetch(arch: str, cache: Path) -> Path:
     if arch in _ON_HUB:
         mend = (
             f"put model.safetensors of the Hugging Face repository {_ON_HUB[arch]} on this machine and set "
-            "model.pretrained to its path, or set it to None for a random start"
+            "learner.pretrained to its path, or set it to None for a random start"
         )
         try:
             from huggingface_hub import hf_hub_download
         except ImportError as error:
-            raise UserError(f"model.pretrained='imagenet' needs `pip install huggingface_hub`; or {mend}") from error
+            raise Unavailable(
+                f"learner.pretrained='imagenet' needs `pip install huggingface_hub`; or {mend}"
+            ) from error
         try:
             return Path(hf_hub_download(_ON_HUB[arch], "model.safetensors"))
         except Exception as error:  # the hub's errors have no common root
             reason = f"{type(error).__name__}: {error}".splitlines()[0]
-            raise UserError(f"model.pretrained='imagenet': {arch} cannot be fetched ({reason}); {mend}") from error
+            raise Unavailable(f"learner.pretrained='imagenet': {arch} cannot be fetched ({reason}); {mend}") from error
     if arch not in _ON_WEB:
-        known = sorted({**_ON_HUB, **_ON_WEB})
-        raise UserError(f"model.pretrained='imagenet' is for {known}, not for {arch!r}; give the path of a file")
+        raise UserError(
+            f"learner.pretrained='imagenet' is for {sorted(KNOWN)}, not for {arch!r}; give the path of a file"
+        )
     url = _ON_WEB[arch]
     path = cache / url.rsplit("/", 1)[1]
     if not path.exists():
@@ -100,9 +104,9 @@ def _download(url: str, path: Path) -> None:
         partial.replace(path)
     except (OSError, HTTPException) as error:
         partial.unlink(missing_ok=True)
-        raise UserError(
-            f"model.pretrained='imagenet': {url} cannot be fetched to {path} ({_one_line(error)}); put it there by "
-            "hand, or set model.pretrained to the path of another copy, or to None for a random start"
+        raise Unavailable(
+            f"learner.pretrained='imagenet': {url} cannot be fetched to {path} ({_one_line(error)}); put it there by "
+            "hand, or set learner.pretrained to the path of another copy, or to None for a random start"
         ) from error
 
 
@@ -125,11 +129,11 @@ def read(path: Path) -> dict[str, np.ndarray]:
       UserError: no such file, another suffix, or one that cannot be read.
     """
     if not path.is_file():
-        raise UserError(f"model.pretrained: there is no file {path}; expected a .safetensors or .pth, or 'imagenet'")
+        raise UserError(f"learner.pretrained: there is no file {path}; expected a .safetensors or .pth, or 'imagenet'")
     if path.suffix in (".pth", ".pt"):
         return read_torch_file(path)
     if path.suffix != ".safetensors":
-        raise UserError(f"model.pretrained: {path} is none of .safetensors, .pth, .pt")
+        raise UserError(f"learner.pretrained: {path} is none of .safetensors, .pth, .pt")
     from safetensors import SafetensorError
     from safetensors.numpy import load_file
 

@@ -48,7 +48,7 @@ def written(tmp_path_factory, fakes):
         fused = Fused(tune, first.test, weights, tune if weights else None)
         results = summarise(
             experiment="fake", recipe="paper", demo=simulated, corpus=replace(corpus, simulated=simulated), findings=[],
-            members=outcomes, fused=fused, fusion="weighted", baselines={}, about=ABOUT,
+            members=outcomes, left_out={}, fused=fused, fusion="weighted", baselines={}, about=ABOUT,
         )  # fmt: skip
         path = tmp_path / "out" / "report.html"
         report.write(

@@ -35,6 +35,7 @@ def results(corpus, fakes):
         corpus=corpus,
         findings=[Finding("warning", "train_00.wav", None, "is silent", "record it anew")],
         members={"cnn": MemberOutcome(folds, test, 1_642_049)},
+        left_out={},
         fused=Fused(tune, test, {"cnn": [1.0, 1.0]}, tune),
         fusion="mean",
         baselines={"loudness": fakes.predict(corpus, corpus.partition("test"), skill=0.1)},

@@ -1,0 +1,164 @@
+"""What the networks of other members make of a recording, as features: the only edge between members."""
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from jaxpara.corpora.corpus import Corpus
+from jaxpara.corpora.splits import Fold
+from jaxpara.errors import UserError
+from jaxpara.features.feature import Feature
+from jaxpara.files import replacing, write_json
+from jaxpara.progress import Progress
+
+Arrays = Mapping[str, np.ndarray]
+
+
+class Source(Protocol):
+    """A member that has embeddings to give."""
+
+    @property
+    def embedding_rate_hz(self) -> float: ...
+
+    def embeddings(self, fold: Fold, progress: Progress) -> Arrays: ...
+
+
+class Embeddings:
+    """Embeddings of one or more members side by side, each fold's from that fold's networks.
+
+    `[time, channel]` float32 where the members predict sequences, `[channel]` where they look at whole recordings.
+
+    Reference: paper §3.2, fusion of deep embeddings; the normalisation is that of the authors' published scripts.
+    """
+
+    def __init__(
+        self,
+        of: Sequence[str],
+        sources: Mapping[str, Source],
+        standardise: Sequence[str] = (),
+        standardise_on: str = "fit",
+        unit_length: bool = False,
+    ):
+        """Says whose embeddings, and how they are normalised.
+
+        Args:
+          of: names of members; their channels follow each other in this order.
+          sources: from the program: the members there are.
+          standardise: those of `of` whose channels get mean 0 and variance 1.
+          standardise_on: the recordings that say what the mean and variance are: `fit`, those that the fold is fitted
+            on; `train_and_devel`, all labelled ones, the tuned on included, as in the authors' published scripts.
+          unit_length: whether each vector of all channels is then divided by its length.
+
+        Raises:
+          UserError: an impossible combination.
+        """
+        if not of:
+            raise UserError("config...features.of is empty, expected the names of members")
+        if unknown := set(standardise) - set(of):
+            raise UserError(f"config...features.standardise names {sorted(unknown)}, expected some of {list(of)}")
+        if standardise_on not in ("fit", "train_and_devel"):
+            raise UserError(
+                f"config...features.standardise_on is {standardise_on!r}, expected 'fit' or 'train_and_devel'"
+            )
+        self._sources = {name: sources[name] for name in of}
+        rates = {name: source.embedding_rate_hz for name, source in self._sources.items()}
+        if len(set(rates.values())) > 1:
+            raise UserError(
+                f"config...features.of: embeddings of different rates (per second) do not go together: {rates}"
+            )
+        self.frame_rate_hz = next(iter(rates.values()))
+        self._standardise, self._on, self._unit_length = tuple(standardise), standardise_on, unit_length
+
+    def arrays(
+        self, corpus: Corpus, fold: Fold, read: Callable[[Feature, Progress], Arrays], progress: Progress
+    ) -> Arrays:
+        """The embeddings of all recordings for a fold, made where they are not there yet."""
+        parts = {name: source.embeddings(fold, progress) for name, source in self._sources.items()}
+        names = fold.fit if self._on == "fit" else [r.name for r in corpus.partition("train", "devel")]
+        scales = {name: _moments(parts[name], names) for name in self._standardise}
+        return _Joined(parts, scales, self._unit_length)
+
+
+class _Joined(Mapping[str, np.ndarray]):
+    """Puts the channels together when a recording is asked for."""
+
+    def __init__(
+        self, parts: Mapping[str, Arrays], scales: Mapping[str, tuple[np.ndarray, np.ndarray]], unit_length: bool
+    ):
+        self._parts, self._scales, self._unit_length = parts, scales, unit_length
+
+    def __getitem__(self, recording: str) -> np.ndarray:
+        channels = []
+        for name, arrays in self._parts.items():
+            values = np.asarray(arrays[recording], np.float32)
+            if name in self._scales:
+                mean, std = self._scales[name]
+                values = (values - mean) / std
+            channels.append(values)
+        # Networks of different strides may differ by a frame at the end of a recording.
+        frames = min(len(values) for values in channels) if channels[0].ndim == 2 else None
+        joined = np.concatenate([values[:frames] for values in channels], axis=-1)
+        if self._unit_length:
+            joined = joined / np.maximum(np.linalg.norm(joined, axis=-1, keepdims=True), 1e-12)
+        return joined.astype(np.float32)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(next(iter(self._parts.values())))
+
+    def __len__(self) -> int:
+        return len(next(iter(self._parts.values())))
+
+
+def _moments(arrays: Arrays, names: Iterable[str]) -> tuple[np.ndarray, np.ndarray]:
+    """`[channel]` means and deviations over recordings; a constant channel has the deviation 1."""
+    count, total, squares = 0, np.float64(0), np.float64(0)
+    for name in names:
+        values = np.atleast_2d(arrays[name]).astype(np.float64)
+        count, total, squares = count + len(values), total + values.sum(0), squares + (values**2).sum(0)
+    mean = np.asarray(total / count)
+    std = np.sqrt(np.maximum(squares / count - mean**2, 0))
+    return mean.astype(np.float32), np.where(std > 1e-8, std, 1).astype(np.float32)
+
+
+class Stored(Mapping[str, np.ndarray]):
+    """Embeddings of one fit on disk: a folder with all of them in one array, mapped into memory."""
+
+    def __init__(self, folder: Path):
+        """Opens a folder that `store` wrote."""
+        index = json.loads((folder / "index.json").read_text(encoding="utf-8"))
+        self._data = np.load(folder / "data.npy", mmap_mode="r")
+        self._ends = dict(zip(index["names"], np.cumsum(index["lengths"]).tolist(), strict=True))
+        self._lengths = dict(zip(index["names"], index["lengths"], strict=True))
+        self._vectors = index["vectors"]
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        end = self._ends[name]
+        values = self._data[end - self._lengths[name] : end]
+        return values[0] if self._vectors else values
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._ends)
+
+    def __len__(self) -> int:
+        return len(self._ends)
+
+
+def stored(folder: Path, compute: Callable[[], Iterable[tuple[str, np.ndarray]]]) -> Stored:
+    """The embeddings in a folder; computed and written first where they are not there, whole or not at all.
+
+    Args:
+      compute: pairs of a recording's name and its `[time, channel]` or `[channel]` embeddings.
+    """
+    if not (folder / "index.json").exists():
+        pairs = list(compute())
+        vectors = pairs[0][1].ndim == 1
+        arrays = [np.atleast_2d(values) for _, values in pairs]
+        with replacing(folder / "data.npy") as part, part.open("wb") as file:
+            np.save(file, np.concatenate(arrays).astype(np.float32))
+        index: dict[str, Any] = {"names": [name for name, _ in pairs], "lengths": [len(a) for a in arrays]}
+        # Last, as it says that the rest is there.
+        write_json(folder / "index.json", index | {"vectors": vectors})
+    return Stored(folder)

@@ -1,0 +1,54 @@
+"""No fusion but a choice: the member that does best on what it was tuned on (paper §3.1.2, choice of a backbone)."""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from jaxpara.fusion.fused import Fused, Measure
+from jaxpara.fusion.mean import folds_of, mean
+from jaxpara.predictions import Predictions, concatenate
+
+
+class Select:
+    """One member for all folds: the one with the highest mean over its folds of the measure; of equals the first.
+
+    The cross-fitted predictions of a fold come from the member that is best on the other folds; there are none where
+    there is only one fold.
+    """
+
+    def __call__(
+        self,
+        tune: Mapping[str, Predictions],
+        test: Mapping[str, Mapping[int, Predictions]],
+        truth: Mapping[str, np.ndarray],
+        measure: Measure,
+    ) -> Fused:
+        values = {
+            name: {fold: _value(part, truth[name], fold, measure) for fold in np.unique(part.folds).tolist()}
+            for name, part in tune.items()
+        }
+
+        def best(*, without: int | None = None) -> str:
+            means = {
+                name: np.mean([value for fold, value in folds.items() if fold != without])
+                for name, folds in values.items()
+            }
+            return max(means, key=means.__getitem__)
+
+        chosen = best()
+        folds = sorted(values[chosen])
+        cross_fitted = None
+        if len(folds) > 1 and all(sorted(own) == folds for own in values.values()):
+            by_fold = folds_of(tune)
+            cross_fitted = concatenate([by_fold[fold][best(without=fold)] for fold in folds])
+        return Fused(
+            tune=tune[chosen],
+            test=mean([test[chosen][fold] for fold in folds]),
+            weights={name: [float(name == chosen)] * len(folds) for name in tune},
+            cross_fitted=cross_fitted,
+        )
+
+
+def _value(part: Predictions, truth: np.ndarray, fold: int, measure: Measure) -> float:
+    rows = (part.folds == fold) & np.isfinite(truth)
+    return measure(truth[rows], part.scores[rows])
