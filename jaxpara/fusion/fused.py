@@ -8,7 +8,7 @@ import numpy as np
 
 from jaxpara.predictions import Predictions
 
-# Higher is better: truth [row], scores [row, score].
+# Higher is better: truth [row], scores [row, score]. Pearson's r where there is one score (a sequence).
 Measure = Callable[[np.ndarray, np.ndarray], float]
 
 

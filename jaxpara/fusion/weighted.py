@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from jaxpara.errors import UserError
+from jaxpara.fusion.correlation import correlations
 from jaxpara.fusion.fused import Fused, Measure
 from jaxpara.fusion.mean import folds_of, mean
 from jaxpara.predictions import Predictions, align, concatenate
@@ -13,11 +14,20 @@ from jaxpara.predictions import Predictions, align, concatenate
 class Searched:
     """Per fold, the weights with the highest measure on what the fold was tuned on; the folds are averaged.
 
-    Of equal candidates the first wins. The cross-fitted predictions of a fold use the mean of the other folds' weights.
+    The cross-fitted predictions of a fold use the mean of the other folds' weights.
     """
 
-    def candidates(self, members: int) -> np.ndarray:
-        """`[candidate, member]` weights to try; each row sums to 1."""
+    def search(self, truth: np.ndarray, scores: np.ndarray, measure: Measure) -> np.ndarray:
+        """The weights of one fold.
+
+        Args:
+          truth: `[row]`, all known.
+          scores: `[member, row, score]`.
+          measure: the official measure.
+
+        Returns:
+          `[member]`, with sum 1.
+        """
         raise NotImplementedError
 
     def __call__(
@@ -29,7 +39,6 @@ class Searched:
     ) -> Fused:
         names = sorted(tune)
         by_fold = folds_of({name: _with_truth(tune[name], truth[name]) for name in names})
-        candidates = self.candidates(len(names))
         found: dict[int, np.ndarray] = {}
         for fold, members in by_fold.items():
             if sorted(members) != names:
@@ -38,8 +47,7 @@ class Searched:
                 )
             scores = np.stack([part.scores for part in align([members[name] for name in names])])
             scores = scores[:, np.isfinite(scores[0, :, -1])]
-            values = [measure(scores[0, :, -1], np.tensordot(w, scores[..., :-1], 1)) for w in candidates]
-            found[fold] = candidates[int(np.argmax(values))]
+            found[fold] = self.search(scores[0, :, -1], scores[..., :-1], measure)
 
         def fuse(weights: Mapping[int, np.ndarray]) -> Predictions:
             fused = concatenate([mean([m[n] for n in names], list(weights[f])) for f, m in by_fold.items()])
@@ -60,14 +68,31 @@ def _with_truth(part: Predictions, truth: np.ndarray) -> Predictions:
     return Predictions(part.recordings, part.times_s, scores, part.partitions, part.folds)
 
 
-class Best(Searched):
+class Tried(Searched):
+    """The best of a list of weights; of equals the first."""
+
+    def candidates(self, members: int) -> np.ndarray:
+        """`[candidate, member]` weights to try; each row sums to 1."""
+        raise NotImplementedError
+
+    def search(self, truth: np.ndarray, scores: np.ndarray, measure: Measure) -> np.ndarray:
+        candidates = self.candidates(len(scores))
+        if scores.shape[-1] == 1:
+            # A sequence is measured by Pearson's r, which needs no pass over the rows for every candidate.
+            values = correlations(candidates, truth, scores[..., 0])
+        else:
+            values = [measure(truth, np.tensordot(w, scores, 1)) for w in candidates]
+        return candidates[int(np.argmax(values))]
+
+
+class Best(Tried):
     """One member per fold: the one with the highest measure (Mask systems 2 and 4)."""
 
     def candidates(self, members: int) -> np.ndarray:
         return np.eye(members)
 
 
-class Weighted(Searched):
+class Weighted(Tried):
     """The best of evenly spaced mixes of two members (Mask system 5: a in 0, 1/40, ..., 1).
 
     Attributes:

@@ -1,0 +1,92 @@
+"""openSMILE through the cache's way of calling it: the values of the package's own file reader, from any thread."""
+
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import opensmile
+import pytest
+import soundfile
+from signals import SIGNALS
+
+from jaxpara.errors import UserError
+from jaxpara.features.opensmile import OpenSmile
+
+VOICE = np.round(SIGNALS["voice"][:16_000] * 32_000) / 32_768
+
+
+@pytest.fixture(scope="module")
+def wav(tmp_path_factory):
+    path = tmp_path_factory.mktemp("wav") / "voice.wav"
+    soundfile.write(path, VOICE, 16_000, "PCM_16")
+    return path
+
+
+def packages_own(feature_set, level, path):
+    smile = opensmile.Smile(opensmile.FeatureSet[feature_set], opensmile.FeatureLevel[level])
+    return smile.process_file(str(path)).to_numpy()
+
+
+@pytest.mark.parametrize(("feature_set", "count"), [("ComParE_2016", 6373), ("eGeMAPSv02", 88)])
+def test_functionals_are_those_of_the_file(feature_set, count, wav):
+    feature = OpenSmile(feature_set=feature_set)
+    values = feature(soundfile.read(wav, dtype="float32")[0])
+    assert values.shape == (count,)
+    assert values.dtype == np.float32
+    np.testing.assert_array_equal(values, packages_own(feature_set, "Functionals", wav)[0])
+    assert len(feature.names) == count
+    assert feature.frame_rate_hz == 0
+
+
+def test_descriptors_stand_beside_their_deltas(wav):
+    values = OpenSmile(level="lld")(soundfile.read(wav, dtype="float32")[0])
+    frames = len(values)
+    assert values.shape[1] == 130
+    assert 90 <= frames <= 100
+    low = packages_own("ComParE_2016", "LowLevelDescriptors", wav)
+    deltas = packages_own("ComParE_2016", "LowLevelDescriptors_Deltas", wav)
+    np.testing.assert_array_equal(values, np.concatenate([low[:frames], deltas[:frames]], 1))
+
+
+def test_windows_are_functionals_of_the_pieces():
+    feature = OpenSmile(feature_set="eGeMAPSv02", window_s=0.5, hop_s=0.25)
+    values = feature(VOICE.astype(np.float32))
+    assert values.shape == (4, 88)
+    assert feature.frame_rate_hz == 4
+    whole = OpenSmile(feature_set="eGeMAPSv02")
+    for row, (start, end) in zip(values, ((0, 4000), (0, 8000), (4000, 12_000), (8000, 16_000)), strict=True):
+        np.testing.assert_array_equal(row, whole(VOICE[start:end].astype(np.float32)))
+
+
+def test_threads_do_not_disturb_each_other():
+    feature = OpenSmile(feature_set="eGeMAPSv02")
+    clips = [np.roll(VOICE, 1000 * i).astype(np.float32) for i in range(8)]
+    one_by_one = [feature(clip) for clip in clips]
+    with ThreadPoolExecutor(4) as pool:
+        np.testing.assert_array_equal(list(pool.map(feature, clips)), one_by_one)
+
+
+def test_what_is_too_short_is_an_error():
+    with pytest.raises(UserError, match=r"0\.01 s are too short .* \(0\.1 s at least\)"):
+        OpenSmile()(VOICE[:160].astype(np.float32))
+
+
+def test_without_the_package_it_says_how_to_install_it(monkeypatch):
+    monkeypatch.setitem(sys.modules, "opensmile", None)
+    monkeypatch.setattr("jaxpara.features.opensmile._of_this_thread", type("", (), {})())
+    with pytest.raises(UserError, match=r"pip install 'jaxpara\[opensmile\]'"):
+        OpenSmile()(VOICE.astype(np.float32))
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"feature_set": "ComParE"}, "expected one of .* did you mean 'ComParE_2016'"),
+        ({"level": "llds"}, "did you mean 'lld'"),
+        ({"window_s": 1.0}, "give both"),
+        ({"level": "lld", "window_s": 1.0, "hop_s": 1.0}, "fixed rate"),
+    ],
+)
+def test_impossible_fields_are_refused(fields, message):
+    with pytest.raises(UserError, match=message):
+        OpenSmile(**fields)

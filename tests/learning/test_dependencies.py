@@ -1,0 +1,24 @@
+import pytest
+
+from jaxpara.errors import UserError
+from jaxpara.learning.dependencies import in_order
+
+
+def members(**of):
+    return {name: {"features": {"name": "embeddings", "of": sources}} for name, sources in of.items()}
+
+
+def test_members_come_after_those_they_need_and_else_in_the_order_of_their_numbers():
+    wanted = members(fused=("w16", "a"), w16=(), w2=(), w1=(), a=("z",), z=())
+    assert in_order(wanted) == ["z", "a", "w16", "fused", "w1", "w2"]
+    assert in_order(members(w10=(), w9=(), w1=())) == ["w1", "w9", "w10"]
+
+
+def test_an_unknown_member_is_named():
+    with pytest.raises(UserError, match=r"members\.lstm\.features\.of names 'cn', .* did you mean 'cnn'"):
+        in_order(members(lstm=("cn",), cnn=()))
+
+
+def test_members_that_need_each_other_are_refused():
+    with pytest.raises(UserError, match="a takes embeddings of b takes embeddings of a, which never ends"):
+        in_order(members(a=("b",), b=("a",)))
