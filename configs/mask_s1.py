@@ -3,7 +3,7 @@
     python launch.py --config=configs/mask_s1.py --config.corpus.root=/data/ComParE2020_Mask
 
 Reproduces: paper §3.1.2, Table 1, Mask row 1 (CV 77.23 %, test 74.00 % UAR on the real corpus).
-Costs: without a corpus, under 10 minutes on 2 CPU cores. With one, every epoch's checkpoint is kept until the common
+Costs: without a corpus, 7 minutes on 2 CPU cores. With one, every epoch's checkpoint is kept until the common
 epoch is chosen: 140 MB each.
 """
 

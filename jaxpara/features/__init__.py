@@ -2,17 +2,21 @@
 
 from collections.abc import Callable
 
+from jaxpara.features.bags import Bags
 from jaxpara.features.embeddings import Embeddings
 from jaxpara.features.feature import Feature
 from jaxpara.features.image import MelImage
 from jaxpara.features.mel import LogMel
 from jaxpara.features.mfcc import MFCC
+from jaxpara.features.opensmile import OpenSmile
 from jaxpara.features.waveform import Waveform
 
-FEATURES: dict[str, Callable[..., Feature | Embeddings]] = {
+FEATURES: dict[str, Callable[..., Feature | Embeddings | Bags]] = {
     "waveform": Waveform,
     "log_mel": LogMel,
     "mfcc": MFCC,
     "mel_image": MelImage,
     "embeddings": Embeddings,
+    "opensmile": OpenSmile,
+    "boaw": Bags,
 }

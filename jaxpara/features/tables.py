@@ -1,20 +1,151 @@
-"""The organisers' feature files."""
+"""The feature files that the organisers of the challenges ship beside the audio, read and written."""
 
-from collections.abc import Mapping
+import csv
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from absl import logging
 
-from jaxpara.corpora.corpus import Corpus
+from jaxpara.corpora.corpus import PARTITIONS, Corpus
+from jaxpara.errors import UserError
+from jaxpara.files import replacing
+from jaxpara.registry import suggest
+
+
+@dataclass(frozen=True)
+class Format:
+    """How a feature set is written.
+
+    Attributes:
+      columns: features.
+      separator: between them.
+      header: whether the first row names them.
+      leading: columns before the first feature; the first of them is the recording.
+    """
+
+    columns: int
+    separator: str
+    header: bool = True
+    leading: int = 1
+
+
+# As the organisers' baseline scripts of 2020 read them.
+FORMATS: dict[str, Format] = {
+    "ComParE": Format(6373, ";"),
+    **{f"BoAW-{size}": Format(2 * size, ";", header=False) for size in (125, 250, 500, 1000, 2000)},
+    **{f"auDeep-{level}": Format(1024, ",", leading=2) for level in (30, 45, 60, 75)},
+    "auDeep-fused": Format(4096, ",", leading=2),
+    "DeepSpectrum_resnet50": Format(2048, ","),
+}
 
 
 def folder(corpus: Corpus) -> Path:
+    """Where a corpus has its feature files."""
     return corpus.root / "features"
 
 
+def path_of(corpus: Corpus, name: str, partition: str) -> Path:
+    """The file of a partition."""
+    return folder(corpus) / f"{corpus.task.name}.{name}.{partition}.csv"
+
+
 def available(corpus: Corpus, name: str) -> bool:
-    return False
+    """Whether the corpus has a file of this set for any of its partitions.
+
+    Raises:
+      UserError: there is no such set.
+    """
+    if name not in FORMATS:
+        raise UserError(
+            f"config...features.table is {name!r}, expected one of {list(FORMATS)}{suggest(name, list(FORMATS))}"
+        )
+    return any(path_of(corpus, name, partition).exists() for partition in PARTITIONS)
 
 
 def read(corpus: Corpus, name: str) -> Mapping[str, np.ndarray]:
-    raise NotImplementedError
+    """A feature set, `[feature]` float32 by recording; the rows of a file may stand in any order.
+
+    Raises:
+      UserError: a file is missing, lacks a recording or has one that the label file does not name, a row is doubled or
+        has too many or too few columns, or a cell is no finite number.
+    """
+    features: dict[str, np.ndarray] = {}
+    for partition in PARTITIONS:
+        recordings = corpus.partition(partition)
+        if not recordings:
+            continue
+        path = path_of(corpus, name, partition)
+        if not path.exists():
+            raise UserError(
+                f"{path}: is missing, though {folder(corpus)} has {name} of another partition; copy it there"
+            )
+        rows = _rows(path, FORMATS[name])
+        # Feature extractors drop the ending or put the name in quotes.
+        known = {Path(recording.name).stem: recording.name for recording in recordings}
+        for stem, (row, values) in rows.items():
+            if stem not in known:
+                raise UserError(
+                    f"{path}, row {row}: {corpus.label_file} has no {partition} recording {stem!r}; delete it"
+                )
+            features[known[stem]] = values
+        if missing := known.keys() - rows.keys():
+            raise UserError(
+                f"{path}: no row for {min(missing)!r} and {len(missing) - 1} more recordings of {corpus.label_file};"
+                " take the file of this very corpus"
+            )
+    constant = np.ptp(np.stack([features[r.name] for r in corpus.partition("train")]), axis=0) == 0
+    if constant.any():
+        logging.warning("%s: %d of %d features of train never change", folder(corpus), constant.sum(), len(constant))
+    return features
+
+
+def _rows(path: Path, form: Format) -> dict[str, tuple[int, np.ndarray]]:
+    """By recording without ending, the row in the file and the values."""
+    rows: dict[str, tuple[int, np.ndarray]] = {}
+    with path.open(encoding="utf-8") as file:
+        for row, line in enumerate(file, 1):
+            if (row == 1 and form.header) or not line.strip():
+                continue
+            # Not through csv.reader: the values of 10 000 rows and 6000 columns are read by NumPy at once.
+            *leading, rest = line.rstrip("\r\n").split(form.separator, form.leading)
+            stem = Path(leading[0].strip("'\"")).stem if leading else ""
+            cells = rest.split(form.separator)
+            if len(leading) < form.leading or len(cells) != form.columns:
+                raise UserError(
+                    f"{path}, row {row}: {len(leading) + len(cells)} columns, expected {form.leading + form.columns}"
+                    f" separated by {form.separator!r}; take the file of another set, or correct the row"
+                )
+            try:
+                values = np.array(cells, np.float32)
+            except ValueError as error:
+                raise UserError(f"{path}, row {row}: {error}; correct the cell") from None
+            if not np.isfinite(values).all():
+                column = form.leading + int(np.argmin(np.isfinite(values))) + 1
+                raise UserError(f"{path}, row {row}, column {column}: not a finite number; correct the cell")
+            if stem in rows:
+                raise UserError(
+                    f"{path}, row {row}: {stem!r} stands also in row {rows[stem][0]}; delete one of the rows"
+                )
+            rows[stem] = (row, values)
+    return rows
+
+
+def write(path: Path, name: str, features: Mapping[str, np.ndarray], columns: Sequence[str] | None = None) -> None:
+    """Writes a feature set in the organisers' format, so that `read` gives the same float32 numbers.
+
+    Args:
+      features: `[feature]` by recording.
+      columns: names of the features; numbered by default.
+    """
+    form = FORMATS[name]
+    with replacing(path) as part, part.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, delimiter=form.separator, lineterminator="\n")
+        fill = [""] * (form.leading - 1)
+        if form.header:
+            names = columns or [f"feat_{number}" for number in range(form.columns)]
+            writer.writerow(["name", *("timestamp" for _ in fill), *names])
+        for recording, values in features.items():
+            # Nine digits tell all float32 numbers apart.
+            writer.writerow([recording, *fill, *(f"{value:.9g}" for value in values.tolist())])

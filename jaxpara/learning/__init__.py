@@ -1,5 +1,6 @@
-"""Everything that fits: networks, and later classical learners."""
+"""Everything that fits: networks and support vector machines."""
 
 from jaxpara.learning.net import Net
+from jaxpara.learning.svm import SVM
 
-LEARNERS = {"net": Net}
+LEARNERS = {"net": Net, "svm": SVM}

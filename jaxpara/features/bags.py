@@ -1,0 +1,50 @@
+"""Bags of audio words as features: a codebook for each fold, from the recordings that it is fitted on."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Literal
+
+import numpy as np
+
+from jaxpara.corpora.corpus import Corpus
+from jaxpara.corpora.splits import Fold
+from jaxpara.features.boaw import BagOfWords
+from jaxpara.features.feature import Feature
+from jaxpara.features.opensmile import OpenSmile
+from jaxpara.progress import Progress
+from jaxpara.registry import build
+
+Arrays = Mapping[str, np.ndarray]
+
+
+class Bags:
+    """Bags of a recording's low-level descriptors, `[word]` float32: those of the descriptors, then of their deltas."""
+
+    frame_rate_hz = 0.0
+
+    def __init__(
+        self,
+        frames: Mapping[str, Any],
+        size: int = 2000,
+        nearest: int = 10,
+        method: Literal["random", "kmeans++"] = "random",
+        seed: int = 12,
+    ):
+        """Says which frames, and how they are counted.
+
+        Args:
+          frames: `{"name": "opensmile", "level": "lld", ...}`.
+          size: words in each of the two codebooks.
+          nearest: words that a frame counts for.
+          method: how words are chosen among the frames.
+          seed: of that choice.
+        """
+        self._frames: Feature = build({"opensmile": OpenSmile}, frames, "features.frames")
+        self._bags = BagOfWords(size=size, nearest=nearest, method=method, seed=seed)
+
+    def arrays(
+        self, corpus: Corpus, fold: Fold, read: Callable[[Feature, Progress], Arrays], progress: Progress
+    ) -> Arrays:
+        """The bags of all recordings, with the fold's codebooks."""
+        frames = read(self._frames, progress)
+        progress.say(f"fold {fold.index}: codebooks from {len(fold.fit)} recordings, bags of {len(corpus.recordings)}")
+        return self._bags.fit(frames[name] for name in fold.fit).transform_all(frames)

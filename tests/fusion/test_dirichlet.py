@@ -1,0 +1,209 @@
+"""Random and exact best weights: against plain loops and a fine grid, and where r is not defined."""
+
+import dataclasses
+import time
+from functools import partial
+
+import numpy as np
+import pytest
+from sklearn.metrics import recall_score
+from test_weighted import member as classes_member
+
+from jaxpara.corpora.compare import TASKS
+from jaxpara.errors import UserError
+from jaxpara.evaluation.official import official
+from jaxpara.fusion.convex import Convex
+from jaxpara.fusion.correlation import correlations
+from jaxpara.fusion.dirichlet import Dirichlet
+from jaxpara.fusion.weighted import Best
+from jaxpara.predictions import Predictions
+
+ROWS = 120
+PCC = partial(official, TASKS["breathing"])
+GRID = np.array([(a, b, 100 - a - b) for a in range(101) for b in range(101 - a)]) / 100
+
+
+def belt(folds):
+    return np.sin(np.arange(ROWS * len(folds)) / 7) + 0.1
+
+
+def member(seed, noise=1.0, sign=1.0, folds=(0, 1)):
+    """Tune and test predictions of a belt: the truth of the tune part with noise on it."""
+    rng = np.random.default_rng(seed)
+    truth = belt(folds)
+    n = len(truth)
+    names, times = np.repeat("a", n), np.arange(n) / 25
+    scores = sign * truth[:, None] + noise * rng.normal(size=(n, 1))
+    tune = Predictions(names, times, scores, np.repeat("train", n), np.repeat(folds, ROWS))
+    test = {
+        f: Predictions(names[:9], times[:9], rng.normal(size=(9, 1)), np.repeat("test", 9), np.full(9, f))
+        for f in folds
+    }
+    return tune, test
+
+
+def with_scores(part, scores):
+    return dataclasses.replace(part, scores=scores)
+
+
+def fuse(fusion, *members, truth=None):
+    names = [f"m{i}" for i in range(len(members))]
+    truth = belt(np.unique(members[0][0].folds)) if truth is None else truth
+    tune = {name: m[0] for name, m in zip(names, members, strict=True)}
+    test = {name: m[1] for name, m in zip(names, members, strict=True)}
+    return fusion(tune, test, dict.fromkeys(names, truth), PCC)
+
+
+def weights_of(fused, fold=0):
+    return np.array([weights[fold] for weights in fused.weights.values()])
+
+
+def loop(candidates, members, fold):
+    """r of every candidate, one after the other, with NumPy's own function."""
+    rows = members[0][0].folds == fold
+    truth = belt((0, 1))[rows]
+    scores = [m[0].scores[rows, 0] for m in members]
+    return np.array([np.corrcoef(np.dot(w, scores), truth)[0, 1] for w in candidates])
+
+
+@pytest.fixture
+def three():
+    return member(1, 1.5), member(2, 2.0), member(3, 3.0)
+
+
+def test_a_thousand_draws_find_what_a_loop_over_them_finds(three):
+    fusion = Dirichlet(seed=5)
+    candidates = fusion.candidates(3)
+    assert candidates.shape == (1000, 3)
+    np.testing.assert_allclose(candidates.sum(1), 1)
+    fused = fuse(fusion, *three)
+    for fold in (0, 1):
+        expected = candidates[np.argmax(loop(candidates, three, fold))]
+        np.testing.assert_array_equal(weights_of(fused, fold), expected)
+        mixed = sum(w * m[0].scores for w, m in zip(expected, three, strict=True))
+        rows = three[0][0].folds == fold
+        np.testing.assert_allclose(fused.tune.scores[rows], mixed[rows])
+        other = sum(w * m[0].scores for w, m in zip(weights_of(fused, 1 - fold), three, strict=True))
+        np.testing.assert_allclose(fused.cross_fitted.scores[rows], other[rows])
+    of_folds = [sum(w * m[1][f].scores for w, m in zip(weights_of(fused, f), three, strict=True)) for f in (0, 1)]
+    np.testing.assert_allclose(fused.test.scores, np.mean(of_folds, axis=0))
+
+
+@pytest.mark.parametrize("offset", [0.0, 100.0])
+def test_correlations_of_all_candidates_are_the_official_measure_of_each(three, offset):
+    candidates = Dirichlet(200, seed=1).candidates(3)
+    truth, scores = belt((0, 1)), offset + np.stack([m[0].scores[:, 0] for m in three])
+    expected = [PCC(truth, (w @ scores)[:, None]) for w in candidates]
+    np.testing.assert_allclose(correlations(candidates, truth, scores), expected, rtol=0, atol=1e-12)
+
+
+def test_classes_are_searched_by_the_measure_that_is_given():
+    def uar(truth, scores):
+        return recall_score(truth, scores.argmax(1), average="macro")
+
+    members = [classes_member(seed, folds=(0,), skill=0.7) for seed in range(4)]
+    names = "abcd"
+    tune, test, truth = ({n: m[k] for n, m in zip(names, members, strict=True)} for k in range(3))
+    fusion = Dirichlet(50, seed=3)
+    fused = fusion(tune, test, truth, uar)
+    candidates = fusion.candidates(4)
+    values = [uar(truth["a"], sum(w * tune[n].scores for w, n in zip(row, names, strict=True))) for row in candidates]
+    np.testing.assert_array_equal(weights_of(fused), candidates[np.argmax(values)])
+    assert uar(truth["a"], fused.tune.scores) == max(values) > max(uar(truth[n], tune[n].scores) for n in names)
+
+
+def test_the_seed_fixes_the_draws_and_alpha_how_far_they_lie_apart(three):
+    assert fuse(Dirichlet(seed=1), *three).weights == fuse(Dirichlet(seed=1), *three).weights
+    assert fuse(Dirichlet(seed=1), *three).weights != fuse(Dirichlet(seed=2), *three).weights
+    even, near = Dirichlet(seed=1).candidates(3), Dirichlet(alpha=50.0, seed=1).candidates(3)
+    # The variance of one weight is (k - 1) / (k^2 (k alpha + 1)) for k members.
+    np.testing.assert_allclose([even.var(0).mean(), near.var(0).mean()], [2 / 36, 2 / (9 * 151)], rtol=0.1)
+
+
+@pytest.mark.parametrize("fields", [{"draws": 0}, {"alpha": 0.0}, {"alpha": float("nan")}])
+def test_impossible_draws_are_refused(fields):
+    with pytest.raises(UserError, match="expected both above 0"):
+        Dirichlet(**fields, seed=0)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_convex_weights_are_the_best_of_the_whole_simplex(seed):
+    members = member(seed, 1.5), member(seed + 10, 2.5, sign=seed - 1), member(seed + 20, 1.0)
+    fused = fuse(Convex(), *members)
+    for fold in (0, 1):
+        weights = weights_of(fused, fold)
+        found = loop([weights], members, fold)[0]
+        on_grid = loop(GRID, members, fold)
+        assert weights.min() >= 0
+        assert weights.sum() == pytest.approx(1)
+        assert on_grid.max() <= found + 1e-12
+        assert on_grid.max() == pytest.approx(found, abs=1e-4)
+        np.testing.assert_allclose(weights, GRID[np.argmax(on_grid)], atol=0.02)
+
+
+def test_convex_without_a_positive_correlation_is_the_best_single_member():
+    members = [member(seed, noise, sign=-1.0) for seed, noise in ((1, 1.0), (2, 3.0), (3, 2.0))]
+    fused = fuse(Convex(), *members)
+    for fold in (0, 1):
+        values = loop(GRID, members, fold)
+        assert values.max() < 0
+        np.testing.assert_array_equal(weights_of(fused, fold), GRID[np.argmax(values)])
+
+
+def test_convex_refuses_classes():
+    tune, test, truth = classes_member(1)
+    with pytest.raises(UserError, match="each row has 2, one a class: try 'dirichlet'"):
+        Convex()({"a": tune}, {"a": test}, {"a": truth}, PCC)
+
+
+@pytest.mark.parametrize("fusion", [Dirichlet(seed=0), Convex()])
+def test_one_member_has_all_the_weight(three, fusion):
+    fused = fuse(fusion, three[0])
+    assert fused.weights == {"m0": [1.0, 1.0]}
+    np.testing.assert_array_equal(fused.tune.scores, three[0][0].scores)
+
+
+@pytest.mark.parametrize("fusion", [Dirichlet(seed=0), Convex()])
+def test_a_member_twice_is_as_good_as_once(three, fusion):
+    one, other = three[:2]
+    twice = loop([weights_of(fuse(fusion, one, one, other))], (one, one, other), 0)[0]
+    best = loop([weights_of(fuse(Convex(), one, other))], (one, other), 0)[0]
+    assert twice == pytest.approx(best, abs=1e-4 if isinstance(fusion, Dirichlet) else 1e-12)
+
+
+@pytest.mark.parametrize("fusion", [Dirichlet(seed=0), Convex(), Best()])
+@pytest.mark.parametrize("level", [0.0, 0.1, 1e6])
+def test_a_constant_member_has_no_correlation_and_does_no_harm(three, fusion, level):
+    good = three[0]
+    flat = (with_scores(good[0], np.full_like(good[0].scores, level)), good[1])
+    first = good[0].folds == 0
+    alone = PCC(belt((0, 1))[first], good[0].scores[first])
+    for place, members in enumerate([(flat, good), (good, flat)]):
+        fused = fuse(fusion, *members)
+        assert PCC(belt((0, 1))[first], fused.tune.scores[first]) == pytest.approx(alone, abs=1e-9)
+        if not isinstance(fusion, Dirichlet):
+            assert weights_of(fused)[place] == 0
+    # Nothing to choose from: some weights come out, and the score is not defined.
+    both = fuse(fusion, flat, flat)
+    assert weights_of(both).sum() == pytest.approx(1)
+    np.testing.assert_allclose(both.tune.scores, level)
+
+
+@pytest.mark.parametrize("fusion", [Dirichlet(seed=0), Convex()])
+def test_rows_without_truth_have_no_say(three, fusion):
+    known = np.arange(2 * ROWS) % 3 > 0
+    wild = [(with_scores(m[0], np.where(known[:, None], m[0].scores, 1e3 * i)), m[1]) for i, m in enumerate(three)]
+    with_gaps = fuse(fusion, *wild, truth=np.where(known, belt((0, 1)), np.nan))
+    without = fuse(fusion, *((m[0].select(known), m[1]) for m in three), truth=belt((0, 1))[known])
+    assert with_gaps.weights == without.weights
+    assert len(with_gaps.tune) == len(known)
+
+
+def test_a_fold_of_the_whole_corpus_takes_less_than_a_second():
+    rng = np.random.default_rng(0)
+    truth = rng.normal(size=54_000)
+    scores = truth[:, None] + rng.normal(size=(3, 54_000, 1))
+    for fusion in (Dirichlet(seed=0), Convex()):
+        began = time.perf_counter()
+        fusion.search(truth, scores, PCC)
+        assert time.perf_counter() - began < 1
