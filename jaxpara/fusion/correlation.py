@@ -17,7 +17,7 @@ def compress(truth: np.ndarray, series: np.ndarray) -> tuple[np.ndarray, np.ndar
     """
     both = np.vstack([series, truth])
     both = np.where(np.ptp(both, axis=1, keepdims=True) == 0, 0, both - both.mean(1, keepdims=True))
-    rotated = np.linalg.qr(both.T, mode="r")
+    rotated = np.asarray(np.linalg.qr(both.T, mode="r"))
     return rotated[:, -1], rotated[:, :-1].T
 
 
