@@ -13,10 +13,10 @@ from configs import common
 
 # Of the demo: learning rate, epochs, and size of the pictures. Networks without BatchNorm need small steps.
 SIZES = {
-    "alexnet": (1e-4, 4, (64, 64)),
+    "alexnet": (1e-4, 2, (64, 64)),
     "resnet18": (1e-3, 4, (64, 32)),
-    "resnet34": (1e-3, 3, (64, 32)),
-    "resnet50": (1e-3, 2, (64, 32)),
+    "resnet34": (1e-3, 2, (64, 32)),
+    "resnet50": (1e-3, 1, (64, 32)),
     "resnet101": (1e-3, 1, (64, 32)),
     "vgg16": (1e-4, 1, (64, 32)),
 }

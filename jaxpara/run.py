@@ -2,6 +2,7 @@
 
 import fcntl
 import importlib.metadata
+import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -118,6 +119,7 @@ def run(
                 },
                 seed=derive(seed, "bootstrap"),
             )
+            _keep_others(workdir, name)
             write_json(workdir / "results.json", results)
             table = workdir / "submission" / f"{corpus.task.name}.{name}.csv"
             submission.write(table, fused.test, corpus)
@@ -163,6 +165,19 @@ def _fusing(wanted: Sequence[str], outcomes: Mapping[str, Any], left_out: Mappin
     if not fusing:
         raise UserError("config.members: no member is left that predicts, so there is nothing to fuse")
     return fusing
+
+
+def _keep_others(workdir: Path, name: str) -> None:
+    """Puts the results of another experiment that shares this workdir under its own name, so that none is lost."""
+    try:
+        other = json.loads((workdir / "results.json").read_text(encoding="utf-8"))["experiment"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return
+    if other != name:
+        for file in ("results.json", "report.html"):
+            kept = (workdir / file).with_name(f"{other}.{file}")
+            if (workdir / file).exists():
+                (workdir / file).replace(kept)
 
 
 def _truth(predictions: Predictions, corpus: Corpus) -> np.ndarray:

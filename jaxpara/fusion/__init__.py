@@ -1,4 +1,4 @@
-"""How the scores of members meet; NumPy only."""
+"""How the scores of members meet; NumPy and SciPy only."""
 
 from jaxpara.fusion.convex import Convex
 from jaxpara.fusion.dirichlet import Dirichlet
