@@ -1,7 +1,6 @@
 """openSMILE's feature sets, the baseline of the ComParE challenges."""
 
 import threading
-import warnings
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
@@ -14,6 +13,7 @@ from jaxpara.features.feature import Feature, samples
 SETS = ("ComParE_2016", "eGeMAPSv02")
 LEVELS = ("functionals", "lld")
 LLD_RATE_HZ = 100.0
+SHORTEST_S = 0.06  # the frame of the pitch detector in both sets
 
 # An extractor must not be used by two threads at once, and takes half a second to make.
 _of_this_thread = threading.local()
@@ -23,8 +23,8 @@ _of_this_thread = threading.local()
 class OpenSmile(Feature):
     """What openSMILE extracts: `[feature]`, or `[time, feature]` float32.
 
-    openSMILE is free for research, not for commercial use. It gets the samples as floats in [-1, 1], which for 16-bit
-    files are those that its own reader makes.
+    openSMILE is free for research, not for commercial use. The package cuts all samples to 16 bits, so that 16-bit files
+    come through unchanged and finer ones do not.
 
     Reference: Eyben et al., ACM Multimedia 2010 and 2013; the package `opensmile`.
 
@@ -80,15 +80,14 @@ class OpenSmile(Feature):
 
     def _values(self, extractor: Any, waveform: np.ndarray) -> np.ndarray:
         """`[time, feature]`, one row for functionals."""
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "Segment too short")  # said below, as an error
-            values = extractor.process_signal(waveform, self.sample_rate_hz).to_numpy(np.float32)
-        if np.isnan(values).all():
+        # Before the package, which would warn and give NaN: threads cannot silence a warning for themselves alone.
+        if len(waveform) < SHORTEST_S * self.sample_rate_hz:
+            mend = "lengthen window_s (the first window is half of it)" if self.window_s else "leave the recording out"
             raise UserError(
                 f"{len(waveform) / self.sample_rate_hz:g} s are too short for openSMILE's {self.feature_set}"
-                " (0.1 s at least); leave the recording out"
+                f" ({SHORTEST_S:g} s at least); {mend}"
             )
-        return values
+        return extractor.process_signal(waveform, self.sample_rate_hz).to_numpy(np.float32)
 
     def _extractors(self) -> list[Any]:
         """The extractors whose outputs stand side by side, made once a thread."""

@@ -104,7 +104,8 @@ def read(corpus: Corpus, name: str) -> Mapping[str, np.ndarray]:
 def _rows(path: Path, form: Format) -> dict[str, tuple[int, np.ndarray]]:
     """By recording without ending, the row in the file and the values."""
     rows: dict[str, tuple[int, np.ndarray]] = {}
-    with path.open(encoding="utf-8") as file:
+    # What is no UTF-8 becomes a name or a cell that fails below, with its row.
+    with path.open(encoding="utf-8-sig", errors="replace") as file:
         for row, line in enumerate(file, 1):
             if (row == 1 and form.header) or not line.strip():
                 continue

@@ -87,7 +87,9 @@ class Net:
         self._epochs, self._validate_every, self._keep_best = epochs, validate_every, keep_best
         self._best_by: Literal["score", "loss"] = best_by
         self._common_epoch = common_epoch
-        self._arch, self._pretrained = model["name"], pretrained
+        self._arch = model["name"]
+        # From the command line, None comes as a word.
+        self._pretrained = "" if pretrained in (None, "None", "none") else pretrained
         self._plateau = (plateau_patience, plateau_factor)
         for field, value, least in (("batch", batch, 1), ("epochs", epochs, 0), ("validate_every", validate_every, 1)):
             if value < least:

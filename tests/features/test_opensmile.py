@@ -66,9 +66,30 @@ def test_threads_do_not_disturb_each_other():
         np.testing.assert_array_equal(list(pool.map(feature, clips)), one_by_one)
 
 
-def test_what_is_too_short_is_an_error():
-    with pytest.raises(UserError, match=r"0\.01 s are too short .* \(0\.1 s at least\)"):
-        OpenSmile()(VOICE[:160].astype(np.float32))
+@pytest.mark.parametrize("level", ["functionals", "lld"])
+@pytest.mark.parametrize("feature_set", ["ComParE_2016", "eGeMAPSv02"])
+def test_what_is_too_short_is_an_error(feature_set, level):
+    feature = OpenSmile(feature_set=feature_set, level=level)
+    assert np.isfinite(feature(VOICE[:960].astype(np.float32))).all()
+    with pytest.raises(UserError, match=r"0\.0599375 s are too short .* \(0\.06 s at least\); leave the recording out"):
+        feature(VOICE[:959].astype(np.float32))
+
+
+def test_the_package_agrees_on_what_is_too_short():
+    smile = opensmile.Smile(opensmile.FeatureSet.eGeMAPSv02, opensmile.FeatureLevel.Functionals)
+    with pytest.warns(UserWarning, match="Segment too short"):
+        assert np.isnan(smile.process_signal(VOICE[:959].astype(np.float32), 16_000)).all(axis=None)
+
+
+def test_a_window_that_is_too_short_is_to_be_lengthened():
+    with pytest.raises(UserError, match=r"0\.05 s are too short .* lengthen window_s"):
+        OpenSmile(feature_set="eGeMAPSv02", window_s=0.1, hop_s=0.1)(VOICE.astype(np.float32))
+
+
+@pytest.mark.parametrize("clip", [np.zeros(16_000), np.full(16_000, 0.5), np.eye(1, 16_000)[0]])
+@pytest.mark.parametrize("feature_set", ["ComParE_2016", "eGeMAPSv02"])
+def test_clips_without_speech_give_finite_values(feature_set, clip):
+    assert np.isfinite(OpenSmile(feature_set=feature_set)((clip * 0.9).astype(np.float32))).all()
 
 
 def test_without_the_package_it_says_how_to_install_it(monkeypatch):

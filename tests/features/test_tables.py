@@ -76,6 +76,17 @@ def test_what_does_not_fit_is_named(corpus, change, message):
         tables.read(corpus, "ComParE")
 
 
+def test_a_byte_order_mark_is_no_part_of_a_name_and_broken_bytes_are_named(corpus):
+    features = written(corpus, "BoAW-125")
+    path = tables.path_of(corpus, "BoAW-125", "train")
+    content = path.read_bytes()
+    path.write_bytes(b"\xef\xbb\xbf" + content)
+    np.testing.assert_array_equal(tables.read(corpus, "BoAW-125")["train_00001.wav"], features["train_00001.wav"])
+    path.write_bytes(content + b"train_00004.wav;1;2;3;\xe9\n")
+    with pytest.raises(UserError, match=r"train.csv, row 4: could not convert"):
+        tables.read(corpus, "BoAW-125")
+
+
 def test_a_missing_partition_and_an_unknown_set_are_named(corpus):
     written(corpus, "ComParE")
     tables.path_of(corpus, "ComParE", "test").unlink()
