@@ -71,6 +71,20 @@ def mfcc_picture() -> dict[str, Any]:
     }
 
 
+def bags_of_words(size: int) -> dict[str, Any]:
+    """Bags of ComParE's low-level descriptors and of their deltas, `size` words each (paper §3.1.1)."""
+    descriptors = {"name": "opensmile", "feature_set": "ComParE_2016", "level": "lld"}
+    return {"name": "boaw", "frames": descriptors, "size": size, "table": f"BoAW-{size}"}
+
+
+def mask_folds(recipe: str, *, n: int, only: tuple[int, ...] = ()) -> dict[str, Any]:
+    """The folds of the Mask systems, and which of them to fit; all by default (paper §3.1.2)."""
+    # Stratified by class alone, the same speakers are fitted on and tuned on; where speakers are known,
+    # `recommended` keeps them apart.
+    name = "speaker_disjoint_if_known" if recipe == "recommended" else "stratified"
+    return {"name": name, "n": n, "only": only}
+
+
 def picture_net(
     recipe: str,
     *,
@@ -100,13 +114,7 @@ def picture_net(
     }
     return {
         "features": features or log_mel_picture(),
-        # Stratified by class alone, the same speakers are fitted on and tuned on; where speakers are known,
-        # `recommended` keeps them apart.
-        "folds": {
-            "name": "stratified" if published or paper else "speaker_disjoint_if_known",
-            "n": n,
-            "only": only,
-        },
+        "folds": mask_folds(recipe, n=n, only=only),
         "learner": {
             "name": "net",
             "examples": {

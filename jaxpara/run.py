@@ -139,7 +139,10 @@ def run(
 def _run(members: Mapping[str, Member], progress: Progress, *, from_checkpoints: bool) -> dict[str, str]:
     """Runs the members in their order; returns the optional ones that could not be run, with the reason."""
     left_out: dict[str, str] = {}
+    used = {source for member in members.values() for source in member.sources}
     for name, member in members.items():
+        if not member.predicts and name not in used:
+            continue
         if missing := [source for source in member.sources if source in left_out]:
             reason = f"takes the embeddings of {missing[0]}, which was left out"
         else:

@@ -13,6 +13,7 @@ from jaxpara.corpora.corpus import Corpus, Recording
 from jaxpara.errors import UserError
 from jaxpara.fusion import FUSIONS
 from jaxpara.learning import parallel
+from jaxpara.learning.dependencies import in_order
 from jaxpara.learning.fit import Fit
 from jaxpara.learning.member import Member
 from jaxpara.registry import build
@@ -50,9 +51,14 @@ def test_a_config_builds(name, recipe, tmp_path):
     config.lock()
     spoken = corpus(config.corpus.task)
     for settings in (config.to_dict(), _with_demo(config, {}).to_dict()):
-        for member, part in settings["members"].items():
-            assert Member(member, part, spoken, "", 12, tmp_path / str(len(part)) / str(id(settings))).folds
-        build(FUSIONS, settings["fusion"], "fusion", seed=1)
+        members = {}
+        for member in in_order(settings["members"]):
+            part = settings["members"][member]
+            members[member] = Member(member, part, spoken, "", 12, tmp_path / str(id(settings)), members)
+            assert members[member].folds
+        fusion = dict(settings["fusion"])
+        assert set(fusion.pop("members", ())) <= members.keys()
+        build(FUSIONS, fusion, "fusion", seed=1)
 
 
 def test_an_unknown_recipe_is_named():

@@ -7,6 +7,7 @@ from jaxpara.features.embeddings import Embeddings
 from jaxpara.features.feature import Feature
 from jaxpara.features.image import MelImage
 from jaxpara.features.mel import LogMel
+from jaxpara.features.mel_strip import MelStrip
 from jaxpara.features.mfcc import MFCC
 from jaxpara.features.opensmile import OpenSmile
 from jaxpara.features.waveform import Waveform
@@ -16,6 +17,7 @@ FEATURES: dict[str, Callable[..., Feature | Embeddings | Bags]] = {
     "log_mel": LogMel,
     "mfcc": MFCC,
     "mel_image": MelImage,
+    "mel_strip": MelStrip,
     "embeddings": Embeddings,
     "opensmile": OpenSmile,
     "boaw": Bags,

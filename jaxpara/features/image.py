@@ -18,7 +18,6 @@ from jaxpara.features.windows import starts
 from jaxpara.registry import build
 
 MATRICES = {"log_mel": LogMel, "mfcc": MFCC}
-COLORMAPS = ("magma", "coolwarm", "none")
 COLORS = 256  # in matplotlib's colour tables
 
 # The vertical axis of the authors' published pictures is librosa 0.7's "mel" axis at its defaults: band centres spread
@@ -29,17 +28,18 @@ AXIS_LINEAR_HZ = 1000.0
 
 @dataclass(frozen=True, kw_only=True)
 class MelImage(Feature):
-    """Pictures of a recording, `[height, width, channel]` each, time from left to right, low bands at the bottom.
+    """Pictures of a recording, `[height, width, channel]` each, time from left to right, the first band at the bottom.
 
     Stored as small matrices of colour numbers; a picture, 40 times as large, is made anew at each request.
 
     Attributes:
       matrix: a LogMel or an MFCC; a config says `{"name": "log_mel" | "mfcc", ...}`.
       style: `published`, the cells and the uneven axis of the authors' plots, without the plot's dark border line;
-        `resize`, the matrix as it is, resized bilinearly.
+        `resize`, the matrix as it is, resized bilinearly; `frames`, no picture but the matrix itself, `[frame, band]`,
+        for networks that go along it (without a colour map).
       colormap: matplotlib's name, over the recording's own range: uint8, 3 channels (`magma` is the published choice
-        for log-Mel, `coolwarm` for MFCC); or `none`: the matrix's own values, float32, 1 channel.
-      size: height and width in pixels.
+        for log-Mel, `coolwarm` for MFCC); or `none`: the matrix's own values, 1 channel.
+      size: height and width in pixels; `frames` have their own.
       clip_s: seconds that a picture shows. What is shorter is filled up with silence, what is longer is cut into
         windows, of which the last ends with the recording. 0: one picture, whatever the length.
     """
@@ -47,14 +47,16 @@ class MelImage(Feature):
     version: ClassVar[int] = 2
 
     matrix: Feature = field(default_factory=LogMel)
-    style: Literal["published", "resize"] = "published"
-    colormap: Literal["magma", "coolwarm", "none"] = "magma"
+    style: Literal["published", "resize", "frames"] = "published"
+    colormap: str = "magma"
     size: tuple[int, int] = (288, 288)
     clip_s: float = 0.0
 
     def __post_init__(self):
-        self.check("style", ("published", "resize"))
-        self.check("colormap", COLORMAPS)
+        self.check("style", ("published", "resize", "frames"))
+        self.check("colormap", ("none", *matplotlib.colormaps))
+        if self.style == "frames" and self.colormap != "none":
+            raise UserError(f"MelImage.colormap is {self.colormap!r}, but frames have no colours; set it to 'none'")
         if len(self.size) != 2 or min(self.size) < 1:
             raise UserError(f"MelImage.size is {self.size!r}, expected (height, width) in pixels")
         if isinstance(self.matrix, Mapping):
@@ -85,7 +87,9 @@ class MelImage(Feature):
         return Pictures(self, stored)
 
     def picture(self, matrix: np.ndarray) -> np.ndarray:
-        """`[frame, band]` as stored to `[height, width, channel]`."""
+        """`[frame, band]` as stored to `[height, width, channel]`, or as it is."""
+        if self.style == "frames":
+            return matrix
         upright = matrix.T[::-1]
         if self.colormap == "none":
             pixels = np.ascontiguousarray(upright)[..., None]
@@ -137,7 +141,7 @@ def color_numbers(matrix: np.ndarray) -> np.ndarray:
 @cache
 def colors(name: str) -> np.ndarray:
     """`[256, 3]` uint8. matplotlib renders with rounded colours, its own `bytes=True` cuts them off."""
-    return np.rint(matplotlib.colormaps[name](np.arange(COLORS))[:, :3] * 255).astype(np.uint8)
+    return np.rint(matplotlib.colormaps[name].resampled(COLORS)(np.arange(COLORS))[:, :3] * 255).astype(np.uint8)
 
 
 @cache

@@ -33,8 +33,9 @@ class LogMel(Feature):
       center: frame i is centred on sample i * hop, the ends of the recording being mirrored, and not begun there.
       ref: what 0 dB is: the recording's largest value (`max`) or power 1 (`one`).
       top_db: nothing lies more than this below the recording's largest value.
-      levels: `db`, float32; `uint8`, the recording's own range over 0 to 255; `uint8_inverted`, loud 0 and quiet 255,
-        as the authors' published scripts make them for Breathing system 4.
+      levels: `db`, float32; `unit`, the recording's own range over -1 to 1, float32, as auDeep has it; `uint8`, over 0
+        to 255; `uint8_inverted`, loud 0 and quiet 255, as the authors' published scripts make them for Breathing
+        system 4.
       high_first: the bands from high to low, the rows of an upright picture.
     """
 
@@ -46,12 +47,12 @@ class LogMel(Feature):
     center: bool = False
     ref: Literal["max", "one"] = "max"
     top_db: float = 80.0
-    levels: Literal["db", "uint8", "uint8_inverted"] = "db"
+    levels: Literal["db", "unit", "uint8", "uint8_inverted"] = "db"
     high_first: bool = False
 
     def __post_init__(self):
         self.check("ref", ("max", "one"))
-        self.check("levels", ("db", "uint8", "uint8_inverted"))
+        self.check("levels", ("db", "unit", "uint8", "uint8_inverted"))
         if not 0 <= self.fmin_hz < self.fmax_hz <= self.sample_rate_hz / 2:
             raise UserError(
                 f"LogMel bands from fmin_hz {self.fmin_hz:g} to fmax_hz {self.fmax_hz:g}: expected"
@@ -82,7 +83,10 @@ class LogMel(Feature):
         if self.levels == "db":
             return decibels
         low, high = decibels.min(), decibels.max()
-        levels = ((decibels - low) / ((high - low) or 1) * 255).astype(np.uint8)
+        shares = (decibels - low) / ((high - low) or 1)
+        if self.levels == "unit":
+            return 2 * shares - 1
+        levels = (shares * 255).astype(np.uint8)
         return 255 - levels if self.levels == "uint8_inverted" else levels
 
     def require_window(self, length: int) -> None:

@@ -23,8 +23,8 @@ _of_this_thread = threading.local()
 class OpenSmile(Feature):
     """What openSMILE extracts: `[feature]`, or `[time, feature]` float32.
 
-    openSMILE is free for research, not for commercial use. The package cuts all samples to 16 bits, so that 16-bit files
-    come through unchanged and finer ones do not.
+    openSMILE is free for research, not for commercial use. The package cuts all samples to 16 bits, so that files of 16
+    bits come through unchanged and finer ones do not.
 
     Reference: Eyben et al., ACM Multimedia 2010 and 2013; the package `opensmile`.
 

@@ -88,9 +88,13 @@ class ClipExamples:
     """See `jaxpara.learning.input.Examples`."""
 
     def __init__(
-        self, recordings: Sequence[Recording], features: Mapping[str, Sequence[np.ndarray]], cropped: np.ndarray
+        self,
+        recordings: Sequence[Recording],
+        features: Mapping[str, Sequence[np.ndarray]],
+        cropped: np.ndarray | None = None,
     ):
-        self._recordings, self._features, self._cropped = recordings, features, cropped
+        self._recordings, self._features = recordings, features
+        self._cropped = np.zeros(len(recordings), bool) if cropped is None else cropped
         counts = [len(features[recording.name]) for recording in recordings]
         # Of each example the recording, and which of its pictures it is.
         self._of = np.repeat(np.arange(len(recordings)), counts)
@@ -100,15 +104,19 @@ class ClipExamples:
         return len(self._of)
 
     def load(self, index: int) -> Arrays:
-        """`inputs` `[height, width, channel]`, and 0-d `targets`, `weights`, `number` and `cropped`."""
+        """`inputs`, `targets`, and 0-d `weights`, `number` and `cropped`."""
         targets, weights = self.labels(index)
         return {
-            "inputs": self._features[self._recordings[self._of[index]].name][int(self._picture[index])],
+            "inputs": self.inputs(index),
             "targets": targets,
             "weights": weights,
             "number": np.asarray(index, np.uint32),
             "cropped": np.asarray(self._cropped[self._of[index]]),
         }
+
+    def inputs(self, index: int) -> np.ndarray:
+        """A picture `[height, width, channel]`, or frames `[frame, band]`."""
+        return self._features[self._recordings[self._of[index]].name][int(self._picture[index])]
 
     def labels(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         """The class index and its weight: 0 where it is not known."""

@@ -52,14 +52,15 @@ def batches(
       size: examples in a batch; the last of an epoch may have fewer.
       rows: rows in a batch, so that it can be spread evenly over devices; `size` by default.
       first: the first batch wanted, counted from the very beginning.
-      epochs: passes over the examples; each is shuffled anew.
+      epochs: passes over the examples, none for 0; each is shuffled anew.
       shuffle_seed: None keeps the order.
       process, processes: this host's part of every batch.
 
     Yields:
       what `load` gives, with `rows / processes` rows each.
     """
-
+    if not epochs:
+        return iter(())
     rows = rows or size
     empty = {name: np.zeros_like(value) for name, value in examples.load(0).items()}
 

@@ -85,4 +85,28 @@ class CrossEntropy:
         return weights
 
 
-LOSSES = {"window_pcc": WindowPCC, "batch_pcc": BatchPCC, "cross_entropy": CrossEntropy}
+@dataclass(frozen=True)
+class RootMeanSquare:
+    """The root of the mean squared error of each example, averaged over the examples (auDeep).
+
+    Attributes:
+      eps: added under the root, whose slope at 0 has no end.
+    """
+
+    eps: float = 1e-12
+    whole_batch: ClassVar[bool] = False
+
+    def __call__(self, outputs: jax.Array, targets: jax.Array, weights: jax.Array) -> jax.Array:
+        """`[example, time, band]` twice, `[example]` -> `[example]`."""
+        return jnp.sqrt(jnp.square(outputs - targets).mean((1, 2)) + self.eps)
+
+    def example_weights(self, targets: jax.Array, weights: jax.Array) -> jax.Array:
+        return weights
+
+
+LOSSES = {
+    "window_pcc": WindowPCC,
+    "batch_pcc": BatchPCC,
+    "cross_entropy": CrossEntropy,
+    "root_mean_square": RootMeanSquare,
+}

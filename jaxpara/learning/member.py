@@ -76,7 +76,7 @@ class Member:
             frame_rate_hz=0.0 if self._table else self._feature.frame_rate_hz,
             where=f"{where}.learner",
         )
-        self.sources = sources_of(config)
+        self.sources = () if self._table else sources_of(config)
         used = {source: sources[source].identity for source in self.sources}
         self.identity = {"member": config, "seed": seed, "corpus": fingerprint} | ({"sources": used} if used else {})
         self._claim()

@@ -23,6 +23,7 @@ from jaxpara.learning.logs import Log
 from jaxpara.learning.loop import train
 from jaxpara.learning.losses import LOSSES
 from jaxpara.learning.optimizers import OPTIMIZERS
+from jaxpara.learning.reconstruction import Reconstruction
 from jaxpara.learning.sequences import Windows
 from jaxpara.learning.state import TrainState, count_parameters, create
 from jaxpara.models import MODELS
@@ -33,7 +34,7 @@ from jaxpara.registry import build
 from jaxpara.runtime import cache_folder
 from jaxpara.seeds import derive
 
-EXAMPLES = {"windows": Windows, "clips": Clips}
+EXAMPLES = {"windows": Windows, "clips": Clips, "reconstruction": Reconstruction}
 
 
 class Net:
@@ -62,6 +63,7 @@ class Net:
         keep_best: int = 1,
         plateau_patience: int = -1,
         plateau_factor: float = 0.1,
+        layer: str = "",
     ):
         """Builds everything that does not depend on the fold.
 
@@ -78,6 +80,8 @@ class Net:
           common_epoch: use the same epoch in every fold, the best by the mean over folds; needs every checkpoint kept.
           keep_best: checkpoints kept for being the best, beside the latest.
           plateau_patience, plateau_factor: see `jaxpara.learning.plateau`; -1 keeps the learning rate.
+          layer: whose outputs are the embeddings, see `jaxpara.models.layers`; by default the last before the head, or
+            before the recurrent ones.
         """
         self._task, self._frame_rate_hz, self._where = task, frame_rate_hz, where
         self._examples = build(EXAMPLES, examples, f"{where}.examples", task=task)
@@ -90,7 +94,7 @@ class Net:
         self._arch = model["name"]
         # From the command line, None comes as a word.
         self._pretrained = "" if pretrained in (None, "None", "none") else pretrained
-        self._plateau = (plateau_patience, plateau_factor)
+        self._plateau, self._layer = (plateau_patience, plateau_factor), layer
         for field, value, least in (("batch", batch, 1), ("epochs", epochs, 0), ("validate_every", validate_every, 1)):
             if value < least:
                 raise UserError(f"config.{where}.{field} is {value}, expected at least {least}")
@@ -122,7 +126,7 @@ class Net:
 
     @cached_property
     def _embed_step(self) -> Callable[[TrainState, Any], jax.Array]:
-        return parallel.spread(steps.predict_step(self._model, self._examples.prepare, "embed"))
+        return parallel.spread(steps.embed_step(self._model, self._examples.prepare, self._layer))
 
     @property
     def learns(self) -> bool:
@@ -270,7 +274,7 @@ class Net:
         return examples.merge(self.outputs(self._restored(fit, examples, epoch), examples), fit.fold.index)
 
     def embed(self, fit: Fit, names: tuple[str, ...], epoch: Mapping[str, Any]) -> Iterator[tuple[str, np.ndarray]]:
-        """Names of recordings, and what the network's last layers but the head or the recurrent ones see of each.
+        """Names of recordings, and what `layer` gives for each.
 
         Yields:
           `[time, channel]` at `embedding_rate_hz`, from windows that do not overlap; `[channel]` for clips.

@@ -12,6 +12,7 @@ from jax import lax
 
 from jaxpara.learning.parallel import AXIS
 from jaxpara.learning.state import TrainState
+from jaxpara.models.layers import output_of
 
 Batch = dict[str, jax.Array]
 
@@ -96,21 +97,26 @@ def train_step(
     return step
 
 
-def predict_step(
-    model: nn.Module, prepare: Prepare, method: str | None = None
-) -> Callable[[TrainState, Batch], jax.Array]:
+def predict_step(model: nn.Module, prepare: Prepare) -> Callable[[TrainState, Batch], jax.Array]:
     """Outputs without training.
-
-    Args:
-      method: another method of the model than its call, such as `embed`.
 
     Returns:
       A function of the state and of this device's part of the batch, each `[example, ...]`, that returns the outputs of
       all devices.
     """
+    return _forward(prepare, lambda variables, inputs: model.apply(variables, inputs, train=False))
 
+
+def embed_step(model: nn.Module, prepare: Prepare, layer: str = "") -> Callable[[TrainState, Batch], jax.Array]:
+    """As `predict_step`, with what a layer (`jaxpara.models.layers`) gives; what `embed` gives, where none is named."""
+    if layer:
+        return _forward(prepare, lambda variables, inputs: output_of(model, variables, inputs, layer))
+    return _forward(prepare, lambda variables, inputs: model.apply(variables, inputs, train=False, method="embed"))
+
+
+def _forward(prepare: Prepare, outputs_of: Callable[[Any, jax.Array], Any]) -> Callable[[TrainState, Batch], jax.Array]:
     def step(state: TrainState, batch: Batch) -> jax.Array:
-        outputs: Any = model.apply(state.variables, prepare(batch, _step_key(state)), train=False, method=method)
+        outputs = outputs_of(state.variables, prepare(batch, _step_key(state)))
         return lax.all_gather(outputs.astype(jnp.float32), AXIS, tiled=True)
 
     return step

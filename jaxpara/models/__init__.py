@@ -1,16 +1,20 @@
 """Networks: Flax Linen modules that know no corpus, no config and no device."""
 
 from jaxpara.models.alexnet import AlexNet
+from jaxpara.models.autoencoder import SequenceAutoencoder
 from jaxpara.models.cnn1d import CNN1DLSTM
 from jaxpara.models.resnet import ResNet18, ResNet34, ResNet50, ResNet101
 from jaxpara.models.resnet1d import ResNet1DLSTM
+from jaxpara.models.resnet_gru import ResNetGRU
 from jaxpara.models.sequence import SequenceLSTM
 from jaxpara.models.vgg import VGG16
 
 MODELS = {
     "cnn1d_lstm": CNN1DLSTM,
     "resnet1d_lstm": ResNet1DLSTM,
+    "resnet_gru": ResNetGRU,
     "sequence_lstm": SequenceLSTM,
+    "sequence_autoencoder": SequenceAutoencoder,
     "resnet18": ResNet18,
     "resnet34": ResNet34,
     "resnet50": ResNet50,

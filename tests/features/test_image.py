@@ -90,6 +90,20 @@ def test_matrix_comes_out_untouched_at_its_own_size():
     assert feature.frame_rate_hz == 0
 
 
+def test_frames_are_the_matrix_itself_window_by_window():
+    feature = MelImage(style="frames", colormap="none", clip_s=1.0, matrix=LogMel(levels="unit"))
+    waveform = np.tile(SIGNALS["voice"], 2)[:20_000]
+    first, last = feature(waveform)
+    assert np.array_equal(first, LogMel(levels="unit")(waveform[:16_000]))
+    assert np.array_equal(last, LogMel(levels="unit")(waveform[-16_000:]))
+
+
+@pytest.mark.parametrize("name", ["viridis", "tab10", "hot"])
+def test_colors_are_matplotlibs_of_any_map(name: str):
+    expected = matplotlib.colormaps[name](np.linspace(0, 1, 256))[:, :3]
+    assert np.abs(colors(name) / 255 - expected).max() < 0.02
+
+
 def test_published_style_without_colors_has_the_same_cells():
     picture = MelImage(colormap="none", matrix=LogMel(levels="uint8"))(SIGNALS["voice"])[0]
     colored = MelImage(matrix=LogMel(levels="uint8"))(SIGNALS["voice"])[0]
@@ -138,7 +152,8 @@ def test_config_builds_the_matrix_too():
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"colormap": "viridis"}, "colormap is 'viridis'"),
+        ({"colormap": "virids"}, "did you mean 'viridis'"),
+        ({"style": "frames"}, "frames have no colours"),
         ({"style": "publishd"}, "did you mean 'published'"),
         ({"size": (288,)}, "size is"),
         ({"size": (0, 288)}, "size is"),

@@ -84,6 +84,9 @@ def test_levels_span_the_recordings_own_range():
     assert (levels.min(), levels.max()) == (0, 255)
     # Cut off, not rounded; a value within librosa's tolerance of a step may fall on either side.
     assert np.all(np.abs(levels + 0.5 - share * 255) <= 0.5 + 255 * 1e-4)
+    unit = LogMel(window_s=0.040, hop_s=0.020, bands=128, center=True, levels="unit")(waveform)
+    np.testing.assert_allclose(unit, 2 * share - 1, atol=1e-4)
+    assert (unit.min(), unit.max()) == (-1, 1)
     inverted = LogMel(window_s=0.040, hop_s=0.020, bands=128, center=True, levels="uint8_inverted")(waveform)
     assert np.array_equal(inverted, 255 - levels)
     assert not LogMel(levels="uint8")(SIGNALS["silence"]).any()

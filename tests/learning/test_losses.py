@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 from scipy.special import log_softmax
 from scipy.stats import pearsonr
+from sklearn.metrics import root_mean_squared_error
 
-from jaxpara.learning.losses import BatchPCC, CrossEntropy, WindowPCC, pearson
+from jaxpara.learning.losses import BatchPCC, CrossEntropy, RootMeanSquare, WindowPCC, pearson
 
 
 @pytest.fixture
@@ -52,3 +53,13 @@ def test_cross_entropy_is_minus_the_log_of_the_softmax(rng):
     logits, targets = rng.normal(size=(6, 3)).astype(np.float32), np.array([0, 1, 2, 2, 1, 0], np.float32)
     expected = -log_softmax(logits, axis=1)[np.arange(6), targets.astype(int)]
     np.testing.assert_allclose(CrossEntropy()(logits, targets, np.ones(6)), expected, rtol=1e-5)
+
+
+def test_root_mean_square_is_scikit_learns_and_has_a_slope_at_zero(rng):
+    import jax
+
+    x, y = rng.normal(size=(2, 3, 5, 4)).astype(np.float32)
+    expected = [root_mean_squared_error(b.ravel(), a.ravel()) for a, b in zip(x, y, strict=True)]
+    np.testing.assert_allclose(RootMeanSquare()(x, y, np.ones(3)), expected, rtol=1e-5)
+    gradient = jax.grad(lambda x: RootMeanSquare()(x, y, np.ones(3)).sum())(y)
+    assert np.isfinite(gradient).all()

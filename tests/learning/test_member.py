@@ -1,0 +1,132 @@
+"""Members that take other members' embeddings, from wav files to predictions."""
+
+import shutil
+
+import numpy as np
+import pytest
+import soundfile
+
+from jaxpara.corpora import compare
+from jaxpara.corpora.corpus import Corpus, Recording
+from jaxpara.errors import UserError
+from jaxpara.features import tables
+from jaxpara.learning.dependencies import in_order
+from jaxpara.learning.member import Member
+from jaxpara.progress import Progress
+
+MATRIX = {"name": "log_mel", "window_s": 0.08, "hop_s": 0.04, "bands": 16}
+FRAMES = {"name": "mel_image", "style": "frames", "colormap": "none", "clip_s": 0.5}
+PICTURE = {"name": "mel_image", "style": "resize", "size": (32, 32), "clip_s": 0.5}
+OFFICIAL = {"name": "official"}
+NET = {"name": "net", "optimizer": {"name": "adam", "lr": 1e-2}, "batch": 8}
+AUTOENCODER = {
+    "features": FRAMES | {"matrix": MATRIX | {"levels": "unit"}},
+    "folds": OFFICIAL,
+    "learner": NET
+    | {
+        "examples": {"name": "reconstruction"},
+        "model": {"name": "sequence_autoencoder", "units": 8, "dropout": 0.0},
+        "loss": {"name": "root_mean_square"},
+        "epochs": 6,
+        "best_by": "loss",
+    },
+}
+UNTRAINED = {
+    "features": PICTURE | {"matrix": MATRIX},
+    "folds": OFFICIAL,
+    "learner": NET
+    | {
+        "examples": {"name": "clips", "size": (32, 32), "augment": "none"},
+        "model": {"name": "resnet18"},
+        "loss": {"name": "cross_entropy"},
+        "epochs": 0,
+        "pretrained": "None",
+        "layer": "layer1",
+    },
+}
+
+
+def machine(*of, **features):
+    return {
+        "features": {"name": "embeddings", "of": of, **features},
+        "folds": OFFICIAL,
+        "learner": {"name": "svm", "c": (0.1, 1.0), "refit": True},
+    }
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory):
+    """Low and high tones; clips of 0.5 s and of 0.8 s."""
+    root = tmp_path_factory.mktemp("tones")
+    rng, task, recordings = np.random.default_rng(0), compare.TASKS["mask"], []
+    for partition in ("train", "devel", "test"):
+        for i in range(12):
+            path = root / f"{partition}_{i:05d}.wav"
+            times_s = np.arange(12_800 if i == 5 else 8000) / 16_000
+            tone = 0.3 * np.sin(2 * np.pi * (400, 2000)[i % 2] * rng.uniform(0.9, 1.1) * times_s)
+            soundfile.write(path, tone + 0.01 * rng.normal(size=len(tone)), 16_000)
+            truth = np.array([i % 2.0])
+            shown = truth * np.nan if partition == "test" else truth
+            recordings.append(Recording(path.name, path, partition, "s", np.zeros(1), shown, truth))
+    return Corpus(task, root, tuple(recordings), 0.0)
+
+
+@pytest.fixture
+def run(corpus, tmp_path, monkeypatch):
+    monkeypatch.setenv("JAXPARA_CACHE", str(tmp_path / "cache"))
+
+    def run(configs, workdir=tmp_path / "run"):
+        members = {}
+        with Progress() as progress:
+            for name in in_order(configs):
+                members[name] = Member(name, configs[name], corpus, "f", 12, workdir, members)
+            for member in members.values():
+                member.run(progress)
+        return members
+
+    return run
+
+
+def accuracy(member, corpus):
+    test = member.outcome().test
+    truth = [corpus.by_name[name].truth[0] for name in test.recordings.tolist()]
+    return np.mean(test.scores.argmax(1) == truth)
+
+
+def test_an_autoencoder_learns_without_labels_and_a_machine_from_its_embeddings(run, corpus):
+    members = run({"coder": AUTOENCODER, "svm": machine("coder")})
+    epochs = members["coder"]._summary(members["coder"].folds[0])["epochs"]
+    assert epochs[-1]["loss"] < 0.9 * epochs[0]["loss"]
+    assert all(epoch["score"] is None for epoch in epochs)
+    assert not members["coder"].predicts
+    assert accuracy(members["svm"], corpus) == 1
+    with Progress() as progress:
+        embeddings = members["coder"].embeddings(members["svm"].folds[0], progress)
+    assert embeddings["train_00005.wav"].shape == (2 * 2 * 8,)
+
+
+def test_a_layer_of_a_network_that_was_not_trained(run, corpus):
+    members = run({"net": UNTRAINED, "svm": machine("net")})
+    assert accuracy(members["svm"], corpus) == 1
+    with Progress() as progress:
+        embeddings = members["net"].embeddings(members["svm"].folds[0], progress)
+    assert embeddings["test_00003.wav"].shape == (64,)
+
+
+def test_a_network_fitted_on_what_is_tuned_on_is_refused(run):
+    folds = {"name": "stratified", "n": 4}
+    with pytest.raises(UserError, match="was fitted on recordings that the fold"):
+        run({"coder": AUTOENCODER | {"folds": folds}, "svm": machine("coder")})
+
+
+def test_the_organisers_file_takes_the_place_of_the_embeddings(run, corpus, monkeypatch):
+    monkeypatch.setitem(tables.FORMATS, "tones", tables.Format(3, ";"))
+    tables.folder(corpus).mkdir()
+    for partition in ("train", "devel", "test"):
+        values = {r.name: np.array([i, r.truth[0], 1]) for i, r in enumerate(corpus.partition(partition))}
+        tables.write(tables.path_of(corpus, "tones", partition), "tones", values)
+    short = AUTOENCODER | {"learner": AUTOENCODER["learner"] | {"epochs": 1}}
+    members = run({"coder": short, "svm": machine("coder", table="tones")})
+    shutil.rmtree(tables.folder(corpus))
+    assert members["svm"].sources == ()
+    assert accuracy(members["svm"], corpus) == 1
