@@ -82,8 +82,9 @@ def run(
                 part = settings["members"][member]
                 members[member] = Member(member, part, corpus, fingerprint, seed, workdir, members)
             fusion = dict(settings["fusion"])
-            wanted = tuple(fusion.pop("members", ()))
+            wanted, other_names = tuple(fusion.pop("members", ())), tuple(fusion.pop("beside", ()))
             fuse = build(FUSIONS, fusion, "fusion", seed=derive(seed, "fusion"))
+            others = {n: build(FUSIONS, {"name": n}, "fusion.beside", seed=derive(seed, "fusion")) for n in other_names}
             try:
                 left_out = _run(members, progress, from_checkpoints=mode == "evaluate")
             except Interrupted as stop:
@@ -93,11 +94,14 @@ def run(
             outcomes = {m: member.outcome() for m, member in members.items() if member.predicts and m not in left_out}
             fusing = _fusing(wanted, outcomes, left_out)
             tune = {m: concatenate([fold.tune for fold in outcomes[m].folds]) for m in fusing}
-            fused = fuse(
-                tune,
-                {m: {fold.fold: fold.test for fold in outcomes[m].folds} for m in fusing},
-                {m: _truth(part, corpus) for m, part in tune.items()},
-                partial(official, corpus.task),
+            fused, *beside = (
+                fusion_of(
+                    tune,
+                    {m: {fold.fold: fold.test for fold in outcomes[m].folds} for m in fusing},
+                    {m: _truth(part, corpus) for m, part in tune.items()},
+                    partial(official, corpus.task),
+                )
+                for fusion_of in (fuse, *others.values())
             )
             results = summarise(
                 experiment=name,
@@ -109,6 +113,8 @@ def run(
                 left_out=left_out,
                 fused=fused,
                 fusion=settings["fusion"]["name"],
+                beside=dict(zip(others, beside, strict=True)),
+                fusing=fusing,
                 baselines=_baselines(corpus),
                 about={
                     "jaxpara": __version__,
@@ -129,6 +135,7 @@ def run(
                 corpus=corpus,
                 tune=fused.tune,
                 test=fused.test,
+                singles={m: (tune[m], outcomes[m].test) for m in fusing if len(fusing) > 1},
                 curves={m: members[m].curves for m in outcomes},
                 config=str(config),
                 findings=[str(finding) for finding in findings],

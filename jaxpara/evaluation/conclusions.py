@@ -27,7 +27,7 @@ def chance(score: Json) -> float:
 def conclude(results: Json) -> list[str]:
     """The headline, and after it what has to be known before believing it."""
     test, cv = results["fusion"]["test"], results["fusion"]["cv"]
-    fits = sum(len(member["folds"]) for member in results["members"].values())
+    fits = sum(len(results["members"][name]["folds"]) for name in results["fusion"]["members"])
     system = f"The fusion ({results['fusion']['name']}) of {fits} fits" if fits > 1 else "The fit"
     measure = results["measure"]
     if test["pooled"] is not None:
@@ -71,7 +71,9 @@ def _against_fits(results: Json) -> list[str]:
         f" the fusion {'gains' if test > member['mean_of_folds_test'] else 'loses'}"
         f" {_points(measure, abs(test - member['mean_of_folds_test']))}."
         for name, member in results["members"].items()
-        if member["mean_of_folds_test"] is not None and len(member["folds"]) > 1
+        if name in results["fusion"]["members"]
+        and member["mean_of_folds_test"] is not None
+        and len(member["folds"]) > 1
     ]
 
 

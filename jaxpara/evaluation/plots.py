@@ -165,28 +165,57 @@ def confusions(name: str, matrices: Mapping[str, np.ndarray], classes: Sequence[
         return _svg(figure, f"confusion {name}")
 
 
-def belts(name: str, shown: Mapping[str, tuple[Recording, np.ndarray]]) -> str:
+def simplex(name: str, weights: Mapping[str, Mapping[str, Sequence[float]]]) -> str:
+    """Mixes of three members as points in a triangle, a corner a member.
+
+    Args:
+      name: of the figure.
+      weights: {fusion: {member: [weight per fold]}}, the same three members each time.
+    """
+    corners = np.array([[0, 0], [1, 0], [0.5, 3**0.5 / 2]])
+    members = list(next(iter(weights.values())))
+    with matplotlib.rc_context(_STYLE):
+        figure = _figure(6.4, 3.8)
+        axes = figure.subplots()
+        axes.fill(*corners.T, facecolor="none", edgecolor=INK, lw=1)
+        for member, (x, y), place in zip(members, corners, ("right", "left", "center"), strict=True):
+            axes.text(x, y, f" {member} ", ha=place, va="bottom" if y else "top")
+        for number, (title, by_member) in enumerate(weights.items()):
+            points = np.array([by_member[member] for member in members]).T @ corners
+            axes.plot(*points.T, "osD^"[number % 4], color=COLOURS[number % len(COLOURS)], ms=6, label=title)
+            for fold, (x, y) in enumerate(points):
+                axes.annotate(str(fold), (x, y), xytext=(5, 3), textcoords="offset points", fontsize=8)
+        axes.set(aspect="equal", xlim=(-0.3, 1.3), ylim=(-0.1, 1))
+        axes.set_axis_off()
+        figure.legend(*axes.get_legend_handles_labels(), loc="outside right upper", title="fold at each point")
+        return _svg(figure, f"simplex {name}")
+
+
+def belts(name: str, shown: Mapping[str, tuple[Recording, Mapping[str, np.ndarray]]]) -> str:
     """True against predicted belt, with the sound's level below: the middle 60 s of each recording.
 
     Args:
       name: of the figure.
-      shown: {title: (recording, `[label]` prediction)}.
+      shown: {title: (recording, {system: `[label]` prediction})}; the first system is drawn thicker.
     """
     with matplotlib.rc_context(_STYLE):
         figure = _figure(9.6, 2.7 * len(shown))
         grid = figure.subplots(2 * len(shown), 1, squeeze=False, height_ratios=[2, 1] * len(shown))[:, 0]
-        for (title, (recording, prediction)), belt, level in zip(shown.items(), grid[::2], grid[1::2], strict=True):
+        for (title, (recording, systems)), belt, level in zip(shown.items(), grid[::2], grid[1::2], strict=True):
             start = max(0.0, (recording.times_s[-1] - EXCERPT_S) / 2)
             inside = (recording.times_s >= start) & (recording.times_s < start + EXCERPT_S)
             times_s = recording.times_s[inside]
             belt.plot(times_s, recording.truth[inside], color=INK, label="true")
-            belt.plot(times_s, prediction[inside], color=ORANGE, label="predicted")
+            (first, prediction), *others = systems.items()
+            for (system, single), colour in zip(others, (BLUE, GREEN, PINK, AMBER), strict=False):
+                belt.plot(times_s, single[inside], color=colour, lw=0.8, label=system)
+            belt.plot(times_s, prediction[inside], color=ORANGE, label=first)
             belt.set(title=title, ylabel="belt position", xlim=(times_s[0], times_s[-1]))
             belt.tick_params(labelbottom=False)
             belt.grid(axis="x", alpha=0.3)
             _draw_level(level, recording, times_s)
         handles = grid[0].get_legend_handles_labels()
-        figure.legend(*handles, loc="outside upper right", ncols=2)
+        figure.legend(*handles, loc="outside upper right", ncols=3)
         return _svg(figure, f"belts {name}")
 
 

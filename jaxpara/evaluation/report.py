@@ -18,6 +18,9 @@ from jaxpara.predictions import Predictions
 
 Json = Mapping[str, Any]
 
+MOST_CURVES = 4  # of single members over one belt
+MOST_SYSTEMS = 12  # that are drawn one by one; the table and the plot of members show any number
+
 
 def write(
     path: Path,
@@ -26,6 +29,7 @@ def write(
     corpus: Corpus,
     tune: Predictions,
     test: Predictions,
+    singles: Mapping[str, tuple[Predictions, Predictions]],
     curves: Mapping[str, Mapping[int, Path]],
     config: str,
     findings: Sequence[str],
@@ -38,6 +42,7 @@ def write(
       corpus: what the run was about.
       tune: the final predictions of the recordings that the folds were tuned on.
       test: the final predictions of the test partition.
+      singles: both of single members, to be drawn beside the fusion.
       curves: by member and fold, the metrics.jsonl; those that are not there are left out.
       config: as text.
       findings: of the corpus check, a line each.
@@ -77,9 +82,15 @@ def write(
         comparison=_comparison(results),
         per_fold=_per_fold(results),
         per_speaker=_per_speaker(score),
-        belts=_belts(score, corpus, test if shown == "test" else tune),
+        belts=_belts(
+            score,
+            corpus,
+            test if shown == "test" else tune,
+            {name: parts[shown == "test"] for name, parts in singles.items()},
+        ),
         confusions=_confusions(results),
         weights=_weights(results),
+        simplex=_simplex(results),
     )
     write_text(path, text)
 
@@ -128,6 +139,8 @@ def _per_fold(results: Json) -> Markup | None:
     systems = {name: member["cv"] for name, member in results["members"].items()}
     if len(systems) > 1:
         systems["fusion"] = results["fusion"]["cv"]
+    if len(systems) > MOST_SYSTEMS:
+        return None
     series = {
         name: _points(cv["per_fold"], cv["per_fold_interval_95"]) for name, cv in systems.items() if cv["per_fold"]
     }
@@ -153,7 +166,7 @@ def _points(values: Json, intervals: Json) -> dict[str, tuple[float, list[float]
     return {key: (value, intervals.get(key)) for key, value in values.items() if value is not None}
 
 
-def _belts(score: Json, corpus: Corpus, predictions: Predictions) -> Markup | None:
+def _belts(score: Json, corpus: Corpus, predictions: Predictions, singles: Mapping[str, Predictions]) -> Markup | None:
     """The first recording of the best, the median and the worst speaker."""
     ranked = sorted((value, name) for name, value in score["per_speaker"].items() if value is not None)
     if corpus.task.kind != "sequence" or not ranked:
@@ -163,17 +176,26 @@ def _belts(score: Json, corpus: Corpus, predictions: Predictions) -> Markup | No
     for recording in corpus.recordings:
         if recording.name in predicted:
             first.setdefault(recording.speaker, recording)
-    scale, offset = _onto_truth(predictions, corpus)
+    systems = {"predicted": predictions} | (dict(singles) if len(singles) <= MOST_CURVES else {})
+    onto_truth = {name: _onto_truth(part, corpus) for name, part in systems.items()}
     shown = {}
     for rank, place in (("best", len(ranked) - 1), ("median", len(ranked) // 2), ("worst", 0)):
         value, speaker = ranked[place]
         recording = first[speaker]
-        rows = predictions.select(predictions.recordings == recording.name)
-        at = dict(zip(rows.keys["time_us"].tolist(), rows.scores[:, 0], strict=True))
-        series = np.array([at.get(round(t * 1e6), np.nan) for t in recording.times_s.tolist()])
+        series = {}
+        for name, part in systems.items():
+            scale, offset = onto_truth[name]
+            series[name] = scale * _series(part, recording) + offset
         title = f"{rank} of {len(ranked)} speakers: {speaker}, r = {value:.3f}"
-        shown.setdefault(speaker, (title, (recording, scale * series + offset)))
+        shown.setdefault(speaker, (title, (recording, series)))
     return Markup(plots.belts("sequences", dict(shown.values())))
+
+
+def _series(predictions: Predictions, recording: Recording) -> np.ndarray:
+    """`[label]` what was predicted at the labels of a recording."""
+    rows = predictions.select(predictions.recordings == recording.name)
+    at = dict(zip(rows.keys["time_us"].tolist(), rows.scores[:, 0], strict=True))
+    return np.array([at.get(round(t * 1e6), np.nan) for t in recording.times_s.tolist()])
 
 
 def _onto_truth(predictions: Predictions, corpus: Corpus) -> tuple[float, float]:
@@ -187,7 +209,8 @@ def _confusions(results: Json) -> list[Markup]:
     """Of the fusion, and of all members where there are several."""
     systems = {"fusion": results["fusion"]}
     figures = []
-    for name, group in (("fusion", systems), ("members", results["members"] if len(results["members"]) > 1 else {})):
+    members = results["members"] if 1 < len(results["members"]) <= MOST_SYSTEMS else {}
+    for name, group in (("fusion", systems), ("members", members)):
         matrices = {
             f"{system}, {part}": np.array(scores[key]["confusion"])
             for system, scores in group.items()
@@ -200,7 +223,20 @@ def _confusions(results: Json) -> list[Markup]:
     return figures
 
 
-def _weights(results: Json) -> Json | None:
-    """{member: [weight per fold]}, the mean last."""
-    weights = results["fusion"]["weights"]
-    return weights and {name: [*row, float(np.mean(row))] for name, row in weights.items()}
+def _weights(results: Json) -> dict[str, Json]:
+    """By fusion that searches some, {member: [weight per fold]}, the mean last."""
+    return {
+        fusion["name"]: {name: [*row, float(np.mean(row))] for name, row in fusion["weights"].items()}
+        for fusion in (results["fusion"], *results["beside"])
+        if fusion["weights"]
+    }
+
+
+def _simplex(results: Json) -> Markup | None:
+    """The weights of three members as points in a triangle."""
+    weights = {
+        fusion["name"]: fusion["weights"]
+        for fusion in (results["fusion"], *results["beside"])
+        if fusion["weights"] and len(fusion["weights"]) == 3
+    }
+    return Markup(plots.simplex("weights", weights)) if weights else None

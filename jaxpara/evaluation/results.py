@@ -12,8 +12,9 @@ Top level
     `tune`: score, `test`: score}; `cv`: cross-validation; `test`: score of the mean of its folds;
     `mean_of_folds_test`: the mean of the folds' own pooled test scores.
   left_out: {member: reason} of optional members that could not be run.
-  fusion: `name`; `weights` {member: [weight per fold]}, null where none are searched; `cv`;
-    `cv_cross_fitted`, the same with each fold's weights found on the other folds, or null; `test`.
+  fusion: `name`; `members`, those that were fused; `weights` {member: [weight per fold]}, null where none are
+    searched; `cv`; `cv_cross_fitted`, the same with each fold's weights found on the other folds, or null; `test`.
+  beside: other fusions of the same members, each as `fusion`, in the order of the config.
   baselines.<name>: score.
   seconds: of all fits together.
   devices, versions: what it ran on.
@@ -92,6 +93,8 @@ def summarise(
     left_out: Mapping[str, str],
     fused: Fused,
     fusion: str,
+    beside: Mapping[str, Fused],
+    fusing: Sequence[str],
     baselines: Mapping[str, Predictions],
     about: Mapping[str, Any],
     seed: int = 0,
@@ -107,6 +110,8 @@ def summarise(
       left_out: the members that could not be run, with the reason.
       fused: what the members came to together.
       fusion: the name of the way there.
+      beside: other ways, by name.
+      fusing: the members that were fused.
       baselines: by name, predictions to compare with.
       about: `jaxpara`, `devices` and `versions`, handed on as they are.
       seed: of the bootstrap.
@@ -116,7 +121,17 @@ def summarise(
     """
 
     def validate(tune: Predictions) -> dict[str, Any]:
-        return cross_validation(tune, corpus, seed, _shared(members.values()))
+        return cross_validation(tune, corpus, seed, _shared(members[name] for name in fusing))
+
+    def fusion_of(name: str, fused: Fused) -> dict[str, Any]:
+        return {
+            "name": name,
+            "members": list(fusing),
+            "weights": fused.weights,
+            "cv": validate(fused.tune),
+            "cv_cross_fitted": None if fused.cross_fitted is None else validate(fused.cross_fitted),
+            "test": score(fused.test, corpus, seed),
+        }
 
     levels = [finding.level for finding in findings]
     return {
@@ -130,13 +145,8 @@ def summarise(
         "findings": {"errors": levels.count("error"), "warnings": levels.count("warning")},
         "members": {name: _member(member, corpus, seed) for name, member in members.items()},
         "left_out": dict(left_out),
-        "fusion": {
-            "name": fusion,
-            "weights": fused.weights,
-            "cv": validate(fused.tune),
-            "cv_cross_fitted": None if fused.cross_fitted is None else validate(fused.cross_fitted),
-            "test": score(fused.test, corpus, seed),
-        },
+        "fusion": fusion_of(fusion, fused),
+        "beside": [fusion_of(name, other) for name, other in beside.items()],
         "baselines": {name: score(part, corpus, seed) for name, part in baselines.items()},
         "seconds": float(sum(fold.seconds for member in members.values() for fold in member.folds)),
         **about,

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -240,13 +241,23 @@ class Member:
 
 
 def _folds(spec: Mapping[str, Any], where: str, corpus: Corpus) -> list[Fold]:
-    """The folds of a split; those in `only`, if it names any."""
+    """The folds of a split; those in `only`, if it names any, without the recordings that `leave_out` names."""
     spec = dict(spec)
-    only = tuple(spec.pop("only", ()))
+    only, leave_out = tuple(spec.pop("only", ())), set(spec.pop("leave_out", ()))
+    if unknown := leave_out - corpus.by_name.keys():
+        raise UserError(f"config.{where}.leave_out names {sorted(unknown)}, which the corpus does not have")
     folds: list[Fold] = build(SPLITS, spec, where, corpus=corpus)
+    if leave_out:
+        folds = [
+            replace(fold, fit=_without(fold.fit, leave_out), tune=_without(fold.tune, leave_out)) for fold in folds
+        ]
     if unknown := set(only) - {fold.index for fold in folds}:
         raise UserError(f"config.{where}.only names folds {sorted(unknown)}, but there are {len(folds)}, from 0")
     return [fold for fold in folds if not only or fold.index in only]
+
+
+def _without(names: tuple[str, ...], left_out: set[str]) -> tuple[str, ...]:
+    return tuple(name for name in names if name not in left_out)
 
 
 def _flat(tree: Any, prefix: str = "") -> dict[str, Any]:

@@ -1,6 +1,5 @@
 """The learner that is a neural network: fit on a fold, predict from its checkpoints."""
 
-import dataclasses
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
@@ -25,13 +24,12 @@ from jaxpara.learning.losses import LOSSES
 from jaxpara.learning.optimizers import OPTIMIZERS
 from jaxpara.learning.reconstruction import Reconstruction
 from jaxpara.learning.sequences import Windows
-from jaxpara.learning.state import TrainState, count_parameters, create
+from jaxpara.learning.state import TrainState, count_parameters, create, with_weights
 from jaxpara.models import MODELS
-from jaxpara.models import pretrained as weights
+from jaxpara.models.pretrained import KNOWN
 from jaxpara.predictions import Predictions
 from jaxpara.progress import Progress
 from jaxpara.registry import build
-from jaxpara.runtime import cache_folder
 from jaxpara.seeds import derive
 
 EXAMPLES = {"windows": Windows, "clips": Clips, "reconstruction": Reconstruction}
@@ -91,7 +89,7 @@ class Net:
         self._epochs, self._validate_every, self._keep_best = epochs, validate_every, keep_best
         self._best_by: Literal["score", "loss"] = best_by
         self._common_epoch = common_epoch
-        self._arch = model["name"]
+        self._takes: tuple[str, str] = getattr(self._model, "pretrained", (model["name"], ""))
         # From the command line, None comes as a word.
         self._pretrained = "" if pretrained in (None, "None", "none") else pretrained
         self._plateau, self._layer = (plateau_patience, plateau_factor), layer
@@ -102,6 +100,12 @@ class Net:
             raise UserError(f"config.{where}.best_by is {best_by!r}, expected 'score' or 'loss'")
         if common_epoch and keep_best < epochs:
             raise UserError(f"config.{where}.keep_best is {keep_best}: common_epoch needs all {epochs} epochs kept")
+        frozen = getattr(self._model, "frozen", ())
+        if optimizer.get("weight_decay") and (frozen is None or len(frozen)):
+            raise UserError(
+                f"config.{where}.optimizer.weight_decay would pull on the frozen stages too; set it to 0, or"
+                " model.frozen to ()"
+            )
         self._batch = batch
         on_device = -(-batch // parallel.device_count())
         self._parts = -(-on_device // microbatch) if microbatch else 1
@@ -186,11 +190,10 @@ class Net:
         fitting, tuning = self.examples(fit, fit.fold.fit, fitting=True), self.examples(fit, fit.fold.tune)
         state = self._fresh(fit, fitting)
         if self._pretrained:
-            variables, notes = weights.load(self._pretrained, self._arch, state.variables, cache_folder() / "weights")
-            state = dataclasses.replace(state, params=variables["params"], batch_stats=variables["batch_stats"])
+            state, notes = with_weights(state, self._pretrained, *self._takes)
             for note in notes:
                 progress.say(f"{fit.name}: {note}")
-        elif self._arch in weights.KNOWN:
+        elif self._takes[0] in KNOWN or self._takes[1]:
             progress.say(f"{fit.name}: random start, as learner.pretrained is None")
         parameters = count_parameters(state.variables)
         with Checkpoints(fit.folder / "checkpoints", self._keep_best) as checkpoints:

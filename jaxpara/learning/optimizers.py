@@ -2,10 +2,12 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, Literal
 
 import optax
 
+from jaxpara.errors import UserError
 from jaxpara.registry import build
 
 SCHEDULES: dict[str, Callable[..., optax.Schedule]] = {
@@ -15,6 +17,20 @@ SCHEDULES: dict[str, Callable[..., optax.Schedule]] = {
         0.0, lr, warmup_steps, decay_steps
     ),
 }
+
+
+def kernels(params: Any) -> Any:
+    """Marks the kernels of convolutions and dense layers, and nothing of a recurrent layer."""
+    recurrent = "recurrent_kernel" in params
+    return {
+        name: kernels(value) if isinstance(value, Mapping) else name == "kernel" and not recurrent
+        for name, value in params.items()
+    }
+
+
+# What weight decay pulls on, as optax's mask.
+DECAYS = {"all": None, "kernels": kernels}
+Decay = Literal["all", "kernels"]
 
 
 @dataclass(frozen=True)
@@ -29,14 +45,21 @@ class Optimizer:
 
 
 def _chain(
-    scaler: optax.GradientTransformation, lr: float, schedule: Mapping[str, Any], weight_decay: float, clip_norm: float
+    scaler: optax.GradientTransformation,
+    lr: float,
+    schedule: Mapping[str, Any],
+    weight_decay: float,
+    decay: Decay,
+    clip_norm: float,
 ) -> Optimizer:
+    if decay not in DECAYS:
+        raise UserError(f"config...optimizer.decay is {decay!r}, expected one of {list(DECAYS)}")
     parts = []
     if clip_norm:
         parts.append(optax.clip_by_global_norm(clip_norm))
     if weight_decay:
         # Coupled, as in PyTorch's Adam and in an L2 term of the loss: added to the gradient before the moments.
-        parts.append(optax.add_decayed_weights(weight_decay))
+        parts.append(optax.add_decayed_weights(weight_decay, DECAYS[decay]))
     rate = build(SCHEDULES, schedule, "learner.optimizer.schedule", lr=lr)
     return Optimizer(optax.chain(*parts, scaler, optax.scale_by_learning_rate(rate)), rate)
 
@@ -49,36 +72,26 @@ def adam(
     eps: float = 1e-7,
     b1: float = 0.9,
     b2: float = 0.999,
+    nesterov: bool = False,
     weight_decay: float = 0.0,
+    decay: Decay = "all",
     clip_norm: float = 0.0,
     schedule: Mapping[str, Any] = CONSTANT,
 ) -> Optimizer:
-    """Adam with Keras's eps; `weight_decay` is PyTorch's coupled one."""
-    return _chain(optax.scale_by_adam(b1, b2, eps), lr, schedule, weight_decay, clip_norm)
-
-
-def nadam(
-    lr: float,
-    eps: float = 1e-7,
-    b1: float = 0.9,
-    b2: float = 0.999,
-    weight_decay: float = 0.0,
-    clip_norm: float = 0.0,
-    schedule: Mapping[str, Any] = CONSTANT,
-) -> Optimizer:
-    """Adam with Nesterov momentum."""
-    return _chain(optax.scale_by_adam(b1, b2, eps, nesterov=True), lr, schedule, weight_decay, clip_norm)
+    """Adam with Keras's eps; `weight_decay` is PyTorch's coupled one, twice the factor of an L2 term of the loss."""
+    return _chain(optax.scale_by_adam(b1, b2, eps, nesterov=nesterov), lr, schedule, weight_decay, decay, clip_norm)
 
 
 def sgd(
     lr: float,
     momentum: float = 0.9,
     weight_decay: float = 0.0,
+    decay: Decay = "all",
     clip_norm: float = 0.0,
     schedule: Mapping[str, Any] = CONSTANT,
 ) -> Optimizer:
     """Stochastic gradient descent with PyTorch's momentum."""
-    return _chain(optax.trace(momentum), lr, schedule, weight_decay, clip_norm)
+    return _chain(optax.trace(momentum), lr, schedule, weight_decay, decay, clip_norm)
 
 
-OPTIMIZERS = {"adam": adam, "nadam": nadam, "sgd": sgd}
+OPTIMIZERS = {"adam": adam, "nadam": partial(adam, nesterov=True), "sgd": sgd}

@@ -1,5 +1,6 @@
 """What training changes, as one plain pytree."""
 
+import dataclasses
 from functools import partial
 from typing import Any
 
@@ -8,6 +9,9 @@ import jax
 import jax.numpy as jnp
 import optax
 from flax import linen as nn
+
+from jaxpara.models.pretrained import load
+from jaxpara.runtime import cache_folder
 
 
 @flax.struct.dataclass
@@ -52,6 +56,24 @@ def create(model: nn.Module, example: Any, optimizer: optax.GradientTransformati
         lr_scale=jnp.ones(()),
         seed=jnp.uint32(seed),
     )
+
+
+def with_weights(state: TrainState, spec: str, arch: str, part: str = "") -> tuple[TrainState, list[str]]:
+    """The state with pretrained weights in its network, or in one part of it.
+
+    Args:
+      spec, arch: see `jaxpara.models.pretrained.load`.
+      part: name of the part; all by default.
+
+    Returns:
+      The state, and notes on what the weights did not cover.
+    """
+    whole = state.variables
+    own = {kind: tree[part] for kind, tree in whole.items()} if part else whole
+    loaded, notes = load(spec, arch, own, cache_folder() / "weights")
+    if part:
+        loaded = {kind: {**whole[kind], part: tree} for kind, tree in loaded.items()}
+    return dataclasses.replace(state, params=loaded["params"], batch_stats=loaded["batch_stats"]), notes
 
 
 @partial(jax.jit, static_argnums=0)

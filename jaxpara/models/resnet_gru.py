@@ -111,6 +111,11 @@ class ResNetGRU(nn.Module):
         return 2
 
     @property
+    def pretrained(self) -> tuple[str, str]:
+        """The network whose pretrained weights it takes, and the part that takes them."""
+        return self.backbone, "resnet"
+
+    @property
     def context_frames(self) -> int:
         """Frames of the strip beyond two for each label."""
         return self.piece_frames - self.samples_per_output

@@ -26,7 +26,7 @@ NO_TRUTH = {
 RESULTS = {
     "measure": "UAR",
     "members": {"adam": {"folds": [{}, {}], "mean_of_folds_test": 0.66}},
-    "fusion": {"name": "mean", "cv": CV, "cv_cross_fitted": None, "test": SCORE},
+    "fusion": {"name": "mean", "members": ["adam"], "cv": CV, "cv_cross_fitted": None, "test": SCORE},
     "baselines": {"svm": SCORE | {"pooled": 0.55}},
 }
 

@@ -46,14 +46,17 @@ def written(tmp_path_factory, fakes):
         tune = fakes.concatenate([fold.tune for fold in first.folds])
         weights = {member: [0.5] * folds for member in members} if len(members) > 1 else None
         fused = Fused(tune, first.test, weights, tune if weights else None)
+        singles = {name: (tune, o.test) for name, o in outcomes.items() if len(members) > 1}
+        beside = {"convex": fused} if len(members) == 3 else {}
         results = summarise(
             experiment="fake", recipe="paper", demo=simulated, corpus=replace(corpus, simulated=simulated), findings=[],
-            members=outcomes, left_out={}, fused=fused, fusion="weighted", baselines={}, about=ABOUT,
+            members=outcomes, left_out={}, fused=fused, fusion="weighted", beside=beside, fusing=members,
+            baselines={}, about=ABOUT,
         )  # fmt: skip
         path = tmp_path / "out" / "report.html"
         report.write(
-            path, results=results, corpus=corpus, tune=fused.tune, test=fused.test, curves=curves, config=config,
-            findings=findings,
+            path, results=results, corpus=corpus, tune=fused.tune, test=fused.test, singles=singles, curves=curves,
+            config=config, findings=findings,
         )  # fmt: skip
         return path.read_text(encoding="utf-8")
 
@@ -113,6 +116,14 @@ def test_classes(class_page):
     assert "adam, cross-validation" in section(text, "confusions")
     assert "0.500" in section(text, "fusion")
     assert 'id="sequences"' not in text
+
+
+def test_three_members_have_a_triangle_of_weights_and_other_fusions_stand_beside(tmp_path, fakes, written):
+    text = written(fakes.breathing(tmp_path), members=("cnn", "gru", "deep"))
+    assert Page(text).count["svg"] == 8  # members, folds, speakers, belts, weights, three members' curves
+    assert "beside: convex, weights cross-fitted" in section(text, "scores")
+    assert "Where in the triangle" in section(text, "fusion")
+    assert section(text, "fusion").count("weight of each member in each fold") == 2
 
 
 def test_nothing_comes_from_outside(sequence_page):

@@ -38,6 +38,8 @@ def results(corpus, fakes):
         left_out={},
         fused=Fused(tune, test, {"cnn": [1.0, 1.0]}, tune),
         fusion="mean",
+        beside={"convex": Fused(tune, test)},
+        fusing=["cnn"],
         baselines={"loudness": fakes.predict(corpus, corpus.partition("test"), skill=0.1)},
         about=ABOUT,
     ), test, tune  # fmt: skip
@@ -53,6 +55,9 @@ def test_scores_stand_where_the_docstring_says(results, corpus):
     folds = [fold["test"]["pooled"] for fold in member["folds"]]
     assert member["mean_of_folds_test"] == pytest.approx(np.mean(folds))
     assert [fold["tune"]["pooled"] for fold in member["folds"]] == list(member["cv"]["per_fold"].values())
+    assert result["fusion"]["members"] == ["cnn"]
+    (beside,) = result["beside"]
+    assert beside == result["fusion"] | {"name": "convex", "weights": None, "cv_cross_fitted": None}
     assert result["seconds"] == 25
     assert result["findings"] == {"errors": 0, "warnings": 1}
     assert result["simulated"] is result["demo"] is True

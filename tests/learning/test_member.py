@@ -130,3 +130,21 @@ def test_the_organisers_file_takes_the_place_of_the_embeddings(run, corpus, monk
     shutil.rmtree(tables.folder(corpus))
     assert members["svm"].sources == ()
     assert accuracy(members["svm"], corpus) == 1
+
+
+def test_folds_can_leave_recordings_out(corpus, tmp_path):
+    folds = {"name": "stratified", "n": 4, "only": (0, 3), "leave_out": ("devel_00000.wav", "train_00001.wav")}
+    member = Member("coder", AUTOENCODER | {"folds": folds}, corpus, "f", 12, tmp_path)
+    assert [fold.index for fold in member.folds] == [0, 3]
+    for fold in member.folds:
+        assert len(fold.fit) + len(fold.tune) == 22
+        assert not {"devel_00000.wav", "train_00001.wav"} & {*fold.fit, *fold.tune}
+    with pytest.raises(UserError, match=r"leave_out names \['devel_99.wav'\], which the corpus does not have"):
+        Member("coder", AUTOENCODER | {"folds": folds | {"leave_out": ("devel_99.wav",)}}, corpus, "f", 12, tmp_path)
+
+
+def test_weight_decay_on_frozen_stages_is_refused(corpus, tmp_path):
+    learner = UNTRAINED["learner"] | {"optimizer": {"name": "adam", "lr": 1e-3, "weight_decay": 1e-4}}
+    learner["model"] = {"name": "resnet18", "frozen": ("conv1",)}
+    with pytest.raises(UserError, match="would pull on the frozen stages too"):
+        Member("net", UNTRAINED | {"learner": learner}, corpus, "f", 12, tmp_path)

@@ -1,0 +1,47 @@
+"""Breathing: how long windows should be, for systems 2 and 4; the best on devel is taken.
+
+    python launch.py --config=configs/breathing_windows.py --config.corpus.root=/data/ComParE2020_Breathing
+
+Reproduces: the sweeps of paper §3.2.1 and §3.2.2, for which only the best lengths were published, 16 and 80 s.
+Fitted on train and tuned on devel, steps of 2/5 of a window for system 2 and of half for system 4.
+Costs: without a corpus, under 10 minutes on 2 CPU cores for the 18 networks (recordings of 80 s, one epoch each).
+"""
+
+from ml_collections import ConfigDict
+
+from configs import breathing_e2e, breathing_s4, common
+
+# Window length in seconds: windows in a batch, as the authors had them.
+CNN = {1: 200, 2: 100, 4: 60, 6: 40, 8: 30, 10: 24, 12: 19, 14: 17, 16: 15, 24: 10, 32: 7}
+RESNET_GRU = (14, 16, 20, 24, 32, 40, 80)
+# Audio in memory at once, in seconds.
+AT_ONCE_S = 240
+
+
+def get_config(recipe: str = "recommended") -> ConfigDict:
+    members, demo = {}, {}
+    for window_s, batch in CNN.items():
+        member = breathing_e2e.cnn(recipe)
+        member["folds"] = {"name": "official"}
+        member["learner"] |= {"batch": batch, "microbatch": min(batch, AT_ONCE_S // window_s)}
+        member["learner"]["examples"] |= {"window_s": float(window_s), "step_s": 0.4 * window_s}
+        members[f"cnn_{window_s}s"] = member
+        few = max(1, 32 // window_s)
+        demo[f"cnn_{window_s}s"] = {"learner": {"batch": few, "microbatch": few, "epochs": 2}}
+    for window_s in RESNET_GRU:
+        member = breathing_s4.resnet_gru(recipe)
+        member["folds"] = {"name": "official"}
+        member["learner"]["examples"] |= {"window_s": float(window_s), "step_s": window_s / 2}
+        members[f"resnet_gru_{window_s}s"] = member
+        small = breathing_s4.demo()
+        small["learner"] |= {"batch": 1, "epochs": 1}
+        del small["learner"]["examples"]
+        demo[f"resnet_gru_{window_s}s"] = small
+    sizes = {"speakers": (5, 4, 4), "seconds": 80.0}
+    return common.experiment(
+        "breathing",
+        recipe,
+        members=members,
+        fusion={"name": "select"},
+        demo={"corpus": sizes, "members": demo},
+    )
