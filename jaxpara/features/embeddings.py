@@ -129,7 +129,8 @@ class Stored(Mapping[str, np.ndarray]):
     def __init__(self, folder: Path):
         """Opens a folder that `store` wrote."""
         index = json.loads((folder / "index.json").read_text(encoding="utf-8"))
-        self._data = np.load(folder / "data.npy", mmap_mode="r")
+        shape = (sum(index["lengths"]), *index["shape"])
+        self._data = np.memmap(folder / "data.bin", np.float32, mode="r", shape=shape)
         self._ends = dict(zip(index["names"], np.cumsum(index["lengths"]).tolist(), strict=True))
         self._lengths = dict(zip(index["names"], index["lengths"], strict=True))
         self._vectors = index["vectors"]
@@ -150,15 +151,17 @@ def stored(folder: Path, compute: Callable[[], Iterable[tuple[str, np.ndarray]]]
     """The embeddings in a folder; computed and written first where they are not there, whole or not at all.
 
     Args:
-      compute: pairs of a recording's name and its `[time, channel]` or `[channel]` embeddings.
+      compute: pairs of a recording's name and its `[time, ...]` or `[channel]` embeddings; each is written as it comes.
     """
     if not (folder / "index.json").exists():
-        pairs = list(compute())
-        vectors = pairs[0][1].ndim == 1
-        arrays = [np.atleast_2d(values) for _, values in pairs]
-        with replacing(folder / "data.npy") as part, part.open("wb") as file:
-            np.save(file, np.concatenate(arrays).astype(np.float32))
-        index: dict[str, Any] = {"names": [name for name, _ in pairs], "lengths": [len(a) for a in arrays]}
+        index: dict[str, Any] = {"names": [], "lengths": []}
+        with replacing(folder / "data.bin") as part, part.open("wb") as file:
+            for name, values in compute():
+                rows = np.ascontiguousarray(np.atleast_2d(values), np.float32)
+                rows.tofile(file)
+                index["names"].append(name)
+                index["lengths"].append(len(rows))
+                index |= {"shape": rows.shape[1:], "vectors": values.ndim == 1}
         # Last, as it says that the rest is there.
-        write_json(folder / "index.json", index | {"vectors": vectors})
+        write_json(folder / "index.json", index)
     return Stored(folder)

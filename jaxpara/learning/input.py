@@ -44,7 +44,9 @@ def batches(
     process: int = 0,
     processes: int = 1,
 ) -> Iterator[Arrays]:
-    """Batches of `size` examples, filled up with examples of weight 0.
+    """Batches of `size` examples, filled up with the same examples again at weight 0.
+
+    What fills up is not nothing, as BatchNorm takes its statistics of all rows.
 
     Batch n is a function of the arguments and of n alone, so a run goes on anywhere without a saved iterator.
 
@@ -62,12 +64,13 @@ def batches(
     if not epochs:
         return iter(())
     rows = rows or size
-    empty = {name: np.zeros_like(value) for name, value in examples.load(0).items()}
 
     def load(indices: Sequence[int]) -> Arrays:
         mine = range(process * rows // processes, (process + 1) * rows // processes)
-        loaded = [examples.load(int(indices[i])) if i < len(indices) else empty for i in mine]
-        return {name: np.stack([row[name] for row in loaded]) for name in empty}
+        loaded = [examples.load(int(indices[i % len(indices)])) for i in mine]
+        batch = {name: np.stack([row[name] for row in loaded]) for name in loaded[0]}
+        batch["weights"][[i >= len(indices) for i in mine]] = 0
+        return batch
 
     order: Any = grain.MapDataset.range(len(examples))
     if shuffle_seed is not None:

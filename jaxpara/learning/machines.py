@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -20,7 +21,12 @@ from jaxpara.errors import UserError
 from jaxpara.files import replacing
 from jaxpara.seeds import derive
 
-SCALERS = {"minmax": MinMaxScaler, "standard": StandardScaler, "none": FunctionTransformer}
+SCALERS = {
+    "minmax": MinMaxScaler,
+    "minmax_clipped": partial(MinMaxScaler, clip=True),
+    "standard": StandardScaler,
+    "none": FunctionTransformer,
+}
 KERNELS = ["linear", "rbf", "nystroem"]
 PLATT_FOLDS = 5  # as LIBSVM has it
 CACHE_MIB = 2000  # of kernel rows that LIBSVM keeps at most
@@ -46,7 +52,7 @@ class Machines:
     kernel: Literal["linear", "rbf", "nystroem"]
     gamma: float | Literal["scale"]
     components: int
-    scale: Literal["minmax", "standard", "none"]
+    scale: Literal["minmax", "minmax_clipped", "standard", "none"]
     probabilities: bool
     max_iter: int
 

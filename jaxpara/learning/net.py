@@ -17,12 +17,14 @@ from jaxpara.learning import parallel, plateau, steps
 from jaxpara.learning.checkpoints import Checkpoints
 from jaxpara.learning.clips import Clips
 from jaxpara.learning.fit import Fit
+from jaxpara.learning.frozen import with_maps
 from jaxpara.learning.input import Arrays, Examples, batches
 from jaxpara.learning.logs import Log
 from jaxpara.learning.loop import train
 from jaxpara.learning.losses import LOSSES
 from jaxpara.learning.optimizers import OPTIMIZERS
 from jaxpara.learning.reconstruction import Reconstruction
+from jaxpara.learning.selection import best_epochs, mean_loss
 from jaxpara.learning.sequences import Windows
 from jaxpara.learning.state import TrainState, count_parameters, create, with_weights
 from jaxpara.models import MODELS
@@ -62,6 +64,7 @@ class Net:
         plateau_patience: int = -1,
         plateau_factor: float = 0.1,
         layer: str = "",
+        keep_frozen: bool = False,
     ):
         """Builds everything that does not depend on the fold.
 
@@ -80,15 +83,16 @@ class Net:
           plateau_patience, plateau_factor: see `jaxpara.learning.plateau`; -1 keeps the learning rate.
           layer: whose outputs are the embeddings, see `jaxpara.models.layers`; by default the last before the head, or
             before the recurrent ones.
+          keep_frozen: whether what the frozen stages make of the recordings is computed once and kept on disk.
         """
-        self._task, self._frame_rate_hz, self._where = task, frame_rate_hz, where
+        self._task, self._frame_rate_hz = task, frame_rate_hz
         self._examples = build(EXAMPLES, examples, f"{where}.examples", task=task)
         self._model = build(MODELS, model, f"{where}.model", axis_name=parallel.AXIS, classes=len(task.classes))
         self._loss = build(LOSSES, loss, f"{where}.loss")
         self._optimizer = build(OPTIMIZERS, optimizer, f"{where}.optimizer")
         self._epochs, self._validate_every, self._keep_best = epochs, validate_every, keep_best
         self._best_by: Literal["score", "loss"] = best_by
-        self._common_epoch = common_epoch
+        self._common_epoch, self._keep_frozen = common_epoch, keep_frozen
         self._takes: tuple[str, str] = getattr(self._model, "pretrained", (model["name"], ""))
         # From the command line, None comes as a word.
         self._pretrained = "" if pretrained in (None, "None", "none") else pretrained
@@ -101,11 +105,10 @@ class Net:
         if common_epoch and keep_best < epochs:
             raise UserError(f"config.{where}.keep_best is {keep_best}: common_epoch needs all {epochs} epochs kept")
         frozen = getattr(self._model, "frozen", ())
-        if optimizer.get("weight_decay") and (frozen is None or len(frozen)):
-            raise UserError(
-                f"config.{where}.optimizer.weight_decay would pull on the frozen stages too; set it to 0, or"
-                " model.frozen to ()"
-            )
+        if keep_frozen and (frozen == () or getattr(self._model, "trunk", "") != "pieces"):
+            raise UserError(f"config.{where}.keep_frozen is for a model with frozen stages and trunk='pieces'")
+        if frozen != () and optimizer.get("weight_decay"):
+            raise UserError(f"config.{where}.optimizer.weight_decay would pull on the frozen stages too; set it to 0")
         self._batch = batch
         on_device = -(-batch // parallel.device_count())
         self._parts = -(-on_device // microbatch) if microbatch else 1
@@ -132,6 +135,17 @@ class Net:
     def _embed_step(self) -> Callable[[TrainState, Any], jax.Array]:
         return parallel.spread(steps.embed_step(self._model, self._examples.prepare, self._layer))
 
+    @cached_property
+    def _frozen_step(self) -> Callable[[TrainState, Any], jax.Array]:
+        return parallel.spread(steps.frozen_step(self._model, self._examples.prepare))
+
+    def _beyond_frozen(self, fit: Fit, state: TrainState) -> Fit:
+        """The fit as it is, or beginning after the frozen stages."""
+        if not self._keep_frozen:
+            return fit
+        weights = self._model.frozen_of(state.variables)
+        return with_maps(fit, state, self._frozen_step, weights, lambda name: self.examples(fit, (name,)))
+
     @property
     def learns(self) -> bool:
         """Whether it is trained at all; if not, its weights are those that it starts with."""
@@ -145,22 +159,24 @@ class Net:
     @property
     def embedding_rate_hz(self) -> float:
         """Embeddings per second; 0 where one stands for a whole recording."""
-        return self._frame_rate_hz / self._frames_per_output if isinstance(self._examples, Windows) else 0.0
+        return self._frame_rate_hz / self._stride if isinstance(self._examples, Windows) else 0.0
 
     @property
-    def _frames_per_output(self) -> int:
+    def _stride(self) -> int:
+        """Frames of the member's features per output."""
         return getattr(self._model, "samples_per_output", 1)
 
     def examples(
         self, fit: Fit, names: tuple[str, ...], *, fitting: bool = False, overlapping: bool = True
     ) -> Examples:
         """What the network sees of these recordings."""
+        own = fit.frame_rate_hz == self._frame_rate_hz  # and not maps of the frozen stages, one an output
         return self._examples.examples(
             fit.recordings(names),
             fit.features,
-            frame_rate_hz=self._frame_rate_hz,
-            frames_per_output=self._frames_per_output,
-            context_frames=getattr(self._model, "context_frames", 0),
+            frame_rate_hz=fit.frame_rate_hz,
+            frames_per_output=self._stride if own else 1,
+            context_frames=getattr(self._model, "context_frames", 0) if own else 0,
             overlapping=overlapping,
             fitting=fitting,
         )
@@ -187,8 +203,7 @@ class Net:
         finished = fit.folder / "fit.json"
         if finished.exists():
             return json.loads(finished.read_text())
-        fitting, tuning = self.examples(fit, fit.fold.fit, fitting=True), self.examples(fit, fit.fold.tune)
-        state = self._fresh(fit, fitting)
+        state = self._fresh(fit, self.examples(fit, fit.fold.fit))
         if self._pretrained:
             state, notes = with_weights(state, self._pretrained, *self._takes)
             for note in notes:
@@ -196,6 +211,8 @@ class Net:
         elif self._takes[0] in KNOWN or self._takes[1]:
             progress.say(f"{fit.name}: random start, as learner.pretrained is None")
         parameters = count_parameters(state.variables)
+        fit = self._beyond_frozen(fit, state)
+        fitting, tuning = self.examples(fit, fit.fold.fit, fitting=True), self.examples(fit, fit.fold.tune)
         with Checkpoints(fit.folder / "checkpoints", self._keep_best) as checkpoints:
             history = train(
                 state,
@@ -217,7 +234,7 @@ class Net:
                 validate_every=self._validate_every,
                 best_by=self._best_by,
                 lr=lambda step: float(self._optimizer.lr(step)),
-                lr_scale=self._lr_scale,
+                lr_scale=lambda losses: plateau.lr_scale(losses, *self._plateau),
                 checkpoints=checkpoints,
                 log=lambda done: Log(fit.folder, done),
                 progress=progress,
@@ -227,14 +244,10 @@ class Net:
         write_json(finished, summary)
         return summary
 
-    def _lr_scale(self, losses: Sequence[float]) -> float:
-        patience, factor = self._plateau
-        return 1.0 if patience < 0 else plateau.lr_scale(losses, patience, factor)
-
     def _validate(self, fit: Fit, state: TrainState, tuning: Examples) -> tuple[float | None, float]:
         """Score over the whole concatenated partition (None where it is not defined), and the mean loss."""
         outputs = self.outputs(state, tuning)
-        loss = self._mean_loss(outputs, tuning)
+        loss = mean_loss(self._loss, outputs, tuning)
         if not self.predicts:
             return None, loss
         predictions = tuning.merge(outputs, fit.fold.index)
@@ -245,36 +258,21 @@ class Net:
         except Undefined:
             return None, loss
 
-    def _mean_loss(self, outputs: np.ndarray, examples: Examples) -> float:
-        labels = [examples.labels(index) for index in range(len(examples))]
-        targets, weights = (np.stack([pair[i] for pair in labels]) for i in (0, 1))
-        if self._loss.whole_batch:
-            return float(self._loss(outputs, targets, weights))
-        counts = np.asarray(self._loss.example_weights(targets, weights))
-        values = np.where(counts > 0, self._loss(outputs, targets, weights), 0)
-        return float((values * counts).sum() / max(counts.sum(), 1e-9))
-
     def choose(self, summaries: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-        """For each fold, the validated epoch whose checkpoint is used; the first of equals.
+        """For each fold, the validated epoch whose checkpoint is used.
 
         Args:
           summaries: what `fit` returned, fold by fold.
         """
-
-        def rank(epoch: Mapping[str, Any]) -> float:
-            if self._best_by == "loss":
-                return -epoch["loss"]
-            return -np.inf if epoch["score"] is None else epoch["score"]
-
-        if self._common_epoch:
-            by_epoch = list(zip(*(summary["epochs"] for summary in summaries), strict=True))
-            return list(max(by_epoch, key=lambda epochs: float(np.mean([rank(epoch) for epoch in epochs]))))
-        return [max(summary["epochs"], key=rank) if self.learns else {"step": 0} for summary in summaries]
+        if not self.learns:
+            return [{"step": 0} for _ in summaries]
+        return best_epochs([summary["epochs"] for summary in summaries], self._best_by, common=self._common_epoch)
 
     def predict(self, fit: Fit, names: tuple[str, ...], epoch: Mapping[str, Any]) -> Predictions:
         """Predicts recordings with the checkpoint of an epoch that `choose` gave."""
-        examples = self.examples(fit, names)
-        return examples.merge(self.outputs(self._restored(fit, examples, epoch), examples), fit.fold.index)
+        state = self._restored(fit, epoch)
+        examples = self.examples(self._beyond_frozen(fit, state), names)
+        return examples.merge(self.outputs(state, examples), fit.fold.index)
 
     def embed(self, fit: Fit, names: tuple[str, ...], epoch: Mapping[str, Any]) -> Iterator[tuple[str, np.ndarray]]:
         """Names of recordings, and what `layer` gives for each.
@@ -284,13 +282,14 @@ class Net:
         """
         # Sequences one by one, as their embeddings are large.
         at_once = 1 if self.embedding_rate_hz else 1024
-        state = None
+        state = self._restored(fit, epoch)
+        fit = self._beyond_frozen(fit, state)
         for first in range(0, len(names), at_once):
             examples = self.examples(fit, names[first : first + at_once], overlapping=False)
-            state = state or self._restored(fit, examples, epoch)
             yield from examples.by_recording(self.outputs(state, examples, embed=True))
 
-    def _restored(self, fit: Fit, examples: Examples, epoch: Mapping[str, Any]) -> TrainState:
+    def _restored(self, fit: Fit, epoch: Mapping[str, Any]) -> TrainState:
+        examples = self.examples(fit, fit.fold.fit[:1])
         with Checkpoints(fit.folder / "checkpoints", self._keep_best) as checkpoints:
             target = jax.eval_shape(lambda: self._fresh(fit, examples))
             restored = checkpoints.restore(target, epoch["step"])

@@ -10,13 +10,16 @@ def lr_scale(losses: Sequence[float], patience: int, factor: float, threshold: f
 
     Args:
       losses: of all validations so far, in order.
-      patience: validations without a new best that are tolerated; the next one lowers the rate.
+      patience: validations without a new best that are tolerated; the next one lowers the rate. Below 0: the rate
+        stays.
       factor: what the rate is multiplied with then.
       threshold: how much lower, relatively, a loss has to be to count as better.
 
     Reference: `torch.optim.lr_scheduler.ReduceLROnPlateau` with its defaults.
     """
     best, waited, scale = float("inf"), 0, 1.0
+    if patience < 0:
+        return scale
     for loss in losses:
         if loss < best * (1 - threshold):
             best, waited = loss, 0

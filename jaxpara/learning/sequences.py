@@ -53,6 +53,11 @@ class Windows:
 class WindowExamples:
     """Windows of recordings with labels in time.
 
+    Attributes:
+      window: outputs in a window.
+      rate_hz: outputs per second.
+      stride, context: frames from one output to the next, and those beyond them that a window needs.
+
     The network has a time grid of its own, from 0 s. Labels at another rate are interpolated to the grid, and outputs
     back to the labels' times; at the same rate both are the identity.
     """
@@ -78,9 +83,9 @@ class WindowExamples:
           window_s, step_s, keep_duplicates: see `jaxpara.features.windows.starts`.
           context_frames: frames that a window needs beyond its outputs; the features have as many more.
         """
-        self._recordings, self._features, self._stride = recordings, features, frames_per_output
-        self._context = context_frames
-        rate_hz = frame_rate_hz / frames_per_output
+        self._recordings, self._features = recordings, features
+        self.stride, self.context = frames_per_output, context_frames
+        self.rate_hz = rate_hz = frame_rate_hz / frames_per_output
         self.window = round(window_s * rate_hz)
         step = round(step_s * rate_hz)
         if self.window < 1 or step < 1:
@@ -104,12 +109,17 @@ class WindowExamples:
     def __len__(self) -> int:
         return len(self._windows)
 
+    @property
+    def length(self) -> int:
+        """Outputs of the longest recording."""
+        return max(len(grid_s) for grid_s in self._grids)
+
     def load(self, index: int) -> Arrays:
         """`inputs` `[frame, ...]`, `targets` and `weights` `[output]`; past the end of a recording all are 0."""
         recording, start = self._windows[index]
         feature = self._features[self._recordings[recording].name]
         targets, weights = self.labels(index)
-        inputs = _slice(feature, start * self._stride, self.window * self._stride + self._context)
+        inputs = _slice(feature, start * self.stride, self.window * self.stride + self.context)
         return {"inputs": inputs, "targets": targets, "weights": weights}
 
     def labels(self, index: int) -> tuple[np.ndarray, np.ndarray]:

@@ -114,6 +114,11 @@ def embed_step(model: nn.Module, prepare: Prepare, layer: str = "") -> Callable[
     return _forward(prepare, lambda variables, inputs: model.apply(variables, inputs, train=False, method="embed"))
 
 
+def frozen_step(model: nn.Module, prepare: Prepare) -> Callable[[TrainState, Batch], jax.Array]:
+    """As `predict_step`, with what the model's `frozen_maps` gives: the part of it that training does not change."""
+    return _forward(prepare, lambda variables, inputs: model.apply(variables, inputs, method="frozen_maps"))
+
+
 def _forward(prepare: Prepare, outputs_of: Callable[[Any, jax.Array], Any]) -> Callable[[TrainState, Batch], jax.Array]:
     def step(state: TrainState, batch: Batch) -> jax.Array:
         outputs = outputs_of(state.variables, prepare(batch, _step_key(state)))

@@ -66,7 +66,7 @@ class SVM:
         kernel: Literal["linear", "rbf", "nystroem"] = "linear",
         gamma: float | Literal["scale"] = "scale",
         components: int = 1000,
-        scale: Literal["minmax", "standard", "none"] = "minmax",
+        scale: Literal["minmax", "minmax_clipped", "standard", "none"] = "minmax",
         probabilities: bool = False,
         refit: bool = False,
         max_iter: int | None = None,
@@ -80,6 +80,7 @@ class SVM:
           gamma: of the RBF kernel; `scale` is 1 / (features * variance of the scaled features), as in scikit-learn.
           components: rows that `nystroem` approximates with.
           scale: what is done to each feature, by the range or the moments that it has where the machine is fitted.
+            Clipped, it stays in that range also for other voices, of whom one odd value can outweigh all others.
           probabilities: whether class scores are calibrated (Platt, over five folds of what is fitted on: six fits
             instead of one). If not, they are the softmax of the margins: they sort as the margins do, and say nothing
             about how sure the machine is.

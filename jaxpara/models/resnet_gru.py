@@ -1,7 +1,7 @@
 """The network of Breathing system 4: log-Mel strip -> ResNet18 over 1-s pieces -> GRU -> belt signal."""
 
-from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
@@ -57,6 +57,9 @@ class ResNetGRU(nn.Module):
         (16 apart). Several times cheaper, but a column sees what is around (at most 217 frames on either side) where
         a piece ends in zeros, and BatchNorm takes the statistics of the whole strip.
 
+    What the frozen stages make of pieces can be computed once and kept: `frozen_maps` gives it, and the network takes
+    it instead of the strip.
+
     Attributes:
       backbone: "resnet18" (torchvision's), or "preact_resnet18" (the Keras port of the published scripts).
       normalise: "imagenet" for torchvision's weights; "none", values of 0 to 255, for those of the Keras port.
@@ -98,9 +101,7 @@ class ResNetGRU(nn.Module):
             raise UserError(
                 f"model.piece_frames is {self.piece_frames} and model.chunk {self.chunk}, expected at least 2 and 1"
             )
-        backbone = BACKBONES[self.backbone]
-        frozen = backbone.frozen if self.frozen is None else self.frozen
-        self.resnet = backbone.make(frozen=frozen, axis_name=self.axis_name)
+        self.resnet = BACKBONES[self.backbone].make(frozen=self.frozen_stages, axis_name=self.axis_name)
         self.grus = [GRU(size) for size in self.gru]
         self.drop = Dropout(self.dropout)
         self.head = nn.Dense(1, kernel_init=glorot)
@@ -109,6 +110,16 @@ class ResNetGRU(nn.Module):
     def samples_per_output(self) -> int:
         """Frames from one output to the next."""
         return 2
+
+    @property
+    def frozen_stages(self) -> tuple[str, ...]:
+        """The stages that are never trained, by name."""
+        return BACKBONES[self.backbone].frozen if self.frozen is None else tuple(self.frozen)
+
+    def frozen_of(self, variables: Mapping[str, Any]) -> dict[str, Any]:
+        """Returns the part of the variables that `frozen_maps` depends on."""
+        trees = {kind: tree["resnet"] for kind, tree in variables.items()}
+        return {kind: {n: tree[n] for n in self.frozen_stages if n in tree} for kind, tree in trees.items()}
 
     @property
     def pretrained(self) -> tuple[str, str]:
@@ -125,7 +136,7 @@ class ResNetGRU(nn.Module):
 
         Args:
           inputs: `[batch, frame, band]`, 2 * label + `context_frames` frames, the first band in the top row; values
-            of 0 to 255.
+            of 0 to 255. Or `[batch, label, height, width, channel]` from `frozen_maps`.
           train: whether BatchNorm of the stages that are not frozen takes the statistics of the batch (and updates
             "batch_stats").
 
@@ -135,13 +146,11 @@ class ResNetGRU(nn.Module):
         Raises:
           UserError: the frames are not those of a whole number of labels.
         """
-        labels, odd = divmod(inputs.shape[1] - self.context_frames, 2) if inputs.ndim == 3 else (0, 0)
-        if labels < 1 or odd:
-            raise UserError(
-                f"the network got inputs of shape {inputs.shape}, expected [batch, frame, band] with 2 frames a label "
-                f"and {self.context_frames} more: set a window of a whole number of labels, on a strip of 50 frames "
-                "a second with mirrored edges"
+        if inputs.ndim == 5:
+            return self._chunked(inputs.reshape(-1, *inputs.shape[2:]), train, prefix=False).reshape(
+                *inputs.shape[:2], -1
             )
+        labels = self._labels(inputs)
         if self.is_initializing():  # one piece has all parameters
             one = self.resnet.embed(self._images(inputs[:1, : self.piece_frames]))
             return jnp.broadcast_to(one, (len(inputs), labels, one.shape[-1]))
@@ -162,9 +171,38 @@ class ResNetGRU(nn.Module):
             return (grey / 255 - np.array(MEAN, grey.dtype)) / np.array(STD, grey.dtype)
         return jnp.repeat(grey, 3, axis=-1)
 
-    def _pieces(self, inputs: Array, labels: int, train: bool) -> Array:
+    def frozen_maps(self, inputs: Array, train: bool = False) -> Array:
+        """Returns what the frozen stages make of every piece, `[batch, label, height, width, channel]`.
+
+        Args:
+          inputs: strips, as in `embed`.
+          train: makes no difference.
+        """
+        labels = self._labels(inputs)
+        maps = self.resnet.prefix(self._images(self._cut(inputs, labels)))
+        return maps.reshape(len(inputs), labels, *maps.shape[1:])
+
+    def _labels(self, inputs: Array) -> int:
+        labels, odd = divmod(inputs.shape[1] - self.context_frames, 2) if inputs.ndim == 3 else (0, 0)
+        if labels < 1 or odd:
+            raise UserError(
+                f"the network got inputs of shape {inputs.shape}, expected [batch, frame, band] with 2 frames a label "
+                f"and {self.context_frames} more: set a window of a whole number of labels, on a strip of 50 frames "
+                "a second with mirrored edges"
+            )
+        return labels
+
+    def _cut(self, inputs: Array, labels: int) -> Array:
+        """`[batch, frame, band]` to pieces, `[batch * label, piece_frames, band]`."""
         frames = self.samples_per_output * np.arange(labels)[:, None] + np.arange(self.piece_frames)
-        pieces = inputs[:, frames].reshape(-1, *frames.shape[1:], inputs.shape[2])
+        return inputs[:, frames].reshape(-1, *frames.shape[1:], inputs.shape[2])
+
+    def _pieces(self, inputs: Array, labels: int, train: bool) -> Array:
+        features = self._chunked(self._cut(inputs, labels), train, prefix=True)
+        return features.reshape(len(inputs), labels, -1)
+
+    def _chunked(self, pieces: Array, train: bool, *, prefix: bool) -> Array:
+        """Pieces `[piece, frame, band]`, or what the frozen stages made of them, to features `[piece, channel]`."""
         chunk = max(size for size in range(1, self.chunk + 1) if len(pieces) % size == 0)
 
         def rest(net: StagedNet, maps: Array) -> Array:
@@ -174,12 +212,12 @@ class ResNetGRU(nn.Module):
         remade = nn.remat(rest, prevent_cse=False)
 
         def step(net: StagedNet, carry: tuple, pieces: Array) -> tuple[tuple, Array]:
-            return carry, remade(net, net.prefix(self._images(pieces)))
+            return carry, remade(net, net.prefix(self._images(pieces)) if prefix else pieces)
 
         followed = "batch_stats" if self.is_mutable_collection("batch_stats") else False
         scan = nn.scan(step, variable_broadcast=nn.DenyList(followed), variable_carry=followed)
         _, features = scan(self.resnet, (), pieces.reshape(-1, chunk, *pieces.shape[1:]))
-        return features.reshape(len(inputs), labels, -1)
+        return features.reshape(len(pieces), -1)
 
     def _dense(self, inputs: Array, labels: int, train: bool) -> Array:
         # The strip's last frame is repeated, so that all phases are of one length.

@@ -44,6 +44,15 @@ def test_an_ideal_network_gets_every_label_back_once(lengths):
     assert set(merged.folds) == {2}
 
 
+def test_a_batch_is_filled_up_with_its_own_examples_at_weight_zero():
+    _, made = examples((250,))
+    batch = next(batches(made, 3, rows=8))
+    for name, rows in batch.items():
+        for row in range(8):
+            expected = made.load(row % 3)[name]
+            np.testing.assert_array_equal(rows[row], expected if row < 3 or name != "weights" else 0 * expected)
+
+
 def test_past_the_end_everything_is_zero():
     _, made = examples((30,))
     one = made.load(0)

@@ -74,8 +74,11 @@ def test_four_devices_do_what_one_does(monkeypatch, loss):
 
 
 def test_four_devices_do_what_one_does_with_the_breathing_network(monkeypatch):
-    """System 2's layers, narrow and without dropout, whose masks differ by device."""
-    model, optimizer = CNN1DLSTM(filters=(4, 4, 4, 4), lstm=(4, 4), dropout=0.0), optax.adam(1e-3, eps=1e-7)
+    """System 2's layers, narrow and without dropout, whose masks differ by device.
+
+    Not by Adam, which makes a whole step of the rounding errors of a gradient that is nearly 0.
+    """
+    model, optimizer = CNN1DLSTM(filters=(4, 4, 4, 4), lstm=(4, 4), dropout=0.0), optax.sgd(0.1, 0.9)
     rng = np.random.default_rng(0)
     rows = {
         "inputs": rng.normal(size=(4, 16 * 640, 1)).astype(np.float32),
@@ -87,12 +90,15 @@ def test_four_devices_do_what_one_does_with_the_breathing_network(monkeypatch):
         monkeypatch.setattr(parallel, "devices", lambda n=devices: jax.local_devices()[:n])
         step = parallel.spread(steps.train_step(model, whole, WindowPCC(), optimizer))
         state = parallel.replicate(create(model, rows["inputs"][:1], optimizer, seed=3))
+        start = jax.device_get(state.params)
         for _ in range(5):
             arranged = {k: v.reshape(devices, -1, *v.shape[1:]) for k, v in rows.items()}
             state, _ = step(state, parallel.shard(arranged))
         states.append(jax.device_get(state))
     assert int(states[0].step) == 5
     assert_same(*states, 1e-5)
+    moved = jax.tree.map(lambda a, b: np.abs(a - b).max() > 1e-3, start, states[0].params)
+    assert all(jax.tree.leaves(moved))
 
 
 def test_parts_do_what_the_whole_batch_does(monkeypatch):

@@ -1,0 +1,49 @@
+"""Which epoch's checkpoint is used, and the loss that it may be chosen by."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import numpy as np
+
+from jaxpara.learning.input import Examples
+
+Epoch = Mapping[str, Any]
+
+
+def best_epochs(
+    by_fold: Sequence[Sequence[Epoch]], best_by: Literal["score", "loss"], *, common: bool
+) -> list[dict[str, Any]]:
+    """For each fold the best of its epochs, the first of equals.
+
+    Args:
+      by_fold: validated epochs, `{"epoch", "step", "score", "loss"}` each.
+      best_by: the highest score (None is the lowest of all), or the lowest loss.
+      common: the same epoch in every fold, the best by the mean over folds.
+    """
+
+    def rank(epoch: Epoch) -> float:
+        if best_by == "loss":
+            return -epoch["loss"]
+        return -np.inf if epoch["score"] is None else epoch["score"]
+
+    if common:
+        by_epoch = list(zip(*by_fold, strict=True))
+        chosen = max(by_epoch, key=lambda epochs: float(np.mean([rank(epoch) for epoch in epochs])))
+    else:
+        chosen = [max(epochs, key=rank) for epochs in by_fold]
+    return [dict(epoch) for epoch in chosen]
+
+
+def mean_loss(loss: Any, outputs: np.ndarray, examples: Examples) -> float:
+    """The loss over all examples, from the outputs for each.
+
+    Args:
+      loss: one of `jaxpara.learning.losses`.
+    """
+    labels = [examples.labels(index) for index in range(len(examples))]
+    targets, weights = (np.stack([pair[i] for pair in labels]) for i in (0, 1))
+    if loss.whole_batch:
+        return float(loss(outputs, targets, weights))
+    counts = np.asarray(loss.example_weights(targets, weights))
+    values = np.where(counts > 0, loss(outputs, targets, weights), 0)
+    return float((values * counts).sum() / max(counts.sum(), 1e-9))
