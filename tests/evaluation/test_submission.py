@@ -52,6 +52,17 @@ def test_classes_by_name(tmp_path, fakes):
     assert lines[1:] == [f"{r.name},{name}" for r, name in zip(corpus.partition("test"), likely, strict=True)]
 
 
+def test_all_rows_of_the_masks_real_test_partition(tmp_path, fakes):
+    like = fakes.mask(tmp_path, speakers=(0, 0, 1), test_truth=False)
+    names = [f"test_{number:05d}.wav" for number in range(1, 11_013)]
+    clips = tuple(replace(like.recordings[0], name=name) for name in names)
+    corpus = Corpus(like.task, like.root, clips, 0.0)
+    submission.write(tmp_path / "s.csv", fakes.predict(corpus, clips), corpus)
+    rows = [line.split(",") for line in (tmp_path / "s.csv").read_text().splitlines()[1:]]
+    assert [row[0] for row in rows] == names
+    assert {row[1] for row in rows} == {"clear", "mask"}
+
+
 def test_a_comma_in_a_file_name_is_quoted(tmp_path, fakes):
     corpus = fakes.mask(tmp_path, speakers=(0, 0, 1))
     odd = replace(corpus.recordings[0], name='a,"b".wav')

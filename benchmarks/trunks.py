@@ -1,0 +1,77 @@
+"""Time and memory of one training step of Breathing system 4 on a window of 80 s, for every way to run its trunk.
+
+    python benchmarks/trunks.py
+
+Each way runs in a process of its own. `pieces` is the paper's, every piece by itself; `pieces, kept` begins after the
+frozen stages, whose maps lie on disk; `dense` goes over the window once, and is another function. Weights are random,
+of which neither time nor memory depends. The first step compiles and is not counted.
+"""
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import time
+
+WAYS = ("pieces", "pieces, kept", "dense")
+
+
+def measure(way: str, seconds: int, steps: int) -> dict[str, float]:
+    """The median time of a step and the peak memory of the process, both of the whole of it."""
+    import jax
+    import numpy as np
+    import optax
+
+    from jaxpara.learning import parallel
+    from jaxpara.learning.losses import WindowPCC
+    from jaxpara.learning.state import create
+    from jaxpara.learning.steps import train_step
+    from jaxpara.models import MODELS
+
+    model = MODELS["resnet_gru"](trunk=way.split(",")[0], axis_name=parallel.AXIS)
+    labels, random = 25 * seconds, np.random.default_rng(0)
+    strip = random.integers(0, 256, (1, 2 * labels + model.context_frames, 128)).astype(np.uint8)
+    optimizer = optax.adam(2e-3)
+    state = parallel.replicate(create(model, strip[:, : 2 + model.context_frames], optimizer, seed=0))
+    inputs = random.normal(size=(1, labels, 16, 7, 128)).astype(np.float32) if way.endswith("kept") else strip
+    batch = {
+        "inputs": inputs[None],
+        "targets": random.normal(size=(1, 1, labels)).astype(np.float32),
+        "weights": np.ones((1, 1, labels), np.float32),
+    }
+    step = parallel.spread(train_step(model, lambda part, _: part["inputs"], WindowPCC(), optimizer), donate=True)
+    times_s = []
+    for _ in range(1 + steps):
+        began = time.monotonic()
+        state, loss = step(state, parallel.shard(batch))
+        jax.block_until_ready(loss)
+        times_s.append(time.monotonic() - began)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    statistics = jax.local_devices()[0].memory_stats() or {}
+    return {
+        "seconds": float(np.median(times_s[1:])),
+        "host_gib": peak,
+        "device_gib": statistics.get("peak_bytes_in_use", 0) / 2**30,
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seconds", type=int, default=80, help="length of the window")
+    parser.add_argument("--steps", type=int, default=3, help="steps that are timed")
+    parser.add_argument("--way", choices=WAYS, help=argparse.SUPPRESS)
+    flags = parser.parse_args()
+    if flags.way:
+        print(json.dumps(measure(flags.way, flags.seconds, flags.steps)))
+        return
+    print(f"{'trunk':14} {'s a step':>9} {'host GiB':>9} {'device GiB':>11}")
+    for way in WAYS:
+        command = [sys.executable, __file__, "--way", way, "--seconds", str(flags.seconds), "--steps", str(flags.steps)]
+        done = subprocess.run(command, check=True, capture_output=True, text=True)
+        found = json.loads(done.stdout.splitlines()[-1])
+        print(f"{way:14} {found['seconds']:9.2f} {found['host_gib']:9.2f} {found['device_gib']:11.2f}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
