@@ -127,6 +127,8 @@ def run(
             )
             _keep_others(workdir, name)
             write_json(workdir / "results.json", results)
+            for part, predictions in (("tune", fused.tune), ("test", fused.test)):
+                predictions.save(workdir / "predictions" / f"{part}.npz")
             table = workdir / "submission" / f"{corpus.task.name}.{name}.csv"
             submission.write(table, fused.test, corpus)
             report.write(
@@ -184,8 +186,8 @@ def _keep_others(workdir: Path, name: str) -> None:
     except (OSError, ValueError, KeyError, TypeError):
         return
     if other != name:
-        for file in ("results.json", "report.html"):
-            kept = (workdir / file).with_name(f"{other}.{file}")
+        for file in ("results.json", "report.html", "predictions/tune.npz", "predictions/test.npz"):
+            kept = (workdir / file).with_name(f"{other}.{Path(file).name}")
             if (workdir / file).exists():
                 (workdir / file).replace(kept)
 

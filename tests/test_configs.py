@@ -74,16 +74,32 @@ def test_fields_of_another_thing_are_refused(tmp_path):
         Member("cnn", config, corpus("breathing"), "", 12, tmp_path)
 
 
-@pytest.mark.parametrize("name", ["breathing_e2e", "mask_s1"])
-def test_its_network_takes_a_step_as_the_demo_does(name, tmp_path, monkeypatch):
+WAVEFORM = (400 * 640, 1)
+
+
+@pytest.mark.parametrize(
+    ("name", "member_name", "shape"),
+    [
+        ("breathing_e2e", "cnn", WAVEFORM),
+        ("breathing_s3", "resnet1d", WAVEFORM),
+        ("breathing_s5", "embeddings", (400, 768)),
+        ("mask_s1", "adam", (1, 64, 32, 3)),
+        ("mask_svm", "audeep30", (1, 24, 128)),
+    ],
+)
+def test_its_network_takes_a_step_as_the_demo_does(name, member_name, shape, tmp_path, monkeypatch):
     monkeypatch.setattr(parallel, "devices", lambda: jax.local_devices()[:1])
     config = _with_demo(get(name), {}).to_dict()
     spoken = corpus(config["corpus"]["task"])
-    (member_name, part), *_ = config["members"].items()
-    part["learner"]["batch"] = 2
-    member = Member(member_name, part, spoken, "", 12, tmp_path)
+    members = {}
+    for other in in_order(config["members"]):
+        part = config["members"][other]
+        part["learner"] |= {"batch": 2} if part["learner"]["name"] == "net" else {}
+        if "window_s" in part["learner"].get("examples", {}):
+            part["learner"]["examples"] |= {"window_s": 2.0, "step_s": 1.0}
+        members[other] = Member(other, part, spoken, "", 12, tmp_path, members)
+    member = members[member_name]
     rng = np.random.default_rng(0)
-    shape = (16 * 16_000, 1) if spoken.task.kind == "sequence" else (1, 64, 32, 3)
     features = {r.name: rng.normal(size=shape).astype(np.float32) for r in spoken.recordings}
     fold = member.folds[0]
     fit = Fit("", spoken, fold, features, member._feature.frame_rate_hz, tmp_path, 3)

@@ -70,7 +70,7 @@ def arrays(workdir):
 def assert_same_predictions(one, other):
     one, other = arrays(one), arrays(other)
     assert one.keys() == other.keys()
-    assert len(one) == 4 * 2 * 5  # folds, parts, columns
+    assert len(one) == (4 + 1) * 2 * 5  # folds and their fusion, parts, columns
     for name in one:
         np.testing.assert_array_equal(one[name], other[name], err_msg=name)
 
@@ -201,3 +201,11 @@ def test_an_experiment_in_the_same_workdir_does_not_overwrite_anothers_results(t
     assert sorted(path.name for path in tmp_path.iterdir()) == ["mask_s4.report.html", "mask_s4.results.json"]
     assert (tmp_path / "mask_s4.report.html").read_text() == "four"
     _keep_others(tmp_path, "mask_s5")  # nothing there
+
+
+def test_the_fused_predictions_are_kept_too(finished):
+    workdir, _ = finished
+    with np.load(workdir / "predictions" / "test.npz") as test, np.load(workdir / "predictions" / "tune.npz") as tune:
+        assert len(test["scores"]) == 2 * 500
+        assert len(tune["scores"]) == 4 * 500
+        assert set(tune["folds"].tolist()) == {0, 1, 2, 3}
