@@ -63,7 +63,7 @@ def _pcc_of_sums(sums: np.ndarray) -> np.ndarray:
     n, x, y, xx, yy, xy = np.moveaxis(sums, -1, 0)
     with np.errstate(divide="ignore", invalid="ignore"):
         x_varies, y_varies = xx - x * x / n, yy - y * y / n
-        r = (xy - x * y / n) / np.sqrt(x_varies * y_varies)
+        r = np.clip((xy - x * y / n) / np.sqrt(x_varies * y_varies), -1, 1)  # rounding may go past them
     # Rounding leaves a constant series some 1e-16 of its sum of squares.
     return np.where((x_varies > 1e-12 * xx) & (y_varies > 1e-12 * yy), r, np.nan)
 

@@ -31,6 +31,11 @@ A score
   per_partition: the measure of each partition's rows.
   labels, without_truth, speakers: rows scored, rows left out, speakers (null where unknown).
   ccc, rmse (sequences only).
+  rmse_scaled (sequences only): `rmse` after each recording's prediction got the scale (not below 0) and the offset
+    that suit it best.
+  breathing_rate_mae (sequences only): by how many breaths a minute the rate is off, mean over recordings.
+  onset_f1 (sequences only): F1 of the beginnings of inhalations, within 0.5 s, counts of all recordings; for this
+    and the rate `jaxpara.evaluation.breaths` finds them in the true and the predicted belt alike.
   classes, confusion [true][predicted], recalls {class: share}, accuracy, ece (classes only) and, for two
     classes, auc and eer with the second class as the positive one.
   undefined: {field or field.key: reason} for every value that is null because it does not exist.

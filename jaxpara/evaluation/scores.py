@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from jaxpara.corpora.corpus import Corpus
-from jaxpara.evaluation import intervals, metrics
+from jaxpara.evaluation import breaths, intervals, metrics
 from jaxpara.evaluation.metrics import Undefined
 from jaxpara.evaluation.rows import Rows, rows_of
 from jaxpara.predictions import Predictions
@@ -135,6 +135,10 @@ def _mean(values: dict[str, float | None], reason: str) -> float:
 def _add_for_sequences(result: dict[str, Any], rows: Rows) -> None:
     _fill(result, "ccc", lambda: metrics.ccc(rows.truth, rows.scores[:, 0]))
     _fill(result, "rmse", lambda: metrics.rmse(rows.truth, rows.scores[:, 0]))
+    parts = breaths.series(rows)
+    _fill(result, "rmse_scaled", lambda: breaths.rmse_scaled(parts))
+    _fill(result, "breathing_rate_mae", lambda: breaths.breathing_rate_mae(parts))
+    _fill(result, "onset_f1", lambda: breaths.onset_f1(parts))
 
 
 def _add_for_classes(result: dict[str, Any], rows: Rows) -> None:

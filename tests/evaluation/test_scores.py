@@ -44,9 +44,39 @@ def test_a_sequence(tmp_path, fakes):
     assert (result["labels"], result["without_truth"]) == (7000, 0)
     for name in ("interval_95", "interval_95_bootstrap", "interval_95_over_samples"):
         assert result[name][0] < result["pooled"] < result[name][1]
+    rows = [predictions.recordings == name for name in np.unique(predictions.recordings)]
+    fits = [np.polyfit(values[r], truth[r], 1) for r in rows]
+    left = np.concatenate([truth[r] - np.polyval(fit, values[r]) for r, fit in zip(rows, fits, strict=True)])
+    assert all(slope > 0 for slope, _ in fits)
+    assert result["rmse_scaled"] == pytest.approx(np.sqrt(np.mean(left**2)))
+    assert result["rmse_scaled"] < result["rmse"]
+    assert 0 < result["onset_f1"] < 1
+    assert 0 < result["breathing_rate_mae"] < 20
     assert result["undefined"] == {}
     assert score(predictions, corpus) == result
     assert score(predictions, corpus, seed=1)["interval_95_bootstrap"] != result["interval_95_bootstrap"]
+
+
+def test_a_nearly_perfect_sequence_breathes_as_the_truth_does_on_any_scale(tmp_path, fakes):
+    corpus = fakes.breathing(tmp_path, audio=False)
+    predictions = fakes.predict(corpus, corpus.recordings)
+    truth = truth_by_hand(predictions, corpus)
+    noise = 3e-4 * np.random.default_rng(0).standard_normal(len(truth))
+    result = score(shuffled(replace(predictions, scores=(3 * truth + 2 + noise)[:, None])), corpus)
+    assert result["rmse"] > 1
+    assert result["rmse_scaled"] == pytest.approx(1e-4, rel=0.05)
+    assert (result["breathing_rate_mae"], result["onset_f1"]) == (0, 1)
+
+
+def test_a_gap_in_the_truth_leaves_no_onsets_and_says_where(tmp_path, fakes):
+    corpus = fakes.breathing(tmp_path, audio=False)
+    gap = [replace(r, truth=np.where(np.abs(r.times_s - 20) < 1, np.nan, r.truth)) for r in corpus.recordings]
+    corpus = replace(corpus, recordings=tuple(gap))
+    result = score(fakes.predict(corpus, corpus.partition("devel")), corpus)
+    assert result["breathing_rate_mae"] is result["onset_f1"] is None
+    reason = "a recording has no labels from 19 s to 21 s"
+    assert result["undefined"] == {"breathing_rate_mae": reason, "onset_f1": reason}
+    assert result["rmse_scaled"] > 0
 
 
 def test_samples_of_a_sequence_are_blocks_of_ten_seconds(tmp_path, fakes):

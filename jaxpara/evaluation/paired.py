@@ -1,0 +1,181 @@
+"""Two systems on the same rows: the difference of a measure, its intervals, and whether chance would do as well.
+
+Units (speakers, or samples where nobody knows them) carry the sums of both systems side by side, so that the
+difference is one more measure of sums: the intervals of `intervals` hold for it, and every resample draws the same
+units for both systems.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from jaxpara.evaluation import intervals
+from jaxpara.evaluation.intervals import Measure, Units
+from jaxpara.evaluation.metrics import Undefined
+from jaxpara.evaluation.rows import Rows
+
+SWAPS = 10_000
+MOST_UNITS_EXACT = 13  # 2^13 = 8192 swaps, about as many as are drawn otherwise
+_CHUNK = 1_000  # swaps in memory at once
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How much better the first of two systems is.
+
+    Attributes:
+      first, second: their names.
+      value: the first's measure less the second's, over all rows; as every figure here, None where it is undefined.
+      interval_95: paired jackknife with Student's t, the one to trust.
+      interval_95_bootstrap: percentiles of the paired bootstrap; too short with few speakers.
+      p: of a paired permutation test, two-sided.
+      p_holm: the same, corrected for the number of pairs.
+      undefined: {figure: reason} for every None.
+    """
+
+    first: str
+    second: str
+    value: float | None
+    interval_95: list[float] | None
+    interval_95_bootstrap: list[float] | None
+    p: float | None
+    p_holm: float | None = None
+    undefined: dict[str, str] = field(default_factory=dict)
+
+
+def defined(compute: Callable[[], Any], figure: str, undefined: dict[str, str]) -> Any:
+    """What `compute` returns; None, with the reason in `undefined[figure]`, where there is no such figure."""
+    try:
+        return compute()
+    except Undefined as reason:
+        undefined[figure] = str(reason)
+        return None
+
+
+def difference(names: tuple[str, str], first: Rows, second: Rows, *, seed: int = 0) -> Difference:
+    """Compares two systems.
+
+    Args:
+      names: of the two.
+      first, second: their predictions, row for row of the same labels.
+      seed: of the bootstrap and the permutations.
+
+    Both intervals were simulated with speakers who differ in size and in how good either system is for them. Of nominal
+    95 %, the jackknife covered 91 to 96 % for every number of speakers from 3 to 32; the percentiles of the bootstrap
+    covered 73 to 81 % with 3 or 4, 89 % with 8 and 93 to 95 % with 32. Hence the jackknife is shown first.
+    """
+    undefined: dict[str, str] = {}
+    for name, rows in zip(names, (first, second), strict=True):
+        if defined(rows.value, "value", undefined) is None:
+            reason, figures = f"{name}: {undefined['value']}", ("value", "interval_95", "interval_95_bootstrap", "p")
+            return Difference(*names, None, None, None, None, undefined={figure: reason for figure in figures})
+    units, measure = pair(first, second), first.measure
+    of_both = between(measure)
+    return Difference(
+        *names,
+        value=first.value() - second.value(),
+        interval_95=defined(lambda: intervals.jackknife_interval(units, of_both), "interval_95", undefined),
+        interval_95_bootstrap=defined(
+            lambda: intervals.bootstrap_interval(units, of_both, seed=seed), "interval_95_bootstrap", undefined
+        ),
+        p=defined(lambda: permutation_p(units, measure, seed=seed), "p", undefined),
+        undefined=undefined,
+    )
+
+
+def pair(first: Rows, second: Rows) -> Units:
+    """`[unit, 2 * sum]` the sums of both systems for each speaker; for each sample where a speaker is unknown."""
+    if first.speakers_known:
+        return _beside(first.speaker_units(), second.speaker_units())
+    if first.task.measure == "PCC":
+        return _beside(first.sample_units(), second.sample_units())
+    # Rows alike in truth and in both predictions are alike in every resample, so their counts will do.
+    classes = len(first.task.classes)
+    shape, one = (classes, classes, classes), np.eye(classes * classes)
+    cells = np.ravel_multi_index((first.truth.astype(int), first.scores.argmax(1), second.scores.argmax(1)), shape)
+    truth, of_first, of_second = np.unravel_index(np.arange(classes**3), shape)
+    sums = np.concatenate([one[truth * classes + of_first], one[truth * classes + of_second]], 1)
+    return Units(sums, np.bincount(cells, minlength=classes**3))
+
+
+def _beside(first: Units, second: Units) -> Units:
+    return Units(np.concatenate([first.sums, second.sums], 1), first.copies)
+
+
+def between(measure: Measure) -> Measure:
+    """The difference of a measure between two systems, as a measure of `[..., 2 * sum]`.
+
+    Its line is the inverse hyperbolic tangent of the difference, so that no bound lies beyond what is possible.
+    """
+    widest = float(measure.from_line(np.inf) - measure.from_line(-np.inf))
+
+    def of_sums(sums: np.ndarray) -> np.ndarray:
+        first, second = np.split(sums, 2, axis=-1)
+        return measure.of_sums(first) - measure.of_sums(second)
+
+    return Measure(of_sums, lambda d: np.arctanh(d / widest), lambda z: widest * np.tanh(z))
+
+
+def permutation_p(units: Units, measure: Measure, *, seed: int = 0, swaps: int = SWAPS) -> float:
+    """How often the difference would be as large, either way, if it did not matter which system is which.
+
+    In each permutation every unit's predictions change sides or not. With 13 units or fewer all 2^n ways are taken
+    and p is their share; otherwise random ones, and what was observed counts as one more: (k + 1) / (n + 1).
+
+    Args:
+      units: from `pair`.
+      measure: of one system.
+
+    Raises:
+      Undefined: fewer than 2 units, or a measure that some of the swaps leave undefined.
+
+    Reference: Good, Permutation, Parametric, and Bootstrap Tests of Hypotheses (2005); (k + 1) / (n + 1) after
+      Phipson and Smyth, Statistical Applications in Genetics and Molecular Biology 9 (2010).
+    """
+    if len(units) < 2:
+        raise Undefined("one unit only, nothing to swap")
+    # Pearson's r ignores a system's offset and scale, but a series of swapped parts would get steps from them that say
+    # nothing about either system: both have to be on one scale. `intervals.moments`, where these sums come from, has
+    # scaled the predictions of each system to mean 0 and deviation 1 over all rows.
+    first, second = np.split(units.sums, 2, axis=1)
+    of_first, of_second, gain = units.copies @ first, units.copies @ second, second - first
+
+    def differences(swapped: np.ndarray) -> np.ndarray:
+        moved = swapped @ gain
+        return measure.of_sums(of_first + moved) - measure.of_sums(of_second - moved)
+
+    exact = len(units) <= MOST_UNITS_EXACT
+    if exact:
+        gain = np.repeat(gain, units.copies, axis=0)
+        values = differences(np.arange(2 ** len(units))[:, None] >> np.arange(len(units)) & 1)
+    else:
+        rng = np.random.default_rng(seed)
+        sizes = [min(_CHUNK, swaps - start) for start in range(0, swaps, _CHUNK)]
+        values = np.concatenate(
+            [differences(rng.binomial(units.copies, 0.5, (size, len(units.copies)))) for size in sizes]
+        )
+    if not np.isfinite(values).all():
+        raise Undefined(f"the measure is undefined in {np.mean(~np.isfinite(values)):.0%} of the permutations")
+    observed = differences(np.zeros(len(gain)))
+    # What is equal but for rounding is as large.
+    as_large = int(np.sum(np.abs(values) >= np.abs(observed) - 1e-12))
+    return as_large / len(values) if exact else (as_large + 1) / (swaps + 1)
+
+
+def smallest_p(units: int) -> float:
+    """The smallest value that `permutation_p` can have with so many units."""
+    return 2 / 2**units if units <= MOST_UNITS_EXACT else 1 / (SWAPS + 1)
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Corrects p-values for their number, so that the chance of any false claim among them stays below the level.
+
+    Reference: Holm, Scandinavian Journal of Statistics 6 (1979).
+    """
+    p = np.asarray(p_values, float)
+    order = np.argsort(p)
+    corrected = np.empty_like(p)
+    corrected[order] = np.minimum(1, np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1)))
+    return corrected.tolist()
