@@ -8,9 +8,9 @@ Top level
     readable), `labels`, `unlabelled`, `speakers` (null where unknown), and `classes` {name: labels} or
     `label_mean` and `label_std`.
   findings: counts of `errors` and `warnings` of the corpus check.
-  members.<name>: `parameters`; `folds`, a list of {`fold`, `best_epoch`, `best_step`, `seconds`,
-    `tune`: score, `test`: score}; `cv`: cross-validation; `test`: score of the mean of its folds;
-    `mean_of_folds_test`: the mean of the folds' own pooled test scores.
+  members.<name>: `parameters`; `leak`, what its features knew of the tuned on recordings, or empty; `folds`, a
+    list of {`fold`, `best_epoch`, `best_step`, `seconds`, `tune`: score, `test`: score}; `cv`: cross-validation;
+    `test`: score of the mean of its folds; `mean_of_folds_test`: the mean of the folds' own pooled test scores.
   left_out: {member: reason} of optional members that could not be run.
   fusion: `name`; `members`, those that were fused; `weights` {member: [weight per fold]}, null where none are
     searched; `cv`; `cv_cross_fitted`, the same with each fold's weights found on the other folds, or null; `test`.
@@ -80,11 +80,16 @@ class FoldOutcome:
 
 @dataclass(frozen=True)
 class MemberOutcome:
-    """The fits of a member and the mean of their test predictions."""
+    """The fits of a member and the mean of their test predictions.
+
+    Attributes:
+      leak: what of the tuned on recordings its features knew in fitting; empty where nothing.
+    """
 
     folds: Sequence[FoldOutcome]
     test: Predictions
     parameters: int | None = None
+    leak: str = ""
 
 
 def summarise(
@@ -215,6 +220,7 @@ def _member(member: MemberOutcome, corpus: Corpus, seed: int) -> dict[str, Any]:
     of_test = [fold["test"]["pooled"] for fold in folds]
     return {
         "parameters": member.parameters,
+        "leak": member.leak,
         "folds": folds,
         "cv": cross_validation(concatenate([fold.tune for fold in member.folds]), corpus, seed, _shared([member])),
         "test": score(member.test, corpus, seed),

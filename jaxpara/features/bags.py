@@ -20,6 +20,7 @@ class Bags:
     """Bags of a recording's low-level descriptors, `[word]` float32: those of the descriptors, then of their deltas."""
 
     frame_rate_hz = 0.0
+    leak = ""  # codebooks know the fitted on recordings alone
 
     def __init__(
         self,

@@ -72,6 +72,12 @@ class Embeddings:
         self.frame_rate_hz = next(iter(rates.values()))
         self._standardise, self._on, self._unit_length = tuple(standardise), standardise_on, unit_length
 
+    @property
+    def leak(self) -> str:
+        """What of the tuned on recordings is known in fitting; nothing as a rule."""
+        leaks = self._standardise and self._on != "fit"
+        return "embeddings are scaled by the statistics of train and devel, the tuned on part included" if leaks else ""
+
     def arrays(
         self, corpus: Corpus, fold: Fold, read: Callable[[Feature, Progress], Arrays], progress: Progress
     ) -> Arrays:

@@ -22,6 +22,7 @@ class Feature:
     """
 
     version: ClassVar[int] = 1
+    leak: ClassVar[str] = ""  # each recording is by itself
 
     sample_rate_hz: int = 16_000
 

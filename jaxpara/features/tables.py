@@ -40,6 +40,9 @@ FORMATS: dict[str, Format] = {
     "DeepSpectrum_resnet50": Format(2048, ","),
 }
 
+# Codebooks and autoencoders that have seen all of train.
+FITTED_ON_TRAIN = ("BoAW", "auDeep")
+
 
 def folder(corpus: Corpus) -> Path:
     """Where a corpus has its feature files."""

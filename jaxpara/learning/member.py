@@ -231,7 +231,19 @@ class Member:
             for fold in self.folds
         ]
         parameters = next(iter(summaries.values())).get("parameters")
-        return MemberOutcome(folds=folds, test=mean([fold.test for fold in folds]), parameters=parameters)
+        return MemberOutcome(
+            folds=folds, test=mean([fold.test for fold in folds]), parameters=parameters, leak=self.leak
+        )
+
+    @property
+    def leak(self) -> str:
+        """What its features know of the recordings that are tuned on; empty where nothing."""
+        if not self._table:
+            return self._feature.leak
+        tuned = {self._corpus.by_name[name].partition for fold in self.folds for name in fold.tune}
+        if self._table.startswith(tables.FITTED_ON_TRAIN) and "train" in tuned:
+            return f"the organisers fitted {self._table} on all of train, of which folds are tuned on a part"
+        return ""
 
     @property
     def curves(self) -> dict[int, Path]:

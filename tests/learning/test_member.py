@@ -148,3 +148,20 @@ def test_weight_decay_on_frozen_stages_is_refused(corpus, tmp_path):
     learner["model"] = {"name": "resnet18", "frozen": ("conv1",)}
     with pytest.raises(UserError, match="would pull on the frozen stages too"):
         Member("net", UNTRAINED | {"learner": learner}, corpus, "f", 12, tmp_path)
+
+
+def test_features_that_know_the_tuned_on_recordings_are_told(corpus, tmp_path, monkeypatch):
+    coder = Member("coder", AUTOENCODER, corpus, "f", 12, tmp_path)
+
+    def leak(config, name="svm"):
+        return Member(name, config, corpus, "f", 12, tmp_path / str(len(str(config))), {"coder": coder}).leak
+
+    assert leak(machine("coder", standardise=("coder",))) == ""
+    assert "the tuned on part included" in leak(
+        machine("coder", standardise=("coder",), standardise_on="train_and_devel")
+    )
+    monkeypatch.setattr(tables, "available", lambda *_: True)
+    assert leak(machine("coder", table="auDeep-30")) == ""
+    folds = {"name": "stratified", "n": 4}
+    assert "fitted auDeep-30 on all of train" in leak(machine("coder", table="auDeep-30") | {"folds": folds})
+    assert leak(machine("coder", table="ComParE") | {"folds": folds}) == ""
