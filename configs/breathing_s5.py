@@ -39,7 +39,7 @@ def get_config(recipe: str = "recommended") -> ConfigDict:
             "keep_best": 1,
         },
     }
-    demo = {"learner": {"examples": {"window_s": 16.0, "step_s": 6.4}, "epochs": 15}}
+    demo = {"learner": {"examples": {"window_s": 16.0, "step_s": 6.4}, "epochs": 10}}
     return common.experiment(
         "breathing",
         recipe,
