@@ -1,11 +1,14 @@
 """Files that are whole or not there at all, whenever the power goes."""
 
+import fcntl
 import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from jaxpara.errors import UserError
 
 
 @contextmanager
@@ -44,3 +47,21 @@ def read_json_lines(path: Path) -> list[dict[str, Any]]:
         except ValueError:
             break
     return lines
+
+
+@contextmanager
+def locked(workdir: Path) -> Iterator[None]:
+    """Keeps a second run out of the workdir; the lock goes with the process, however it ends."""
+    try:
+        workdir.mkdir(parents=True, exist_ok=True)
+        file = (workdir / ".lock").open("w")
+    except OSError as error:
+        raise UserError(f"--workdir={workdir}: cannot be written ({error.strerror}); choose another") from error
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise UserError(
+                f"--workdir={workdir}: another run is at work there; wait for it, or choose another"
+            ) from None
+        yield

@@ -1,11 +1,9 @@
 """From a config to results: corpus, members, fusion, evaluation, report, submission."""
 
-import fcntl
 import importlib.metadata
 import json
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,9 +13,10 @@ import ml_collections
 import numpy as np
 
 from jaxpara import __version__
-from jaxpara.corpora import compare
+from jaxpara.corpora import compare, duplicates
 from jaxpara.corpora.check import check
 from jaxpara.corpora.corpus import Corpus
+from jaxpara.corpora.duplicates import SharedAudio
 from jaxpara.corpora.findings import Finding
 from jaxpara.corpora.simulated import SIMULATED
 from jaxpara.corpora.simulated.loudness import loudness_baseline
@@ -25,7 +24,7 @@ from jaxpara.errors import Unavailable, UserError
 from jaxpara.evaluation import report, submission
 from jaxpara.evaluation.official import official
 from jaxpara.evaluation.results import summarise
-from jaxpara.files import write_json
+from jaxpara.files import locked, write_json
 from jaxpara.fusion import FUSIONS
 from jaxpara.learning.dependencies import in_order
 from jaxpara.learning.loop import Interrupted
@@ -36,6 +35,7 @@ from jaxpara.registry import build, suggest
 from jaxpara.runtime import cache_folder
 from jaxpara.seeds import derive
 
+SHOWN = 10  # pairs of recordings that share audio
 SIMULATED_STAMP = "SIMULATED corpus: no figure here is the paper's or says anything about the real one"
 
 
@@ -74,9 +74,10 @@ def run(
                 f"No corpus given (--config.corpus.root): running on the {SIMULATED_STAMP}; demo sizes from config.demo"
             )
         corpus, fingerprint, findings = _checked(settings["corpus"], seed, progress)
+        shared = _shared_audio(corpus, fingerprint, progress)
         if mode == "check":
             return
-        with _locked(workdir):
+        with locked(workdir):
             members: dict[str, Member] = {}
             for member in in_order(settings["members"]):
                 part = settings["members"][member]
@@ -109,6 +110,14 @@ def run(
                 demo=demo,
                 corpus=corpus,
                 findings=findings,
+                shared_audio={
+                    "fit_and_tune": [d for m in members.values() for f in m.folds for d in duplicates.leaks(shared, f)],
+                    "fit_and_test": duplicates.across(
+                        shared,
+                        [r.name for r in corpus.partition("train", "devel")],
+                        [r.name for r in corpus.partition("test")],
+                    ),
+                },
                 members=outcomes,
                 left_out=left_out,
                 fused=fused,
@@ -233,6 +242,18 @@ def _checked(wanted: Mapping[str, Any], seed: int, progress: Progress) -> tuple[
     return checked.corpus, checked.fingerprint, checked.findings
 
 
+def _shared_audio(corpus: Corpus, fingerprint: str, progress: Progress) -> list[SharedAudio]:
+    """Recordings that hold the same audio; looked for once per corpus."""
+    path = cache_folder() / "shared_audio" / f"{fingerprint}.json"
+    with progress.task("looking for audio that recordings share", 1) as bar:
+        shared = duplicates.kept(path, corpus.recordings, bar.update)
+    for pair in shared[:SHOWN]:
+        progress.say(f"warning: {pair.one} and {pair.other} share {pair.seconds:.2f} s of audio")
+    if len(shared) > SHOWN:
+        progress.say(f"warning: and {len(shared) - SHOWN} more pairs, in {path}")
+    return shared
+
+
 def _baselines(corpus: Corpus) -> dict[str, Predictions]:
     """What simple predictors reach on a simulated corpus, to hold the network against."""
     return {"loudness, linear": loudness_baseline(corpus)} if corpus.simulated and corpus.label_rate_hz else {}
@@ -260,21 +281,3 @@ def _conclude(progress: Progress, results: dict[str, Any], workdir: Path, table:
         progress.say(f"cross-validation {measure}: mean of folds {cv['mean_of_folds']:.3f}, pooled {cv['pooled']:.3f}")
     progress.say(f"done in {seconds / 60:.1f} min; submission: {table}; results: {workdir / 'results.json'}")
     progress.say(f"report: {workdir / 'report.html'}")
-
-
-@contextmanager
-def _locked(workdir: Path) -> Iterator[None]:
-    """Keeps a second run out of the workdir; the lock goes with the process, however it ends."""
-    try:
-        workdir.mkdir(parents=True, exist_ok=True)
-        file = (workdir / ".lock").open("w")
-    except OSError as error:
-        raise UserError(f"--workdir={workdir}: cannot be written ({error.strerror}); choose another") from error
-    with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise UserError(
-                f"--workdir={workdir}: another run is at work there; wait for it, or choose another"
-            ) from None
-        yield

@@ -1,7 +1,12 @@
 """What may be concluded from results.json, in sentences."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
+
+import numpy as np
+from scipy import stats
+
+from jaxpara.evaluation import intervals
 
 Json = Mapping[str, Any]
 
@@ -48,7 +53,8 @@ def conclude(results: Json) -> list[str]:
     sentences += _against_chance(score)
     if score is test:
         sentences += _against_fits(results) + _against_baselines(results) + _against_cv(results)
-    return sentences + _leaks(results) + _where_weights_were_found(results)
+    sentences += _leaks(results) + _shared_audio(results) + _known_to_features(results)
+    return sentences + _between_partitions(results) + _where_weights_were_found(results)
 
 
 def _against_chance(score: Json) -> list[str]:
@@ -126,6 +132,103 @@ def _leaks(results: Json) -> list[str]:
             f" {'less' if difference >= 0 else 'more'}. Clean folds: --config...folds.name=speaker_disjoint."
         )
     return [sentence]
+
+
+def _shared_audio(results: Json) -> list[str]:
+    what = {"fit_and_tune": "fitted and validated on", "fit_and_test": "in training and test"}
+    sentences = []
+    for where, shared in results["shared_audio"].items():
+        if shared["pairs"]:
+            first = shared["examples"][0]
+            sentences.append(
+                f"{shared['pairs']} pairs of recordings {what[where]} hold the same audio, such as {first['one']} and"
+                f" {first['other']} ({first['seconds']:.2f} s): scores are flattered."
+            )
+    return sentences
+
+
+def _known_to_features(results: Json) -> list[str]:
+    leaks = {name: member["leak"] for name, member in results["members"].items() if member["leak"]}
+    return [f"The cross-validated figures of {name} are flattered: {leak}." for name, leak in leaks.items()]
+
+
+class _Mean(NamedTuple):
+    """Of the folds that validate one partition, on the measure's line."""
+
+    value: float
+    variance: float
+    freedom: float
+
+
+def _between_partitions(results: Json) -> list[str]:
+    """Says where the folds that validate one partition score otherwise than those that validate another.
+
+    The rule is Welch's t-test at 5 %, two-sided, of the two means of folds on the measure's line. The standard
+    error of a fold is half its interval over speakers there, over the quantile of Student's t that the interval
+    was made with. Folds with speakers of their own err independently; where folds share speakers they are taken
+    to err all alike, which asks for more. Where a fold has no interval (speakers unknown), how the folds of one
+    partition scatter has to do; that knows nothing of other speakers, and the sentence says so.
+
+    Reference: Welch, Biometrika 34 (1947); Satterthwaite, Biometrics Bulletin 2 (1946).
+    """
+    measure, cv = results["measure"], results["fusion"]["cv"]
+    groups: dict[str, list[Json]] = {}
+    for fold in results["members"][results["fusion"]["members"][0]]["folds"]:
+        if len(fold["tune"]["per_partition"]) == 1 and cv["per_fold"][str(fold["fold"])] is not None:
+            groups.setdefault(next(iter(fold["tune"]["per_partition"])), []).append(fold)
+    if len(groups) != 2:
+        return []
+    folds = [fold for group in groups.values() for fold in group]
+    if all(cv["per_fold_interval_95"][str(fold["fold"])] for fold in folds):
+        shared = sum(fold["tune"]["speakers"] for fold in folds) > cv["speakers"]
+        basis = "the choice of speakers explains"
+    elif min(map(len, groups.values())) > 1:
+        shared = None
+        basis = "folds of the same partition differ among themselves (other speakers may do so too)"
+    else:
+        return []
+    # A score at the limit of its range is infinite on the line, where no difference is sure.
+    with np.errstate(divide="ignore", invalid="ignore"):
+        means = [
+            _by_scatter(cv, group) if shared is None else _by_intervals(cv, group, shared) for group in groups.values()
+        ]
+        if not _differ(*means):
+            return []
+    averages = {name: np.mean([cv["per_fold"][str(fold["fold"])] for fold in folds]) for name, folds in groups.items()}
+    (low, worse), (high, better) = sorted((float(value), name) for name, value in averages.items())
+    return [
+        f"The folds that validate {better} reach {number(measure, high)} on average, those that validate {worse}"
+        f" {number(measure, low)}: {_points(measure, high - low)} apart, more than {basis}. The mean of all folds"
+        " hides it: quote both."
+    ]
+
+
+def _line(measure: str, values: Any) -> np.ndarray:
+    return (intervals.PCC if measure == "PCC" else intervals.UAR).to_line(np.array(values))
+
+
+def _by_intervals(cv: Json, folds: list[Json], shared: bool) -> _Mean:
+    names, freedom = [str(fold["fold"]) for fold in folds], np.array([fold["tune"]["speakers"] - 1 for fold in folds])
+    values = _line(cv["measure"], [cv["per_fold"][name] for name in names])
+    low, high = _line(cv["measure"], [cv["per_fold_interval_95"][name] for name in names]).T
+    errors = (high - low) / 2 / stats.t.ppf(0.975, freedom)
+    if shared:
+        return _Mean(values.mean(), errors.mean() ** 2, freedom.min())
+    parts = (errors / len(folds)) ** 2
+    return _Mean(values.mean(), parts.sum(), parts.sum() ** 2 / (parts**2 / freedom).sum())
+
+
+def _by_scatter(cv: Json, folds: list[Json]) -> _Mean:
+    values = _line(cv["measure"], [cv["per_fold"][str(fold["fold"])] for fold in folds])
+    return _Mean(values.mean(), values.var(ddof=1) / len(values), len(values) - 1)
+
+
+def _differ(one: _Mean, other: _Mean) -> bool:
+    variance = one.variance + other.variance
+    if not (np.isfinite(variance) and variance > 0):
+        return False
+    freedom = variance**2 / (one.variance**2 / one.freedom + other.variance**2 / other.freedom)
+    return bool(abs(one.value - other.value) > stats.t.ppf(0.975, freedom) * np.sqrt(variance))
 
 
 def _where_weights_were_found(results: Json) -> list[str]:

@@ -1,5 +1,7 @@
 """Measures over whole predictions, in float64: a number, or `Undefined` with the reason."""
 
+from typing import NamedTuple
+
 import numpy as np
 from sklearn.metrics import roc_auc_score, roc_curve
 
@@ -127,18 +129,32 @@ def eer(truth: np.ndarray, score: np.ndarray) -> float:
     return float(false_alarms[after - 1] + share * (false_alarms[after] - false_alarms[after - 1]))
 
 
-def ece(truth: np.ndarray, probabilities: np.ndarray, bins: int = 10) -> float:
-    """Expected calibration error: how far confidence and accuracy differ, on average over equally wide bins.
+class Reliability(NamedTuple):
+    """How sure and how right, in bins of the confidence; bins without a row are left out.
+
+    Attributes:
+      counts: `[bin]` rows.
+      confidence: `[bin]` mean probability of the class that was chosen.
+      accuracy: `[bin]` share of the rows whose class was the true one.
+    """
+
+    counts: np.ndarray
+    confidence: np.ndarray
+    accuracy: np.ndarray
+
+
+def reliability(truth: np.ndarray, probabilities: np.ndarray, bins: int = 10) -> Reliability:
+    """Confidence and accuracy, which are equal in every bin where the probabilities mean what they say.
 
     Args:
       truth: `[row]` class indices.
       probabilities: `[row, class]`.
-      bins: bins of the confidence between 0 and 1, each closed on its right.
+      bins: equally wide bins of the confidence between 0 and 1, each closed on its right.
 
     Raises:
       Undefined: no row, or rows that are no probabilities.
 
-    Reference: Guo et al., ICML 2017.
+    Reference: Guo et al., ICML 2017; scikit-learn's calibration_curve has the same bins.
     """
     if not len(truth):
         raise Undefined("no label")
@@ -146,6 +162,19 @@ def ece(truth: np.ndarray, probabilities: np.ndarray, bins: int = 10) -> float:
         raise Undefined("the scores are no probabilities")
     confidence = probabilities.max(1)
     right = probabilities.argmax(1) == np.asarray(truth, int)
-    bin_of = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
-    gaps = np.bincount(bin_of, weights=right - confidence, minlength=bins)
-    return float(np.abs(gaps).sum() / len(truth))
+    bin_of = np.searchsorted(np.arange(1, bins) / bins, confidence)
+    counts, sure, found = (np.bincount(bin_of, weights, minlength=bins) for weights in (None, confidence, right))
+    held = counts > 0
+    return Reliability(counts[held], sure[held] / counts[held], found[held] / counts[held])
+
+
+def ece(truth: np.ndarray, probabilities: np.ndarray, bins: int = 10) -> float:
+    """Expected calibration error: how far confidence and accuracy of `reliability` differ, on average over rows.
+
+    Raises:
+      Undefined: as `reliability`.
+
+    Reference: Guo et al., ICML 2017.
+    """
+    counts, confidence, found = reliability(truth, probabilities, bins)
+    return float(np.average(np.abs(found - confidence), weights=counts))

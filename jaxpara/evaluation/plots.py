@@ -165,6 +165,32 @@ def confusions(name: str, matrices: Mapping[str, np.ndarray], classes: Sequence[
         return _svg(figure, f"confusion {name}")
 
 
+def reliability(name: str, systems: Mapping[str, Mapping[str, Sequence[float]]]) -> str:
+    """Accuracy against confidence, and below how many rows were so sure; on the diagonal the two are equal.
+
+    Args:
+      name: of the figure.
+      systems: {system: the fields of `metrics.Reliability`}.
+    """
+    with matplotlib.rc_context(_STYLE):
+        figure = _figure(6.4, 4.6)
+        curve, rows = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
+        curve.plot([0, 1], [0, 1], color=GREY, lw=1, ls="--", label="equal")
+        for number, (title, bins) in enumerate(systems.items()):
+            colour = COLOURS[number % len(COLOURS)]
+            curve.plot(bins["confidence"], bins["accuracy"], "o-", color=colour, ms=4.5, label=title)
+            rows.plot(bins["confidence"], bins["counts"], "o-", color=colour, ms=3, lw=0.8)
+        lowest = min((min(bins["confidence"]) for bins in systems.values()), default=0)
+        curve.set(xlim=(np.floor(10 * lowest) / 10 - 0.02, 1.02), ylim=(-0.02, 1.02), ylabel="accuracy")
+        rows.set(ylim=(0, None), xlabel="confidence: probability of the chosen class, mean of the bin", ylabel="rows")
+        for axis in (curve.xaxis, curve.yaxis):
+            _as_percent(axis, "UAR")
+        for axes in (curve, rows):
+            axes.grid(alpha=0.3)
+        figure.legend(*curve.get_legend_handles_labels(), loc="outside right upper")
+        return _svg(figure, f"reliability {name}")
+
+
 def simplex(name: str, weights: Mapping[str, Mapping[str, Sequence[float]]]) -> str:
     """Mixes of three members as points in a triangle, a corner a member.
 

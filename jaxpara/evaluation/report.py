@@ -217,6 +217,14 @@ def _confusions(results: Json) -> list[Markup]:
             for key, part in (("cv", "cross-validation"), ("test", "test"))
             if scores[key].get("confusion")
         }
+        drawn = {
+            f"{system}, {part}": scores[key]["reliability"]
+            for system, scores in group.items()
+            for key, part in (("cv", "cross-validation"), ("test", "test"))
+            if name == "fusion" and scores[key].get("reliability")
+        }
+        if drawn:
+            figures.append(Markup(plots.reliability(name, drawn)))
         if matrices:
             classes = next(s[k]["classes"] for s in group.values() for k in ("cv", "test") if s[k].get("classes"))
             figures.append(Markup(plots.confusions(name, matrices, classes)))

@@ -8,6 +8,8 @@ Top level
     readable), `labels`, `unlabelled`, `speakers` (null where unknown), and `classes` {name: labels} or
     `label_mean` and `label_std`.
   findings: counts of `errors` and `warnings` of the corpus check.
+  shared_audio.fit_and_tune, .fit_and_test: `pairs`, the number of pairs of recordings that hold the same audio and
+    lie on these two sides in a fold; `examples`, up to five {`one`, `other`, `seconds`}.
   members.<name>: `parameters`; `leak`, what its features knew of the tuned on recordings, or empty; `folds`, a
     list of {`fold`, `best_epoch`, `best_step`, `seconds`, `tune`: score, `test`: score}; `cv`: cross-validation;
     `test`: score of the mean of its folds; `mean_of_folds_test`: the mean of the folds' own pooled test scores.
@@ -36,6 +38,7 @@ A score
   breathing_rate_mae (sequences only): by how many breaths a minute the rate is off, mean over recordings.
   onset_f1 (sequences only): F1 of the beginnings of inhalations, within 0.5 s, counts of all recordings; for this
     and the rate `jaxpara.evaluation.breaths` finds them in the true and the predicted belt alike.
+  reliability (classes only): `counts`, `confidence`, `accuracy` by bin of confidence, bins without rows left out.
   classes, confusion [true][predicted], recalls {class: share}, accuracy, ece (classes only) and, for two
     classes, auc and eer with the second class as the positive one.
   undefined: {field or field.key: reason} for every value that is null because it does not exist.
@@ -47,13 +50,14 @@ A cross-validation is the score of the tune rows of all folds, and beside it
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 import soundfile
 
 from jaxpara.corpora.corpus import PARTITIONS, Corpus, Recording
+from jaxpara.corpora.duplicates import SharedAudio
 from jaxpara.corpora.findings import Finding
 from jaxpara.evaluation.scores import cross_validation, score
 from jaxpara.fusion.fused import Fused
@@ -99,6 +103,7 @@ def summarise(
     demo: bool,
     corpus: Corpus,
     findings: Sequence[Finding],
+    shared_audio: Mapping[str, Sequence[SharedAudio]],
     members: Mapping[str, MemberOutcome],
     left_out: Mapping[str, str],
     fused: Fused,
@@ -116,6 +121,7 @@ def summarise(
       demo: whether the sizes are the demonstration's.
       corpus: what all predictions are about.
       findings: of the corpus check.
+      shared_audio: pairs of recordings by what lies on their two sides, `fit_and_tune` and `fit_and_test`.
       members: by name.
       left_out: the members that could not be run, with the reason.
       fused: what the members came to together.
@@ -153,6 +159,10 @@ def summarise(
         "measure": corpus.task.measure,
         "corpus": {"root": str(corpus.root), "partitions": describe(corpus)},
         "findings": {"errors": levels.count("error"), "warnings": levels.count("warning")},
+        "shared_audio": {
+            where: {"pairs": len(set(pairs)), "examples": [asdict(pair) for pair in dict.fromkeys(pairs)][:5]}
+            for where, pairs in shared_audio.items()
+        },
         "members": {name: _member(member, corpus, seed) for name, member in members.items()},
         "left_out": dict(left_out),
         "fusion": fusion_of(fusion, fused),

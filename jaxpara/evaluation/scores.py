@@ -141,6 +141,10 @@ def _add_for_sequences(result: dict[str, Any], rows: Rows) -> None:
     _fill(result, "onset_f1", lambda: breaths.onset_f1(parts))
 
 
+def _lists(reliability: metrics.Reliability) -> dict[str, list[float]]:
+    return {name: values.tolist() for name, values in reliability._asdict().items()}
+
+
 def _add_for_classes(result: dict[str, Any], rows: Rows) -> None:
     classes, counts = rows.task.classes, rows.confusion
     result["classes"] = list(classes)
@@ -148,6 +152,7 @@ def _add_for_classes(result: dict[str, Any], rows: Rows) -> None:
     _fill(result, "recalls", lambda: dict(zip(classes, metrics.recalls(counts).tolist(), strict=True)))
     _fill(result, "accuracy", lambda: metrics.accuracy(counts))
     _fill(result, "ece", lambda: metrics.ece(rows.truth, rows.scores))
+    _fill(result, "reliability", lambda: _lists(metrics.reliability(rows.truth, rows.scores)))
     if len(classes) == 2:
         _fill(result, "auc", lambda: metrics.auc(rows.truth == 1, rows.scores[:, 1]))
         _fill(result, "eer", lambda: metrics.eer(rows.truth == 1, rows.scores[:, 1]))

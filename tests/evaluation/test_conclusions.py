@@ -2,7 +2,9 @@
 
 from copy import deepcopy
 
+import numpy as np
 import pytest
+from scipy import stats
 
 from jaxpara.evaluation.conclusions import conclude, interval, number
 
@@ -16,7 +18,17 @@ SCORE = {
     "speakers": 10,
     "undefined": {},
 }
-CV = SCORE | {"pooled": 0.72, "speakers": 22, "speakers_in_fit_and_tune": {"0": 0, "1": 0}}
+CV = SCORE | {
+    "pooled": 0.72,
+    "speakers": 22,
+    "speakers_in_fit_and_tune": {"0": 0, "1": 0},
+    "per_fold": {"0": 0.73, "1": 0.71},
+    "per_fold_interval_95": {"0": [0.64, 0.8], "1": [0.62, 0.79]},
+}
+FOLDS = [
+    {"fold": fold, "tune": {"speakers": 11, "per_partition": {part: CV["per_fold"][str(fold)]}}}
+    for fold, part in enumerate(("devel", "train"))
+]
 NO_TRUTH = {
     "pooled": None,
     "interval_95": None,
@@ -25,7 +37,8 @@ NO_TRUTH = {
 }
 RESULTS = {
     "measure": "UAR",
-    "members": {"adam": {"folds": [{}, {}], "mean_of_folds_test": 0.66}},
+    "shared_audio": {"fit_and_tune": {"pairs": 0, "examples": []}, "fit_and_test": {"pairs": 0, "examples": []}},
+    "members": {"adam": {"folds": FOLDS, "mean_of_folds_test": 0.66, "leak": ""}},
     "fusion": {"name": "mean", "members": ["adam"], "cv": CV, "cv_cross_fitted": None, "test": SCORE},
     "baselines": {"svm": SCORE | {"pooled": 0.55}},
 }
@@ -44,6 +57,18 @@ def test_a_plain_run():
         "The interval lies above chance (50.0 %).",
         "The single fits of adam reach 66.0 % on average, so that the fusion gains 4.0 points.",
         "The baseline svm reaches 55.0 %, below that interval.",
+    ]
+
+
+def test_shared_audio_and_features_that_know_too_much_are_told():
+    results = deepcopy(RESULTS)
+    example = {"one": "train_1.wav", "other": "test_2.wav", "seconds": 0.754}
+    results["shared_audio"]["fit_and_test"] = {"pairs": 3, "examples": [example]}
+    results["members"]["adam"]["leak"] = "they know"
+    assert conclude(results)[-2:] == [
+        "3 pairs of recordings in training and test hold the same audio, such as train_1.wav and test_2.wav (0.75 s):"
+        " scores are flattered.",
+        "The cross-validated figures of adam are flattered: they know.",
     ]
 
 
@@ -83,6 +108,79 @@ def test_shared_speakers_are_flagged():
         "In 1 of 2 folds the same speakers" in s and "up to 3" in s and "72.0 %" in s and "70.0 %: 2.0 points less" in s
         for s in said
     )
+
+
+LINES = {"PCC": (np.arctanh, np.tanh), "UAR": (lambda p: np.log(p / (1 - p)), lambda z: 1 / (1 + np.exp(-z)))}
+
+
+def gap(devel, train, error, *, measure="UAR", speakers=6, shared=False, known=True):
+    """What is said of folds with these values, each with a standard error on the line and so many speakers."""
+    there, back = LINES[measure]
+    parts, values = ["devel"] * len(devel) + ["train"] * len(train), [*devel, *train]
+    reach = stats.t.ppf(0.975, speakers - 1) * error * np.array([-1, 1])
+    cv = {
+        "measure": measure,
+        "speakers": 2 * speakers if shared else len(values) * speakers,
+        "per_fold": {str(k): value for k, value in enumerate(values)},
+        "per_fold_interval_95": {
+            str(k): back(there(value) + reach).tolist() if known else None for k, value in enumerate(values)
+        },
+    }
+    results = deepcopy(RESULTS) | {"measure": measure}
+    results["members"]["adam"]["folds"] = [
+        {"fold": k, "tune": {"speakers": speakers if known else None, "per_partition": {part: value}}}
+        for k, (part, value) in enumerate(zip(parts, values, strict=True))
+    ]
+    results["fusion"]["cv"] |= cv
+    said = [s.replace("\N{NO-BREAK SPACE}", " ") for s in conclude(results)]
+    return [sentence for sentence in said if "that validate" in sentence]
+
+
+def test_folds_of_one_partition_that_do_better_are_told():
+    assert gap([0.92, 0.926], [0.74, 0.732], 0.2) == [
+        "The folds that validate devel reach 92.3 % on average, those that validate train 73.6 %: 18.7 points apart,"
+        " more than the choice of speakers explains. The mean of all folds hides it: quote both."
+    ]
+    (sentence,) = gap([0.2, 0.25], [0.6, 0.6], 0.05, measure="PCC")
+    assert "validate train reach 0.600 on average, those that validate devel 0.225: 0.375 apart" in sentence
+
+
+def test_a_difference_within_the_intervals_is_not_told():
+    assert gap([0.92, 0.926], [0.74, 0.732], 0.9) == []
+    assert gap([0.70, 0.72], [0.73, 0.71], 0.05) == []
+
+
+@pytest.mark.parametrize("measure", ["PCC", "UAR"])
+@pytest.mark.parametrize("shared", [False, True])
+def test_the_limit_is_that_of_welch(measure, shared):
+    there, back = LINES[measure]
+    speakers, error = 6, 0.1
+    # Four folds of equal error: those with speakers of their own have all their degrees of freedom together.
+    freedom = 2 * (speakers - 1) if shared else 4 * (speakers - 1)
+    limit = stats.t.ppf(0.975, freedom) * error * (2**0.5 if shared else 1)
+    for share, speaks in ((0.99, False), (1.01, True)):
+        one, other = back(there(0.6) + np.array([0, share * limit])).tolist()
+        said = gap([one, one], [other, other], error, measure=measure, speakers=speakers, shared=shared)
+        assert bool(said) == speaks
+
+
+@pytest.mark.parametrize(
+    ("devel", "train"),
+    [([0.92, 0.926], [0.74, 0.732]), ([0.92, 0.7], [0.74, 0.732]), ([0.6, 0.62, 0.63], [0.64, 0.65]), ([0.9], [0.7])],
+)
+def test_without_intervals_the_scatter_of_the_folds_decides(devel, train):
+    said = gap(devel, train, 0.1, known=False)
+    values = [LINES["UAR"][0](np.array(part)) for part in (devel, train)]
+    expected = len(devel) > 1 and stats.ttest_ind(*values, equal_var=False).pvalue < 0.05
+    assert bool(said) == expected
+    assert all("folds of the same partition differ among themselves" in sentence for sentence in said)
+
+
+def test_folds_without_any_scatter_or_of_one_partition_tell_nothing():
+    assert gap([0.6, 0.6], [0.5, 0.5], 0.1, known=False) == []
+    assert gap([1.0, 1.0], [0.5, 0.52], 0.1, known=False) == []
+    assert gap([0.9, 0.5], [], 0.01) == []
+    assert gap([0.9, None], [0.5, 0.52], 0.1, known=False) == []
 
 
 def test_weights_scored_where_they_were_found_are_flagged():

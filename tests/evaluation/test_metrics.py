@@ -1,14 +1,18 @@
 """Every measure against SciPy, scikit-learn or brute force, and nothing but a reason where there is no value."""
 
+import re
+from xml.etree import ElementTree
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import brentq
 from scipy.stats import pearsonr
+from sklearn.calibration import calibration_curve
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, confusion_matrix, recall_score, roc_auc_score
 
-from jaxpara.evaluation import metrics
+from jaxpara.evaluation import metrics, plots
 from jaxpara.evaluation.metrics import Undefined
 
 SEEDS = range(5)
@@ -100,6 +104,50 @@ def test_ece_bin_by_bin(seed):
 
 def test_ece_of_a_sure_and_right_classifier_is_zero():
     assert metrics.ece(np.array([0, 1]), np.eye(2)) == 0
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("bins", [10, 15])
+@pytest.mark.parametrize("decimals", [1, 9], ids=["on the edges", "between them"])
+def test_reliability_is_the_calibration_curve_of_being_right(seed, bins, decimals):
+    truth, probabilities = classes(seed, 2)
+    second = probabilities[:, 1].round(decimals)
+    probabilities = np.stack([1 - second, second], 1)
+    confidence, right = probabilities.max(1), probabilities.argmax(1) == truth
+    counts, sure, found = metrics.reliability(truth, probabilities, bins)
+    expected_found, expected_sure = calibration_curve(right, confidence, n_bins=bins)
+    np.testing.assert_allclose(sure, expected_sure, atol=1e-12)
+    np.testing.assert_allclose(found, expected_found, atol=1e-12)
+    assert counts.tolist() == [n for n in np.histogram(np.ceil(confidence * bins), np.arange(bins + 1) + 0.5)[0] if n]
+    assert metrics.ece(truth, probabilities, bins) == pytest.approx(counts @ np.abs(sure - found) / len(truth))
+
+
+def test_a_probability_on_an_edge_belongs_to_the_bin_below():
+    probabilities = np.array([[0.6, 0.4], [0.61, 0.39], [1.0, 0.0]])
+    counts, confidence, accuracy = metrics.reliability(np.array([0, 1, 0]), probabilities, 5)
+    assert counts.tolist() == [1, 1, 1]
+    assert confidence.tolist() == [0.6, 0.61, 1]
+    assert accuracy.tolist() == [1, 0, 1]
+
+
+def test_reliability_is_drawn_as_one_figure_that_needs_nothing_else():
+    systems = {
+        name: {field: values.tolist() for field, values in metrics.reliability(*classes(seed, 2))._asdict().items()}
+        for seed, name in enumerate(("<script>$x$</script>", "sgd"))
+    }
+    text = plots.reliability("systems", systems)
+    root = ElementTree.fromstring(text)
+    assert root.tag == "{http://www.w3.org/2000/svg}svg"
+    assert text.count("<svg") == 1
+    assert not re.search(r"<script|<image|@import|url\((?!#)|href=\"(?!#)|https?://(?!www\.w3\.org/)", text)
+    words = {"".join(element.itertext()).strip() for element in root.iterfind(".//{*}text")}
+    assert {"equal", "<script>$x$</script>", "sgd", "accuracy", "rows", "50 %"} <= words
+    # A point for every bin of every system, in both panels; ticks and the legend have one each.
+    lines = [
+        group.findall(".//{*}use") for group in root.iterfind(".//{*}g") if group.get("id", "").startswith("line2d")
+    ]
+    points = sum(len(bins["counts"]) for bins in systems.values())
+    assert sum(len(uses) for uses in lines if len(uses) > 1) == 2 * points > 16
 
 
 SERIES = np.arange(5.0)

@@ -49,8 +49,9 @@ def written(tmp_path_factory, fakes):
         singles = {name: (tune, o.test) for name, o in outcomes.items() if len(members) > 1}
         beside = {"convex": fused} if len(members) == 3 else {}
         results = summarise(
-            experiment="fake", recipe="paper", demo=simulated, corpus=replace(corpus, simulated=simulated), findings=[],
-            members=outcomes, left_out={}, fused=fused, fusion="weighted", beside=beside, fusing=members,
+            experiment="fake", recipe="paper", demo=simulated, corpus=replace(corpus, simulated=simulated),
+            findings=[], shared_audio={}, members=outcomes, left_out={}, fused=fused,
+            fusion="weighted", beside=beside, fusing=members,
             baselines={}, about=ABOUT,
         )  # fmt: skip
         path = tmp_path / "out" / "report.html"
@@ -112,7 +113,7 @@ def test_a_sequence(sequence_page):
 
 def test_classes(class_page):
     text = class_page
-    assert Page(text).count["svg"] == 7  # members, folds, speakers, fusion, members, two members' curves
+    assert Page(text).count["svg"] == 8  # members, folds, speakers, reliability, fusion, members, two members' curves
     assert "adam, cross-validation" in section(text, "confusions")
     assert "0.500" in section(text, "fusion")
     assert 'id="sequences"' not in text

@@ -6,6 +6,7 @@ import re
 import numpy as np
 import pytest
 
+from jaxpara.corpora.duplicates import SharedAudio
 from jaxpara.corpora.findings import Finding
 from jaxpara.evaluation import results as results_module
 from jaxpara.evaluation.results import FoldOutcome, MemberOutcome, describe, summarise
@@ -34,6 +35,7 @@ def results(corpus, fakes):
         demo=True,
         corpus=corpus,
         findings=[Finding("warning", "train_00.wav", None, "is silent", "record it anew")],
+        shared_audio={"fit_and_tune": [SharedAudio("a", "b", 1.5)] * 2, "fit_and_test": []},
         members={"cnn": MemberOutcome(folds, test, 1_642_049)},
         left_out={},
         fused=Fused(tune, test, {"cnn": [1.0, 1.0]}, tune),
@@ -58,6 +60,10 @@ def test_scores_stand_where_the_docstring_says(results, corpus):
     assert result["fusion"]["members"] == ["cnn"]
     (beside,) = result["beside"]
     assert beside == result["fusion"] | {"name": "convex", "weights": None, "cv_cross_fitted": None}
+    assert result["shared_audio"] == {
+        "fit_and_tune": {"pairs": 1, "examples": [{"one": "a", "other": "b", "seconds": 1.5}]},
+        "fit_and_test": {"pairs": 0, "examples": []},
+    }
     assert result["seconds"] == 25
     assert result["findings"] == {"errors": 0, "warnings": 1}
     assert result["simulated"] is result["demo"] is True
