@@ -23,7 +23,7 @@ def experiment(
       recipe: `recommended`; `paper`, the text to the letter; `published`, what the authors' scripts do.
       members: by name, `features`, `folds` and `learner`.
       fusion: how their scores meet, the mean by default; under `members` whose, all by default; under `beside` names
-        of other fusions that are scored too.
+        of other fusions that are scored too; under `leave_out` recordings that are not scored.
       demo: what replaces the fields above when no corpus is given, so that a laptop sees the end of it.
     """
     if recipe not in RECIPES:
@@ -110,8 +110,8 @@ def picture_net(
     epochs = 120
     rates = {
         # The weight decay of 1e-4 is the scripts'; the paper is silent.
-        "adam": {"name": "adam", "lr": 1e-4, "eps": 1e-8, "weight_decay": 0.0 if paper else 1e-4},
-        "sgd": {"name": "sgd", "lr": 1e-3, "momentum": 0.9},
+        "adam": {"name": "adam", "lr": 1e-4, "eps": 1e-8, "weight_decay": 0.0 if paper else 1e-4, "clip_norm": 0.0},
+        "sgd": {"name": "sgd", "lr": 1e-3, "momentum": 0.9, "clip_norm": 0.0},
     }
     return {
         "features": features or log_mel_picture(),

@@ -15,13 +15,14 @@ import numpy as np
 from jaxpara import __version__
 from jaxpara.corpora import compare, duplicates
 from jaxpara.corpora.check import check
-from jaxpara.corpora.corpus import Corpus
+from jaxpara.corpora.corpus import PARTITIONS, Corpus, Task
 from jaxpara.corpora.duplicates import SharedAudio
 from jaxpara.corpora.findings import Finding
 from jaxpara.corpora.simulated import SIMULATED
 from jaxpara.corpora.simulated.loudness import loudness_baseline
 from jaxpara.errors import Unavailable, UserError
 from jaxpara.evaluation import report, submission
+from jaxpara.evaluation.metrics import Undefined
 from jaxpara.evaluation.official import official
 from jaxpara.evaluation.results import summarise
 from jaxpara.files import locked, write_json
@@ -84,6 +85,8 @@ def run(
                 members[member] = Member(member, part, corpus, fingerprint, seed, workdir, members)
             fusion = dict(settings["fusion"])
             wanted, other_names = tuple(fusion.pop("members", ())), tuple(fusion.pop("beside", ()))
+            unscored = tuple(fusion.pop("leave_out", ()))
+            _fusing(wanted, {m: member for m, member in members.items() if member.predicts}, {})
             fuse = build(FUSIONS, fusion, "fusion", seed=derive(seed, "fusion"))
             others = {n: build(FUSIONS, {"name": n}, "fusion.beside", seed=derive(seed, "fusion")) for n in other_names}
             try:
@@ -95,12 +98,13 @@ def run(
             outcomes = {m: member.outcome() for m, member in members.items() if member.predicts and m not in left_out}
             fusing = _fusing(wanted, outcomes, left_out)
             tune = {m: concatenate([fold.tune for fold in outcomes[m].folds]) for m in fusing}
+            tune = {m: part.select(~np.isin(part.recordings, unscored)) for m, part in tune.items()}
             fused, *beside = (
                 fusion_of(
                     tune,
                     {m: {fold.fold: fold.test for fold in outcomes[m].folds} for m in fusing},
                     {m: _truth(part, corpus) for m, part in tune.items()},
-                    partial(official, corpus.task),
+                    partial(_measured, corpus.task),
                 )
                 for fusion_of in (fuse, *others.values())
             )
@@ -188,6 +192,14 @@ def _fusing(wanted: Sequence[str], outcomes: Mapping[str, Any], left_out: Mappin
     return fusing
 
 
+def _measured(task: Task, truth: np.ndarray, scores: np.ndarray) -> float:
+    """The official measure, and less than any value where there is none, as for constant predictions."""
+    try:
+        return official(task, truth, scores)
+    except Undefined:
+        return -np.inf
+
+
 def _keep_others(workdir: Path, name: str) -> None:
     """Puts the results of another experiment that shares this workdir under its own name, so that none is lost."""
     try:
@@ -238,6 +250,9 @@ def _checked(wanted: Mapping[str, Any], seed: int, progress: Progress) -> tuple[
         progress.say(f"{finding.level}: {finding}")
     if checked.corpus is None:
         raise UserError(f"{root}: {errors} errors and {warnings} warnings in this corpus; mend the errors above first")
+    for partition in PARTITIONS:
+        if not checked.corpus.partition(partition):
+            raise UserError(f"{root}: no recording is in {partition}; names begin with {', '.join(PARTITIONS)}")
     progress.say(f"{root}: {len(checked.corpus.recordings)} recordings, no errors, {warnings} warnings")
     return checked.corpus, checked.fingerprint, checked.findings
 

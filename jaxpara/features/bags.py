@@ -28,6 +28,8 @@ class Bags:
         size: int = 2000,
         nearest: int = 10,
         method: Literal["random", "kmeans++"] = "random",
+        log: bool = True,
+        normalise: Literal["none", "sum", "length"] = "none",
         seed: int = 12,
     ):
         """Says which frames, and how they are counted.
@@ -37,10 +39,15 @@ class Bags:
           size: words in each of the two codebooks.
           nearest: words that a frame counts for.
           method: how words are chosen among the frames.
+          log, normalise: see `jaxpara.features.boaw`.
           seed: of that choice.
         """
         self._frames: Feature = build({"opensmile": OpenSmile}, frames, "features.frames")
-        self._bags = BagOfWords(size=size, nearest=nearest, method=method, seed=seed)
+        self._bags = BagOfWords(size=size, nearest=nearest, method=method, log=log, normalise=normalise, seed=seed)
+
+    def require(self) -> None:
+        """As its frames."""
+        self._frames.require()
 
     def arrays(
         self, corpus: Corpus, fold: Fold, read: Callable[[Feature, Progress], Arrays], progress: Progress

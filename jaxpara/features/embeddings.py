@@ -72,6 +72,9 @@ class Embeddings:
         self.frame_rate_hz = next(iter(rates.values()))
         self._standardise, self._on, self._unit_length = tuple(standardise), standardise_on, unit_length
 
+    def require(self) -> None:
+        """Needs nothing of its own."""
+
     @property
     def leak(self) -> str:
         """What of the tuned on recordings is known in fitting; nothing as a rule."""
@@ -136,6 +139,8 @@ class Stored(Mapping[str, np.ndarray]):
         """Opens a folder that `store` wrote."""
         index = json.loads((folder / "index.json").read_text(encoding="utf-8"))
         shape = (sum(index["lengths"]), *index["shape"])
+        if (size := (folder / "data.bin").stat().st_size) != 4 * np.prod(shape):
+            raise ValueError(f"{folder}: {size} bytes instead of {4 * np.prod(shape)}")
         self._data = np.memmap(folder / "data.bin", np.float32, mode="r", shape=shape)
         self._ends = dict(zip(index["names"], np.cumsum(index["lengths"]).tolist(), strict=True))
         self._lengths = dict(zip(index["names"], index["lengths"], strict=True))
@@ -159,7 +164,9 @@ def stored(folder: Path, compute: Callable[[], Iterable[tuple[str, np.ndarray]]]
     Args:
       compute: pairs of a recording's name and its `[time, ...]` or `[channel]` embeddings; each is written as it comes.
     """
-    if not (folder / "index.json").exists():
+    try:
+        return Stored(folder)
+    except (OSError, ValueError, KeyError, TypeError):  # not there, or damaged
         index: dict[str, Any] = {"names": [], "lengths": []}
         with replacing(folder / "data.bin") as part, part.open("wb") as file:
             for name, values in compute():

@@ -31,6 +31,9 @@ class Feature:
         """Steps of the first axis per second; 0 where the array stands for a whole recording."""
         raise NotImplementedError
 
+    def require(self) -> None:
+        """Raises a UserError where something is missing that has to be installed."""
+
     def extract(self, waveform: np.ndarray) -> np.ndarray:
         """`[sample]` float32 to the form that the cache stores."""
         raise NotImplementedError

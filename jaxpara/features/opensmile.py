@@ -1,5 +1,6 @@
 """openSMILE's feature sets, the baseline of the ComParE challenges."""
 
+import importlib.util
 import threading
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,6 +14,7 @@ from jaxpara.features.feature import Feature, samples
 SETS = ("ComParE_2016", "eGeMAPSv02")
 LEVELS = ("functionals", "lld")
 LLD_RATE_HZ = 100.0
+MISSING = "openSMILE is not installed: pip install 'jaxpara[opensmile]' (free for research only)"
 SHORTEST_S = 0.06  # the frame of the pitch detector in both sets
 
 # An extractor must not be used by two threads at once, and takes half a second to make.
@@ -58,6 +60,10 @@ class OpenSmile(Feature):
             return LLD_RATE_HZ
         return 1 / self.hop_s if self.hop_s else 0.0
 
+    def require(self) -> None:
+        if importlib.util.find_spec("opensmile") is None:
+            raise UserError(MISSING)
+
     @cached_property
     def names(self) -> tuple[str, ...]:
         """What each value is called in openSMILE."""
@@ -97,9 +103,7 @@ class OpenSmile(Feature):
             try:
                 import opensmile
             except ImportError as error:
-                raise UserError(
-                    "openSMILE is not installed: pip install 'jaxpara[opensmile]' (free for research only)"
-                ) from error
+                raise UserError(MISSING) from error
             known = opensmile.FeatureLevel
             levels = [known.Functionals] if self.level == "functionals" else [known.LowLevelDescriptors]
             if self.level == "lld" and self.feature_set == "ComParE_2016":

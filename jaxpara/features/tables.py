@@ -1,6 +1,7 @@
 """The feature files that the organisers of the challenges ship beside the audio, read and written."""
 
 import csv
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,6 +66,17 @@ def available(corpus: Corpus, name: str) -> bool:
             f"config...features.table is {name!r}, expected one of {list(FORMATS)}{suggest(name, list(FORMATS))}"
         )
     return any(path_of(corpus, name, partition).exists() for partition in PARTITIONS)
+
+
+def digest(corpus: Corpus, name: str) -> str:
+    """Tells whether the files of a set have changed."""
+    total = hashlib.sha256()
+    for partition in PARTITIONS:
+        path = path_of(corpus, name, partition)
+        if path.exists():
+            with path.open("rb") as file:
+                total.update(hashlib.file_digest(file, "sha256").digest())
+    return total.hexdigest()
 
 
 def read(corpus: Corpus, name: str) -> Mapping[str, np.ndarray]:

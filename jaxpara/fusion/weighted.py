@@ -53,13 +53,17 @@ class Searched:
             fused = concatenate([mean([m[n] for n in names], list(weights[f])) for f, m in by_fold.items()])
             return Predictions(fused.recordings, fused.times_s, fused.scores[:, :-1], fused.partitions, fused.folds)
 
-        others = {fold: np.mean([w for f, w in found.items() if f != fold] or [found[fold]], axis=0) for fold in found}
         return Fused(
             tune=fuse(found),
             test=mean([mean([test[name][fold] for name in names], list(found[fold])) for fold in found]),
             weights={name: [float(found[fold][i]) for fold in sorted(found)] for i, name in enumerate(names)},
-            cross_fitted=fuse(others),
+            cross_fitted=fuse(_of_others(found)) if len(found) > 1 else None,
         )
+
+
+def _of_others(found: Mapping[int, np.ndarray]) -> dict[int, np.ndarray]:
+    """By fold, the mean of the other folds' weights."""
+    return {fold: np.mean([w for f, w in found.items() if f != fold], axis=0) for fold in found}
 
 
 def _with_truth(part: Predictions, truth: np.ndarray) -> Predictions:

@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from jaxpara.errors import UserError
 from jaxpara.features.embeddings import stored
 from jaxpara.learning import parallel
 from jaxpara.learning.fit import Fit
@@ -15,6 +16,32 @@ from jaxpara.learning.sequences import WindowExamples
 from jaxpara.learning.state import TrainState
 
 AT_ONCE = 100  # outputs
+
+
+def has_frozen(model: Any) -> bool:
+    """Whether some stages of a network are never trained."""
+    return getattr(model, "frozen", ()) != ()
+
+
+def kept(model: Any, wanted: str, decay: bool, where: str) -> bool:
+    """Whether what the frozen stages make of the recordings is to be kept.
+
+    Args:
+      wanted: `never`, `always`, or `auto`: where it is known to be faster, on CPUs.
+      decay: whether there is weight decay.
+
+    Raises:
+      UserError: there is nothing to keep, or weight decay would change what is frozen.
+    """
+    if has_frozen(model) and decay:
+        raise UserError(f"config.{where}.optimizer.weight_decay would pull on the frozen stages too; set it to 0")
+    can = has_frozen(model) and getattr(model, "trunk", "") == "pieces"
+    if wanted not in ("never", "always", "auto") or (wanted == "always" and not can):
+        raise UserError(
+            f"config.{where}.keep_frozen is {wanted!r}, expected 'never' or 'auto', or 'always' for a model with frozen"
+            " stages and trunk='pieces'"
+        )
+    return can and (wanted == "always" or (wanted == "auto" and parallel.on_cpu()))
 
 
 def with_maps(

@@ -1,6 +1,7 @@
 """A member of an experiment: features, learner and folds; leaves its predictions on disk, a file per fold and part."""
 
 import json
+import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import cached_property
@@ -9,7 +10,7 @@ from typing import Any
 
 from jaxpara.corpora.corpus import Corpus
 from jaxpara.corpora.splits import SPLITS, Fold, leaks
-from jaxpara.errors import UserError
+from jaxpara.errors import Unavailable, UserError
 from jaxpara.evaluation.results import FoldOutcome, MemberOutcome
 from jaxpara.features import FEATURES, tables
 from jaxpara.features.cache import store
@@ -80,7 +81,21 @@ class Member:
         self.sources = () if self._table else sources_of(config)
         used = {source: sources[source].identity for source in self.sources}
         self.identity = {"member": config, "seed": seed, "corpus": fingerprint} | ({"sources": used} if used else {})
+        if self._table:
+            self.identity["table"] = tables.digest(corpus, self._table)
+        else:
+            self._feature.require()
+        self._require_mirror(where)
         self._claim()
+
+    def _require_mirror(self, where: str) -> None:
+        """Raises a UserError unless the mirrored ends are the context that the network takes."""
+        context, mirrored = getattr(self._learner, "context_frames", 0), getattr(self._feature, "mirror_frames", None)
+        if mirrored is not None and 2 * mirrored != context:
+            raise UserError(
+                f"config.{where}.features.mirror_frames is {mirrored}, but the network's pieces need {context / 2:g};"
+                " set one of the two (model.piece_frames is twice as many and 2)"
+            )
 
     def _claim(self) -> None:
         """Writes the member's config, or refuses a folder that was made with another."""
@@ -149,8 +164,9 @@ class Member:
         """
         if from_checkpoints:
             for fold in self.folds:
+                shutil.rmtree(self._fold_folder(fold) / "embeddings", ignore_errors=True)
                 if not (self._fold_folder(fold) / "fit.json").exists():
-                    raise UserError(
+                    raise Unavailable(
                         f"{self._fold_folder(fold)}: training is not finished, so there is nothing to evaluate;"
                         " run the same command without --mode"
                     )
@@ -263,6 +279,8 @@ def _folds(spec: Mapping[str, Any], where: str, corpus: Corpus) -> list[Fold]:
         folds = [
             replace(fold, fit=_without(fold.fit, leave_out), tune=_without(fold.tune, leave_out)) for fold in folds
         ]
+        if empty := [fold.index for fold in folds if not (fold.fit and fold.tune)]:
+            raise UserError(f"config.{where}.leave_out leaves folds {empty} nothing to fit or to tune on")
     if unknown := set(only) - {fold.index for fold in folds}:
         raise UserError(f"config.{where}.only names folds {sorted(unknown)}, but there are {len(folds)}, from 0")
     return [fold for fold in folds if not only or fold.index in only]

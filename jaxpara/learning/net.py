@@ -13,11 +13,10 @@ from jaxpara.errors import UserError
 from jaxpara.evaluation.metrics import Undefined
 from jaxpara.evaluation.official import official
 from jaxpara.files import write_json
-from jaxpara.learning import parallel, plateau, steps
+from jaxpara.learning import frozen, parallel, plateau, steps
 from jaxpara.learning.checkpoints import Checkpoints
 from jaxpara.learning.clips import Clips
 from jaxpara.learning.fit import Fit
-from jaxpara.learning.frozen import with_maps
 from jaxpara.learning.input import Arrays, Examples, batches
 from jaxpara.learning.logs import Log
 from jaxpara.learning.loop import train
@@ -64,7 +63,7 @@ class Net:
         plateau_patience: int = -1,
         plateau_factor: float = 0.1,
         layer: str = "",
-        keep_frozen: bool = False,
+        keep_frozen: Literal["never", "always", "auto"] = "never",
     ):
         """Builds everything that does not depend on the fold.
 
@@ -83,7 +82,8 @@ class Net:
           plateau_patience, plateau_factor: see `jaxpara.learning.plateau`; -1 keeps the learning rate.
           layer: whose outputs are the embeddings, see `jaxpara.models.layers`; by default the last before the head, or
             before the recurrent ones.
-          keep_frozen: whether what the frozen stages make of the recordings is computed once and kept on disk.
+          keep_frozen: whether what the frozen stages make of the recordings is computed once and kept on disk; `auto`:
+            where it is known to be faster, on CPUs.
         """
         self._task, self._frame_rate_hz = task, frame_rate_hz
         self._examples = build(EXAMPLES, examples, f"{where}.examples", task=task)
@@ -92,7 +92,7 @@ class Net:
         self._optimizer = build(OPTIMIZERS, optimizer, f"{where}.optimizer")
         self._epochs, self._validate_every, self._keep_best = epochs, validate_every, keep_best
         self._best_by: Literal["score", "loss"] = best_by
-        self._common_epoch, self._keep_frozen = common_epoch, keep_frozen
+        self._common_epoch = common_epoch
         self._takes: tuple[str, str] = getattr(self._model, "pretrained", (model["name"], ""))
         # From the command line, None comes as a word.
         self._pretrained = "" if pretrained in (None, "None", "none") else pretrained
@@ -104,11 +104,7 @@ class Net:
             raise UserError(f"config.{where}.best_by is {best_by!r}, expected 'score' or 'loss'")
         if common_epoch and keep_best < epochs:
             raise UserError(f"config.{where}.keep_best is {keep_best}: common_epoch needs all {epochs} epochs kept")
-        frozen = getattr(self._model, "frozen", ())
-        if keep_frozen and (frozen == () or getattr(self._model, "trunk", "") != "pieces"):
-            raise UserError(f"config.{where}.keep_frozen is for a model with frozen stages and trunk='pieces'")
-        if frozen != () and optimizer.get("weight_decay"):
-            raise UserError(f"config.{where}.optimizer.weight_decay would pull on the frozen stages too; set it to 0")
+        self._keep_frozen = frozen.kept(self._model, keep_frozen, bool(optimizer.get("weight_decay")), where)
         self._batch = batch
         on_device = -(-batch // parallel.device_count())
         self._parts = -(-on_device // microbatch) if microbatch else 1
@@ -144,7 +140,12 @@ class Net:
         if not self._keep_frozen:
             return fit
         weights = self._model.frozen_of(state.variables)
-        return with_maps(fit, state, self._frozen_step, weights, lambda name: self.examples(fit, (name,)))
+        return frozen.with_maps(fit, state, self._frozen_step, weights, lambda name: self.examples(fit, (name,)))
+
+    @property
+    def context_frames(self) -> int:
+        """Frames of the member's features beyond those of the outputs."""
+        return getattr(self._model, "context_frames", 0)
 
     @property
     def learns(self) -> bool:
@@ -176,7 +177,7 @@ class Net:
             fit.features,
             frame_rate_hz=fit.frame_rate_hz,
             frames_per_output=self._stride if own else 1,
-            context_frames=getattr(self._model, "context_frames", 0) if own else 0,
+            context_frames=self.context_frames if own else 0,
             overlapping=overlapping,
             fitting=fitting,
         )
@@ -209,7 +210,8 @@ class Net:
             for note in notes:
                 progress.say(f"{fit.name}: {note}")
         elif self._takes[0] in KNOWN or self._takes[1]:
-            progress.say(f"{fit.name}: random start, as learner.pretrained is None")
+            stay = "; its frozen stages stay at random" if frozen.has_frozen(self._model) else ""
+            progress.say(f"{fit.name}: random start, as learner.pretrained is None{stay}")
         parameters = count_parameters(state.variables)
         fit = self._beyond_frozen(fit, state)
         fitting, tuning = self.examples(fit, fit.fold.fit, fitting=True), self.examples(fit, fit.fold.tune)

@@ -23,6 +23,10 @@ def device_count() -> int:
     return len(devices())
 
 
+def on_cpu() -> bool:
+    return devices()[0].platform == "cpu"
+
+
 def mesh() -> Mesh:
     return Mesh(np.array(devices()), (AXIS,))
 

@@ -42,8 +42,11 @@ def mean_loss(loss: Any, outputs: np.ndarray, examples: Examples) -> float:
     """
     labels = [examples.labels(index) for index in range(len(examples))]
     targets, weights = (np.stack([pair[i] for pair in labels]) for i in (0, 1))
+    values = np.asarray(loss(outputs, targets, weights))
+    # A constant output has no r where the loss has no eps; it is worth as little as r = 0.
+    values = np.where(np.isnan(values) & np.isfinite(outputs).all(), 1.0, values)
     if loss.whole_batch:
-        return float(loss(outputs, targets, weights))
+        return float(values)
     counts = np.asarray(loss.example_weights(targets, weights))
-    values = np.where(counts > 0, loss(outputs, targets, weights), 0)
+    values = np.where(counts > 0, values, 0)
     return float((values * counts).sum() / max(counts.sum(), 1e-9))

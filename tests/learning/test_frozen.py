@@ -49,7 +49,7 @@ def trained(fit, **fields):
 
 def test_the_outcome_is_the_same_and_the_maps_are_made_once(fit_in, tmp_path):
     summary, scores, embeddings = trained(fit_in(tmp_path / "strips"))
-    kept = trained(fit_in(tmp_path / "maps"), keep_frozen=True)
+    kept = trained(fit_in(tmp_path / "maps"), keep_frozen="always")
     losses = [[epoch["loss"] for epoch in s["epochs"]] for s in (summary, kept[0])]
     np.testing.assert_allclose(losses[0], losses[1], rtol=1e-4)
     np.testing.assert_allclose(kept[1], scores, atol=1e-4)
@@ -62,12 +62,14 @@ def test_the_outcome_is_the_same_and_the_maps_are_made_once(fit_in, tmp_path):
     assert not list((tmp_path / "strips").glob("frozen_*"))
 
 
-@pytest.mark.parametrize("model", [{"trunk": "dense"}, {"frozen": ()}])
-def test_nothing_to_keep_is_refused(model):
-    with pytest.raises(UserError, match="keep_frozen is for a model with frozen stages and trunk='pieces'"):
-        Net(
-            task=TASK,
-            frame_rate_hz=50.0,
-            where="net",
-            **(CONFIG | {"keep_frozen": True, "model": CONFIG["model"] | model}),
-        )
+def test_it_is_kept_by_itself_where_that_is_faster():
+    def kept(keep_frozen, **model):
+        fields = {"keep_frozen": keep_frozen, "model": CONFIG["model"] | model}
+        return Net(task=TASK, frame_rate_hz=50.0, where="net", **(CONFIG | fields))._keep_frozen
+
+    assert [kept("never"), kept("always"), kept("auto")] == [False, True, True]  # the tests run on CPUs
+    assert not kept("auto", trunk="dense")
+    assert not kept("auto", frozen=())
+    for wrong in (("always", {"trunk": "dense"}), ("always", {"frozen": ()}), ("yes", {})):
+        with pytest.raises(UserError, match=rf"keep_frozen is '{wrong[0]}', expected 'never' or 'auto'"):
+            kept(wrong[0], **wrong[1])

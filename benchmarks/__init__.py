@@ -1,0 +1,1 @@
+"""Measurements; each script says in its docstring how to run it."""
