@@ -41,6 +41,7 @@ def assert_one_line(result, *words):
         (["--config=configs/breathing_e3e.py"], ["no such file", "did you mean 'configs/breathing_e2e.py'?"]),
         (["--config=configs/breathing_e2e.py:papre"], ["recipe 'papre' is unknown", "paper, published"]),
         ([CONFIG, "--config.members.cnn.learner.epochz=3"], ["'epochz' Did you mean \"epochs\""]),
+        ([CONFIG, "--config.members.cnn.learner.zzz=3"], ["'zzz' is not a field of this config"]),
         ([CONFIG, "--config.members.cnn.learner.epochs=many"], ["learner.epochs=many", "invalid literal for int()"]),
         ([CONFIG, "--mode=trian"], ["--mode=trian", "train|evaluate|check"]),
         ([CONFIG, "--wrokdir=x"], ["'wrokdir'", "workdir"]),

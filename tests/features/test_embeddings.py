@@ -104,3 +104,14 @@ def test_a_computation_that_is_cut_off_leaves_nothing_that_looks_whole(tmp_path)
     with pytest.raises(KeyboardInterrupt):
         stored(tmp_path / "kept", compute)
     assert stored(tmp_path / "kept", lambda: [("a", np.ones(3))])["a"].tolist() == [1, 1, 1]
+
+
+@pytest.mark.parametrize("damage", ["data.bin is gone", "data.bin is short", "index.json is empty"])
+def test_what_is_damaged_is_computed_again(damage, tmp_path):
+    stored(tmp_path, lambda: [("a", np.ones(3))])
+    path = tmp_path / damage.split(" ")[0]
+    if damage.endswith("gone"):
+        path.unlink()
+    else:
+        path.write_bytes(path.read_bytes()[: 5 * damage.endswith("short")])
+    assert stored(tmp_path, lambda: [("a", np.full(3, 2.0))])["a"].tolist() == [2, 2, 2]

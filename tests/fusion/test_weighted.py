@@ -92,3 +92,9 @@ def test_weighted_mixes_two():
     one = member(1)
     with pytest.raises(UserError, match="mixes 2 members, not 1"):
         Weighted()({"a": one[0]}, {"a": one[1]}, {"a": one[2]}, uar)
+
+
+def test_one_fold_has_no_other_to_find_its_weights_on():
+    (adam, adam_test, truth), (sgd, sgd_test, _) = member(1, folds=(0,)), member(2, folds=(0,))
+    members = {"adam": adam, "sgd": sgd}, {"adam": adam_test, "sgd": sgd_test}, {"adam": truth, "sgd": truth}
+    assert Weighted()(*members, uar).cross_fitted is None

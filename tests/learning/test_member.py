@@ -1,14 +1,16 @@
 """Members that take other members' embeddings, from wav files to predictions."""
 
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import soundfile
 
+from configs.breathing_s4 import get_config
 from jaxpara.corpora import compare
 from jaxpara.corpora.corpus import Corpus, Recording
-from jaxpara.errors import UserError
+from jaxpara.errors import Unavailable, UserError
 from jaxpara.features import tables
 from jaxpara.learning.dependencies import in_order
 from jaxpara.learning.member import Member
@@ -139,8 +141,18 @@ def test_folds_can_leave_recordings_out(corpus, tmp_path):
     for fold in member.folds:
         assert len(fold.fit) + len(fold.tune) == 22
         assert not {"devel_00000.wav", "train_00001.wav"} & {*fold.fit, *fold.tune}
+    folds = {"name": "official", "leave_out": tuple(f"devel_{i:05d}.wav" for i in range(12))}
+    with pytest.raises(UserError, match=r"leaves folds \[0\] nothing to fit or to tune on"):
+        Member("coder", AUTOENCODER | {"folds": folds}, corpus, "f", 12, tmp_path)
     with pytest.raises(UserError, match=r"leave_out names \['devel_99.wav'\], which the corpus does not have"):
-        Member("coder", AUTOENCODER | {"folds": folds | {"leave_out": ("devel_99.wav",)}}, corpus, "f", 12, tmp_path)
+        Member(
+            "coder",
+            AUTOENCODER | {"folds": {"name": "official", "leave_out": ("devel_99.wav",)}},
+            corpus,
+            "f",
+            12,
+            tmp_path,
+        )
 
 
 def test_weight_decay_on_frozen_stages_is_refused(corpus, tmp_path):
@@ -165,3 +177,33 @@ def test_features_that_know_the_tuned_on_recordings_are_told(corpus, tmp_path, m
     folds = {"name": "stratified", "n": 4}
     assert "fitted auDeep-30 on all of train" in leak(machine("coder", table="auDeep-30") | {"folds": folds})
     assert leak(machine("coder", table="ComParE") | {"folds": folds}) == ""
+
+
+def test_another_content_of_the_organisers_files_is_another_member(corpus, tmp_path, monkeypatch):
+    monkeypatch.setattr(tables, "available", lambda *_: True)
+    monkeypatch.setattr(tables, "digest", lambda *_: "one")
+    features = {"name": "opensmile", "table": "ComParE"}
+    config = {"features": features, "folds": OFFICIAL, "learner": {"name": "svm", "c": (1.0,)}}
+    Member("svm", config, corpus, "f", 12, tmp_path)
+    Member("svm", config, corpus, "f", 12, tmp_path)
+    monkeypatch.setattr(tables, "digest", lambda *_: "two")
+    with pytest.raises(UserError, match=r"made with another config \(table: one there, two now\)"):
+        Member("svm", config, corpus, "f", 12, tmp_path)
+
+
+def test_an_optional_member_that_was_left_out_is_left_out_of_evaluation_too(corpus, tmp_path):
+    member = Member("coder", AUTOENCODER, corpus, "f", 12, tmp_path)
+    with Progress() as progress, pytest.raises(Unavailable, match="training is not finished"):
+        member.run(progress, from_checkpoints=True)
+
+
+def test_pieces_that_the_mirrored_ends_do_not_fit_are_refused(tmp_path):
+    config = get_config().to_dict()["members"]["resnet_gru"]
+    belts = Recording("train_00.wav", None, "train", "s", np.arange(25.0) / 25, np.sin(np.arange(25.0)), np.zeros(25))
+    recordings = [replace(belts, name=f"{p}_00.wav", partition=p) for p in ("train", "devel", "test")]
+    corpus = Corpus(compare.TASKS["breathing"], None, tuple(recordings), 25.0)
+    config["folds"] = OFFICIAL
+    Member("gru", config, corpus, "f", 12, tmp_path / "right")
+    config["learner"]["model"]["piece_frames"] = 100
+    with pytest.raises(UserError, match=r"mirror_frames is 24, but the network's pieces need 49"):
+        Member("gru", config, corpus, "f", 12, tmp_path / "wrong")
