@@ -121,11 +121,7 @@ def train(
             done += 1
             value = float(loss)
             epoch, in_epoch = (done - 1) // steps_per_epoch, (done - 1) % steps_per_epoch
-            if not math.isfinite(value):
-                raise UserError(
-                    f"{name}: the loss is {value} at step {done} (epoch {epoch + 1});"
-                    " lower config...learner.optimizer.lr or set its clip_norm, and train in another --workdir"
-                )
+            _require_number(name, "loss", value, done, epoch)
             history["losses"].append(value)
             step_bar.advance(f"loss {value:.3f}")
             ends = in_epoch == steps_per_epoch - 1
@@ -147,6 +143,7 @@ def train(
                 score, rank = None, None
                 if epoch % validate_every == 0 or epoch == epochs - 1:
                     score, tune_loss = validate(state)
+                    _require_number(name, "validation loss", tune_loss, done, epoch)
                     rank = -tune_loss if best_by == "loss" else -math.inf if score is None else score
                     history["epochs"].append({"epoch": epoch, "step": done, "score": score, "loss": tune_loss})
                     out.write("tune", done, epoch, score=score, loss=tune_loss)
@@ -160,3 +157,12 @@ def train(
             if asked_to_stop() and done < epochs * steps_per_epoch:
                 raise Interrupted(f"{name}: stopped after step {done} of {epochs * steps_per_epoch}; saved")
     return history
+
+
+def _require_number(name: str, what: str, value: float, step: int, epoch: int) -> None:
+    """Raises a UserError where a loss is not a number, which no later step mends."""
+    if not math.isfinite(value):
+        raise UserError(
+            f"{name}: the {what} is {value} at step {step} (epoch {epoch + 1}); lower config...learner.optimizer.lr, set"
+            " its clip_norm, or the eps of the loss where it has one, and train in another --workdir"
+        )

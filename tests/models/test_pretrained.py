@@ -295,7 +295,7 @@ def test_no_network(monkeypatch, tmp_path):
 
     fake_hub(monkeypatch, fail)
     with pytest.raises(
-        UserError, match=r"no route to host\); put model.safetensors .* timm/resnet18.* set model.pre"
+        UserError, match=r"no route to host\); put model.safetensors .* timm/resnet18.* set learner.pre"
     ) as e:
         pretrained.load("imagenet", "resnet18", {}, tmp_path)
     assert "\n" not in str(e.value)
