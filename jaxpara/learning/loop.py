@@ -163,6 +163,6 @@ def _require_number(name: str, what: str, value: float, step: int, epoch: int) -
     """Raises a UserError where a loss is not a number, which no later step mends."""
     if not math.isfinite(value):
         raise UserError(
-            f"{name}: the {what} is {value} at step {step} (epoch {epoch + 1}); lower config...learner.optimizer.lr, set"
-            " its clip_norm, or the eps of the loss where it has one, and train in another --workdir"
+            f"{name}: the {what} is {value} at step {step} (epoch {epoch + 1}); lower config...learner.optimizer.lr,"
+            " set its clip_norm, or the eps of the loss where it has one, and train in another --workdir"
         )
