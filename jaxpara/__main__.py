@@ -102,9 +102,9 @@ def _reason(error: Exception) -> str:
     """The one line of an error of flags or of a config file that says what is wrong."""
     text = " ".join(str(part) for part in error.args).replace("\\n", "\n").replace("\\'", "'").strip()
     lines = [line.strip() for line in text.splitlines()] or [type(error).__name__]
-    # A config file that fails brings its whole traceback along; its last line is the reason.
     if field := re.fullmatch(r"\W*'([\w.]+)'\W*", text):  # ml_collections names the field and no more
         return f"{field[1]!r} is not a field of this config, whose file shows them all"
+    # A config file that fails brings its whole traceback along; its last line is the reason.
     line = lines[-1] if any("Traceback" in line for line in lines) else " ".join(lines)
     return line[1:-1] if len(line) > 1 and line[0] == line[-1] == "'" else line
 
