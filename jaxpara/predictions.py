@@ -1,5 +1,6 @@
 """Predictions, keyed by recording and time: the one format in which everything that learns hands on its output."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -103,3 +104,29 @@ def align(parts: Sequence[Predictions]) -> list[Predictions]:
             )
         aligned.append(part.select(np.array([row_of[key] for key in reference], int)))
     return aligned
+
+
+def faults(predictions: Predictions, wanted: Sequence[tuple[str, int]], strange: str) -> str:
+    """What is wrong with predictions that are to be for exactly some keys; empty where nothing is.
+
+    Args:
+      wanted: names of recordings and times in microseconds.
+      strange: what a prediction for anything else is called.
+
+    Returns:
+      Counts, and the first key of the first fault: `2 missing, 1 doubled; the first missing is a.wav at 0.04 s`.
+    """
+    given = predictions.keys.tolist()
+    here, expected = set(given), set(wanted)
+    kinds = {
+        "missing": [key for key in wanted if key not in here],
+        strange: [key for key in given if key not in expected],
+        "doubled": [key for key, times in Counter(given).items() if times > 1],
+        "NaN or infinite": [given[row] for row in np.flatnonzero(~np.isfinite(predictions.scores).all(1))],
+    }
+    found = {what: keys for what, keys in kinds.items() if keys}
+    if not found:
+        return ""
+    what, keys = next(iter(found.items()))
+    counts = ", ".join(f"{len(keys)} {what}" for what, keys in found.items())
+    return f"{counts}; the first {what} is {keys[0][0]} at {keys[0][1] / 1e6:g} s"

@@ -106,7 +106,7 @@ def test_its_network_takes_a_step_as_the_demo_does(name, member_name, shape, tmp
     fit = Fit("", spoken, fold, features, member._feature.frame_rate_hz, tmp_path, 3)
     net = member._learner
     examples = net.examples(fit, fold.fit[:2], fitting=True)
-    state = net._fresh(fit, examples)
+    state = net._fresh(fit)
     before = jax.device_get(state.params)
     rows = [examples.load(i) for i in range(2)]
     batch = {key: np.stack([row[key] for row in rows]) for key in rows[0]}

@@ -115,10 +115,11 @@ def kept(
     """
     try:
         return [SharedAudio(**pair) for pair in json.loads(path.read_text(encoding="utf-8"))]
-    except (OSError, ValueError, TypeError):
-        found = shared_audio(recordings, progress)
-        write_json(path, [asdict(pair) for pair in found])
-        return found
+    except (OSError, ValueError, TypeError):  # not there, or damaged
+        pass
+    found = shared_audio(recordings, progress)
+    write_json(path, [asdict(pair) for pair in found])
+    return found
 
 
 def across(shared: Sequence[SharedAudio], some: Collection[str], others: Collection[str]) -> list[SharedAudio]:

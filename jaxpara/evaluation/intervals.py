@@ -128,7 +128,7 @@ def jackknife_interval(units: Units, measure: Measure, *, level: float = 0.95) -
     On Fisher's z scale (r) or the logit scale (UAR) the spread of the leave-one-out values gives a standard
     error; Student's t with n - 1 degrees of freedom makes up for its uncertainty; mapped back, the interval
     stays within the range of the measure. In simulations with speakers who differ in size and in quality
-    (benchmarks/coverage.py) it covered, of nominal 95 %, 93 to 96 % for every number of speakers from 3 to 32,
+    (benchmarks/interval_coverage.py) it covered, of nominal 95 %, 93 to 96 % for every number of speakers from 3 to 32,
     where the percentile bootstrap covered 74 to 76 % with 3, 87 to 89 % with 8 and 92 to 94 % with 32.
 
     Raises:

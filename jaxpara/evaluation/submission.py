@@ -2,7 +2,6 @@
 
 import csv
 import io
-from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +9,7 @@ import numpy as np
 from jaxpara.corpora.corpus import Corpus
 from jaxpara.errors import UserError
 from jaxpara.files import write_text
-from jaxpara.predictions import Predictions
+from jaxpara.predictions import Predictions, faults
 
 
 def write(path: Path, predictions: Predictions, corpus: Corpus) -> None:
@@ -34,7 +33,12 @@ def write(path: Path, predictions: Predictions, corpus: Corpus) -> None:
     if not test:
         raise UserError(f"{corpus.label_file}: no test recordings, so there is nothing to submit")
     keys = [(r.name, int(time_us)) for r in test for time_us in np.round(r.times_s * 1e6)]
-    row_of = _checked(predictions, keys)
+    if wrong := faults(predictions, keys, "not a label of the test partition"):
+        raise UserError(
+            f"submission not written: of the {len(keys)} labels of the test partition and the predictions for them,"
+            f" {wrong}"
+        )
+    row_of = {key: row for row, key in enumerate(predictions.keys.tolist())}
     text = io.StringIO()
     file = csv.writer(text, lineterminator="\n")
     if corpus.task.kind == "classes":
@@ -47,27 +51,6 @@ def write(path: Path, predictions: Predictions, corpus: Corpus) -> None:
         file.writerow(("filename", "timeFrame", "prediction"))
         file.writerows((key[0], f"{key[1] / 1e6:.{places}f}", f"{values[row_of[key]]:.5f}") for key in keys)
     write_text(path, text.getvalue())
-
-
-def _checked(predictions: Predictions, keys: list[tuple[str, int]]) -> dict[tuple[str, int], int]:
-    given = predictions.keys.tolist()
-    row_of = {key: row for row, key in enumerate(given)}
-    wanted = set(keys)
-    faults = {
-        "missing": [key for key in keys if key not in row_of],
-        "not a label of the test partition": [key for key in given if key not in wanted],
-        "doubled": [key for key, times in Counter(given).items() if times > 1],
-        "NaN or infinite": [given[row] for row in np.flatnonzero(~np.isfinite(predictions.scores).all(1))],
-    }
-    found = {what: rows for what, rows in faults.items() if rows}
-    if found:
-        first, time_us = next(iter(found.values()))[0]
-        counts = ", ".join(f"{len(rows)} {what}" for what, rows in found.items())
-        raise UserError(
-            f"submission not written: of the {len(keys)} labels of the test partition and the predictions for"
-            f" them, {counts}; the first {next(iter(found))} is {first} at {time_us / 1e6:g} s"
-        )
-    return row_of
 
 
 def _decimals(times_us: np.ndarray) -> int:

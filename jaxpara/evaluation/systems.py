@@ -15,7 +15,7 @@ from jaxpara.corpora.findings import Findings, quote
 from jaxpara.errors import UserError
 from jaxpara.evaluation.metrics import Undefined
 from jaxpara.evaluation.rows import Rows, rows_of
-from jaxpara.predictions import Predictions
+from jaxpara.predictions import Predictions, faults
 from jaxpara.registry import suggest
 
 Key = tuple[str, int]  # recording, microseconds
@@ -226,23 +226,12 @@ def _checked(path: Path, predictions: Predictions, wanted: list[Key], which: str
             f"{path}: {predictions.scores.shape[1]} scores a row, expected {columns} for {corpus.task.name};"
             " these are predictions for another task"
         )
-    keys = predictions.keys.tolist()
-    row_of, expected = {key: row for row, key in enumerate(keys)}, set(wanted)
-    faults = {
-        "missing": [key for key in wanted if key not in row_of],
-        "of no such label": [key for key in keys if key not in expected],
-        "doubled": [key for key, times in Counter(keys).items() if times > 1],
-        "NaN or infinite": [keys[row] for row in np.flatnonzero(~np.isfinite(predictions.scores).all(1))],
-    }
-    found = {what: rows for what, rows in faults.items() if rows}
-    if found:
-        first, time_us = next(iter(found.values()))[0]
-        counts = ", ".join(f"{len(rows)} {what}" for what, rows in found.items())
+    if wrong := faults(predictions, wanted, "of no such label"):
         raise UserError(
-            f"{path}: of the {len(wanted)} {which} and the {len(keys)} predictions for them, {counts}; the first"
-            f" {next(iter(found))} is {first} at {time_us / 1e6:g} s; systems are compared on exactly the same labels"
-            f" of {corpus.root}"
+            f"{path}: of the {len(wanted)} {which} and the {len(predictions)} predictions for them, {wrong}; systems"
+            f" are compared on exactly the same labels of {corpus.root}"
         )
+    row_of = {key: row for row, key in enumerate(predictions.keys.tolist())}
     return predictions.select(np.array([row_of[key] for key in wanted], int))
 
 

@@ -164,17 +164,24 @@ def stored(folder: Path, compute: Callable[[], Iterable[tuple[str, np.ndarray]]]
     Args:
       compute: pairs of a recording's name and its `[time, ...]` or `[channel]` embeddings; each is written as it comes.
     """
+    if (kept := _opened(folder)) is not None:
+        return kept
+    index: dict[str, Any] = {"names": [], "lengths": []}
+    with replacing(folder / "data.bin") as part, part.open("wb") as file:
+        for name, values in compute():
+            rows = np.ascontiguousarray(np.atleast_2d(values), np.float32)
+            rows.tofile(file)
+            index["names"].append(name)
+            index["lengths"].append(len(rows))
+            index |= {"shape": rows.shape[1:], "vectors": values.ndim == 1}
+    # Last, as it says that the rest is there.
+    write_json(folder / "index.json", index)
+    return Stored(folder)
+
+
+def _opened(folder: Path) -> Stored | None:
+    """What the folder holds; None where it is not there or damaged."""
     try:
         return Stored(folder)
-    except (OSError, ValueError, KeyError, TypeError):  # not there, or damaged
-        index: dict[str, Any] = {"names": [], "lengths": []}
-        with replacing(folder / "data.bin") as part, part.open("wb") as file:
-            for name, values in compute():
-                rows = np.ascontiguousarray(np.atleast_2d(values), np.float32)
-                rows.tofile(file)
-                index["names"].append(name)
-                index["lengths"].append(len(rows))
-                index |= {"shape": rows.shape[1:], "vectors": values.ndim == 1}
-        # Last, as it says that the rest is there.
-        write_json(folder / "index.json", index)
-    return Stored(folder)
+    except (OSError, ValueError, KeyError, TypeError):
+        return None

@@ -182,8 +182,8 @@ class Net:
             fitting=fitting,
         )
 
-    def _fresh(self, fit: Fit, examples: Examples) -> TrainState:
-        one = {name: value[None] for name, value in examples.load(0).items()}
+    def _fresh(self, fit: Fit) -> TrainState:
+        one = {name: value[None] for name, value in self.examples(fit, fit.fold.fit[:1]).load(0).items()}
         example = self._examples.prepare(one, jax.random.key(0))
         return create(self._model, example, self._optimizer.transform, derive(fit.seed, "net"))
 
@@ -204,7 +204,7 @@ class Net:
         finished = fit.folder / "fit.json"
         if finished.exists():
             return json.loads(finished.read_text())
-        state = self._fresh(fit, self.examples(fit, fit.fold.fit))
+        state = self._fresh(fit)
         if self._pretrained:
             state, notes = with_weights(state, self._pretrained, *self._takes)
             for note in notes:
@@ -291,9 +291,8 @@ class Net:
             yield from examples.by_recording(self.outputs(state, examples, embed=True))
 
     def _restored(self, fit: Fit, epoch: Mapping[str, Any]) -> TrainState:
-        examples = self.examples(fit, fit.fold.fit[:1])
         with Checkpoints(fit.folder / "checkpoints", self._keep_best) as checkpoints:
-            target = jax.eval_shape(lambda: self._fresh(fit, examples))
+            target = jax.eval_shape(lambda: self._fresh(fit))
             restored = checkpoints.restore(target, epoch["step"])
         if restored is None:
             raise UserError(f"{fit.folder / 'checkpoints'}: no checkpoint of step {epoch['step']}; train again")

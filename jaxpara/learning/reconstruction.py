@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 import jax
 import numpy as np
 
-from jaxpara.corpora.corpus import Recording, Task
+from jaxpara.corpora.corpus import Recording
 from jaxpara.learning.clips import ClipExamples
 
 
@@ -14,9 +14,6 @@ class Reconstruction:
     """Spectrograms `[frame, band]`, all of one length, as inputs and as targets."""
 
     supervised: ClassVar[bool] = False
-
-    def __init__(self, task: Task):
-        """Args: task: from the program; not needed."""
 
     def examples(
         self, recordings: Sequence[Recording], features: Mapping[str, Any], **_: Any

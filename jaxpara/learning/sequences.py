@@ -53,13 +53,13 @@ class Windows:
 class WindowExamples:
     """Windows of recordings with labels in time.
 
+    The network has a time grid of its own, from 0 s. Labels at another rate are interpolated to the grid, and outputs
+    back to the labels' times; at the same rate both are the identity.
+
     Attributes:
       window: outputs in a window.
       rate_hz: outputs per second.
       stride, context: frames from one output to the next, and those beyond them that a window needs.
-
-    The network has a time grid of its own, from 0 s. Labels at another rate are interpolated to the grid, and outputs
-    back to the labels' times; at the same rate both are the identity.
     """
 
     def __init__(
