@@ -33,6 +33,9 @@ def experiment(
             "recipe": recipe,
             # Everything random follows from it.
             "seed": 12,
+            # What several devices, or one, do at once: `data`, parts of a batch; `folds`, the folds of a network,
+            # trained as one program.
+            "parallel": "data",
             "corpus": {
                 "task": task,
                 # The corpus folder (wav/ and lab/). Empty: a simulated corpus, and the sizes of `demo`.

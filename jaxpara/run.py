@@ -68,6 +68,7 @@ def run(
         config = _with_demo(config, overrides)
         settings = config.to_dict()
     recipe, seed = settings["recipe"], settings["seed"]
+    together = _one_of(settings, "parallel", ("data", "folds")) == "folds"
     workdir = workdir or Path("runs") / (name if recipe == "recommended" else f"{name}_{recipe}")
     with Progress() as progress:
         if demo:
@@ -90,7 +91,7 @@ def run(
             fuse = build(FUSIONS, fusion, "fusion", seed=derive(seed, "fusion"))
             others = {n: build(FUSIONS, {"name": n}, "fusion.beside", seed=derive(seed, "fusion")) for n in other_names}
             try:
-                left_out = _run(members, progress, from_checkpoints=mode == "evaluate")
+                left_out = _run(members, progress, from_checkpoints=mode == "evaluate", together=together)
             except Interrupted as stop:
                 progress.say(str(stop))
                 raise KeyboardInterrupt from None
@@ -103,7 +104,7 @@ def run(
                 fusion_of(
                     tune,
                     {m: {fold.fold: fold.test for fold in outcomes[m].folds} for m in fusing},
-                    {m: _truth(part, corpus) for m, part in tune.items()},
+                    {m: corpus.labels_at(part.keys.tolist()) for m, part in tune.items()},
                     partial(_measured, corpus.task),
                 )
                 for fusion_of in (fuse, *others.values())
@@ -158,7 +159,9 @@ def run(
         _conclude(progress, results, workdir, table, time.monotonic() - began)
 
 
-def _run(members: Mapping[str, Member], progress: Progress, *, from_checkpoints: bool) -> dict[str, str]:
+def _run(
+    members: Mapping[str, Member], progress: Progress, *, from_checkpoints: bool, together: bool
+) -> dict[str, str]:
     """Runs the members in their order; returns the optional ones that could not be run, with the reason."""
     left_out: dict[str, str] = {}
     used = {source for member in members.values() for source in member.sources}
@@ -169,7 +172,7 @@ def _run(members: Mapping[str, Member], progress: Progress, *, from_checkpoints:
             reason = f"takes the embeddings of {missing[0]}, which was left out"
         else:
             try:
-                member.run(progress, from_checkpoints=from_checkpoints)
+                member.run(progress, from_checkpoints=from_checkpoints, together=together)
                 continue
             except Unavailable as error:
                 reason = str(error)
@@ -213,14 +216,10 @@ def _keep_others(workdir: Path, name: str) -> None:
                 (workdir / file).replace(kept)
 
 
-def _truth(predictions: Predictions, corpus: Corpus) -> np.ndarray:
-    """`[row]` the labels that training may see."""
-    label_of = {
-        (recording.name, time_us): label
-        for recording in corpus.recordings
-        for time_us, label in zip(np.round(recording.times_s * 1e6).astype(int).tolist(), recording.labels, strict=True)
-    }
-    return np.array([label_of[key] for key in predictions.keys.tolist()])
+def _one_of(settings: Mapping[str, Any], field: str, known: Sequence[str]) -> str:
+    if settings[field] not in known:
+        raise UserError(f"config.{field} is {settings[field]!r}, expected one of {list(known)}")
+    return settings[field]
 
 
 def _with_demo(config: ml_collections.ConfigDict, overrides: Mapping[str, Any]) -> ml_collections.ConfigDict:

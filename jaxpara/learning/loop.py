@@ -1,19 +1,21 @@
-"""The training loop of one fit: epochs, validation, checkpoints; goes on where it was stopped."""
+"""The training loop of one fit: epochs, validation, checkpoints; goes on where it was stopped.
+
+It asks for its steps instead of taking them: `jaxpara.learning.lockstep` can then take those of several fits at once.
+"""
 
 import dataclasses
 import math
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from typing import Any, Literal
 
-import jax
+import numpy as np
 
 from jaxpara.errors import UserError
 from jaxpara.learning.checkpoints import Checkpoints
 from jaxpara.learning.logs import Log
-from jaxpara.learning.parallel import replicate
 from jaxpara.learning.state import TrainState
 from jaxpara.progress import Progress
 
@@ -21,6 +23,8 @@ LOG_EVERY_STEPS = 20
 CHECKPOINT_EVERY_S = 300.0
 
 History = dict[str, Any]
+# Asks for a step on a batch with `lr_scale`, is told how the state after it can be had and the loss; ends in a history.
+Loop = Generator[tuple[Any, float], tuple[Callable[[], TrainState], float], History]
 
 
 class Interrupted(Exception):
@@ -37,7 +41,7 @@ def new_history() -> History:
 
 
 @contextmanager
-def _stop_requests() -> Iterator[Callable[[], bool]]:
+def stop_requests() -> Iterator[Callable[[], bool]]:
     """Turns the first Ctrl-C or SIGTERM into a wish, and the second into an end."""
     asked: list[int] = []
 
@@ -55,10 +59,10 @@ def _stop_requests() -> Iterator[Callable[[], bool]]:
 
 
 def train(
-    state: TrainState,
+    history: History,
+    done: int,
     *,
-    step: Callable[[TrainState, Any], tuple[TrainState, jax.Array]],
-    batches: Callable[[int], Iterator[Any]],
+    batches: Iterator[Any],
     steps_per_epoch: int,
     epochs: int,
     validate: Callable[[TrainState], tuple[float | None, float]],
@@ -67,64 +71,59 @@ def train(
     lr: Callable[[int], float],
     lr_scale: Callable[[list[float]], float],
     checkpoints: Checkpoints,
-    log: Callable[[int], Log],
+    log: Log,
     progress: Progress,
     name: str,
-) -> History:
+    asked_to_stop: Callable[[], bool],
+    together: int = 1,
+) -> Loop:
     """Trains until the last epoch is done and its checkpoint saved.
 
     Args:
-      state: a fresh state; replaced by the latest checkpoint where there is one.
-      step: one update on all devices, from `jaxpara.learning.steps`.
-      batches: batches, ready for `step`, from a given step on to the end of training.
+      history: from the latest checkpoint; `new_history` where there is none.
+      done: steps done so far.
+      batches: those after them, to the end of training.
       validate: score (higher is better; None where it is not defined) and loss of a state.
       validate_every: epochs between validations, counted from the first; the last epoch is always validated.
       best_by: what checkpoints are kept for.
       lr: the schedule, for the log.
       lr_scale: what becomes of the learning rate, given the validation losses so far.
-      log: opens the log after a given step.
+      log: of the steps after them.
       name: of this fit, in messages.
+      asked_to_stop: from `stop_requests`.
+      together: fits that are trained at once and share the time.
 
     Raises:
       Interrupted: Ctrl-C or SIGTERM; a checkpoint was saved.
       UserError: the loss is not a number.
     """
-    history = new_history()
-    if (restored := checkpoints.restore(state)) is not None:
-        state, history = restored
-    done = int(state.step)
-    state = replicate(state)
-    began = time.monotonic() - history["seconds"]
+    began, seconds_before = time.monotonic(), history["seconds"]
     saved = time.monotonic()
 
-    def save(rank: float | None) -> None:
+    def save(state: TrainState, rank: float | None) -> None:
         nonlocal saved
         saved = time.monotonic()
-        history["seconds"] = time.monotonic() - began
+        history["seconds"] = seconds_before + (time.monotonic() - began) / together
         out.sync()
-        checkpoints.save(state, history, rank)
+        checkpoints.save(dataclasses.replace(state, lr_scale=np.float32(scale)), history, rank)
 
     with (
-        log(done) as out,
-        _stop_requests() as asked_to_stop,
+        log as out,
         progress.task(f"{name}: epochs", epochs, done // steps_per_epoch) as epoch_bar,
         progress.task(f"{name}: steps", epochs * steps_per_epoch, done) as step_bar,
     ):
         if done and done < epochs * steps_per_epoch:
             progress.say(f"{name}: goes on after step {done} of {epochs * steps_per_epoch}")
-        if not epochs and restored is None:
-            save(None)  # the weights that it starts with
         scale = lr_scale([entry["loss"] for entry in history["epochs"]])
         tick, tick_step = time.monotonic(), done
-        for batch in batches(done):
-            state, loss = step(state, batch)
+        for batch in batches:
+            state_now, value = yield batch, scale
             done += 1
-            value = float(loss)
             epoch, in_epoch = (done - 1) // steps_per_epoch, (done - 1) % steps_per_epoch
             _require_number(name, "loss", value, done, epoch)
             history["losses"].append(value)
             step_bar.advance(f"loss {value:.3f}")
-            ends = in_epoch == steps_per_epoch - 1
+            ends, stop = in_epoch == steps_per_epoch - 1, asked_to_stop()
             if ends or len(history["losses"]) % LOG_EVERY_STEPS == 0:
                 recent = history["losses"][-((len(history["losses"]) - 1) % LOG_EVERY_STEPS + 1) :]
                 speed = (done - tick_step) / (time.monotonic() - tick)
@@ -142,19 +141,18 @@ def train(
                 history["losses"] = []
                 score, rank = None, None
                 if epoch % validate_every == 0 or epoch == epochs - 1:
-                    score, tune_loss = validate(state)
+                    score, tune_loss = validate(state_now())
                     _require_number(name, "validation loss", tune_loss, done, epoch)
                     rank = -tune_loss if best_by == "loss" else -math.inf if score is None else score
                     history["epochs"].append({"epoch": epoch, "step": done, "score": score, "loss": tune_loss})
                     out.write("tune", done, epoch, score=score, loss=tune_loss)
                     scale = lr_scale([entry["loss"] for entry in history["epochs"]])
-                    state = dataclasses.replace(state, lr_scale=replicate(jax.numpy.float32(scale)))
                 epoch_bar.advance(f"loss {mean_loss:.3f}" + ("" if score is None else f", validation {score:.3f}"))
-                save(rank)
+                save(state_now(), rank)
                 tick, tick_step = time.monotonic(), done
-            elif asked_to_stop() or time.monotonic() - saved > CHECKPOINT_EVERY_S:
-                save(None)
-            if asked_to_stop() and done < epochs * steps_per_epoch:
+            elif stop or time.monotonic() - saved > CHECKPOINT_EVERY_S:
+                save(state_now(), None)
+            if stop and done < epochs * steps_per_epoch:
                 raise Interrupted(f"{name}: stopped after step {done} of {epochs * steps_per_epoch}; saved")
     return history
 

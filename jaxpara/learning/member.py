@@ -156,10 +156,11 @@ class Member:
     def _fold_folder(self, fold: Fold) -> Path:
         return self.folder / f"fold_{fold.index}"
 
-    def run(self, progress: Progress, *, from_checkpoints: bool = False) -> None:
+    def run(self, progress: Progress, *, from_checkpoints: bool = False, together: bool = False) -> None:
         """Fits every fold and writes its predictions; what is finished is skipped.
 
         Args:
+          together: train all folds at once, where the learner can.
           from_checkpoints: predict again, from the checkpoints, also where predictions lie.
         """
         if from_checkpoints:
@@ -171,10 +172,10 @@ class Member:
                         " run the same command without --mode"
                     )
         with progress.task(f"{self.name}: folds", len(self.folds)) as bar:
-            for fold in self.folds:
-                if not (self._fold_folder(fold) / "fit.json").exists():
-                    self._learner.fit(self._fit(fold, progress), progress)
-                bar.advance()
+            for group in [self.folds] if together else [[fold] for fold in self.folds]:
+                if not all((self._fold_folder(fold) / "fit.json").exists() for fold in group):
+                    self._learner.fit((self._fit(fold, progress) for fold in group), progress)
+                bar.advance(by=len(group))
         for fold in self.folds if self.predicts else ():
             missing = [part for part in PARTS if from_checkpoints or not self._path(fold, part).exists()]
             if missing:

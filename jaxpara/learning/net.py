@@ -1,8 +1,7 @@
 """The learner that is a neural network: fit on a fold, predict from its checkpoints."""
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import cached_property
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 import jax
@@ -10,20 +9,19 @@ import numpy as np
 
 from jaxpara.corpora.corpus import Task
 from jaxpara.errors import UserError
-from jaxpara.evaluation.metrics import Undefined
-from jaxpara.evaluation.official import official
 from jaxpara.files import write_json
-from jaxpara.learning import frozen, parallel, plateau, steps
+from jaxpara.learning import frozen, lockstep, parallel, plateau
 from jaxpara.learning.checkpoints import Checkpoints
 from jaxpara.learning.clips import Clips
 from jaxpara.learning.fit import Fit
-from jaxpara.learning.input import Arrays, Examples, batches
+from jaxpara.learning.input import Examples
 from jaxpara.learning.logs import Log
-from jaxpara.learning.loop import train
+from jaxpara.learning.loop import Loop, new_history, stop_requests, train
 from jaxpara.learning.losses import LOSSES
 from jaxpara.learning.optimizers import OPTIMIZERS
+from jaxpara.learning.programs import Programs
 from jaxpara.learning.reconstruction import Reconstruction
-from jaxpara.learning.selection import best_epochs, mean_loss
+from jaxpara.learning.selection import best_epochs, measured
 from jaxpara.learning.sequences import Windows
 from jaxpara.learning.state import TrainState, count_parameters, create, with_weights
 from jaxpara.models import MODELS
@@ -33,6 +31,7 @@ from jaxpara.progress import Progress
 from jaxpara.registry import build
 from jaxpara.seeds import derive
 
+FINISHED = "fit.json"
 EXAMPLES = {"windows": Windows, "clips": Clips, "reconstruction": Reconstruction}
 
 
@@ -96,7 +95,7 @@ class Net:
         self._takes: tuple[str, str] = getattr(self._model, "pretrained", (model["name"], ""))
         # From the command line, None comes as a word.
         self._pretrained = "" if pretrained in (None, "None", "none") else pretrained
-        self._plateau, self._layer = (plateau_patience, plateau_factor), layer
+        self._plateau = (plateau_patience, plateau_factor)
         for field, value, least in (("batch", batch, 1), ("epochs", epochs, 0), ("validate_every", validate_every, 1)):
             if value < least:
                 raise UserError(f"config.{where}.{field} is {value}, expected at least {least}")
@@ -106,41 +105,26 @@ class Net:
             raise UserError(f"config.{where}.keep_best is {keep_best}: common_epoch needs all {epochs} epochs kept")
         self._keep_frozen = frozen.kept(self._model, keep_frozen, bool(optimizer.get("weight_decay")), where)
         self._batch = batch
-        on_device = -(-batch // parallel.device_count())
-        self._parts = -(-on_device // microbatch) if microbatch else 1
-        if self._loss.whole_batch and self._parts > 1:
+        self._programs = Programs(
+            self._model,
+            self._examples.prepare,
+            self._loss,
+            self._optimizer.transform,
+            layer=layer,
+            batch=batch,
+            microbatch=microbatch,
+        )
+        if self._loss.whole_batch and self._programs.parts(devices=1)[0] > 1:
             raise UserError(f"config.{where}.microbatch: {loss['name']!r} needs the whole batch at once; set it to 0")
-        self._part_rows = -(-on_device // self._parts)
-
-    # One compiled program per learner, whatever the number of folds.
-
-    @cached_property
-    def _train_step(self) -> Callable[[TrainState, Any], tuple[TrainState, jax.Array]]:
-        step = steps.train_step(self._model, self._examples.prepare, self._loss, self._optimizer.transform)
-        return parallel.spread(step, donate=True)
-
-    @cached_property
-    def _predict_step(self) -> Callable[[TrainState, Any], jax.Array]:
-        return parallel.spread(steps.predict_step(self._model, self._examples.prepare))
-
-    def _arrange(self, batch: Arrays) -> Arrays:
-        """`[row, ...]` -> `[device, part, row, ...]`."""
-        return parallel.shard({k: v.reshape(-1, self._part_rows, *v.shape[1:]) for k, v in batch.items()})
-
-    @cached_property
-    def _embed_step(self) -> Callable[[TrainState, Any], jax.Array]:
-        return parallel.spread(steps.embed_step(self._model, self._examples.prepare, self._layer))
-
-    @cached_property
-    def _frozen_step(self) -> Callable[[TrainState, Any], jax.Array]:
-        return parallel.spread(steps.frozen_step(self._model, self._examples.prepare))
 
     def _beyond_frozen(self, fit: Fit, state: TrainState) -> Fit:
         """The fit as it is, or beginning after the frozen stages."""
         if not self._keep_frozen:
             return fit
         weights = self._model.frozen_of(state.variables)
-        return frozen.with_maps(fit, state, self._frozen_step, weights, lambda name: self.examples(fit, (name,)))
+        return frozen.with_maps(
+            fit, state, self._programs.frozen_step, weights, lambda name: self.examples(fit, (name,))
+        )
 
     @property
     def context_frames(self) -> int:
@@ -187,23 +171,35 @@ class Net:
         example = self._examples.prepare(one, jax.random.key(0))
         return create(self._model, example, self._optimizer.transform, derive(fit.seed, "net"))
 
-    def outputs(self, state: TrainState, examples: Examples, *, embed: bool = False) -> np.ndarray:
-        """The network's outputs for all examples, in their order; or its embeddings of them."""
-        step = self._embed_step if embed else self._predict_step
-        rows = self._part_rows * parallel.device_count()
-        state = parallel.replicate(state)
-        parts = [np.asarray(step(state, parallel.shard(batch))) for batch in batches(examples, rows)]
-        return np.concatenate(parts)[: len(examples)]
+    def fit(self, fits: Iterable[Fit], progress: Progress) -> list[dict[str, Any]]:
+        """Trains on the fit parts of folds, unless that is done; goes on where it was stopped.
 
-    def fit(self, fit: Fit, progress: Progress) -> dict[str, Any]:
-        """Trains on the fold's fit part, unless that is done; goes on where it was stopped.
+        Several fits are trained as one program, and come out as one after the other on one device.
 
         Returns:
-          `epochs` (the validated ones, with score and loss), `seconds`, `parameters`; also left as `fit.json`.
+          For each `epochs` (the validated ones, with score and loss), `seconds` (of several fits its share),
+          `parameters`; also left as `fit.json`.
         """
-        finished = fit.folder / "fit.json"
-        if finished.exists():
-            return json.loads(finished.read_text())
+        fits = list(fits)
+        wanted = [number for number, fit in enumerate(fits) if not (fit.folder / FINISHED).exists()]
+        placement = parallel.Stacked(len(fits)) if len(fits) > 1 else parallel.Shared()
+        with stop_requests() as asked_to_stop:
+            loops, states = {}, {}
+            for number in wanted:
+                begun = self._begin(fits[number], placement, len(wanted), asked_to_stop, progress)
+                loops[number], states[number] = begun
+            lockstep.run(loops, states, self._programs.train_step(placement), placement, len(fits))
+        return [json.loads((fit.folder / FINISHED).read_text()) for fit in fits]
+
+    def _begin(
+        self,
+        fit: Fit,
+        placement: parallel.Placement,
+        together: int,
+        asked_to_stop: Callable[[], bool],
+        progress: Progress,
+    ) -> tuple[Loop, TrainState]:
+        """The training loop of a fit, which leaves `fit.json` when it has ended, and the state that it begins with."""
         state = self._fresh(fit)
         if self._pretrained:
             state, notes = with_weights(state, self._pretrained, *self._takes)
@@ -215,50 +211,44 @@ class Net:
         parameters = count_parameters(state.variables)
         fit = self._beyond_frozen(fit, state)
         fitting, tuning = self.examples(fit, fit.fold.fit, fitting=True), self.examples(fit, fit.fold.tune)
-        with Checkpoints(fit.folder / "checkpoints", self._keep_best) as checkpoints:
-            history = train(
-                state,
-                step=self._train_step,
-                batches=lambda first: map(
-                    self._arrange,
-                    batches(
+        checkpoints = Checkpoints(fit.folder / "checkpoints", self._keep_best)
+        state, history = checkpoints.restore(state) or (state, new_history())
+        if not self._epochs and not checkpoints.steps:
+            checkpoints.save(state, history, None)  # the weights that it starts with
+
+        def loop(done: int) -> Loop:
+            with checkpoints:
+                after = yield from train(
+                    history,
+                    done,
+                    batches=self._programs.batches(
                         fitting,
-                        self._batch,
-                        rows=self._parts * self._part_rows * parallel.device_count(),
-                        first=first,
+                        placement,
+                        first=done,
                         epochs=self._epochs,
                         shuffle_seed=derive(fit.seed, "shuffle"),
                     ),
-                ),
-                steps_per_epoch=-(-len(fitting) // self._batch),
-                epochs=self._epochs,
-                validate=lambda state: self._validate(fit, state, tuning),
-                validate_every=self._validate_every,
-                best_by=self._best_by,
-                lr=lambda step: float(self._optimizer.lr(step)),
-                lr_scale=lambda losses: plateau.lr_scale(losses, *self._plateau),
-                checkpoints=checkpoints,
-                log=lambda done: Log(fit.folder, done),
-                progress=progress,
-                name=fit.name,
-            )
-        summary = {"parameters": parameters, "seconds": round(history["seconds"], 1), "epochs": history["epochs"]}
-        write_json(finished, summary)
-        return summary
+                    steps_per_epoch=-(-len(fitting) // self._batch),
+                    epochs=self._epochs,
+                    validate=lambda state: measured(
+                        fit, tuning, self._programs.outputs(state, tuning), self._loss, score=self.predicts
+                    ),
+                    validate_every=self._validate_every,
+                    best_by=self._best_by,
+                    lr=lambda step: float(self._optimizer.lr(step)),
+                    lr_scale=lambda losses: plateau.lr_scale(losses, *self._plateau),
+                    checkpoints=checkpoints,
+                    log=Log(fit.folder, done),
+                    progress=progress,
+                    name=fit.name,
+                    asked_to_stop=asked_to_stop,
+                    together=together,
+                )
+            seconds = round(after["seconds"], 1)
+            write_json(fit.folder / FINISHED, {"parameters": parameters, "seconds": seconds, "epochs": after["epochs"]})
+            return after
 
-    def _validate(self, fit: Fit, state: TrainState, tuning: Examples) -> tuple[float | None, float]:
-        """Score over the whole concatenated partition (None where it is not defined), and the mean loss."""
-        outputs = self.outputs(state, tuning)
-        loss = mean_loss(self._loss, outputs, tuning)
-        if not self.predicts:
-            return None, loss
-        predictions = tuning.merge(outputs, fit.fold.index)
-        truth = np.concatenate([recording.labels for recording in fit.recordings(fit.fold.tune)])
-        known = np.isfinite(truth)
-        try:
-            return official(self._task, truth[known], predictions.scores[known]), loss
-        except Undefined:
-            return None, loss
+        return loop(int(state.step)), state
 
     def choose(self, summaries: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         """For each fold, the validated epoch whose checkpoint is used.
@@ -274,7 +264,7 @@ class Net:
         """Predicts recordings with the checkpoint of an epoch that `choose` gave."""
         state = self._restored(fit, epoch)
         examples = self.examples(self._beyond_frozen(fit, state), names)
-        return examples.merge(self.outputs(state, examples), fit.fold.index)
+        return examples.merge(self._programs.outputs(state, examples), fit.fold.index)
 
     def embed(self, fit: Fit, names: tuple[str, ...], epoch: Mapping[str, Any]) -> Iterator[tuple[str, np.ndarray]]:
         """Names of recordings, and what `layer` gives for each.
@@ -288,7 +278,7 @@ class Net:
         fit = self._beyond_frozen(fit, state)
         for first in range(0, len(names), at_once):
             examples = self.examples(fit, names[first : first + at_once], overlapping=False)
-            yield from examples.by_recording(self.outputs(state, examples, embed=True))
+            yield from examples.by_recording(self._programs.outputs(state, examples, embed=True))
 
     def _restored(self, fit: Fit, epoch: Mapping[str, Any]) -> TrainState:
         with Checkpoints(fit.folder / "checkpoints", self._keep_best) as checkpoints:

@@ -1,17 +1,22 @@
 """All local devices at once: the only file that knows how a step is spread over them.
 
+Either the devices share every batch of one fit (`Shared`), or each has fits of its own (`Stacked`).
+
 `jax.pmap` is in maintenance mode. The day it goes, `spread_by_shard_map` takes the place of `spread`; a test holds
 it to the same bits.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, Protocol
 
 import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 AXIS = "data"
+FITS = "fits"
 
 
 def devices() -> Sequence[Any]:
@@ -77,3 +82,97 @@ def spread_by_shard_map(step: Callable[[Any, Any], Any], *, donate: bool = False
         ),
         donate_argnums=(0,) if donate else (),
     )
+
+
+class Placement(Protocol):
+    """Where the states of fits and their batches lie while they are trained."""
+
+    @property
+    def devices(self) -> int:
+        """Devices that share a batch."""
+        ...
+
+    def spread(self, step: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+        """Makes one program of `step(state, batch)` that takes what `put` and `batch` give, and donates the states."""
+        ...
+
+    def put(self, trees: Sequence[Any]) -> Any:
+        """Puts one tree a fit on the devices."""
+        ...
+
+    def batch(self, batches: Sequence[Any]) -> Any:
+        """Arranges one batch a fit for a step, `[device * part, row, ...]` each, with as many devices as share it."""
+        ...
+
+    def views(self, trees: Any) -> Callable[[int], Any]:
+        """What a step returned for a fit, by the fit's number; to be asked for before the next step."""
+        ...
+
+
+@dataclass(frozen=True)
+class Shared:
+    """One fit on all devices, each with its own part of the batch."""
+
+    @property
+    def devices(self) -> int:
+        return device_count()
+
+    def spread(self, step: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+        return spread(step, donate=True)
+
+    def put(self, trees: Sequence[Any]) -> Any:
+        (tree,) = trees
+        return replicate(tree)
+
+    def batch(self, batches: Sequence[Any]) -> Any:
+        (batch,) = batches
+        return shard(batch)
+
+    def views(self, trees: Any) -> Callable[[int], Any]:
+        return lambda fit: trees
+
+
+@dataclass(frozen=True)
+class Stacked:
+    """Several fits at once, evenly over the devices; a device goes through its own as through one.
+
+    Attributes:
+      fits: how many. Where they do not divide, the last one is there more than once.
+    """
+
+    fits: int
+
+    @property
+    def devices(self) -> int:
+        return 1
+
+    @property
+    def _grid(self) -> tuple[int, int]:
+        """Devices in use, and fits on each."""
+        each = -(-self.fits // device_count())
+        return -(-self.fits // each), each
+
+    def _stack(self, trees: Sequence[Any]) -> Any:
+        """`[device, fit, ...]` NumPy arrays."""
+        used, each = self._grid
+        trees = [*trees, *[trees[-1]] * (used * each - self.fits)]
+        return jax.tree.map(lambda *x: np.stack(x).reshape(used, each, *np.shape(x[0])), *trees)
+
+    def spread(self, step: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+        def one(state: Any, batch: Any) -> Any:
+            # The step reduces over AXIS, which has this one device.
+            alone = jax.vmap(step, axis_name=AXIS, in_axes=(None, 0))
+            return jax.tree.map(lambda x: x[0], alone(state, jax.tree.map(lambda x: x[None], batch)))
+
+        return jax.pmap(jax.vmap(one), axis_name=FITS, donate_argnums=(0,), devices=devices()[: self._grid[0]])
+
+    def put(self, trees: Sequence[Any]) -> Any:
+        used = Mesh(np.array(devices()[: self._grid[0]]), (FITS,))
+        return jax.device_put(self._stack(trees), NamedSharding(used, PartitionSpec(FITS)))
+
+    def batch(self, batches: Sequence[Any]) -> Any:
+        return self._stack(batches)
+
+    def views(self, trees: Any) -> Callable[[int], Any]:
+        whole = cache(lambda: jax.device_get(trees))  # once for all fits that ask
+        return lambda fit: jax.tree.map(lambda x: x[divmod(fit, self._grid[1])], whole())

@@ -1,10 +1,13 @@
-"""Which epoch's checkpoint is used, and the loss that it may be chosen by."""
+"""Which epoch's checkpoint is used, and the score and the loss that it may be chosen by."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
 
+from jaxpara.evaluation.metrics import Undefined
+from jaxpara.evaluation.official import official
+from jaxpara.learning.fit import Fit
 from jaxpara.learning.input import Examples
 
 Epoch = Mapping[str, Any]
@@ -50,3 +53,23 @@ def mean_loss(loss: Any, outputs: np.ndarray, examples: Examples) -> float:
     counts = np.asarray(loss.example_weights(targets, weights))
     values = np.where(counts > 0, values, 0)
     return float((values * counts).sum() / max(counts.sum(), 1e-9))
+
+
+def measured(fit: Fit, tuning: Examples, outputs: np.ndarray, loss: Any, *, score: bool) -> tuple[float | None, float]:
+    """The official score over the whole concatenated tune part (None where it has none), and the mean loss.
+
+    Args:
+      tuning, outputs: all examples of the tune part, and the network's outputs for them.
+      loss: one of `jaxpara.learning.losses`.
+      score: whether the outputs predict labels.
+    """
+    value = mean_loss(loss, outputs, tuning)
+    if not score:
+        return None, value
+    predictions = tuning.merge(outputs, fit.fold.index)
+    truth = np.concatenate([recording.labels for recording in fit.recordings(fit.fold.tune)])
+    known = np.isfinite(truth)
+    try:
+        return official(fit.corpus.task, truth[known], predictions.scores[known]), value
+    except Undefined:
+        return None, value

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -127,7 +127,11 @@ class SVM:
     def embedding_rate_hz(self) -> float:
         raise UserError(f"config.{self._where}: a support vector machine has no embeddings; name a network instead")
 
-    def fit(self, fit: Fit, progress: Progress) -> dict[str, Any]:
+    def fit(self, fits: Iterable[Fit], progress: Progress) -> list[dict[str, Any]]:
+        """Fits folds, one after the other; see `_fit_one`."""
+        return [self._fit_one(fit, progress) for fit in fits]
+
+    def _fit_one(self, fit: Fit, progress: Progress) -> dict[str, Any]:
         """Tries every C on the fold's tune part and keeps the best machine, unless that is done.
 
         Returns:

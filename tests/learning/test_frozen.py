@@ -41,7 +41,7 @@ def fit_in():
 def trained(fit, **fields):
     net = Net(task=TASK, frame_rate_hz=50.0, where="net", **(CONFIG | fields))
     with Progress() as progress:
-        summary = net.fit(fit, progress)
+        (summary,) = net.fit([fit], progress)
     (epoch,) = net.choose([summary])
     names = fit.fold.fit + fit.fold.tune
     return summary, net.predict(fit, names, epoch).scores, dict(net.embed(fit, names, epoch))

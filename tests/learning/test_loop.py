@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 
 from jaxpara.errors import UserError
+from jaxpara.learning import lockstep, parallel
 from jaxpara.learning.checkpoints import Checkpoints
 from jaxpara.learning.logs import Log
-from jaxpara.learning.loop import train
+from jaxpara.learning.loop import new_history, train
 from jaxpara.learning.state import TrainState
 from jaxpara.progress import Progress
 
@@ -17,11 +18,11 @@ from jaxpara.progress import Progress
 def test_a_loss_that_is_no_number_ends_the_fit(loss, tune_loss, what, tmp_path):
     state = TrainState(np.int32(0), {"w": np.zeros(2, np.float32)}, {}, (), np.float32(1), np.uint32(0))
     checkpoints = Checkpoints(tmp_path / "checkpoints", 1)
-    with Progress() as progress, checkpoints, pytest.raises(UserError, match=rf"net: {what} at step 2 \(epoch 1\)"):
-        train(
-            state,
-            step=lambda state, batch: (state, batch),
-            batches=lambda first: iter([0.5, loss]),
+    with Progress() as progress, checkpoints:
+        loop = train(
+            new_history(),
+            0,
+            batches=iter([np.full(parallel.device_count(), value) for value in (0.5, loss)]),
             steps_per_epoch=2,
             epochs=1,
             validate=lambda state: (None, tune_loss),
@@ -30,8 +31,11 @@ def test_a_loss_that_is_no_number_ends_the_fit(loss, tune_loss, what, tmp_path):
             lr=lambda step: 0.1,
             lr_scale=lambda losses: 1.0,
             checkpoints=checkpoints,
-            log=lambda done: Log(tmp_path, done),
+            log=Log(tmp_path, 0),
             progress=progress,
             name="net",
+            asked_to_stop=lambda: False,
         )
+        with pytest.raises(UserError, match=rf"net: {what} at step 2 \(epoch 1\)"):
+            lockstep.run({0: loop}, {0: state}, lambda state, batch: (state, batch[0, 0]), parallel.Shared(), 1)
     assert not list((tmp_path / "checkpoints").glob("[0-9]*"))

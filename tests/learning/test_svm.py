@@ -96,7 +96,7 @@ def said(progress):
 def fitted(fit, **fields):
     """The learner, what it summarised, and its tune and test predictions."""
     svm = machine(fit, **fields)
-    summary = svm.fit(fit, quiet())
+    (summary,) = svm.fit([fit], quiet())
     (choice,) = svm.choose([summary])
     return svm, summary, svm.predict(fit, fit.fold.tune, choice), svm.predict(fit, fit.fold.test, choice)
 
@@ -237,7 +237,7 @@ def test_what_is_finished_is_not_fitted_again(mask):
     assert summary.keys() == {"seconds", "chosen", "tried"}
     before = {path: path.stat().st_mtime_ns for path in mask.folder.iterdir()}
     assert {path.name for path in before} == {"fit.json", "fitted.skops", "refitted.skops"}
-    assert svm.fit(replace(mask, features={}), quiet()) == summary
+    assert svm.fit([replace(mask, features={})], quiet()) == [summary]
     assert {path: path.stat().st_mtime_ns for path in mask.folder.iterdir()} == before
 
 
@@ -277,7 +277,7 @@ def test_a_spoiled_machine_is_named_and_no_foreign_type_is_loaded(mask):
 @pytest.mark.parametrize("fields", [{}, {"kernel": "rbf"}, {"probabilities": True}])
 def test_a_solver_that_stops_early_is_spoken_of_and_not_fatal(mask, fields):
     progress = quiet()
-    summary = machine(mask, c=(1.0, 1e-9), max_iter=2, scale="standard", **fields).fit(mask, progress)
+    (summary,) = machine(mask, c=(1.0, 1e-9), max_iter=2, scale="standard", **fields).fit([mask], progress)
     stopped = [line for line in said(progress).splitlines() if "stopped at max_iter, 2," in line]
     assert len(stopped) == sum(not tried["converged"] for tried in summary["tried"]) >= 1
     assert stopped[0].startswith("svm, fold 0: with C 1 the solver")
@@ -285,7 +285,7 @@ def test_a_solver_that_stops_early_is_spoken_of_and_not_fatal(mask, fields):
 
 def test_progress_counts_the_grid(mask):
     progress = quiet()
-    machine(mask).fit(mask, progress)
+    machine(mask).fit([mask], progress)
     assert re.search(r"svm, fold 0: C 3/3  1: 0\.\d{3}", said(progress))
 
 
@@ -395,7 +395,7 @@ def test_impossible_fields_are_refused(fields, message):
 )
 def test_impossible_features_are_refused(mask, name, feature, message):
     with pytest.raises(UserError, match=message):
-        machine(mask).fit(replace(mask, features=mask.features | {name: feature}), quiet())
+        machine(mask).fit([replace(mask, features=mask.features | {name: feature})], quiet())
     assert not list(mask.folder.iterdir())
 
 
@@ -409,18 +409,18 @@ def test_impossible_frames_are_refused(breathing):
         (spoiled[0], r"expects \[frame, feature\]"),
     ):
         with pytest.raises(UserError, match=message):
-            machine(breathing).fit(replace(breathing, features=breathing.features | {name: feature}), quiet())
+            machine(breathing).fit([replace(breathing, features=breathing.features | {name: feature})], quiet())
 
 
 def test_a_fit_part_without_a_class_is_refused(tmp_path):
     names = [f"train_{i}.wav" for i in range(60)]
     fit = classes(TASKS["mask"], tmp_path, unknown=names[1::2])
     with pytest.raises(UserError, match="0 labelled recordings of class 'mask' to fit on, at least 1 needed; choose"):
-        machine(fit).fit(fit, quiet())
+        machine(fit).fit([fit], quiet())
     fit = classes(TASKS["mask"], tmp_path, unknown=names[1::2][:-4])
-    machine(fit, c=(1.0,)).fit(replace(fit, folder=tmp_path / "enough"), quiet())
+    machine(fit, c=(1.0,)).fit([replace(fit, folder=tmp_path / "enough")], quiet())
     with pytest.raises(UserError, match=r"4 labelled .* at least 5 needed; set learner\.probabilities to False or"):
-        machine(fit, probabilities=True).fit(fit, quiet())
+        machine(fit, probabilities=True).fit([fit], quiet())
 
 
 def test_it_has_no_embeddings(mask):
