@@ -1,7 +1,7 @@
 """Predictions, keyed by recording and time: the one format in which everything that learns hands on its output."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,10 +43,7 @@ class Predictions:
     @property
     def keys(self) -> np.ndarray:
         """`[row]` structured (recording, time in microseconds): whole numbers, so that equal times compare equal."""
-        keys = np.empty(len(self), [("recording", self.recordings.dtype), ("time_us", np.int64)])
-        keys["recording"] = self.recordings
-        keys["time_us"] = np.round(self.times_s * 1e6)
-        return keys
+        return keys_of(self.recordings, self.times_s)
 
     def select(self, rows: np.ndarray) -> "Predictions":
         """The rows that a mask or an index array names, in its order."""
@@ -75,6 +72,40 @@ class Predictions:
             raise UserError(f"{path}: not readable as predictions ({error}); delete it and run again") from error
 
 
+def keys_of(recordings: np.ndarray, times_s: np.ndarray) -> np.ndarray:
+    """The keys of `[row]` names and seconds, as `Predictions.keys`."""
+    keys = np.empty(len(recordings), [("recording", recordings.dtype), ("time_us", np.int64)])
+    keys["recording"] = recordings
+    keys["time_us"] = np.round(times_s * 1e6)
+    return keys
+
+
+def places(given: np.ndarray, wanted: np.ndarray) -> np.ndarray | None:
+    """Which of the given keys are the wanted ones, `[wanted]`; None unless both are the same keys, each once."""
+    numbers: dict[str, int] = {}
+    given, wanted = (_numbered(keys, numbers) for keys in (given, wanted))
+    here, there = np.argsort(given, kind="stable"), np.argsort(wanted, kind="stable")
+    one, other = given[here], wanted[there]
+    if not np.array_equal(one, other) or not np.diff(one).all():
+        return None
+    found = np.empty(len(wanted), int)
+    found[there] = here
+    return found
+
+
+def _numbered(keys: np.ndarray, numbers: dict[str, int]) -> np.ndarray:
+    """`[row]` keys as whole numbers, for times up to 12 days; millions of keys as Python objects would be gigabytes."""
+    number = numbers_of(keys["recording"], lambda name: numbers.setdefault(name, len(numbers)))
+    return (number << 40) + keys["time_us"]
+
+
+def numbers_of(names: np.ndarray, number_of: Callable[[str], int]) -> np.ndarray:
+    """`[row]` the number of each name, which is asked for once where equal names follow each other."""
+    starts = np.flatnonzero(np.append(np.ones(min(1, len(names)), bool), names[1:] != names[:-1]))
+    of_run = [number_of(name) for name in names[starts].tolist()]
+    return np.repeat(np.array(of_run, np.int64), np.diff(np.append(starts, len(names))))
+
+
 def concatenate(parts: Sequence[Predictions]) -> Predictions:
     """All rows of several predictions, one after the other."""
     return Predictions(
@@ -88,22 +119,28 @@ def align(parts: Sequence[Predictions]) -> list[Predictions]:
     Raises:
       UserError: a key stands twice in one of them, is missing from one, or is not in the first.
     """
-    reference = parts[0].keys.tolist()
+    reference = parts[0].keys
     aligned = []
     for index, part in enumerate(parts):
-        keys = part.keys.tolist()
-        row_of = {key: row for row, key in enumerate(keys)}
-        missing = [key for key in reference if key not in row_of]
-        extra = set(row_of).difference(reference)
-        repeated = len(keys) - len(row_of)
-        if missing or extra or repeated:
-            first = missing[0] if missing else min(extra) if extra else next(k for k in keys if keys.count(k) > 1)
-            raise UserError(
-                f"predictions {index + 1} of {len(parts)}: {len(missing)} keys missing, {len(extra)} unknown to the"
-                f" first, {repeated} repeated; the first of these is {first[0]} at {first[1] / 1e6:g} s"
-            )
-        aligned.append(part.select(np.array([row_of[key] for key in reference], int)))
+        found = places(part.keys, reference)
+        if found is None:
+            raise UserError(f"predictions {index + 1} of {len(parts)}: {_difference(part, reference)}")
+        aligned.append(part if (found == np.arange(len(found))).all() else part.select(found))
     return aligned
+
+
+def _difference(part: Predictions, reference: np.ndarray) -> str:
+    """What keeps predictions from being aligned."""
+    keys, wanted = part.keys.tolist(), reference.tolist()
+    here, expected = set(keys), set(wanted)
+    missing = [key for key in wanted if key not in here]
+    extra = here - expected
+    repeated = len(keys) - len(here)
+    first = missing[0] if missing else min(extra) if extra else next(k for k in keys if keys.count(k) > 1)
+    return (
+        f"{len(missing)} keys missing, {len(extra)} unknown to the first, {repeated} repeated; the first of these is"
+        f" {first[0]} at {first[1] / 1e6:g} s"
+    )
 
 
 def faults(predictions: Predictions, wanted: Sequence[tuple[str, int]], strange: str) -> str:

@@ -25,6 +25,7 @@ from jaxpara.evaluation import report, submission
 from jaxpara.evaluation.metrics import Undefined
 from jaxpara.evaluation.official import official
 from jaxpara.evaluation.results import summarise
+from jaxpara.evaluation.rows import labels_of
 from jaxpara.files import locked, write_json
 from jaxpara.fusion import FUSIONS
 from jaxpara.learning.dependencies import in_order
@@ -104,7 +105,7 @@ def run(
                 fusion_of(
                     tune,
                     {m: {fold.fold: fold.test for fold in outcomes[m].folds} for m in fusing},
-                    {m: corpus.labels_at(part.keys.tolist()) for m, part in tune.items()},
+                    {m: labels_of(part, corpus) for m, part in tune.items()},
                     partial(_measured, corpus.task),
                 )
                 for fusion_of in (fuse, *others.values())

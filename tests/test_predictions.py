@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from jaxpara.errors import UserError
-from jaxpara.predictions import Predictions, align, concatenate
+from jaxpara.predictions import Predictions, align, concatenate, keys_of, places
 
 
 def make(names, times, scores=None, fold=0):
@@ -58,3 +58,16 @@ def test_concatenation_keeps_all_rows():
     both = concatenate([make(["a"], [0], fold=0), make(["long name"], [0], fold=1)])
     assert list(both.recordings) == ["a", "long name"]
     assert list(both.folds) == [0, 1]
+
+
+def test_places_are_those_of_a_dictionary():
+    random = np.random.default_rng(0)
+    names, times = np.repeat(["b", "a", "ccc"], 50), np.tile(np.arange(50) / 25, 3)
+    wanted = keys_of(names, times)
+    order = random.permutation(len(names))
+    found = places(wanted[order], wanted)
+    row_of = {key: row for row, key in enumerate(wanted[order].tolist())}
+    assert found.tolist() == [row_of[key] for key in wanted.tolist()]
+    assert places(wanted[:0], wanted[:0]).tolist() == []
+    for other in (order[1:], np.append(order[1:], order[1])):  # one missing, one doubled
+        assert places(wanted[other], wanted) is None

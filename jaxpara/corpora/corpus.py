@@ -1,6 +1,5 @@
 """What is said: recordings with their partition, speaker and labels."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -86,17 +85,6 @@ class Corpus:
     def speakers_known(self) -> bool:
         """Whether the speaker of every recording with labels is known."""
         return all(recording.speaker for recording in self.partition("train", "devel"))
-
-    def labels_at(self, keys: Iterable[tuple[str, int]]) -> np.ndarray:
-        """`[key]` the labels that training may see, each of a recording at a time in microseconds."""
-        labels = {
-            (recording.name, time_us): label
-            for recording in self.recordings
-            for time_us, label in zip(
-                np.round(recording.times_s * 1e6).astype(int).tolist(), recording.labels, strict=True
-            )
-        }
-        return np.array([labels[key] for key in keys])
 
     def partition(self, *names: str) -> tuple[Recording, ...]:
         """The recordings of one or more partitions, in corpus order."""

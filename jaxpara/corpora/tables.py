@@ -13,6 +13,7 @@ from jaxpara.registry import suggest
 NAME_COLUMNS = ("file_name", "filename", "filename_audio", "file")
 TIME_COLUMNS = ("timeFrame", "time", "timestamp")
 SEPARATORS = (",", ";", "\t")
+MOST_AT_ONCE = 2**16  # texts that are kept once however often they stand in a table: names, times
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,14 +65,17 @@ def load(path: Path, findings: Findings) -> Table:
     except OSError as error:
         raise Defect(path, None, f"cannot be read ({error.strerror})", "make it a readable file") from error
     try:
-        text = content.decode("utf-8-sig")
+        content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         row = content[: error.start].count(b"\n") + 1
         what = f"byte 0x{content[error.start]:02x} is not UTF-8"
         raise Defect(path, row, what, "save the file as UTF-8") from error
-    lines = io.StringIO(text, newline=None)
+    # Of a file with millions of rows neither the whole text nor all its rows are kept beside the columns.
+    lines = io.TextIOWrapper(io.BytesIO(content), encoding="utf-8-sig", newline=None)
     header, separator = _header(path, lines.readline())
-    rows, records = [], []
+    rows: list[int] = []
+    columns: list[list[str]] = [[] for _ in header]
+    once: dict[str, str] = {}
     reader = csv.reader(lines, delimiter=separator)
     row = 2
     try:
@@ -81,7 +85,11 @@ def load(path: Path, findings: Findings) -> Table:
                 findings.error("open quotations", path, begin, "a quotation mark is not closed", "close it")
             elif len(record) == len(header):
                 rows.append(begin)
-                records.append(record)
+                for column, cell in zip(columns, record, strict=True):
+                    text = cell.strip()
+                    column.append(once.setdefault(text, text))
+                if len(once) > MOST_AT_ONCE:
+                    once.clear()
             elif any(cell.strip() for cell in record):
                 what = f"{len(record)} columns, the header has {len(header)}"
                 findings.error("rows of another width", path, begin, what, "correct or delete the row")
@@ -89,8 +97,7 @@ def load(path: Path, findings: Findings) -> Table:
         raise Defect(path, row, f"not readable as a table ({error})", "correct the row") from error
     if not rows:
         raise Defect(path, None, "no rows below the header", "fill it, or copy it anew from the corpus")
-    texts = [[cell.strip() for cell in cells] for cells in zip(*records, strict=True)]
-    return Table(path, rows, dict(zip(header, texts, strict=True)))
+    return Table(path, rows, dict(zip(header, columns, strict=True)))
 
 
 def _header(path: Path, line: str) -> tuple[list[str], str]:

@@ -8,7 +8,7 @@ from jaxpara.corpora.corpus import Corpus, Task
 from jaxpara.errors import UserError
 from jaxpara.evaluation import intervals, metrics
 from jaxpara.evaluation.official import official
-from jaxpara.predictions import Predictions
+from jaxpara.predictions import Predictions, numbers_of
 
 # Neighbouring labels of a sequence are nearly copies of each other, so that drawing them one by one would
 # claim far too much. Ten seconds hold two to three breaths; a belt's autocorrelation is gone after four.
@@ -90,22 +90,7 @@ def rows_of(predictions: Predictions, corpus: Corpus) -> Rows:
     Raises:
       UserError: a key that the corpus does not have, or one that stands twice in a fold.
     """
-    number_of = {recording.name: number for number, recording in enumerate(corpus.recordings)}
-    numbers = np.array([number_of.get(name, -1) for name in predictions.recordings.tolist()], np.int64)
-    keys = _keys(numbers, predictions.times_s)
-    per_recording = [len(recording.times_s) for recording in corpus.recordings]
-    label_keys = _keys(
-        np.repeat(np.arange(len(per_recording)), per_recording),
-        np.concatenate([recording.times_s for recording in corpus.recordings]),
-    )
-    by_key = np.argsort(label_keys)
-    place = np.searchsorted(label_keys, keys, sorter=by_key)
-    labels = by_key[np.minimum(place, len(by_key) - 1)]
-    _refuse(
-        predictions,
-        label_keys[labels] != keys,
-        f"have no row in {corpus.label_file}; were they made for another corpus?",
-    )
+    numbers, keys, labels = _found(predictions, corpus)
     order = np.lexsort((keys, predictions.folds))
     same = (keys[order][1:] == keys[order][:-1]) & (predictions.folds[order][1:] == predictions.folds[order][:-1])
     doubled = np.zeros(len(keys), bool)
@@ -123,6 +108,36 @@ def rows_of(predictions: Predictions, corpus: Corpus) -> Rows:
         folds=predictions.folds,
     )
     return rows.select(np.isfinite(truth))
+
+
+def labels_of(predictions: Predictions, corpus: Corpus) -> np.ndarray:
+    """`[row]` the labels that training may see.
+
+    Raises:
+      UserError: a key that the corpus does not have.
+    """
+    return np.concatenate([recording.labels for recording in corpus.recordings])[_found(predictions, corpus)[2]]
+
+
+def _found(predictions: Predictions, corpus: Corpus) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """`[row]` the position of the recording in the corpus, the key, and the position among all of its labels."""
+    number_of = {recording.name: number for number, recording in enumerate(corpus.recordings)}
+    numbers = numbers_of(predictions.recordings, lambda name: number_of.get(name, -1))
+    keys = _keys(numbers, predictions.times_s)
+    per_recording = [len(recording.times_s) for recording in corpus.recordings]
+    label_keys = _keys(
+        np.repeat(np.arange(len(per_recording)), per_recording),
+        np.concatenate([recording.times_s for recording in corpus.recordings]),
+    )
+    by_key = np.argsort(label_keys)
+    place = np.searchsorted(label_keys, keys, sorter=by_key)
+    labels = by_key[np.minimum(place, len(by_key) - 1)]
+    _refuse(
+        predictions,
+        label_keys[labels] != keys,
+        f"have no row in {corpus.label_file}; were they made for another corpus?",
+    )
+    return numbers, keys, labels
 
 
 def _keys(numbers: np.ndarray, times_s: np.ndarray) -> np.ndarray:

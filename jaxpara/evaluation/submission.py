@@ -9,7 +9,7 @@ import numpy as np
 from jaxpara.corpora.corpus import Corpus
 from jaxpara.errors import UserError
 from jaxpara.files import write_text
-from jaxpara.predictions import Predictions, faults
+from jaxpara.predictions import Predictions, faults, keys_of, places
 
 
 def write(path: Path, predictions: Predictions, corpus: Corpus) -> None:
@@ -32,24 +32,28 @@ def write(path: Path, predictions: Predictions, corpus: Corpus) -> None:
     test = corpus.partition("test")
     if not test:
         raise UserError(f"{corpus.label_file}: no test recordings, so there is nothing to submit")
-    keys = [(r.name, int(time_us)) for r in test for time_us in np.round(r.times_s * 1e6)]
-    if wrong := faults(predictions, keys, "not a label of the test partition"):
+    counts = [len(r.times_s) for r in test]
+    keys = keys_of(np.repeat([r.name for r in test], counts), np.concatenate([r.times_s for r in test]))
+    found = places(predictions.keys, keys)
+    if found is None or not np.isfinite(predictions.scores).all():
+        wrong = faults(predictions, keys.tolist(), "not a label of the test partition")
         raise UserError(
             f"submission not written: of the {len(keys)} labels of the test partition and the predictions for them,"
             f" {wrong}"
         )
-    row_of = {key: row for row, key in enumerate(predictions.keys.tolist())}
     text = io.StringIO()
     file = csv.writer(text, lineterminator="\n")
     if corpus.task.kind == "classes":
-        classes = predictions.scores.argmax(1)
+        classes = predictions.scores.argmax(1)[found]
         file.writerow(("file_name", "prediction"))
-        file.writerows((key[0], corpus.task.classes[classes[row_of[key]]]) for key in keys)
+        file.writerows((key["recording"], corpus.task.classes[at]) for key, at in zip(keys, classes, strict=True))
     else:
-        places = _decimals(np.array([time_us for _, time_us in keys]))
-        values = predictions.scores[:, 0].tolist()
+        decimals = _decimals(keys["time_us"])
         file.writerow(("filename", "timeFrame", "prediction"))
-        file.writerows((key[0], f"{key[1] / 1e6:.{places}f}", f"{values[row_of[key]]:.5f}") for key in keys)
+        file.writerows(
+            (key["recording"], f"{key['time_us'] / 1e6:.{decimals}f}", f"{value:.5f}")
+            for key, value in zip(keys, predictions.scores[found, 0], strict=True)
+        )
     write_text(path, text.getvalue())
 
 

@@ -31,6 +31,7 @@ from jaxpara.errors import UserError
 from jaxpara.features import audio, lines
 from jaxpara.features.contents import hash_of, hashes_of
 from jaxpara.features.feature import Feature
+from jaxpara.files import mapped
 
 ALIGNMENT = 64  # bytes; a cache line
 CHUNK = 1 << 20  # bytes read at once where a file is only checked
@@ -42,14 +43,11 @@ class Cached(Mapping[str, np.ndarray]):
     """Read-only features by recording name, in the order of the recordings; each is read when it is asked for."""
 
     def __init__(self, feature: Feature, data: Path, entries: dict[str, dict[str, Any]]):
-        self._feature = feature
-        self._entries = entries
-        self._data = np.memmap(data, np.uint8, mode="r").view(np.ndarray) if entries else np.empty(0, np.uint8)
+        self._feature, self._data, self._entries = feature, data, entries
 
     def __getitem__(self, name: str) -> np.ndarray:
         entry = self._entries[name]
-        stored = self._data[entry["offset"] : entry["offset"] + entry["bytes"]]
-        return self._feature.expand(stored.view(entry["dtype"]).reshape(entry["shape"]))
+        return self._feature.expand(mapped(self._data, entry["dtype"], entry["shape"], entry["offset"]))
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._entries)

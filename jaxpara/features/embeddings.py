@@ -1,6 +1,7 @@
 """What the networks of other members make of a recording, as features: the only edge between members."""
 
 import json
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -11,7 +12,7 @@ from jaxpara.corpora.corpus import Corpus
 from jaxpara.corpora.splits import Fold
 from jaxpara.errors import UserError
 from jaxpara.features.feature import Feature
-from jaxpara.files import replacing, write_json
+from jaxpara.files import mapped, replacing, write_json
 from jaxpara.progress import Progress
 
 Arrays = Mapping[str, np.ndarray]
@@ -133,7 +134,7 @@ def _moments(arrays: Arrays, names: Iterable[str]) -> tuple[np.ndarray, np.ndarr
 
 
 class Stored(Mapping[str, np.ndarray]):
-    """Embeddings of one fit on disk: a folder with all of them in one array, mapped into memory."""
+    """Embeddings of one fit on disk: a folder with all of them in one file, each mapped when it is asked for."""
 
     def __init__(self, folder: Path):
         """Opens a folder that `store` wrote."""
@@ -141,14 +142,15 @@ class Stored(Mapping[str, np.ndarray]):
         shape = (sum(index["lengths"]), *index["shape"])
         if (size := (folder / "data.bin").stat().st_size) != 4 * np.prod(shape):
             raise ValueError(f"{folder}: {size} bytes instead of {4 * np.prod(shape)}")
-        self._data = np.memmap(folder / "data.bin", np.float32, mode="r", shape=shape)
+        self._data, self._shape = folder / "data.bin", tuple(index["shape"])
         self._ends = dict(zip(index["names"], np.cumsum(index["lengths"]).tolist(), strict=True))
         self._lengths = dict(zip(index["names"], index["lengths"], strict=True))
         self._vectors = index["vectors"]
 
     def __getitem__(self, name: str) -> np.ndarray:
-        end = self._ends[name]
-        values = self._data[end - self._lengths[name] : end]
+        length = self._lengths[name]
+        before = 4 * (self._ends[name] - length) * math.prod(self._shape)
+        values = mapped(self._data, np.float32, (length, *self._shape), before)
         return values[0] if self._vectors else values
 
     def __iter__(self) -> Iterator[str]:

@@ -1,5 +1,6 @@
 """From features to batches: examples that a network takes, and a stream of them that is a pure function of the step."""
 
+import time
 from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
@@ -78,3 +79,21 @@ def batches(
     stream = order.batch(size, batch_fn=list).repeat(epochs)[first:].map(load)
     # Two batches ahead are enough to hide the reading; more only costs memory.
     return iter(stream.to_iter_dataset(grain.ReadOptions(num_threads=2, prefetch_buffer_size=2)))
+
+
+class Timed(Iterator[Any]):
+    """Hands on what an iterator gives, and counts the seconds that were spent waiting for it.
+
+    Attributes:
+      waited_s: so far; the reader may set it back.
+    """
+
+    def __init__(self, items: Iterator[Any]):
+        self._items, self.waited_s = items, 0.0
+
+    def __next__(self) -> Any:
+        began = time.monotonic()
+        try:
+            return next(self._items)
+        finally:
+            self.waited_s += time.monotonic() - began

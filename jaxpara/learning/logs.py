@@ -12,8 +12,9 @@ from jaxpara.files import read_json_lines, write_text
 class Log:
     """Appends to `<folder>/metrics.jsonl` and to the TensorBoard events in `<folder>/tensorboard`; a context manager.
 
-    Lines: `{"kind": "train", "step", "epoch", "loss", "lr", "steps_per_s"}` every few steps, and
-    `{"kind": "tune", "step", "epoch", "score"}` after every validation.
+    Lines: `{"kind": "train", "step", "epoch", "loss", "lr", "steps_per_s", "waiting"}` every few steps, where `waiting`
+    is the share of the time since the line before, 0 to 1, in which the next batch was not there yet; and
+    `{"kind": "tune", "step", "epoch", "score", "loss"}` after every validation.
     """
 
     def __init__(self, folder: Path, from_step: int):

@@ -15,6 +15,7 @@ import numpy as np
 
 from jaxpara.errors import UserError
 from jaxpara.learning.checkpoints import Checkpoints
+from jaxpara.learning.input import Timed
 from jaxpara.learning.logs import Log
 from jaxpara.learning.state import TrainState
 from jaxpara.progress import Progress
@@ -116,7 +117,8 @@ def train(
             progress.say(f"{name}: goes on after step {done} of {epochs * steps_per_epoch}")
         scale = lr_scale([entry["loss"] for entry in history["epochs"]])
         tick, tick_step = time.monotonic(), done
-        for batch in batches:
+        timed = Timed(batches)
+        for batch in timed:
             state_now, value = yield batch, scale
             done += 1
             epoch, in_epoch = (done - 1) // steps_per_epoch, (done - 1) % steps_per_epoch
@@ -126,16 +128,17 @@ def train(
             ends, stop = in_epoch == steps_per_epoch - 1, asked_to_stop()
             if ends or len(history["losses"]) % LOG_EVERY_STEPS == 0:
                 recent = history["losses"][-((len(history["losses"]) - 1) % LOG_EVERY_STEPS + 1) :]
-                speed = (done - tick_step) / (time.monotonic() - tick)
+                passed_s = time.monotonic() - tick
                 out.write(
                     "train",
                     done,
                     epoch,
                     loss=sum(recent) / len(recent),
                     lr=lr(done) * scale,
-                    steps_per_s=round(speed, 3),
+                    steps_per_s=round((done - tick_step) / passed_s, 3),
+                    waiting=round(timed.waited_s / passed_s, 4),
                 )
-                tick, tick_step = time.monotonic(), done
+                tick, tick_step, timed.waited_s = time.monotonic(), done, 0.0
             if ends:
                 mean_loss = sum(history["losses"]) / len(history["losses"])
                 history["losses"] = []
@@ -149,7 +152,7 @@ def train(
                     scale = lr_scale([entry["loss"] for entry in history["epochs"]])
                 epoch_bar.advance(f"loss {mean_loss:.3f}" + ("" if score is None else f", validation {score:.3f}"))
                 save(state_now(), rank)
-                tick, tick_step = time.monotonic(), done
+                tick, tick_step = time.monotonic(), done  # validation is no step
             elif stop or time.monotonic() - saved > CHECKPOINT_EVERY_S:
                 save(state_now(), None)
             if stop and done < epochs * steps_per_epoch:
