@@ -89,6 +89,7 @@ def test_a_run_leaves_what_it_promises(finished):
         folder = workdir / "members" / "cnn" / f"fold_{fold}"
         lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
         assert [line["epoch"] for line in lines if line["kind"] == "tune"] == [0, 1, 2]
+        assert all(0 <= line["waiting"] <= 1 for line in lines if line["kind"] == "train")
         assert list((folder / "tensorboard").glob("events.*"))
         assert list((folder / "checkpoints").iterdir())
     assert f"{workdir}/report.html" in out.splitlines()[-1]

@@ -1,3 +1,4 @@
+import time
 from pathlib import Path
 
 import numpy as np
@@ -5,7 +6,7 @@ import pytest
 
 from jaxpara.corpora.corpus import Recording
 from jaxpara.errors import UserError
-from jaxpara.learning.input import batches
+from jaxpara.learning.input import Timed, batches
 from jaxpara.learning.sequences import WindowExamples
 
 
@@ -119,3 +120,18 @@ def test_processes_share_a_batch():
 def test_a_window_shorter_than_one_output_is_refused():
     with pytest.raises(UserError, match=r"window_s = 0\.001"):
         examples((100,), window_s=0.001)
+
+
+def test_only_waiting_for_the_next_batch_counts():
+    def slow():
+        for number in range(3):
+            time.sleep(0.03)
+            yield number
+
+    timed = Timed(slow())
+    seen = []
+    for number in timed:
+        seen.append(number)
+        time.sleep(0.1)
+    assert seen == [0, 1, 2]
+    assert 0.09 <= timed.waited_s < 0.3
