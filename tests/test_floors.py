@@ -16,6 +16,7 @@ FLOORS = {
     "evaluation": 2,
     "features": 2,
     "learning": 3,
+    "live": 4,
     "run": 4,
     "__main__": 5,
 }

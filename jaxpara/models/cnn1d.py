@@ -1,7 +1,9 @@
 """The end-to-end network of Breathing systems 1 and 2: raw waveform -> 1D CNN -> LSTM -> belt signal."""
 
 import math
+from typing import Any, NamedTuple
 
+import jax.numpy as jnp
 from flax import linen as nn
 
 from jaxpara.errors import UserError
@@ -11,6 +13,18 @@ from jaxpara.models.recurrent import glorot
 from jaxpara.models.sequence import SequenceLSTM
 
 POOLS = {"max": ops1d.relu_dropout_max_pool, "mean": ops1d.relu_dropout_mean_pool}
+
+
+class Carry(NamedTuple):
+    """What `CNN1DLSTM.go_on` remembers of a signal.
+
+    Attributes:
+      seen: by convolution, the last of its inputs that the next outputs still need, `[batch, step, channel]`.
+      lstms: by LSTM layer, its carry.
+    """
+
+    seen: tuple[Any, ...]
+    lstms: tuple[Any, ...]
 
 
 class ConvPool(nn.Module):
@@ -31,16 +45,16 @@ class ConvPool(nn.Module):
     dropout: float = 0.0
 
     @nn.compact
-    def __call__(self, inputs, train: bool = False):
-        """Maps `[batch, time, channel]` to `[batch, time / pool, filters]`."""
+    def __call__(self, inputs, train: bool = False, padding: tuple[int, int] | None = None):
+        """Maps `[batch, time, channel]` to `[batch, time / pool, filters]`; padding as in `ops1d.conv1d`."""
         channels = inputs.shape[-1]
         kernel = self.param("kernel", glorot, (self.kernel, channels, self.filters))
         bias = self.param("bias", nn.initializers.zeros, (self.filters,))
         seed = seed_of(self.make_rng("dropout")) if train and self.dropout else None
         if channels == 1 and self.pool_kind == "max":
             fused = ops1d.conv_relu_dropout_max_pool
-            return fused(inputs[..., 0], kernel[:, 0], bias, self.pool, seed, self.dropout)
-        x = ops1d.conv1d(inputs, kernel, bias)
+            return fused(inputs[..., 0], kernel[:, 0], bias, self.pool, seed, self.dropout, padding)
+        x = ops1d.conv1d(inputs, kernel, bias, padding)
         return POOLS[self.pool_kind](x, self.pool, seed, self.dropout)
 
 
@@ -104,6 +118,47 @@ class CNN1DLSTM(nn.Module):
     def __call__(self, inputs, train: bool = False):
         """Maps `[batch, sample, 1]` to one value a label, `[batch, label]`; arguments as in `embed`."""
         return self.sequence(self.embed(inputs, train), train)
+
+    @property
+    def lookahead(self) -> int:
+        """Samples behind the end of an output's own that it depends on: the right halves of the kernels."""
+        needed = 0
+        for kernel, pool in zip(reversed(self.kernels), reversed(self.pools), strict=True):
+            needed = needed * pool + ops1d.same_padding(kernel)[1]
+        return needed
+
+    def start(self, batch: int = 1) -> Carry:
+        """The carry before the first sample: zeros, as many as every convolution has on its left."""
+        before = [ops1d.same_padding(kernel)[0] for kernel in self.kernels]
+        channels = (1, *self.filters[:-1])
+        return Carry(
+            tuple(jnp.zeros((batch, n, c)) for n, c in zip(before, channels, strict=True)),
+            tuple((jnp.zeros((batch, size)),) * 2 for size in self.lstm),
+        )
+
+    def go_on(self, inputs, carry: Carry, end: bool = False):
+        """Predicts the next part of a signal; all parts together give what `__call__` makes of the whole.
+
+        The first part has `lookahead` samples and gives no value, the last one, with `end`, brings the samples to a
+        multiple of `samples_per_output`. Those between may have any multiple of it.
+
+        Args:
+          inputs: `[batch, sample, 1]`.
+          carry: of `start`, or of the call before.
+          end: whether nothing comes after; only then do the convolutions see zeros on their right.
+
+        Returns:
+          `[batch, label]`, and the carry.
+        """
+        x, seen = inputs, []
+        for conv, before in zip(self.convs, carry.seen, strict=True):
+            x = jnp.concatenate([before, x], axis=1)
+            seen.append(x[:, x.shape[1] - (conv.kernel - 1) :])
+            x = conv(x, padding=(0, ops1d.same_padding(conv.kernel)[1] if end else 0))
+        if not x.shape[1]:
+            return jnp.zeros(x.shape[:2], x.dtype), Carry(tuple(seen), carry.lstms)
+        values, lstms = self.sequence.go_on(x, carry.lstms)
+        return values, Carry(tuple(seen), lstms)
 
 
 def check_samples(inputs, samples_per_output: int) -> None:

@@ -14,19 +14,26 @@ import numpy as np
 from jaxpara.models.dropout import dropout, keep
 
 
-def conv1d(inputs, kernel, bias):
-    """Convolves along time at stride 1, zero-padded to the same length (even kernels pad one less on the left).
+def same_padding(taps: int) -> tuple[int, int]:
+    """Zeros before and after a signal with which a convolution keeps its length; even kernels pad one less before."""
+    return (taps - 1) // 2, taps // 2
+
+
+def conv1d(inputs, kernel, bias, padding: tuple[int, int] | None = None):
+    """Convolves along time at stride 1.
 
     Args:
       inputs: `[batch, time, channel]`.
       kernel: `[tap, channel, filter]`.
       bias: `[filter]`.
+      padding: zeros before and after; by default those that keep the length.
 
     Returns:
       `[batch, time, filter]`.
     """
+    padding = same_padding(len(kernel)) if padding is None else padding
     return bias + jax.lax.conv_general_dilated(
-        inputs, kernel, window_strides=(1,), padding="SAME", dimension_numbers=("NWC", "WIO", "NWC")
+        inputs, kernel, window_strides=(1,), padding=(padding,), dimension_numbers=("NWC", "WIO", "NWC")
     )
 
 
@@ -55,29 +62,32 @@ def relu_dropout_max_pool(inputs, pool: int, seed=None, rate: float = 0.0):
     return pooled.reshape(_pooled_shape(inputs, pool))
 
 
-def conv_relu_dropout_max_pool(signal, kernel, bias, pool: int, seed=None, rate: float = 0.0):
+def conv_relu_dropout_max_pool(signal, kernel, bias, pool: int, seed=None, rate: float = 0.0, padding=None):
     """Fuses `conv1d` of one channel with `relu_dropout_max_pool`; the full-rate output is never stored.
 
     The samples that a pool sees are one row, each phase of the pool a product of some of its columns with the
     kernel. This is done in chunks of rows that stay in the cache; the backward pass needs the winners alone.
 
     Args:
-      signal: `[batch, sample]`, a multiple of `pool` samples.
+      signal: `[batch, sample]`; convolved, it is a multiple of `pool` samples.
       kernel: `[tap, filter]`.
       bias: `[filter]`.
       pool: samples a pool, at most 255.
       seed: uint32 `[2]` that keys the dropout mask, None for no dropout.
       rate: dropout rate.
+      padding: zeros before and after; by default those that keep the length.
 
     Returns:
-      `[batch, sample / pool, filter]`, that of the plain form with the same mask.
+      `[batch, convolved sample / pool, filter]`, that of the plain form with the same mask.
     """
     seed, rate = (_NO_SEED, 0.0) if seed is None else (seed, rate)
     batch, samples = signal.shape
     taps, filters = kernel.shape
-    left, steps = (taps - 1) // 2, samples // pool
+    left, right = same_padding(taps) if padding is None else padding
+    steps = (left + samples + right - (taps - 1)) // pool
     blocks = 1 + -(-(taps - 1) // pool)  # the outputs of one pool see this many pools of samples
-    padded = jnp.pad(signal, ((0, 0), (left, (blocks - 1) * pool - left))).reshape(batch, -1, pool)
+    fill = (steps + blocks - 1) * pool - left - samples  # what is beyond `right` only fills up a row
+    padded = jnp.pad(signal, ((0, 0), (left, fill))).reshape(batch, -1, pool)
     rows = jnp.concatenate([padded[:, i : i + steps] for i in range(blocks)], axis=-1)
     rows = rows.reshape(batch * steps, blocks * pool)
     pooled: jax.Array = _rows_max_pool(rows, kernel, bias, seed, pool, rate)

@@ -25,7 +25,6 @@ class SequenceLSTM(nn.Module):
     dropout: float = 0.4
     output: str = "tanh"
 
-    @nn.compact
     def __call__(self, inputs, train: bool = False):
         """Predicts one value a step.
 
@@ -36,10 +35,25 @@ class SequenceLSTM(nn.Module):
         Returns:
           `[batch, label]`.
         """
-        x = inputs
+        return self.go_on(inputs, train=train)[0]
+
+    @nn.compact
+    def go_on(self, inputs, carries=None, train: bool = False):
+        """Predicts the next part of a sequence.
+
+        Args:
+          inputs: `[batch, label, channel]`.
+          carries: a carry a layer, as returned by the call before; None at the beginning.
+          train: whether dropout acts (rng "dropout").
+
+        Returns:
+          `[batch, label]`, and the carries.
+        """
+        x, last = inputs, []
         for layer, size in enumerate(self.lstm):
             if layer:
                 x = Dropout(self.dropout)(x, train)
-            x, _ = LSTM(size, name=f"lstm{layer}")(x)
+            x, carry = LSTM(size, name=f"lstm{layer}")(x, None if carries is None else carries[layer])
+            last.append(carry)
         x = nn.Dense(1, kernel_init=glorot, name="head")(x)[..., 0]
-        return OUTPUTS[self.output](x)
+        return OUTPUTS[self.output](x), tuple(last)

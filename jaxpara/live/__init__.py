@@ -1,0 +1,1 @@
+"""Predictions while a recording is still going on."""

@@ -1,0 +1,98 @@
+"""The systems that can predict live: one kind of 1D CNN + LSTM on the waveform, fitted on one or more folds."""
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import jax
+import numpy as np
+
+from jaxpara.features import causal
+from jaxpara.features.waveform import Waveform
+from jaxpara.models.cnn1d import CNN1DLSTM
+
+
+@dataclass(frozen=True, eq=False)
+class Ensemble:
+    """Networks of one kind whose outputs are mixed.
+
+    Attributes:
+      model: the network.
+      networks: its variables, one tree a fold.
+      shares: `[network]` how much each counts; the sum is 1.
+      feature: what the network hears.
+    """
+
+    model: CNN1DLSTM
+    networks: tuple[Any, ...]
+    shares: np.ndarray
+    feature: Waveform
+
+    @property
+    def hop(self) -> int:
+        """Samples from one value to the next."""
+        return self.model.samples_per_output
+
+    @property
+    def hop_s(self) -> float:
+        """Seconds from one value to the next."""
+        return self.hop / self.feature.sample_rate_hz
+
+    @property
+    def lookahead_s(self) -> float:
+        """Seconds of sound after its own hop that a value depends on."""
+        return self.model.lookahead / self.feature.sample_rate_hz
+
+    def mixed(self, outputs: Any) -> np.ndarray:
+        """`[label]` from the outputs of all networks, `[1, label]` each."""
+        return np.average([np.asarray(values[0], np.float64) for values in outputs], axis=0, weights=self.shares)
+
+    def start(self) -> list[Any]:
+        """The carries before the first sample, one a network."""
+        return [self.model.start() for _ in self.networks]
+
+    def go_on(self, samples: np.ndarray, carries: list[Any], end: bool = False) -> tuple[np.ndarray, list[Any]]:
+        """The next part of a signal, see `CNN1DLSTM.go_on`.
+
+        Args:
+          samples: `[sample, 1]` scaled.
+          carries: of `start`, or of the call before.
+          end: whether nothing comes after.
+
+        Returns:
+          `[label]`, and the carries.
+        """
+        outputs, carries = _go_on(self.model, self.networks, samples[None], carries, end)
+        return self.mixed(outputs), carries
+
+    def offline(self, waveform: np.ndarray) -> np.ndarray:
+        """The causal prediction of a recording that is at hand as a whole; live gives the same, hop by hop.
+
+        It is the ordinary network over the whole recording at once, on samples that are scaled causally. So it is the
+        prediction from one window as long as the recording, and not the mean of shorter ones, each with an LSTM that
+        begins anew.
+
+        Args:
+          waveform: `[sample]` float32 in [-1, 1].
+
+        Returns:
+          `[label]`; what is missing to a whole number of labels is silence.
+        """
+        samples = causal.whole(self.feature, waveform)
+        samples = np.pad(samples, ((0, -len(samples) % self.hop), (0, 0)))[None]
+        apply = jax.jit(self.model.apply)
+        return self.mixed([apply(variables, samples) for variables in self.networks])
+
+
+@partial(jax.jit, static_argnums=(0, 4))
+def _go_on(
+    model: CNN1DLSTM, networks: Any, samples: jax.Array, carries: list[Any], end: bool
+) -> tuple[list[Any], list[Any]]:
+    """All networks in one program, one after the other: batched convolutions, each row with kernels of its own, are
+    several times slower on a CPU.
+    """
+    pairs = [
+        model.apply(variables, samples, carry, end, method="go_on")
+        for variables, carry in zip(networks, carries, strict=True)
+    ]
+    return [values for values, _ in pairs], [carry for _, carry in pairs]
