@@ -42,8 +42,8 @@ class Meter:
         half, most = np.quantile(self._latencies_s, (0.5, 0.99)) * 1e3
         factor = self._busy_s / heard_s
         return (
-            f"live: {heard_s:.1f} s heard, {self.values} values; a value took {half:.1f} ms (median), {most:.1f} (99 %),"
-            f" {self._most_s * 1e3:.1f} (most) after {self._ensemble.lookahead_s * 1e3:.1f} ms of lookahead;"
+            f"live: {heard_s:.1f} s heard, {self.values} values; a value took {half:.1f} ms (median), {most:.1f}"
+            f" (99 %), {self._most_s * 1e3:.1f} (most) after {self._ensemble.lookahead_s * 1e3:.1f} ms of lookahead;"
             f" real-time factor {factor:.3f}" + (", slower than the sound" if factor > 1 else "")
         )
 
@@ -67,8 +67,8 @@ def run(ensemble: Ensemble, source: BinaryIO, target: BinaryIO, notes: TextIO) -
     warm_up(ensemble)
     first_s = warm_up_samples(ensemble.feature) / ensemble.feature.sample_rate_hz
     say(
-        f"live: ready; a value every {ensemble.hop_s * 1e3:g} ms, {ensemble.lookahead_s * 1e3:.1f} ms after the end of its"
-        " sound and the time to compute it" + f"; the first ones after {first_s:g} s" * (first_s > 0)
+        f"live: ready; a value every {ensemble.hop_s * 1e3:g} ms, {ensemble.lookahead_s * 1e3:.1f} ms and the time to"
+        " compute it after the end of its sound" + f"; the first ones after {first_s:g} s" * (first_s > 0)
     )
     meter = Meter(ensemble)
     try:
@@ -110,8 +110,8 @@ def _require_raw(chunk: bytes) -> None:
     for magic, kind in HEADERS.items():
         if chunk.startswith(magic):
             raise UserError(
-                f"--mode=live: standard input begins like {kind} file, expected raw samples (16-bit, mono, little-endian);"
-                " put a decoder in between, as: ffmpeg -i FILE -f s16le -ac 1 -ar 16000 - | ..."
+                f"--mode=live: standard input begins like {kind} file, expected raw samples (16-bit, mono,"
+                " little-endian); put a decoder in between, as: ffmpeg -i FILE -f s16le -ac 1 -ar 16000 - | ..."
             )
 
 
