@@ -112,7 +112,6 @@ def picture_net(
     published, paper = recipe == "published", recipe == "paper"
     epochs = 120
     rates = {
-        # The weight decay of 1e-4 is the scripts'; the paper is silent.
         "adam": {"name": "adam", "lr": 1e-4, "eps": 1e-8, "weight_decay": 0.0 if paper else 1e-4, "clip_norm": 0.0},
         "sgd": {"name": "sgd", "lr": 1e-3, "momentum": 0.9, "clip_norm": 0.0},
     }
@@ -133,6 +132,7 @@ def picture_net(
             "model": {"name": arch, "head": head, "head_dropout": 0.6},
             "pretrained": optional("imagenet"),
             "loss": {"name": "cross_entropy"},
+            # The weight decay of 1e-4 is the scripts'; the paper is silent.
             "optimizer": rates[optimizer],
             "batch": 16,
             "epochs": epochs,

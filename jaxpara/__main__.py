@@ -3,6 +3,7 @@
 import contextlib
 import os
 import re
+import runpy
 import signal
 import sys
 from pathlib import Path
@@ -15,21 +16,28 @@ from jaxpara import __version__, runtime
 from jaxpara.errors import UserError
 from jaxpara.registry import suggest
 
-MODES = ("train", "evaluate", "check")
+MODES = ("train", "evaluate", "check", "show")
 HELP = f"""jaxpara {__version__}: computational paralinguistics in JAX
 
-  python launch.py --config=configs/breathing_e2e.py                                    train, evaluate, report
+  python launch.py --config=configs/breathing_e2e.py                       train, evaluate, report; simulated speech
   python launch.py --config=configs/breathing_e2e.py --config.corpus.root=/data/ComParE2020_Breathing
-  python launch.py --config=configs/breathing_e2e.py:paper --config.seed=7              another recipe, another field
+  python launch.py --config=configs/breathing_e2e.py:paper --config.seed=7     another recipe, another field
 
 --config=FILE[:RECIPE]   the experiment; recipes: recommended (default), paper, published
---config.FIELD=VALUE     replaces a field of it
+--config.FIELD=VALUE     replaces a field of it; --mode=show names them all
 --workdir=FOLDER         where everything is left; by default runs/<config>. The same command goes on where it stopped
 --mode=train             what is missing is trained, what is finished is skipped (default)
 --mode=evaluate          predicts and scores again, from the checkpoints alone
 --mode=check             says what is wrong with the corpus, and trains nothing
+--mode=show              says what each field is, what it means and where its value comes from, and runs nothing
 --version
+
 """
+
+# Where `configs` lies: in an installed package beside this file, else in the working copy.
+SHIPPED = next(
+    folder for folder in (Path(__file__).parent / "shipped", Path(__file__).parents[1]) if (folder / "configs").is_dir()
+)
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "The experiment.", lock_config=True)
 _WORKDIR = flags.DEFINE_string("workdir", None, "Where everything is left.")
@@ -49,17 +57,18 @@ def main(argv: list[str] | None = None) -> NoReturn:
         _parse(argv)
         runtime.prepare()
         signal.signal(signal.SIGTERM, _stop)
-        from jaxpara.run import run  # after prepare(): this imports JAX
+        file = Path(config_flags.get_config_filename(flags.FLAGS["config"]).partition(":")[0])
+        overrides = config_flags.get_override_values(flags.FLAGS["config"])
+        # Only after prepare(): these import JAX.
+        if _MODE.value == "show":
+            from jaxpara.show import show
 
-        filename = config_flags.get_config_filename(flags.FLAGS["config"])
-        name = Path(filename.partition(":")[0]).stem
-        run(
-            _CONFIG.value,
-            overrides=config_flags.get_override_values(flags.FLAGS["config"]),
-            name=name,
-            workdir=Path(_WORKDIR.value) if _WORKDIR.value else None,
-            mode=_MODE.value,
-        )
+            print(show(_CONFIG.value, overrides=overrides, file=file), end="")
+        else:
+            from jaxpara.run import run
+
+            workdir = Path(_WORKDIR.value) if _WORKDIR.value else None
+            run(_CONFIG.value, overrides=overrides, name=file.stem, workdir=workdir, mode=_MODE.value)
     except KeyboardInterrupt:
         _fail("stopped; the same command goes on from the last checkpoint", 130)
     except UserError as error:
@@ -83,10 +92,11 @@ def _fail(line: str, status: int) -> NoReturn:
 
 
 def _parse(argv: list[str]) -> None:
+    argv = [*argv[:1], *(_shipped(argument) for argument in argv[1:])]
     try:
         rest = flags.FLAGS(argv)
     except Exception as error:  # whatever a config file raises when it is read
-        raise UserError(f"command line: {_reason(error)}; see --help") from error
+        raise UserError(f"command line: {_reason(error, argv)}; see --help") from error
     if rest[1:]:
         raise UserError(f"command line: {rest[1]!r} is not a flag; see --help")
     filename = config_flags.get_config_filename(flags.FLAGS["config"]) if flags.FLAGS["config"].present else None
@@ -94,16 +104,48 @@ def _parse(argv: list[str]) -> None:
         raise UserError("--config is missing: name an experiment, such as --config=configs/breathing_e2e.py")
     path = Path(filename.partition(":")[0])
     if not path.is_file():
-        known = sorted(str(other) for other in path.parent.glob("*.py"))
-        raise UserError(f"--config={filename}: no such file{suggest(str(path), known)}")
+        known = [str(other) for folder in {path.parent, Path("configs")} for other in folder.glob("[!_]*.py")]
+        known += [str(other.relative_to(SHIPPED)) for other in (SHIPPED / "configs").glob("[!_]*.py")]
+        raise UserError(f"--config={filename}: no such file{suggest(str(path), sorted(set(known)))}")
 
 
-def _reason(error: Exception) -> str:
+def _shipped(argument: str) -> str:
+    """The argument, where it names a config that is not here but came with jaxpara: that one's place."""
+    flag, equals, filename = argument.partition("=")
+    path, colon, recipe = filename.partition(":")
+    if flag.lstrip("-") != "config" or not path or Path(path).is_file() or not (SHIPPED / path).is_file():
+        return argument
+    sys.path.insert(0, str(SHIPPED))  # its own `configs`, whatever is of that name here
+    return f"{flag}{equals}{SHIPPED / path}{colon}{recipe}"
+
+
+def _unknown_field(argv: list[str]) -> str:
+    """Says which field of the command line the config has not, and what it has there."""
+    given = [tuple(argument.lstrip("-").partition("=")[::2]) for argument in argv[1:]]
+    path, _, recipe = dict(given)["config"].partition(":")
+    config = runpy.run_path(path)["get_config"](*filter(None, [recipe])).to_dict()
+    for flag, _ in given:
+        part = config
+        for field in flag.split(".")[1:]:
+            if not isinstance(part, dict) or field not in part:
+                known = list(part) if isinstance(part, dict) else []
+                return (
+                    f"--{flag}: {field!r} is not a field of this config, which has {known} there{suggest(field, known)}"
+                )
+            part = part[field]
+    return "a field is not one of this config"
+
+
+def _reason(error: Exception, argv: list[str]) -> str:
     """The one line of an error of flags or of a config file that says what is wrong."""
     text = " ".join(str(part) for part in error.args).replace("\\n", "\n").replace("\\'", "'").strip()
     lines = [line.strip() for line in text.splitlines()] or [type(error).__name__]
-    if field := re.fullmatch(r"\W*'([\w.]+)'\W*", text):  # ml_collections names the field and no more
-        return f"{field[1]!r} is not a field of this config, whose file shows them all"
+    if re.fullmatch(r"\W*'[\w.]+'( Did you mean .*)?\W*", " ".join(lines)):  # ml_collections names a field, and no more
+        return _unknown_field(argv)
+    if unknown := re.match(r"Unknown command line flag '([\w.-]+)'", text):
+        return f"--{unknown[1]} is not a flag{suggest(unknown[1].partition('.')[0], list(flags.FLAGS))}"
+    if mode := re.match(r"flag --mode=(\S*): ", text):
+        return f"--mode={mode[1]} is unknown, expected one of {', '.join(MODES)}{suggest(mode[1], list(MODES))}"
     # A config file that fails brings its whole traceback along; its last line is the reason.
     line = lines[-1] if any("Traceback" in line for line in lines) else " ".join(lines)
     return line[1:-1] if len(line) > 1 and line[0] == line[-1] == "'" else line

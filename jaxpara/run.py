@@ -36,6 +36,7 @@ from jaxpara.progress import Progress
 from jaxpara.registry import build, suggest
 from jaxpara.runtime import cache_folder
 from jaxpara.seeds import derive
+from jaxpara.settings import with_demo
 
 SHOWN = 10  # pairs of recordings that share audio
 SIMULATED_STAMP = "SIMULATED corpus: no figure here is the paper's or says anything about the real one"
@@ -66,7 +67,7 @@ def run(
     settings: dict[str, Any] = config.to_dict()
     demo = not settings["corpus"]["root"]
     if demo:
-        config = _with_demo(config, overrides)
+        config = with_demo(config, overrides)
         settings = config.to_dict()
     recipe, seed = settings["recipe"], settings["seed"]
     together = _one_of(settings, "parallel", ("data", "folds")) == "folds"
@@ -221,14 +222,6 @@ def _one_of(settings: Mapping[str, Any], field: str, known: Sequence[str]) -> st
     if settings[field] not in known:
         raise UserError(f"config.{field} is {settings[field]!r}, expected one of {list(known)}")
     return settings[field]
-
-
-def _with_demo(config: ml_collections.ConfigDict, overrides: Mapping[str, Any]) -> ml_collections.ConfigDict:
-    """The config with its demo sizes, and the command line's values on top of them."""
-    config = config.copy_and_resolve_references()
-    config.update(config.to_dict()["demo"])
-    config.update_from_flattened_dict(dict(overrides))
-    return config
 
 
 def _checked(wanted: Mapping[str, Any], seed: int, progress: Progress) -> tuple[Corpus, str, tuple[Finding, ...]]:

@@ -17,7 +17,7 @@ from jaxpara.learning.dependencies import in_order
 from jaxpara.learning.fit import Fit
 from jaxpara.learning.member import Member
 from jaxpara.registry import build
-from jaxpara.run import _with_demo
+from jaxpara.settings import with_demo
 
 CONFIGS = sorted(path.stem for path in (Path(__file__).parent.parent / "configs").glob("[a-z]*.py"))
 CONFIGS.remove("common")
@@ -50,7 +50,7 @@ def test_a_config_builds(name, recipe, tmp_path):
     config = get(name, recipe)
     config.lock()
     spoken = corpus(config.corpus.task)
-    for settings in (config.to_dict(), _with_demo(config, {}).to_dict()):
+    for settings in (config.to_dict(), with_demo(config, {}).to_dict()):
         members = {}
         for member in in_order(settings["members"]):
             part = settings["members"][member]
@@ -90,7 +90,7 @@ WAVEFORM = (400 * 640, 1)
 )
 def test_its_network_takes_a_step_as_the_demo_does(name, member_name, shape, tmp_path, monkeypatch):
     monkeypatch.setattr(parallel, "devices", lambda: jax.local_devices()[:1])
-    config = _with_demo(get(name), {}).to_dict()
+    config = with_demo(get(name), {}).to_dict()
     spoken = corpus(config["corpus"]["task"])
     members = {}
     for other in in_order(config["members"]):

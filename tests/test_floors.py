@@ -7,7 +7,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 # Anyone may import these.
-GROUND = {"errors", "files", "registry", "seeds", "progress", "runtime", "__init__"}
+GROUND = {"errors", "files", "registry", "seeds", "progress", "runtime", "settings", "__init__"}
 FLOORS = {
     "predictions": 0,
     "fusion": 0,
@@ -18,6 +18,7 @@ FLOORS = {
     "learning": 3,
     "live": 4,
     "run": 4,
+    "show": 4,
     "__main__": 5,
 }
 FORBIDDEN = {

@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 import soundfile
 
+from jaxpara.__main__ import MODES, _shipped
+
 ROOT = Path(__file__).parent.parent
 CONFIG = "--config=configs/breathing_e2e.py"
 
@@ -40,11 +42,18 @@ def assert_one_line(result, *words):
         ([], ["--config is missing", "--config=configs/breathing_e2e.py"]),
         (["--config=configs/breathing_e3e.py"], ["no such file", "did you mean 'configs/breathing_e2e.py'?"]),
         (["--config=configs/breathing_e2e.py:papre"], ["recipe 'papre' is unknown", "paper, published"]),
-        ([CONFIG, "--config.members.cnn.learner.epochz=3"], ["'epochz' Did you mean \"epochs\""]),
-        ([CONFIG, "--config.members.cnn.learner.zzz=3"], ["'zzz' is not a field of this config"]),
+        (["--config=configs/breathing_e2e"], ["no such file", "did you mean 'configs/breathing_e2e.py'?"]),
+        (["--config=mask_s1.py"], ["no such file", "did you mean 'configs/mask_s1.py'?"]),
+        (
+            [CONFIG, "--config.members.cnn.learner.optimizer.ler=1"],
+            ["--config.members.cnn.learner.optimizer.ler: 'ler' is not a field", "did you mean 'lr'?"],
+        ),
+        ([CONFIG, "--config.members.cnm.learner.epochs=1"], ["'cnm' is not a field of this", "did you mean 'cnn'?"]),
+        ([CONFIG, "--config.members.cnn.learner.zzz=3"], ["'zzz' is not a field", "['batch', 'epochs',"]),
         ([CONFIG, "--config.members.cnn.learner.epochs=many"], ["learner.epochs=many", "invalid literal for int()"]),
-        ([CONFIG, "--mode=trian"], ["--mode=trian", "train|evaluate|check"]),
-        ([CONFIG, "--wrokdir=x"], ["'wrokdir'", "workdir"]),
+        ([CONFIG, "--mode=trian"], ["--mode=trian is unknown", "train, evaluate, check", "did you mean 'train'?"]),
+        ([CONFIG, "--wrokdir=x"], ["--wrokdir is not a flag; did you mean 'workdir'?"]),
+        ([CONFIG, "--confg.seed=3"], ["--confg.seed is not a flag; did you mean 'config'?"]),
         ([CONFIG, "evaluate"], ["'evaluate' is not a flag"]),
     ],
     ids=lambda value: "_".join(value)[-40:],
@@ -100,7 +109,28 @@ def test_an_impossible_field(launch, tmp_path):
 
 
 def test_help_and_version(launch):
-    text = launch("--help").stdout
-    assert len(text.splitlines()) <= 24
-    assert "--mode=evaluate" in text
+    lines = launch("--help").stdout.splitlines()
+    assert len(lines) <= 24
+    assert max(map(len, lines)) <= 120
+    for mode in MODES:
+        assert any(line.startswith(f"--mode={mode} ") for line in lines)
     assert launch("--version").stdout.strip().count(".") == 2
+
+
+def test_show_runs_nothing(launch, tmp_path):
+    result = launch(CONFIG, "--mode=show", "--config.members.cnn.learner.batch=3", f"--workdir={tmp_path / 'run'}")
+    assert result.returncode == 0, result.stderr
+    assert "batch = 3   [command line" in result.stdout
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_shipped_config_is_found_from_any_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    assert _shipped("--config=configs/mask_s1.py:paper") == f"--config={ROOT}/configs/mask_s1.py:paper"
+    assert sys.path[0] == str(ROOT)
+    for other in ("--config=configs/mask_s9.py", "--config.seed=3", "--workdir=configs", "--config="):
+        assert _shipped(other) == other
+    (tmp_path / "configs").mkdir()
+    (tmp_path / "configs" / "mask_s1.py").write_text("")
+    assert _shipped("--config=configs/mask_s1.py") == "--config=configs/mask_s1.py"

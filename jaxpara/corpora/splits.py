@@ -114,7 +114,12 @@ def speaker_disjoint(corpus: Corpus, n: int = 4, seed: int = 12) -> list[Fold]:
 
 
 def speaker_disjoint_if_known(corpus: Corpus, n: int = 4, seed: int = 12) -> list[Fold]:
-    """`speaker_disjoint` where every speaker is known, else `stratified`, which lets speakers be on both sides."""
+    """`speaker_disjoint` where every speaker is known, else `stratified`, which lets speakers be on both sides.
+
+    Args:
+      n: the number of folds, half of them per partition.
+      seed: of the shuffling.
+    """
     return (speaker_disjoint if corpus.speakers_known else stratified)(corpus, n, seed)
 
 

@@ -44,7 +44,8 @@ class WindowPCC:
     Windows whose labels are constant or missing have no weight in the mean.
 
     Attributes:
-      eps: see `pearson`; the authors use none, and a constant output gives NaN then.
+      eps: added to each energy under its root, so that a constant output gives r = 0; the authors use none, and it
+        gives NaN then.
     """
 
     eps: float = 1e-8
@@ -60,7 +61,11 @@ class WindowPCC:
 
 @dataclass(frozen=True)
 class BatchPCC:
-    """1 - r over all windows of the batch as one long sequence (the authors' system 1)."""
+    """1 - r over all windows of the batch as one long sequence (the authors' system 1).
+
+    Attributes:
+      eps: see `WindowPCC`.
+    """
 
     eps: float = 1e-8
     whole_batch: ClassVar[bool] = True

@@ -26,6 +26,7 @@ from jaxpara.progress import Progress
 from jaxpara.registry import build
 from jaxpara.runtime import cache_folder
 from jaxpara.seeds import derive
+from jaxpara.settings import flat
 
 PARTS = ("tune", "test")
 FIELDS = ("features", "folds", "learner", "optional")
@@ -104,7 +105,7 @@ class Member:
         if not path.exists():
             write_json(path, content)
             return
-        old, new = _flat(json.loads(path.read_text())), _flat(content)
+        old, new = flat(json.loads(path.read_text())), flat(content)
         changed = [
             f"{key}: {old.get(key, 'absent')} there, {new.get(key, 'absent')} now"
             for key in sorted(old.keys() | new.keys())
@@ -289,11 +290,3 @@ def _folds(spec: Mapping[str, Any], where: str, corpus: Corpus) -> list[Fold]:
 
 def _without(names: tuple[str, ...], left_out: set[str]) -> tuple[str, ...]:
     return tuple(name for name in names if name not in left_out)
-
-
-def _flat(tree: Any, prefix: str = "") -> dict[str, Any]:
-    if not isinstance(tree, dict):
-        return {prefix: tree}
-    return {
-        path: leaf for key, value in tree.items() for path, leaf in _flat(value, f"{prefix}.{key}".strip(".")).items()
-    }

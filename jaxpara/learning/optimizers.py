@@ -78,7 +78,18 @@ def adam(
     clip_norm: float = 0.0,
     schedule: Mapping[str, Any] = CONSTANT,
 ) -> Optimizer:
-    """Adam with Keras's eps; `weight_decay` is PyTorch's coupled one, twice the factor of an L2 term of the loss."""
+    """Adam, or with `nesterov` Nadam, with Keras's eps.
+
+    Args:
+      lr: the learning rate, or the highest of the schedule.
+      eps: added to the root of the second moment; 1e-7 in Keras, 1e-8 in PyTorch.
+      b1, b2: how much of the first and of the second moment a step keeps.
+      nesterov: whether the momentum looks ahead.
+      weight_decay: PyTorch's coupled one, twice the factor of an L2 term of the loss.
+      decay: what it pulls on: `all`, or `kernels` of convolutions and dense layers.
+      clip_norm: a gradient longer than this is shortened to it; 0 leaves it as it is.
+      schedule: of the learning rate, `{"name": ...}` of `SCHEDULES`.
+    """
     return _chain(optax.scale_by_adam(b1, b2, eps, nesterov=nesterov), lr, schedule, weight_decay, decay, clip_norm)
 
 
@@ -90,7 +101,13 @@ def sgd(
     clip_norm: float = 0.0,
     schedule: Mapping[str, Any] = CONSTANT,
 ) -> Optimizer:
-    """Stochastic gradient descent with PyTorch's momentum."""
+    """Stochastic gradient descent with PyTorch's momentum.
+
+    Args:
+      lr: the learning rate, or the highest of the schedule.
+      momentum: how much of the last update a step keeps.
+      weight_decay, decay, clip_norm, schedule: see `adam`.
+    """
     return _chain(optax.trace(momentum), lr, schedule, weight_decay, decay, clip_norm)
 
 

@@ -19,7 +19,14 @@ class Windows:
     supervised: ClassVar[bool] = True
 
     def __init__(self, window_s: float, step_s: float, keep_duplicates: bool = False):
-        """Args: see `jaxpara.features.windows.starts`."""
+        """Says how they are cut, see `jaxpara.features.windows.starts`.
+
+        Args:
+          window_s: seconds in a window.
+          step_s: from the beginning of one window to that of the next.
+          keep_duplicates: whether the window that ends with the recording counts twice where the regular ones end there
+            too, as in the authors' published scripts.
+        """
         self._window_s, self._step_s, self._keep_duplicates = window_s, step_s, keep_duplicates
 
     def examples(
