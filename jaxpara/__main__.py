@@ -92,7 +92,11 @@ def _fail(line: str, status: int) -> NoReturn:
 
 
 def _parse(argv: list[str]) -> None:
-    argv = [*argv[:1], *(_shipped(argument) for argument in argv[1:])]
+    argv = list(argv)
+    if "--config" in argv[:-1]:
+        at = argv.index("--config")
+        argv[at : at + 2] = [f"--config={argv[at + 1]}"]
+    argv = [_shipped(argument) for argument in argv]
     try:
         rest = flags.FLAGS(argv)
     except Exception as error:  # whatever a config file raises when it is read
@@ -121,10 +125,10 @@ def _shipped(argument: str) -> str:
 
 def _unknown_field(argv: list[str]) -> str:
     """Says which field of the command line the config has not, and what it has there."""
-    given = [tuple(argument.lstrip("-").partition("=")[::2]) for argument in argv[1:]]
-    path, _, recipe = dict(given)["config"].partition(":")
+    flags_given = [argument.lstrip("-").partition("=")[0] for argument in argv[1:]]
+    path, _, recipe = argv[1 + flags_given.index("config")].partition("=")[2].partition(":")
     config = runpy.run_path(path)["get_config"](*filter(None, [recipe])).to_dict()
-    for flag, _ in given:
+    for flag in flags_given:
         part = config
         for field in flag.split(".")[1:]:
             if not isinstance(part, dict) or field not in part:

@@ -3,6 +3,8 @@
 Attributes of a config that no constructor takes (`*` stands for the name of a member):
   recipe: which form of the experiment this is; named after the colon of `--config=FILE:RECIPE`.
   seed: everything random follows from it.
+  parallel: what several devices, or one, do at once: `data`, parts of a batch; `folds`, the folds of a network, trained
+    as one program.
   corpus.task: what is to be told from the voice, `breathing` or `mask`.
   corpus.root: the corpus folder, with wav/ and lab/. None: a simulated corpus, and the sizes of `demo`.
   corpus.preset: the size of the simulated corpus, `demo` or `full`.

@@ -32,9 +32,8 @@ def show(config: ml_collections.ConfigDict, *, overrides: Mapping[str, Any], fil
     recipes, remarks = recipes_of(file), list(remarks_of(file))
     lines = [ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))) or str(file), ""]
     lines += [f"{'*' if recipe == tree['recipe'] else ' '} {recipe}: {what}" for recipe, what in RECIPES.items()]
-    lines += (
-        ["  demo: no corpus is given (--config.corpus.root), so the sizes of config.demo are taken"] if demo else []
-    )
+    if demo:
+        lines.append("  demo: the sizes of config.demo, as no corpus is given (--config.corpus.root)")
     for group, fields in _groups(tree):
         lines += ["", f"--config{group}"] if fields else []
         lines += _wrapped(f"# {_remark(remarks, group[1:], tree)}", 2)

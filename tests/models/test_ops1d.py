@@ -39,15 +39,15 @@ def plain_conv(inputs, kernel, bias):
 def check(plain, fused, *arguments):
     """Compares values and the gradients of a random projection."""
     cotangent = np.random.RandomState(1).normal(size=jax.eval_shape(plain, *arguments).shape)
+    # The plain form step by step: compiled as a whole, jax 0.12 loses the gradients of maxima that it computes twice.
     expected, gradients = value_and_gradients(plain, cotangent, *arguments)
-    found, fused_gradients = value_and_gradients(fused, cotangent, *arguments)
+    found, fused_gradients = jax.jit(value_and_gradients, static_argnums=0)(fused, cotangent, *arguments)
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-12)
     assert found.dtype == np.float64
     for gradient, fused_gradient in zip(gradients, fused_gradients, strict=True):
         np.testing.assert_allclose(fused_gradient, gradient, rtol=0, atol=1e-11)
 
 
-@partial(jax.jit, static_argnums=0)
 def value_and_gradients(function, cotangent, *arguments):
     value, back = jax.vjp(function, *arguments)
     return value, back(cotangent)
