@@ -1,3 +1,23 @@
 """jaxpara: computational paralinguistics in JAX."""
 
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from jaxpara.trained.system import System
+
 __version__ = "0.1.0"
+
+
+def load(folder: str | Path) -> "System":
+    """Reads a trained system: `load(W)(waveform, sample_rate_hz)` gives times and values.
+
+    Args:
+      folder: the workdir of a finished run.
+
+    Raises:
+      jaxpara.errors.UserError: there is none, or it cannot be used on new audio.
+    """
+    from jaxpara.trained.system import load  # here, as it imports JAX
+
+    return load(folder)

@@ -1,7 +1,6 @@
 """From a config to results: corpus, members, fusion, evaluation, report, submission."""
 
 import importlib.metadata
-import json
 import time
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -24,7 +23,7 @@ from jaxpara.errors import Unavailable, UserError
 from jaxpara.evaluation import report, submission
 from jaxpara.evaluation.metrics import Undefined
 from jaxpara.evaluation.official import official
-from jaxpara.evaluation.results import summarise
+from jaxpara.evaluation.results import keep_others, summarise
 from jaxpara.evaluation.rows import labels_of
 from jaxpara.files import locked, write_json
 from jaxpara.fusion import FUSIONS
@@ -37,6 +36,7 @@ from jaxpara.registry import build, suggest
 from jaxpara.runtime import cache_folder
 from jaxpara.seeds import derive
 from jaxpara.settings import with_demo
+from jaxpara.trained import manifest
 
 SHOWN = 10  # pairs of recordings that share audio
 SIMULATED_STAMP = "SIMULATED corpus: no figure here is the paper's or says anything about the real one"
@@ -141,8 +141,10 @@ def run(
                 },
                 seed=derive(seed, "bootstrap"),
             )
-            _keep_others(workdir, name)
+            keep_others(workdir, name)
             write_json(workdir / "results.json", results)
+            about = {"experiment": name, "recipe": recipe, "demo": demo, "seed": seed, "corpus": fingerprint}
+            manifest.write(workdir, about, settings["corpus"]["task"], corpus, members, fused.shares)
             for part, predictions in (("tune", fused.tune), ("test", fused.test)):
                 predictions.save(workdir / "predictions" / f"{part}.npz")
             table = workdir / "submission" / f"{corpus.task.name}.{name}.csv"
@@ -203,19 +205,6 @@ def _measured(task: Task, truth: np.ndarray, scores: np.ndarray) -> float:
         return official(task, truth, scores)
     except Undefined:
         return -np.inf
-
-
-def _keep_others(workdir: Path, name: str) -> None:
-    """Puts the results of another experiment that shares this workdir under its own name, so that none is lost."""
-    try:
-        other = json.loads((workdir / "results.json").read_text(encoding="utf-8"))["experiment"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return
-    if other != name:
-        for file in ("results.json", "report.html", "predictions/tune.npz", "predictions/test.npz"):
-            kept = (workdir / file).with_name(f"{other}.{Path(file).name}")
-            if (workdir / file).exists():
-                (workdir / file).replace(kept)
 
 
 def _one_of(settings: Mapping[str, Any], field: str, known: Sequence[str]) -> str:

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from jaxpara.run import _keep_others
+from jaxpara.evaluation.results import keep_others
 
 ROOT = Path(__file__).parent.parent
 CONFIG = "--config=configs/breathing_e2e.py"
@@ -196,12 +196,12 @@ def test_a_second_run_in_the_same_workdir_is_refused(launch, tmp_path):
 def test_an_experiment_in_the_same_workdir_does_not_overwrite_anothers_results(tmp_path):
     (tmp_path / "results.json").write_text('{"experiment": "mask_s4"}')
     (tmp_path / "report.html").write_text("four")
-    _keep_others(tmp_path, "mask_s4")
+    keep_others(tmp_path, "mask_s4")
     assert (tmp_path / "results.json").exists()
-    _keep_others(tmp_path, "mask_s5")
+    keep_others(tmp_path, "mask_s5")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["mask_s4.report.html", "mask_s4.results.json"]
     assert (tmp_path / "mask_s4.report.html").read_text() == "four"
-    _keep_others(tmp_path, "mask_s5")  # nothing there
+    keep_others(tmp_path, "mask_s5")  # nothing there
 
 
 def test_the_fused_predictions_are_kept_too(finished):

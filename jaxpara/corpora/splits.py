@@ -1,7 +1,7 @@
 """The paper's N-fold schemes: who is fitted on, who is tuned on, in each fold."""
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -9,6 +9,7 @@ from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
 from jaxpara.corpora.corpus import Corpus, Recording
 from jaxpara.errors import UserError
+from jaxpara.registry import build
 
 
 @dataclass(frozen=True)
@@ -182,3 +183,25 @@ def _require(found: int, what: str, count: int) -> None:
 
 def _names(recordings: Sequence[Recording]) -> tuple[str, ...]:
     return tuple(recording.name for recording in recordings)
+
+
+def folds_of(spec: Mapping[str, Any], where: str, corpus: Corpus) -> list[Fold]:
+    """The folds of a split; those in `only`, if it names any, without the recordings that `leave_out` names."""
+    spec = dict(spec)
+    only, leave_out = tuple(spec.pop("only", ())), set(spec.pop("leave_out", ()))
+    if unknown := leave_out - corpus.by_name.keys():
+        raise UserError(f"config.{where}.leave_out names {sorted(unknown)}, which the corpus does not have")
+    folds: list[Fold] = build(SPLITS, spec, where, corpus=corpus)
+    if leave_out:
+        folds = [
+            replace(fold, fit=_without(fold.fit, leave_out), tune=_without(fold.tune, leave_out)) for fold in folds
+        ]
+        if empty := [fold.index for fold in folds if not (fold.fit and fold.tune)]:
+            raise UserError(f"config.{where}.leave_out leaves folds {empty} nothing to fit or to tune on")
+    if unknown := set(only) - {fold.index for fold in folds}:
+        raise UserError(f"config.{where}.only names folds {sorted(unknown)}, but there are {len(folds)}, from 0")
+    return [fold for fold in folds if not only or fold.index in only]
+
+
+def _without(names: tuple[str, ...], left_out: set[str]) -> tuple[str, ...]:
+    return tuple(name for name in names if name not in left_out)

@@ -49,8 +49,10 @@ A cross-validation is the score of the tune rows of all folds, and beside it
   speakers_in_fit_and_tune: {fold: number of speakers on both sides}; empty where speakers are unknown.
 """
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -171,6 +173,19 @@ def summarise(
         "seconds": float(sum(fold.seconds for member in members.values() for fold in member.folds)),
         **about,
     }
+
+
+def keep_others(workdir: Path, name: str) -> None:
+    """Puts what another experiment left in a workdir that it shares under its own name, so that none is lost."""
+    try:
+        other = json.loads((workdir / "results.json").read_text(encoding="utf-8"))["experiment"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return
+    if other != name:
+        for file in ("results.json", "report.html", "system.json", "predictions/tune.npz", "predictions/test.npz"):
+            kept = (workdir / file).with_name(f"{other}.{Path(file).name}")
+            if (workdir / file).exists():
+                (workdir / file).replace(kept)
 
 
 def describe(corpus: Corpus) -> dict[str, dict[str, Any]]:

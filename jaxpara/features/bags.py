@@ -1,6 +1,7 @@
 """Bags of audio words as features: a codebook for each fold, from the recordings that it is fitted on."""
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -9,6 +10,7 @@ from jaxpara.corpora.corpus import Corpus
 from jaxpara.corpora.splits import Fold
 from jaxpara.features.boaw import BagOfWords
 from jaxpara.features.feature import Feature
+from jaxpara.features.fitted import fitted
 from jaxpara.features.opensmile import OpenSmile
 from jaxpara.progress import Progress
 from jaxpara.registry import build
@@ -50,9 +52,18 @@ class Bags:
         self._frames.require()
 
     def arrays(
-        self, corpus: Corpus, fold: Fold, read: Callable[[Feature, Progress], Arrays], progress: Progress
+        self,
+        corpus: Corpus,
+        fold: Fold,
+        read: Callable[[Feature, Progress], Arrays],
+        progress: Progress,
+        folder: Path,
     ) -> Arrays:
-        """The bags of all recordings, with the fold's codebooks."""
+        """The bags of all recordings, with the fold's codebooks, which are kept in `folder`."""
         frames = read(self._frames, progress)
-        progress.say(f"fold {fold.index}: codebooks from {len(fold.fit)} recordings, bags of {len(corpus.recordings)}")
-        return self._bags.fit(frames[name] for name in fold.fit).transform_all(frames)
+
+        def codebooks() -> dict[str, np.ndarray]:
+            progress.say(f"fold {fold.index}: codebooks from {len(fold.fit)} recordings")
+            return self._bags.fit(frames[name] for name in fold.fit).fitted
+
+        return self._bags.restore(fitted(folder, fold.fit, codebooks)).transform_all(frames)

@@ -82,18 +82,30 @@ class BagOfWords:
           UserError: a value that is not finite, or fewer different frames than words.
         """
         named = frames.items() if isinstance(frames, Mapping) else enumerate(frames)
-        self._scaler = StandardScaler()
+        scaler = StandardScaler()
         sample = _Sample(self._candidates, derive(self._seed, "candidates"))
         for name, array in named:
             array = self._checked(array, name)
-            self._scaler.partial_fit(array)
+            scaler.partial_fit(array)
             sample.add(array)
-        self.words = np.stack([self._words(part, index) for index, part in enumerate(self._parts(sample.rows()))])
-        self._searches = [NearestNeighbors(n_neighbors=self._nearest, algorithm="brute").fit(w) for w in self.words]
-        return self
+        candidates = sample.rows()
+        self._mean, self._scale = np.asarray(scaler.mean_), np.asarray(scaler.scale_)
+        words = [self._words(part, index) for index, part in enumerate(self._parts(candidates))]
+        return self.restore({"words": np.stack(words), "mean": self._mean, "scale": self._scale})
 
     # `[codebook, word, descriptor]` float64, in standard deviations from the mean; after `fit`.
     words: np.ndarray
+
+    @property
+    def fitted(self) -> dict[str, np.ndarray]:
+        """All that `fit` found; `restore` takes it."""
+        return {"words": self.words, "mean": self._mean, "scale": self._scale}
+
+    def restore(self, fitted: Mapping[str, np.ndarray]) -> "BagOfWords":
+        """Takes the place of `fit`."""
+        self.words, self._mean, self._scale = (fitted[name] for name in ("words", "mean", "scale"))
+        self._searches = [NearestNeighbors(n_neighbors=self._nearest, algorithm="brute").fit(w) for w in self.words]
+        return self
 
     def transform(self, frames: np.ndarray) -> np.ndarray:
         """The bag `[word]` float32 of one recording, `[time, descriptor]`; the codebooks' words follow each other."""
@@ -124,7 +136,7 @@ class BagOfWords:
 
     def _parts(self, frames: np.ndarray) -> list[np.ndarray]:
         """`[time, descriptor]` float64, standardised, for each codebook."""
-        return np.split(self._scaler.transform(frames.astype(np.float64)), self._codebooks, axis=1)
+        return np.split((frames.astype(np.float64) - self._mean) / self._scale, self._codebooks, axis=1)
 
     def _words(self, frames: np.ndarray, codebook: int) -> np.ndarray:
         """`[word, descriptor]` among standardised frames in random order."""

@@ -12,10 +12,12 @@ from jaxpara.corpora.corpus import Corpus
 from jaxpara.corpora.splits import Fold
 from jaxpara.errors import UserError
 from jaxpara.features.feature import Feature
+from jaxpara.features.fitted import fitted
 from jaxpara.files import mapped, replacing, write_json
 from jaxpara.progress import Progress
 
 Arrays = Mapping[str, np.ndarray]
+Read = Callable[[Feature, Progress], Arrays]
 
 
 class Source(Protocol):
@@ -24,7 +26,7 @@ class Source(Protocol):
     @property
     def embedding_rate_hz(self) -> float: ...
 
-    def embeddings(self, fold: Fold, progress: Progress) -> Arrays: ...
+    def embeddings(self, corpus: Corpus, fold: Fold, read: Read, progress: Progress) -> Arrays: ...
 
 
 class Embeddings:
@@ -82,13 +84,17 @@ class Embeddings:
         leaks = self._standardise and self._on != "fit"
         return "embeddings are scaled by the statistics of train and devel, the tuned on part included" if leaks else ""
 
-    def arrays(
-        self, corpus: Corpus, fold: Fold, read: Callable[[Feature, Progress], Arrays], progress: Progress
-    ) -> Arrays:
-        """The embeddings of all recordings for a fold, made where they are not there yet."""
-        parts = {name: source.embeddings(fold, progress) for name, source in self._sources.items()}
+    def arrays(self, corpus: Corpus, fold: Fold, read: Read, progress: Progress, folder: Path) -> Arrays:
+        """The embeddings of all recordings for a fold; the scales that were found for it are kept in `folder`."""
+        parts = {name: source.embeddings(corpus, fold, read, progress) for name, source in self._sources.items()}
+        if not self._standardise:
+            return _Joined(parts, {}, self._unit_length)
         names = fold.fit if self._on == "fit" else [r.name for r in corpus.partition("train", "devel")]
-        scales = {name: _moments(parts[name], names) for name in self._standardise}
+
+        def moments() -> dict[str, np.ndarray]:
+            return {name: np.stack(_moments(parts[name], names)) for name in self._standardise}
+
+        scales = {name: (mean, std) for name, (mean, std) in fitted(folder, names, moments).items()}
         return _Joined(parts, scales, self._unit_length)
 
 

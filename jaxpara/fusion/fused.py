@@ -8,6 +8,7 @@ import numpy as np
 
 from jaxpara.predictions import Predictions
 
+Shares = dict[str, dict[int, float]]
 # Higher is better: truth [row], scores [row, score]. Pearson's r where there is one score (a sequence).
 Measure = Callable[[np.ndarray, np.ndarray], float]
 
@@ -18,7 +19,8 @@ class Fused:
 
     Attributes:
       tune: of the recordings that the folds were tuned on, each by its own fold.
-      test: of the test partition, of all folds together.
+      test: of the test partition, of all folds together: the mix of its members and folds by `shares`.
+      shares: by member and fold, how much it counts in what is not tuned on; the sum is 1.
       weights: what the fusion found: by member, a weight per fold in the order of the folds. None where it searches
         none.
       cross_fitted: `tune` once more, every fold with weights that the other folds found: its score is not flattered by
@@ -27,6 +29,7 @@ class Fused:
 
     tune: Predictions
     test: Predictions
+    shares: Shares
     weights: dict[str, list[float]] | None = None
     cross_fitted: Predictions | None = None
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from jaxpara.fusion.fused import Fused, Measure
+from jaxpara.fusion.fused import Fused, Measure, Shares
 from jaxpara.predictions import Predictions, align, concatenate
 
 
@@ -32,6 +32,18 @@ def mean(parts: Sequence[Predictions], weights: Sequence[float] | None = None) -
     )
 
 
+def mix(parts: Mapping[str, Mapping[int, Predictions]], shares: Shares) -> Predictions:
+    """The weighted mean of what members and their folds predict of the same things; without a share they are not asked.
+
+    Args:
+      parts: by member and fold.
+      shares: by member and fold; the sum is 1.
+    """
+    counted = [(parts[name][fold], share) for name, of in shares.items() for fold, share in of.items() if share]
+    equal = len({share for _, share in counted}) == 1
+    return mean([part for part, _ in counted], None if equal else [share for _, share in counted])
+
+
 def folds_of(tune: Mapping[str, Predictions]) -> dict[int, dict[str, Predictions]]:
     """`{fold: {member: predictions}}` from each member's predictions of all its folds."""
     numbers = sorted({int(fold) for part in tune.values() for fold in np.unique(part.folds)})
@@ -51,7 +63,7 @@ class Mean:
         truth: Mapping[str, np.ndarray],
         measure: Measure,
     ) -> Fused:
-        return Fused(
-            concatenate([mean(list(members.values())) for members in folds_of(tune).values()]),
-            mean([prediction for folds in test.values() for prediction in folds.values()]),
-        )
+        fits = sum(len(folds) for folds in test.values())
+        shares = {name: {fold: 1 / fits for fold in folds} for name, folds in test.items()}
+        tuned = concatenate([mean(list(members.values())) for members in folds_of(tune).values()])
+        return Fused(tuned, mix(test, shares), shares)

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from jaxpara.fusion.fused import Fused, Measure
-from jaxpara.fusion.mean import folds_of, mean
+from jaxpara.fusion.mean import folds_of, mix
 from jaxpara.predictions import Predictions, concatenate
 
 
@@ -41,9 +41,11 @@ class Select:
         if len(folds) > 1 and all(sorted(own) == folds for own in values.values()):
             by_fold = folds_of(tune)
             cross_fitted = concatenate([by_fold[fold][best(without=fold)] for fold in folds])
+        shares = {chosen: {fold: 1 / len(folds) for fold in folds}}
         return Fused(
             tune=tune[chosen],
-            test=mean([test[chosen][fold] for fold in folds]),
+            test=mix(test, shares),
+            shares=shares,
             weights={name: [float(name == chosen)] * len(folds) for name in tune},
             cross_fitted=cross_fitted,
         )

@@ -7,7 +7,7 @@ import numpy as np
 from jaxpara.errors import UserError
 from jaxpara.fusion.correlation import correlations
 from jaxpara.fusion.fused import Fused, Measure
-from jaxpara.fusion.mean import folds_of, mean
+from jaxpara.fusion.mean import folds_of, mean, mix
 from jaxpara.predictions import Predictions, align, concatenate
 
 
@@ -53,9 +53,11 @@ class Searched:
             fused = concatenate([mean([m[n] for n in names], list(weights[f])) for f, m in by_fold.items()])
             return Predictions(fused.recordings, fused.times_s, fused.scores[:, :-1], fused.partitions, fused.folds)
 
+        shares = {name: {fold: float(w[i]) / len(found) for fold, w in found.items()} for i, name in enumerate(names)}
         return Fused(
             tune=fuse(found),
-            test=mean([mean([test[name][fold] for name in names], list(found[fold])) for fold in found]),
+            test=mix(test, shares),
+            shares=shares,
             weights={name: [float(found[fold][i]) for fold in sorted(found)] for i, name in enumerate(names)},
             cross_fitted=fuse(_of_others(found)) if len(found) > 1 else None,
         )

@@ -3,13 +3,12 @@
 import json
 import shutil
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from jaxpara.corpora.corpus import Corpus
-from jaxpara.corpora.splits import SPLITS, Fold, leaks
+from jaxpara.corpora.splits import Fold, folds_of, leaks
 from jaxpara.errors import Unavailable, UserError
 from jaxpara.evaluation.results import FoldOutcome, MemberOutcome
 from jaxpara.features import FEATURES, tables
@@ -66,24 +65,24 @@ class Member:
                 raise UserError(f"config.{where}.{key} is not a part of a member, which has {', '.join(FIELDS)}")
         self.optional = bool(config.get("optional", False))
         features = dict(config["features"])
-        self._table = features.pop("table", "")
-        if self._table and not tables.available(corpus, self._table):
-            self._table = ""
+        self.table = features.pop("table", "")
+        if self.table and not tables.available(corpus, self.table):
+            self.table = ""
         self._feature = build(FEATURES, features, f"{where}.features", sources=sources)
-        self.folds = _folds(config["folds"], f"{where}.folds", corpus)
+        self.folds = folds_of(config["folds"], f"{where}.folds", corpus)
         self._learner = build(
             LEARNERS,
             config["learner"],
             f"{where}.learner",
             task=corpus.task,
-            frame_rate_hz=0.0 if self._table else self._feature.frame_rate_hz,
+            frame_rate_hz=0.0 if self.table else self._feature.frame_rate_hz,
             where=f"{where}.learner",
         )
-        self.sources = () if self._table else sources_of(config)
+        self.sources = () if self.table else sources_of(config)
         used = {source: sources[source].identity for source in self.sources}
         self.identity = {"member": config, "seed": seed, "corpus": fingerprint} | ({"sources": used} if used else {})
-        if self._table:
-            self.identity["table"] = tables.digest(corpus, self._table)
+        if self.table:
+            self.identity["table"] = tables.digest(corpus, self.table)
         else:
             self._feature.require()
         self._require_mirror(where)
@@ -131,13 +130,14 @@ class Member:
         """By recording; features that are fitted, or come from other members, are the fold's own."""
         if self._loaded is not None and self._loaded[0] in (None, fold.index):
             return self._loaded[1]
-        if self._table:
-            progress.say(f"{self.name}: features from {tables.folder(self._corpus)}, the set {self._table}")
-            self._loaded = (None, tables.read(self._corpus, self._table))
+        if self.table:
+            progress.say(f"{self.name}: features from {tables.folder(self._corpus)}, the set {self.table}")
+            self._loaded = (None, tables.read(self._corpus, self.table))
         elif isinstance(self._feature, Feature):
             self._loaded = (None, self._read(self._feature, progress))
         else:
-            self._loaded = (fold.index, self._feature.arrays(self._corpus, fold, self._read, progress))
+            folder = self._fold_folder(fold)
+            self._loaded = (fold.index, self._feature.arrays(self._corpus, fold, self._read, progress, folder))
         return self._loaded[1]
 
     # The fold that the features are of (None: of any), and the features.
@@ -183,11 +183,11 @@ class Member:
                 progress.say(f"{self.name}, fold {fold.index}: predicting")
                 fit = self._fit(fold, progress)
                 for part in missing:
-                    predictions = self._learner.predict(fit, getattr(fold, part), self._chosen[fold.index])
+                    predictions = self._learner.predict(fit, getattr(fold, part), self.chosen[fold.index])
                     predictions.save(self._path(fold, part))
 
     @cached_property
-    def _chosen(self) -> dict[int, dict[str, Any]]:
+    def chosen(self) -> dict[int, dict[str, Any]]:
         """By fold, what the learner chose to predict with."""
         chosen = self._learner.choose([self._summary(fold) for fold in self.folds])
         return {fold.index: choice for fold, choice in zip(self.folds, chosen, strict=True)}
@@ -206,10 +206,11 @@ class Member:
         """Embeddings per second; 0 where one stands for a whole recording."""
         return self._learner.embedding_rate_hz
 
-    def embeddings(self, fold: Fold, progress: Progress) -> Mapping[str, Any]:
+    def embeddings(self, corpus: Corpus, fold: Fold, read: Any, progress: Progress) -> Mapping[str, Any]:
         """What its network makes of all recordings, computed once and kept; only after `run`.
 
         Args:
+          corpus, read: the same as its own.
           fold: of the member that asks. The network is that of the fold of the same number; a network that was not
             trained serves every fold.
 
@@ -229,7 +230,7 @@ class Member:
 
         def compute() -> Iterable[tuple[str, Any]]:
             progress.say(f"{self.name}, fold {mine.index}: embedding all recordings")
-            return self._learner.embed(self._fit(mine, progress), names, self._chosen[mine.index])
+            return self._learner.embed(self._fit(mine, progress), names, self.chosen[mine.index])
 
         return stored(self._fold_folder(mine) / "embeddings", compute)
 
@@ -242,8 +243,8 @@ class Member:
                 tune=Predictions.load(self._path(fold, "tune")),
                 test=Predictions.load(self._path(fold, "test")),
                 seconds=summaries[fold.index]["seconds"],
-                best_epoch=self._chosen[fold.index].get("epoch"),
-                best_step=self._chosen[fold.index].get("step"),
+                best_epoch=self.chosen[fold.index].get("epoch"),
+                best_step=self.chosen[fold.index].get("step"),
                 shared_speakers=len(leaks(self._corpus, fold)) if self._corpus.speakers_known else None,
             )
             for fold in self.folds
@@ -256,11 +257,11 @@ class Member:
     @property
     def leak(self) -> str:
         """What its features know of the recordings that are tuned on; empty where nothing."""
-        if not self._table:
+        if not self.table:
             return self._feature.leak
         tuned = {self._corpus.by_name[name].partition for fold in self.folds for name in fold.tune}
-        if self._table.startswith(tables.FITTED_ON_TRAIN) and "train" in tuned:
-            return f"the organisers fitted {self._table} on all of train, of which folds are tuned on a part"
+        if self.table.startswith(tables.FITTED_ON_TRAIN) and "train" in tuned:
+            return f"the organisers fitted {self.table} on all of train, of which folds are tuned on a part"
         return ""
 
     @property
@@ -268,25 +269,3 @@ class Member:
         """By fold, its metrics.jsonl, for learners that leave one."""
         paths = {fold.index: self._fold_folder(fold) / "metrics.jsonl" for fold in self.folds}
         return {fold: path for fold, path in paths.items() if path.exists()}
-
-
-def _folds(spec: Mapping[str, Any], where: str, corpus: Corpus) -> list[Fold]:
-    """The folds of a split; those in `only`, if it names any, without the recordings that `leave_out` names."""
-    spec = dict(spec)
-    only, leave_out = tuple(spec.pop("only", ())), set(spec.pop("leave_out", ()))
-    if unknown := leave_out - corpus.by_name.keys():
-        raise UserError(f"config.{where}.leave_out names {sorted(unknown)}, which the corpus does not have")
-    folds: list[Fold] = build(SPLITS, spec, where, corpus=corpus)
-    if leave_out:
-        folds = [
-            replace(fold, fit=_without(fold.fit, leave_out), tune=_without(fold.tune, leave_out)) for fold in folds
-        ]
-        if empty := [fold.index for fold in folds if not (fold.fit and fold.tune)]:
-            raise UserError(f"config.{where}.leave_out leaves folds {empty} nothing to fit or to tune on")
-    if unknown := set(only) - {fold.index for fold in folds}:
-        raise UserError(f"config.{where}.only names folds {sorted(unknown)}, but there are {len(folds)}, from 0")
-    return [fold for fold in folds if not only or fold.index in only]
-
-
-def _without(names: tuple[str, ...], left_out: set[str]) -> tuple[str, ...]:
-    return tuple(name for name in names if name not in left_out)

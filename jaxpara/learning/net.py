@@ -167,7 +167,8 @@ class Net:
         )
 
     def _fresh(self, fit: Fit) -> TrainState:
-        one = {name: value[None] for name, value in self.examples(fit, fit.fold.fit[:1]).load(0).items()}
+        examples = self.examples(fit, (fit.corpus.recordings[0].name,))  # any: only shapes matter
+        one = {name: value[None] for name, value in examples.load(0).items()}
         example = self._examples.prepare(one, jax.random.key(0))
         return create(self._model, example, self._optimizer.transform, derive(fit.seed, "net"))
 
@@ -251,36 +252,36 @@ class Net:
         return loop(int(state.step)), state
 
     def choose(self, summaries: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-        """For each fold, the validated epoch whose checkpoint is used.
-
-        Args:
-          summaries: what `fit` returned, fold by fold.
-        """
+        """From what `fit` returned, fold by fold, the validated epoch whose checkpoint is used."""
         if not self.learns:
             return [{"step": 0} for _ in summaries]
-        return best_epochs([summary["epochs"] for summary in summaries], self._best_by, common=self._common_epoch)
+        return best_epochs([fold["epochs"] for fold in summaries], self._best_by, common=self._common_epoch)
 
-    def predict(self, fit: Fit, names: tuple[str, ...], epoch: Mapping[str, Any]) -> Predictions:
-        """Predicts recordings with the checkpoint of an epoch that `choose` gave."""
-        state = self._restored(fit, epoch)
+    def predict(
+        self, fit: Fit, names: tuple[str, ...], epoch: Mapping[str, Any], state: TrainState | None = None
+    ) -> Predictions:
+        """Predicts recordings with the checkpoint of an epoch that `choose` gave, or with what was `restored` of it."""
+        state = state or self.restored(fit, epoch)
         examples = self.examples(self._beyond_frozen(fit, state), names)
         return examples.merge(self._programs.outputs(state, examples), fit.fold.index)
 
-    def embed(self, fit: Fit, names: tuple[str, ...], epoch: Mapping[str, Any]) -> Iterator[tuple[str, np.ndarray]]:
-        """Names of recordings, and what `layer` gives for each.
+    def embed(
+        self, fit: Fit, names: tuple[str, ...], epoch: Mapping[str, Any], state: TrainState | None = None
+    ) -> Iterator[tuple[str, np.ndarray]]:
+        """Names of recordings, and what `layer` gives for each; the rest is as in `predict`.
 
         Yields:
           `[time, channel]` at `embedding_rate_hz`, from windows that do not overlap; `[channel]` for clips.
         """
         # Sequences one by one, as their embeddings are large.
         at_once = 1 if self.embedding_rate_hz else 1024
-        state = self._restored(fit, epoch)
+        state = state or self.restored(fit, epoch)
         fit = self._beyond_frozen(fit, state)
         for first in range(0, len(names), at_once):
             examples = self.examples(fit, names[first : first + at_once], overlapping=False)
             yield from examples.by_recording(self._programs.outputs(state, examples, embed=True))
 
-    def _restored(self, fit: Fit, epoch: Mapping[str, Any]) -> TrainState:
+    def restored(self, fit: Fit, epoch: Mapping[str, Any]) -> TrainState:
         with Checkpoints(fit.folder / "checkpoints", self._keep_best) as checkpoints:
             target = jax.eval_shape(lambda: self._fresh(fit))
             restored = checkpoints.restore(target, epoch["step"])

@@ -168,21 +168,24 @@ class SVM:
         return summary
 
     def choose(self, summaries: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-        """For each fold what it chose by itself.
-
-        Args:
-          summaries: what `fit` returned, fold by fold.
-        """
+        """From what `fit` returned, fold by fold, what each chose by itself."""
         return [dict(summary["chosen"]) for summary in summaries]
 
-    def predict(self, fit: Fit, names: tuple[str, ...], choice: Mapping[str, Any]) -> Predictions:
+    def predict(
+        self, fit: Fit, names: tuple[str, ...], choice: Mapping[str, Any], machine: Pipeline | None = None
+    ) -> Predictions:
         """Predicts recordings; with `refit`, those that were neither fitted nor tuned on by the refitted machine.
 
         Raises:
-          UserError: the machine's file is missing or damaged.
+          UserError: the machine's file is missing or damaged, and it is not given as it was `restored`.
         """
-        refitted = self._refit and not set(names) & {*fit.fold.fit, *fit.fold.tune}
-        return self._predictions(fit, load(_path(fit, refitted)), self._part(fit, names))
+        if machine is None:
+            machine = load(_path(fit, self._refit and not set(names) & {*fit.fold.fit, *fit.fold.tune}))
+        return self._predictions(fit, machine, self._part(fit, names))
+
+    def restored(self, fit: Fit, choice: Mapping[str, Any]) -> Pipeline:
+        """The machine for recordings that were neither fitted nor tuned on."""
+        return load(_path(fit, self._refit))
 
     def _fitting(
         self, fit: Fit, names: tuple[str, ...], progress: Progress

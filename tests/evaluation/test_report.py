@@ -45,7 +45,7 @@ def written(tmp_path_factory, fakes):
         first = outcomes[members[0]]
         tune = fakes.concatenate([fold.tune for fold in first.folds])
         weights = {member: [0.5] * folds for member in members} if len(members) > 1 else None
-        fused = Fused(tune, first.test, weights, tune if weights else None)
+        fused = Fused(tune, first.test, {}, weights, tune if weights else None)
         singles = {name: (tune, o.test) for name, o in outcomes.items() if len(members) > 1}
         beside = {"convex": fused} if len(members) == 3 else {}
         results = summarise(

@@ -1,5 +1,7 @@
 """Embeddings as features: whose, in which order, on which scale, and kept on disk whole or not at all."""
 
+import tempfile
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -24,13 +26,14 @@ class Source:
             for name, n in zip("abcd", frames, strict=True)
         }
 
-    def embeddings(self, fold, progress):
+    def embeddings(self, corpus, fold, read, progress):
         self.asked.append(fold.index)
         return self.arrays
 
 
 def arrays(feature):
-    return feature.arrays(CORPUS, FOLD, None, None)
+    with tempfile.TemporaryDirectory() as folder:
+        return feature.arrays(CORPUS, FOLD, None, None, Path(folder))
 
 
 def test_channels_stand_side_by_side_in_the_order_of_the_config():

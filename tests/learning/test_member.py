@@ -103,7 +103,7 @@ def test_an_autoencoder_learns_without_labels_and_a_machine_from_its_embeddings(
     assert not members["coder"].predicts
     assert accuracy(members["svm"], corpus) == 1
     with Progress() as progress:
-        embeddings = members["coder"].embeddings(members["svm"].folds[0], progress)
+        embeddings = members["coder"].embeddings(corpus, members["svm"].folds[0], None, progress)
     assert embeddings["train_00005.wav"].shape == (2 * 2 * 8,)
 
 
@@ -111,7 +111,7 @@ def test_a_layer_of_a_network_that_was_not_trained(run, corpus):
     members = run({"net": UNTRAINED, "svm": machine("net")})
     assert accuracy(members["svm"], corpus) == 1
     with Progress() as progress:
-        embeddings = members["net"].embeddings(members["svm"].folds[0], progress)
+        embeddings = members["net"].embeddings(corpus, members["svm"].folds[0], None, progress)
     assert embeddings["test_00003.wav"].shape == (64,)
 
 

@@ -1,0 +1,1 @@
+"""What a run leaves, used on recordings that no corpus lists."""

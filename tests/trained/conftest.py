@@ -1,0 +1,113 @@
+"""Two tiny systems, trained once for all tests here: nets, chains of them, machines, fitted features."""
+
+import os
+from pathlib import Path
+
+import pytest
+from ml_collections import ConfigDict
+
+from configs import common
+from jaxpara.run import run
+
+NET = {"name": "net", "optimizer": {"name": "adam", "lr": 1e-3}, "epochs": 1}
+PCC = {"loss": {"name": "window_pcc"}, "batch": 4}
+CNN = {
+    "features": {"name": "waveform", "scale": "zscore"},
+    "folds": {"name": "ordered", "n": 2},
+    "learner": NET
+    | PCC
+    | {
+        "examples": {"name": "windows", "window_s": 4.0, "step_s": 3.0},
+        "model": {
+            "name": "cnn1d_lstm",
+            "filters": (4, 4, 4, 4),
+            "kernels": (10, 8, 6, 5),
+            "pools": (10, 4, 4, 4),
+            "last_pool": "mean",
+            "dropout": 0.3,
+            "lstm": (4,),
+            "output": "tanh",
+        },
+    },
+}
+CHAIN = {
+    "features": {"name": "embeddings", "of": ("cnn",), "standardise": ("cnn",), "unit_length": True},
+    "folds": {"name": "ordered", "n": 2},
+    "learner": NET
+    | PCC
+    | {
+        "examples": {"name": "windows", "window_s": 8.0, "step_s": 4.0},
+        "model": {"name": "sequence_lstm", "lstm": (4,), "dropout": 0.4, "output": "tanh"},
+    },
+}
+MACHINE = {"name": "svm", "c": (0.1,), "scale": "minmax_clipped"}
+SPLINES = {
+    "features": {"name": "log_mel", "window_s": 0.5, "hop_s": 0.5, "bands": 8},
+    "folds": {"name": "ordered", "n": 2},
+    "learner": MACHINE,
+}
+STRATIFIED = {"name": "stratified", "n": 2}
+MATRIX = {"name": "log_mel", "window_s": 0.080, "hop_s": 0.040, "bands": 16}
+AUTOENCODER = {
+    "features": {
+        "name": "mel_image",
+        "style": "frames",
+        "colormap": "none",
+        "clip_s": 1.0,
+        "matrix": MATRIX | {"levels": "unit"},
+    },
+    "folds": STRATIFIED,
+    "learner": NET
+    | {
+        "examples": {"name": "reconstruction"},
+        "model": {"name": "sequence_autoencoder", "units": 4, "dropout": 0.0},
+        "loss": {"name": "root_mean_square"},
+        "batch": 8,
+        "best_by": "loss",
+    },
+}
+BAGS = {"name": "boaw", "frames": {"name": "opensmile", "level": "lld"}, "size": 10, "nearest": 3}
+
+
+def machine(features, **more):
+    return {"features": features, "folds": STRATIFIED, "learner": MACHINE | more}
+
+
+MEMBERS = {
+    "breathing": {"cnn": CNN, "chain": CHAIN, "splines": SPLINES},
+    "mask": {
+        "coder": AUTOENCODER,
+        "coded": machine({"name": "embeddings", "of": ("coder",), "standardise": ("coder",)}),
+        "bags": machine(BAGS, probabilities=False, refit=True),
+    },
+}
+FUSION = {"breathing": {"name": "dirichlet", "draws": 10}, "mask": {"name": "mean"}}
+SIZES = {"breathing": {"speakers": (2, 2, 2), "seconds": 10.0}, "mask": {"speakers": (2, 2, 2), "seconds": 8.0}}
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory):
+    """`trained("breathing")`: the workdir and the corpus folder of a finished run."""
+    cache = tmp_path_factory.mktemp("cache")
+    finished = {}
+
+    def train(task) -> tuple[Path, Path]:
+        if task not in finished:
+            config: ConfigDict = common.experiment(
+                task, "recommended", members=MEMBERS[task], fusion=FUSION[task], demo={}
+            )
+            config.corpus.update(SIZES[task])
+            workdir = tmp_path_factory.mktemp(task) / "run"
+            before = os.environ.get("JAXPARA_CACHE")
+            os.environ["JAXPARA_CACHE"] = str(cache)
+            try:
+                run(config, overrides={}, name=task, workdir=workdir, mode="train")
+            finally:
+                os.environ.pop("JAXPARA_CACHE")
+                if before:
+                    os.environ["JAXPARA_CACHE"] = before
+            (corpus,) = (cache / "simulated").glob(f"{task}-*")
+            finished[task] = (workdir, corpus)
+        return finished[task]
+
+    return train
