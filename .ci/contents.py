@@ -11,11 +11,13 @@ tracked = set(subprocess.run(["git", "ls-files"], capture_output=True, text=True
 
 expected = {name for name in tracked if name.startswith("jaxpara/")}
 expected |= {f"jaxpara/shipped/{name}" for name in tracked if name.startswith("configs/")}
-found = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
+with zipfile.ZipFile(wheel) as archive:
+    found = {name for name in archive.namelist() if ".dist-info/" not in name}
 assert found == expected, f"{wheel.name}: {sorted(found ^ expected)}"
 
 # What only those who work on it here need is not in the sdist.
 expected = {name for name in tracked if not name.startswith((".ci/", ".github/"))} | {"PKG-INFO"}
-found = {name.partition("/")[2] for name in tarfile.open(sdist).getnames()}
+with tarfile.open(sdist) as archive:
+    found = {name.partition("/")[2] for name in archive.getnames()}
 assert found == expected, f"{sdist.name}: {sorted(found ^ expected)}"
 print(f"{wheel.name} and {sdist.name} hold what they should")
