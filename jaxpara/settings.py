@@ -5,6 +5,7 @@ Attributes of a config that no constructor takes (`*` stands for the name of a m
   seed: everything random follows from it.
   parallel: what several devices, or one, do at once: `data`, parts of a batch; `folds`, the folds of a network, trained
     as one program.
+  precision: what networks are computed in, `float32` or `bfloat16`; weights, optimizer and loss are float32 always.
   corpus.task: what is to be told from the voice, `breathing` or `mask`.
   corpus.root: the corpus folder, with wav/ and lab/. None: a simulated corpus, and the sizes of `demo`.
   corpus.preset: the size of the simulated corpus, `demo` or `full`.
