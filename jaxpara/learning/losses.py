@@ -2,16 +2,18 @@
 
 A loss gives a value per example and the weight of each example in the mean, so that the mean over a batch stays exact
 when the batch is spread over devices and gone through in parts. A loss of the whole batch says so by `whole_batch`.
+
+JAX arrays are computed on by JAX, and NumPy arrays by NumPy: a loss over a whole partition, whose size is another one
+in each fold, is not compiled for each.
 """
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
-import jax
-import jax.numpy as jnp
+Array = Any  # of JAX or of NumPy
 
 
-def pearson(outputs: jax.Array, targets: jax.Array, weights: jax.Array, eps: float) -> jax.Array:
+def pearson(outputs: Array, targets: Array, weights: Array, eps: float) -> Array:
     """Pearson's r along the last axis, over the positions that have a weight.
 
     Args:
@@ -21,20 +23,22 @@ def pearson(outputs: jax.Array, targets: jax.Array, weights: jax.Array, eps: flo
     Returns:
       `[...]`.
     """
-    total = jnp.maximum(weights.sum(-1, keepdims=True), 1e-9)
+    xp = outputs.__array_namespace__()
+    total = xp.maximum(weights.sum(-1, keepdims=True), 1e-9)
 
     def centred(x):
         return weights * (x - (weights * x).sum(-1, keepdims=True) / total)
 
     x, y = centred(outputs), centred(targets)
-    return (x * y).sum(-1) / (jnp.sqrt((x * x).sum(-1) + eps) * jnp.sqrt((y * y).sum(-1) + eps))
+    return (x * y).sum(-1) / (xp.sqrt((x * x).sum(-1) + eps) * xp.sqrt((y * y).sum(-1) + eps))
 
 
-def _varies(targets: jax.Array, weights: jax.Array) -> jax.Array:
+def _varies(targets: Array, weights: Array) -> Array:
     """`[example]` 1 where the labels of an example are not all the same: elsewhere r is not defined."""
-    low = jnp.where(weights > 0, targets, jnp.inf).min(-1)
-    high = jnp.where(weights > 0, targets, -jnp.inf).max(-1)
-    return (high > low).astype(jnp.float32)
+    xp = targets.__array_namespace__()
+    low = xp.where(weights > 0, targets, xp.inf).min(-1)
+    high = xp.where(weights > 0, targets, -xp.inf).max(-1)
+    return (high > low).astype(targets.dtype)
 
 
 @dataclass(frozen=True)
@@ -51,11 +55,11 @@ class WindowPCC:
     eps: float = 1e-8
     whole_batch: ClassVar[bool] = False
 
-    def __call__(self, outputs: jax.Array, targets: jax.Array, weights: jax.Array) -> jax.Array:
+    def __call__(self, outputs: Array, targets: Array, weights: Array) -> Array:
         """`[example, time]` three times -> `[example]`."""
         return 1 - pearson(outputs, targets, weights, self.eps)
 
-    def example_weights(self, targets: jax.Array, weights: jax.Array) -> jax.Array:
+    def example_weights(self, targets: Array, weights: Array) -> Array:
         return _varies(targets, weights)
 
 
@@ -70,7 +74,7 @@ class BatchPCC:
     eps: float = 1e-8
     whole_batch: ClassVar[bool] = True
 
-    def __call__(self, outputs: jax.Array, targets: jax.Array, weights: jax.Array) -> jax.Array:
+    def __call__(self, outputs: Array, targets: Array, weights: Array) -> Array:
         """`[example, time]` three times -> `[]`."""
         return 1 - pearson(outputs.ravel(), targets.ravel(), weights.ravel(), self.eps)
 
@@ -81,12 +85,14 @@ class CrossEntropy:
 
     whole_batch: ClassVar[bool] = False
 
-    def __call__(self, outputs: jax.Array, targets: jax.Array, weights: jax.Array) -> jax.Array:
+    def __call__(self, outputs: Array, targets: Array, weights: Array) -> Array:
         """`[example, class]` logits, `[example]` class indices, `[example]` -> `[example]`."""
-        log_p = jax.nn.log_softmax(outputs)
-        return -jnp.take_along_axis(log_p, targets.astype(jnp.int32)[:, None], axis=-1)[:, 0]
+        xp = outputs.__array_namespace__()
+        shifted = outputs - outputs.max(-1, keepdims=True)
+        own = xp.take_along_axis(shifted, targets.astype(xp.int32)[:, None], axis=-1)[:, 0]
+        return xp.log(xp.exp(shifted).sum(-1)) - own
 
-    def example_weights(self, targets: jax.Array, weights: jax.Array) -> jax.Array:
+    def example_weights(self, targets: Array, weights: Array) -> Array:
         return weights
 
 
@@ -101,11 +107,12 @@ class RootMeanSquare:
     eps: float = 1e-12
     whole_batch: ClassVar[bool] = False
 
-    def __call__(self, outputs: jax.Array, targets: jax.Array, weights: jax.Array) -> jax.Array:
+    def __call__(self, outputs: Array, targets: Array, weights: Array) -> Array:
         """`[example, time, band]` twice, `[example]` -> `[example]`."""
-        return jnp.sqrt(jnp.square(outputs - targets).mean((1, 2)) + self.eps)
+        xp = outputs.__array_namespace__()
+        return xp.sqrt(((outputs - targets) ** 2).mean((1, 2)) + self.eps)
 
-    def example_weights(self, targets: jax.Array, weights: jax.Array) -> jax.Array:
+    def example_weights(self, targets: Array, weights: Array) -> Array:
         return weights
 
 

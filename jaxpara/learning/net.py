@@ -63,6 +63,7 @@ class Net:
         plateau_factor: float = 0.1,
         layer: str = "",
         keep_frozen: Literal["never", "always", "auto"] = "never",
+        precision: str = "float32",
     ):
         """Builds everything that does not depend on the fold.
 
@@ -83,6 +84,7 @@ class Net:
             before the recurrent ones.
           keep_frozen: whether what the frozen stages make of the recordings is computed once and kept on disk; `auto`:
             where it is known to be faster, on CPUs.
+          precision: `config.precision`, see `jaxpara.learning.steps.PRECISIONS`.
         """
         self._task, self._frame_rate_hz = task, frame_rate_hz
         self._examples = build(EXAMPLES, examples, f"{where}.examples", task=task)
@@ -113,6 +115,7 @@ class Net:
             layer=layer,
             batch=batch,
             microbatch=microbatch,
+            precision=precision,
         )
         if self._loss.whole_batch and self._programs.parts(devices=1)[0] > 1:
             raise UserError(f"config.{where}.microbatch: {loss['name']!r} needs the whole batch at once; set it to 0")

@@ -28,6 +28,7 @@ class Programs:
         layer: str,
         batch: int,
         microbatch: int,
+        precision: str,
     ):
         """Nothing is compiled yet.
 
@@ -35,15 +36,17 @@ class Programs:
           model, prepare, loss, optimizer: see `jaxpara.learning.steps.train_step`.
           layer: whose outputs are the embeddings, see `jaxpara.learning.steps.embed_step`.
           batch, microbatch: examples per update, and those that a device goes through at once; 0 for all.
+          precision: one of `jaxpara.learning.steps.PRECISIONS`.
         """
         self._model, self._prepare, self._loss, self._optimizer = model, prepare, loss, optimizer
         self._layer, self._batch, self._microbatch = layer, batch, microbatch
+        self._precision = precision
         self._trained: dict[parallel.Placement, Step] = {}
 
     def train_step(self, placement: parallel.Placement) -> Step:
         """One update of the fits that a placement puts on the devices."""
         if placement not in self._trained:
-            step = steps.train_step(self._model, self._prepare, self._loss, self._optimizer)
+            step = steps.train_step(self._model, self._prepare, self._loss, self._optimizer, self._precision)
             self._trained[placement] = placement.spread(step)
         return self._trained[placement]
 
@@ -61,16 +64,16 @@ class Programs:
 
     @cached_property
     def _predict_step(self) -> Step:
-        return parallel.spread(steps.predict_step(self._model, self._prepare))
+        return parallel.spread(steps.predict_step(self._model, self._prepare, self._precision))
 
     @cached_property
     def _embed_step(self) -> Step:
-        return parallel.spread(steps.embed_step(self._model, self._prepare, self._layer))
+        return parallel.spread(steps.embed_step(self._model, self._prepare, self._layer, self._precision))
 
     @cached_property
     def frozen_step(self) -> Step:
         """What the frozen stages make of a batch."""
-        return parallel.spread(steps.frozen_step(self._model, self._prepare))
+        return parallel.spread(steps.frozen_step(self._model, self._prepare, self._precision))
 
     def outputs(self, state: TrainState, examples: Examples, *, embed: bool = False) -> np.ndarray:
         """The network's outputs for all examples, in their order; or its embeddings of them."""

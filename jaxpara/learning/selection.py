@@ -10,6 +10,7 @@ from jaxpara.evaluation.official import official
 from jaxpara.learning.fit import Fit
 from jaxpara.learning.input import Examples
 
+AT_ONCE = 1024  # examples
 Epoch = Mapping[str, Any]
 
 
@@ -43,16 +44,23 @@ def mean_loss(loss: Any, outputs: np.ndarray, examples: Examples) -> float:
     Args:
       loss: one of `jaxpara.learning.losses`.
     """
-    labels = [examples.labels(index) for index in range(len(examples))]
-    targets, weights = (np.stack([pair[i] for pair in labels]) for i in (0, 1))
-    values = np.asarray(loss(outputs, targets, weights))
-    # A constant output has no r where the loss has no eps; it is worth as little as r = 0.
-    values = np.where(np.isnan(values) & np.isfinite(outputs).all(), 1.0, values)
-    if loss.whole_batch:
-        return float(values)
-    counts = np.asarray(loss.example_weights(targets, weights))
-    values = np.where(counts > 0, values, 0)
-    return float((values * counts).sum() / max(counts.sum(), 1e-9))
+    size = len(outputs) if loss.whole_batch else AT_ONCE
+    total = count = 0.0
+    for first in range(0, len(outputs), size):
+        # In float64, and by NumPy: nothing is compiled for the number of examples, which is another one in each fold.
+        part = outputs[first : first + size].astype(np.float64)
+        labels = [examples.labels(index) for index in range(first, first + len(part))]
+        targets, weights = (np.stack([pair[i] for pair in labels]).astype(np.float64) for i in (0, 1))
+        with np.errstate(invalid="ignore", divide="ignore"):
+            values = np.asarray(loss(part, targets, weights))
+        # A constant output has no r where the loss has no eps; it is worth as little as r = 0.
+        values = np.where(np.isnan(values) & np.isfinite(part).all(), 1.0, values)
+        if loss.whole_batch:
+            return float(values)
+        counts = loss.example_weights(targets, weights)
+        total += float((np.where(counts > 0, values, 0) * counts).sum())
+        count += float(counts.sum())
+    return total / max(count, 1e-9)
 
 
 def measured(fit: Fit, tuning: Examples, outputs: np.ndarray, loss: Any, *, score: bool) -> tuple[float | None, float]:

@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
@@ -17,12 +18,18 @@ from jaxpara.models.layers import output_of
 Batch = dict[str, jax.Array]
 
 
+# What the network is computed in; weights, optimizer, statistics of BatchNorm and loss are in float32 always.
+PRECISIONS = {"float32": None, "bfloat16": jnp.bfloat16}
 # From a part of a batch and a key to the network's inputs: what is done on the device, such as cropping pictures.
 Prepare = Callable[[Batch, jax.Array], jax.Array]
 
 
 def train_step(
-    model: nn.Module, prepare: Prepare, loss: Any, optimizer: optax.GradientTransformation
+    model: nn.Module,
+    prepare: Prepare,
+    loss: Any,
+    optimizer: optax.GradientTransformation,
+    precision: str = "float32",
 ) -> Callable[[TrainState, Batch], tuple[TrainState, jax.Array]]:
     """One update.
 
@@ -32,6 +39,7 @@ def train_step(
       loss: one of `jaxpara.learning.losses`.
       optimizer: turns the gradient of the whole batch into an update. Each step, device and part draws its dropout
         from a key of its own.
+      precision: one of `PRECISIONS`.
 
     Returns:
       A function of the state and of this device's part of the batch, `{"inputs", "targets", "weights"}` each
@@ -54,8 +62,8 @@ def train_step(
         def objective(params, batch_stats, part, key):
             """This device's and part's share of the loss: the shares of a batch sum up to its loss."""
             outputs, changed = model.apply(
-                {"params": params, "batch_stats": batch_stats},
-                prepare(part, shared_key),
+                {"params": _computed_in(precision, params), "batch_stats": batch_stats},
+                _computed_in(precision, prepare(part, shared_key)),
                 train=True,
                 mutable=["batch_stats"],
                 rngs={"dropout": key},
@@ -97,31 +105,45 @@ def train_step(
     return step
 
 
-def predict_step(model: nn.Module, prepare: Prepare) -> Callable[[TrainState, Batch], jax.Array]:
+def _computed_in(precision: str, tree: Any) -> Any:
+    dtype = PRECISIONS[precision]
+    return tree if dtype is None else jax.tree.map(lambda x: x.astype(dtype), tree)
+
+
+def predict_step(
+    model: nn.Module, prepare: Prepare, precision: str = "float32"
+) -> Callable[[TrainState, Batch], jax.Array]:
     """Outputs without training.
 
     Returns:
       A function of the state and of this device's part of the batch, each `[example, ...]`, that returns the outputs of
       all devices.
     """
-    return _forward(prepare, lambda variables, inputs: model.apply(variables, inputs, train=False))
+    return _forward(prepare, precision, partial(model.apply, train=False))
 
 
-def embed_step(model: nn.Module, prepare: Prepare, layer: str = "") -> Callable[[TrainState, Batch], jax.Array]:
+def embed_step(
+    model: nn.Module, prepare: Prepare, layer: str = "", precision: str = "float32"
+) -> Callable[[TrainState, Batch], jax.Array]:
     """As `predict_step`, with what a layer (`jaxpara.models.layers`) gives; what `embed` gives, where none is named."""
     if layer:
-        return _forward(prepare, lambda variables, inputs: output_of(model, variables, inputs, layer))
-    return _forward(prepare, lambda variables, inputs: model.apply(variables, inputs, train=False, method="embed"))
+        return _forward(prepare, precision, lambda variables, inputs: output_of(model, variables, inputs, layer))
+    return _forward(prepare, precision, partial(model.apply, train=False, method="embed"))
 
 
-def frozen_step(model: nn.Module, prepare: Prepare) -> Callable[[TrainState, Batch], jax.Array]:
+def frozen_step(
+    model: nn.Module, prepare: Prepare, precision: str = "float32"
+) -> Callable[[TrainState, Batch], jax.Array]:
     """As `predict_step`, with what the model's `frozen_maps` gives: the part of it that training does not change."""
-    return _forward(prepare, lambda variables, inputs: model.apply(variables, inputs, method="frozen_maps"))
+    return _forward(prepare, precision, partial(model.apply, method="frozen_maps"))
 
 
-def _forward(prepare: Prepare, outputs_of: Callable[[Any, jax.Array], Any]) -> Callable[[TrainState, Batch], jax.Array]:
+def _forward(
+    prepare: Prepare, precision: str, outputs_of: Callable[[Any, jax.Array], Any]
+) -> Callable[[TrainState, Batch], jax.Array]:
     def step(state: TrainState, batch: Batch) -> jax.Array:
-        outputs = outputs_of(state.variables, prepare(batch, _step_key(state)))
+        variables = state.variables | {"params": _computed_in(precision, state.params)}
+        outputs = outputs_of(variables, _computed_in(precision, prepare(batch, _step_key(state))))
         return lax.all_gather(outputs.astype(jnp.float32), AXIS, tiled=True)
 
     return step

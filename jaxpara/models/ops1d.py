@@ -176,7 +176,14 @@ def _rows_max_pool_backward(pool, rate, residuals, gradient):
 
     def add_to_kernel(total, chunk):
         rows, winner, gradient = chunk
-        parts = [rows[:, phase : phase + taps].T @ jnp.where(winner == phase, gradient, 0) for phase in range(pool)]
+        parts = [
+            jnp.matmul(
+                rows[:, phase : phase + taps].T,
+                jnp.where(winner == phase, gradient, 0),
+                preferred_element_type=total.dtype,
+            )
+            for phase in range(pool)
+        ]
         return total + sum(parts), None
 
     def of_rows(chunk):
@@ -187,10 +194,12 @@ def _rows_max_pool_backward(pool, rate, residuals, gradient):
             total = total.at[:, phase : phase + taps].add(part)
         return total
 
-    d_kernel, _ = jax.lax.scan(add_to_kernel, jnp.zeros_like(kernel), chunks)
+    # In float32 at least, as there are many chunks to add up.
+    nothing = jnp.zeros(kernel.shape, jnp.promote_types(kernel.dtype, jnp.float32))
+    d_kernel, _ = jax.lax.scan(add_to_kernel, nothing, chunks)
     # A loop of its own: where nothing asks for the gradient of the signal, it is dropped as dead code.
     d_rows = jax.lax.map(of_rows, chunks).reshape(-1, rows.shape[1])[: len(rows)]
-    return d_rows, d_kernel, gradient.sum(axis=0), None
+    return d_rows, d_kernel.astype(kernel.dtype), gradient.sum(axis=0), None
 
 
 _rows_max_pool.defvjp(_rows_max_pool_forward, _rows_max_pool_backward)

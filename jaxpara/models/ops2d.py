@@ -69,8 +69,9 @@ def _rows(padded: Array, size: Sequence[int], strides: Sequence[int]) -> list[Ar
 
 def _as_products(images: Array, kernel: Array, strides: tuple[int, int], pads: Pads) -> Array:
     rows = _rows(_pad(images, pads), kernel.shape[:2], strides)
-    products = [row @ taps.reshape(-1, kernel.shape[-1]) for row, taps in zip(rows, kernel, strict=True)]
-    return reduce(jnp.add, products)
+    product = partial(jnp.matmul, preferred_element_type=jnp.promote_types(kernel.dtype, jnp.float32))
+    products = [product(row, taps.reshape(-1, kernel.shape[-1])) for row, taps in zip(rows, kernel, strict=True)]
+    return reduce(jnp.add, products).astype(images.dtype)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(2, 3))

@@ -1,5 +1,6 @@
 """Recurrent layers: long short-term memory and gated recurrent units."""
 
+import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
@@ -36,8 +37,8 @@ class LSTM(nn.Module):
         projected = inputs @ kernel + bias
         if carry is None:
             carry = (jnp.zeros((len(inputs), size), projected.dtype),) * 2
-        outputs, carry = lstm_scan(jnp.swapaxes(projected, 0, 1), recurrent, carry)
-        return jnp.swapaxes(outputs, 0, 1), carry
+        outputs, carry = lstm_scan(*_for_scan((jnp.swapaxes(projected, 0, 1), recurrent, carry)))
+        return jnp.swapaxes(outputs, 0, 1).astype(projected.dtype), carry
 
 
 class GRU(nn.Module):
@@ -67,8 +68,13 @@ class GRU(nn.Module):
         projected = inputs @ kernel + bias[0]
         if carry is None:
             carry = jnp.zeros((len(inputs), size), projected.dtype)
-        outputs, carry = gru_scan(jnp.swapaxes(projected, 0, 1), recurrent, bias[1], carry)
-        return jnp.swapaxes(outputs, 0, 1), carry
+        outputs, carry = gru_scan(*_for_scan((jnp.swapaxes(projected, 0, 1), recurrent, bias[1], carry)))
+        return jnp.swapaxes(outputs, 0, 1).astype(projected.dtype), carry
+
+
+def _for_scan(arrays):
+    """In float32 at least: a state in bfloat16 would lose what each step adds to it."""
+    return jax.tree.map(lambda x: x.astype(jnp.promote_types(x.dtype, jnp.float32)), arrays)
 
 
 def _forget_bias(key, shape, dtype=jnp.float32):

@@ -166,7 +166,8 @@ class ResNetGRU(nn.Module):
 
     def _images(self, strips: Array) -> Array:
         """`[batch, frame, band]` to `[batch, band, frame, 3]`."""
-        grey = jnp.asarray(strips, float).swapaxes(1, 2)[..., None]
+        strips = strips if jnp.issubdtype(strips.dtype, jnp.floating) else jnp.asarray(strips, float)
+        grey = strips.swapaxes(1, 2)[..., None]
         if self.normalise == "imagenet":
             return (grey / 255 - np.array(MEAN, grey.dtype)) / np.array(STD, grey.dtype)
         return jnp.repeat(grey, 3, axis=-1)

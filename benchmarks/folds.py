@@ -1,0 +1,141 @@
+"""Training steps of four folds, one fold after the other and all at once (`config.parallel`).
+
+    python benchmarks/folds.py [CASE ...] [--rounds=5] [--fits=4] [--devices=2] [--precision=bfloat16]
+
+Both ways take the same steps on the same batches in one process, warmed up, in turns; what is told is the median over
+the rounds, and the ratio within a round. `--devices` cuts a CPU into as many devices. Validation, checkpoints and
+reading are left out: they are the same for both ways.
+"""
+
+import argparse
+import os
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+# The other scripts here are no modules to find by their names.
+sys.path[0] = str(Path(__file__).parents[1])
+
+from benchmarks import networks  # noqa: E402
+from jaxpara import runtime  # noqa: E402
+
+NARROW = {"model": {"filters": (8, 8, 8, 8), "lstm": (16, 16)}}
+CASES = {
+    "Breathing 5, LSTM (512, 256) on 768 embeddings, 15 x 400": networks.BREATHING5,
+    "the same, LSTM (64, 32)": replace(networks.BREATHING5, changes={"model": {"lstm": (64, 32)}}),
+    "narrow 1D CNN + LSTM, 4 x 8 s": replace(networks.BREATHING2, labels=200, changes=NARROW),
+    "Breathing 2, 4 x 8 s": replace(networks.BREATHING2, labels=200),
+    "ResNet18, 16 x 64 x 32": replace(networks.SMALL, size=(64, 32), changes={"examples": {"augment": "none"}}),
+}
+
+
+def programs(network: networks.Network, precision: str) -> tuple[Any, Any]:
+    """The steps of a network as a run compiles them, and a fresh state by its seed."""
+    import jax
+
+    from jaxpara.corpora.compare import TASKS
+    from jaxpara.learning import parallel
+    from jaxpara.learning.losses import LOSSES
+    from jaxpara.learning.net import EXAMPLES
+    from jaxpara.learning.optimizers import OPTIMIZERS
+    from jaxpara.learning.programs import Programs
+    from jaxpara.learning.state import create
+    from jaxpara.models import MODELS
+    from jaxpara.registry import build
+
+    learner, task = network.learner(), TASKS[network.task]
+    if network.size != (0, 0):
+        learner["examples"] = learner["examples"] | {"size": network.size}
+    examples = build(EXAMPLES, learner["examples"], "examples", task=task)
+    model = build(MODELS, learner["model"], "model", axis_name=parallel.AXIS, classes=len(task.classes))
+    optimizer = build(OPTIMIZERS, learner["optimizer"], "optimizer").transform
+    loss = build(LOSSES, learner["loss"], "loss")
+    made = Programs(
+        model, examples.prepare, loss, optimizer, layer="", batch=network.rows, microbatch=0, precision=precision
+    )
+    example = examples.prepare({name: value[:1] for name, value in network.batch().items()}, jax.random.key(0))
+    return made, lambda seed: jax.device_get(create(model, example, optimizer, seed))
+
+
+class Way:
+    """Fits that are placed together; `step` takes one step of each."""
+
+    def __init__(self, made: Any, placement: Any, states: list[Any], batch: dict[str, Any]):
+        parts, rows = made.parts(placement.devices)
+        whole = {name: value[: parts * rows * placement.devices] for name, value in batch.items()}
+        arranged = {name: value.reshape(-1, rows, *value.shape[1:]) for name, value in whole.items()}
+        self._placement, self._batches = placement, [arranged] * len(states)
+        self._states, self._step = placement.put(states), made.train_step(placement)
+
+    def step(self) -> list[float]:
+        self._states, losses = self._step(self._states, self._placement.batch(self._batches))
+        loss_of = self._placement.views(losses)
+        return [float(loss_of(fit)) for fit in range(len(self._batches))]
+
+
+def timed(network: networks.Network, fits: int, rounds: int, precision: str) -> dict[str, Any]:
+    """Seconds of a step of all fits, both ways; the compilation; and how far the losses are apart after all steps."""
+    from jaxpara.learning.parallel import Shared, Stacked
+
+    made, fresh = programs(network, precision)
+    batch = network.batch()
+    states = [fresh(seed) for seed in range(fits)]
+    ways = {
+        "one after the other": [Way(made, Shared(), [state], batch) for state in states],
+        "at once": [Way(made, Stacked(fits), states, batch)],
+    }
+    compiled, seconds, losses = {}, {way: [] for way in ways}, {}
+    for way, groups in ways.items():
+        began = time.perf_counter()
+        for group in groups:
+            group.step()
+        compiled[way] = time.perf_counter() - began
+    for _ in range(rounds):
+        for way, groups in ways.items():
+            began = time.perf_counter()
+            losses[way] = [loss for group in groups for loss in group.step()]
+            seconds[way].append(time.perf_counter() - began)
+    apart = max(abs(a - b) for a, b in zip(*losses.values(), strict=True))
+    return {"seconds": seconds, "first": compiled, "apart": apart}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("cases", nargs="*", help="parts of the cases' names; all by default")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--fits", type=int, default=4)
+    parser.add_argument("--devices", type=int, default=0, help="devices to cut a CPU into")
+    parser.add_argument("--precision", default="float32")
+    flags = parser.parse_args()
+    if flags.devices:
+        os.environ["XLA_FLAGS"] = f"--xla_force_host_platform_device_count={flags.devices}"
+    os.environ.setdefault("JAX_ENABLE_COMPILATION_CACHE", "false")  # so that the first call shows what compiling costs
+    runtime.prepare()
+    import jax
+
+    print(
+        f"{jax.local_device_count()} x {jax.devices()[0].device_kind}, {os.cpu_count()} processors, {flags.fits} fits"
+    )
+    print(
+        f"{'a step of all fits, ms':58} {'in turn':>8} {'at once':>8} {'ratio (least-most)':>20} {'first s':>12} apart"
+    )
+    for name, network in CASES.items():
+        if flags.cases and not any(wanted.lower() in name.lower() for wanted in flags.cases):
+            continue
+        found = timed(network, flags.fits, flags.rounds, flags.precision)
+        turn, once = found["seconds"].values()
+        ratios = sorted(a / b for a, b in zip(turn, once, strict=True))
+        spread = f"{median(ratios):.2f} ({ratios[0]:.2f}-{ratios[-1]:.2f})"
+        first = " / ".join(f"{seconds:.1f}" for seconds in found["first"].values())
+        print(
+            f"{name:58} {1e3 * median(turn):8.1f} {1e3 * median(once):8.1f} {spread:>20} {first:>12}"
+            f" {found['apart']:.0e}",
+            flush=True,
+        )
+
+
+if __name__ == "__main__":
+    main()
