@@ -53,9 +53,8 @@ def programs(network: networks.Network, precision: str) -> tuple[Any, Any]:
     model = build(MODELS, learner["model"], "model", axis_name=parallel.AXIS, classes=len(task.classes))
     optimizer = build(OPTIMIZERS, learner["optimizer"], "optimizer").transform
     loss = build(LOSSES, learner["loss"], "loss")
-    made = Programs(
-        model, examples.prepare, loss, optimizer, layer="", batch=network.rows, microbatch=0, precision=precision
-    )
+    sizes = {"batch": network.rows, "microbatch": 0}
+    made = Programs(model, examples.prepare, loss, optimizer, layer="", precision=precision, **sizes)
     example = examples.prepare({name: value[:1] for name, value in network.batch().items()}, jax.random.key(0))
     return made, lambda seed: jax.device_get(create(model, example, optimizer, seed))
 
@@ -116,12 +115,10 @@ def main() -> None:
     runtime.prepare()
     import jax
 
-    print(
-        f"{jax.local_device_count()} x {jax.devices()[0].device_kind}, {os.cpu_count()} processors, {flags.fits} fits"
-    )
-    print(
-        f"{'a step of all fits, ms':58} {'in turn':>8} {'at once':>8} {'ratio (least-most)':>20} {'first s':>12} apart"
-    )
+    kind = jax.devices()[0].device_kind
+    print(f"{jax.local_device_count()} x {kind}, {os.cpu_count()} processors, {flags.fits} fits, {flags.precision}")
+    columns = ("a step of all fits, ms", "in turn", "at once", "ratio (least-most)", "first s")
+    print("{:58} {:>8} {:>8} {:>20} {:>12} apart".format(*columns))
     for name, network in CASES.items():
         if flags.cases and not any(wanted.lower() in name.lower() for wanted in flags.cases):
             continue

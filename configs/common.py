@@ -36,6 +36,8 @@ def experiment(
             # What several devices, or one, do at once: `data`, parts of a batch; `folds`, the folds of a network,
             # trained as one program.
             "parallel": "data",
+            # What networks are computed in: `float32` or `bfloat16`.
+            "precision": "float32",
             "corpus": {
                 "task": task,
                 # The corpus folder (wav/ and lab/). Empty: a simulated corpus, and the sizes of `demo`.

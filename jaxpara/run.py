@@ -30,6 +30,7 @@ from jaxpara.fusion import FUSIONS
 from jaxpara.learning.dependencies import in_order
 from jaxpara.learning.loop import Interrupted
 from jaxpara.learning.member import Member
+from jaxpara.learning.steps import PRECISIONS
 from jaxpara.predictions import Predictions, concatenate
 from jaxpara.progress import Progress
 from jaxpara.registry import build, suggest
@@ -71,6 +72,7 @@ def run(
         settings = config.to_dict()
     recipe, seed = settings["recipe"], settings["seed"]
     together = _one_of(settings, "parallel", ("data", "folds")) == "folds"
+    precision = _one_of(settings, "precision", list(PRECISIONS))
     workdir = workdir or Path("runs") / (name if recipe == "recommended" else f"{name}_{recipe}")
     with Progress() as progress:
         if demo:
@@ -85,7 +87,7 @@ def run(
             members: dict[str, Member] = {}
             for member in in_order(settings["members"]):
                 part = settings["members"][member]
-                members[member] = Member(member, part, corpus, fingerprint, seed, workdir, members)
+                members[member] = Member(member, part, corpus, fingerprint, seed, workdir, members, precision)
             fusion = dict(settings["fusion"])
             wanted, other_names = tuple(fusion.pop("members", ())), tuple(fusion.pop("beside", ()))
             unscored = tuple(fusion.pop("leave_out", ()))

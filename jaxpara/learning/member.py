@@ -43,6 +43,7 @@ class Member:
         seed: int,
         workdir: Path,
         sources: "Mapping[str, Member]" = {},  # noqa: B006 (never changed)
+        precision: str = "float32",
     ):
         """Builds what the config names; nothing is run yet.
 
@@ -53,6 +54,7 @@ class Member:
           fingerprint: of the corpus: a workdir belongs to one.
           seed: of the run.
           sources: the members whose embeddings this one may take as its features.
+          precision: of networks, see `jaxpara.learning.steps.PRECISIONS`.
 
         Raises:
           UserError: the config names something unknown, or the workdir holds another member under this name.
@@ -77,10 +79,13 @@ class Member:
             task=corpus.task,
             frame_rate_hz=0.0 if self.table else self._feature.frame_rate_hz,
             where=f"{where}.learner",
+            precision=precision,
         )
         self.sources = () if self.table else sources_of(config)
         used = {source: sources[source].identity for source in self.sources}
         self.identity = {"member": config, "seed": seed, "corpus": fingerprint} | ({"sources": used} if used else {})
+        if getattr(self._learner, "precision", "float32") != "float32":
+            self.identity["precision"] = precision
         if self.table:
             self.identity["table"] = tables.digest(corpus, self.table)
         else:

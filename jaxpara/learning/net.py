@@ -106,7 +106,7 @@ class Net:
         if common_epoch and keep_best < epochs:
             raise UserError(f"config.{where}.keep_best is {keep_best}: common_epoch needs all {epochs} epochs kept")
         self._keep_frozen = frozen.kept(self._model, keep_frozen, bool(optimizer.get("weight_decay")), where)
-        self._batch = batch
+        self._batch, self.precision = batch, precision
         self._programs = Programs(
             self._model,
             self._examples.prepare,

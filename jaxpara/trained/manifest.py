@@ -60,6 +60,7 @@ def write(
                 "config": member.identity["member"],
                 "sources": list(member.sources),
                 "table": member.table,
+                "precision": member.identity.get("precision", "float32"),
                 "folds": member.chosen,
             }
             for name, member in members.items()

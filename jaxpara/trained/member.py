@@ -70,6 +70,7 @@ class TrainedMember:
             task=task,
             frame_rate_hz=self.feature.frame_rate_hz,
             where=f"{where}.learner",
+            precision=spec.get("precision", "float32"),
         )
         self._weights: dict[int, Any] = {}
 

@@ -238,3 +238,11 @@ def test_nothing_is_compiled_after_the_first_epoch_of_the_first_fold(
     assert any(fold["lr"][-1] < fold["lr"][0] for fold in outcome.values())
     assert first.count("jit(_fun)") == 2  # the steps that train and predict
     assert compiled == first
+
+
+def test_in_bfloat16_a_fit_learns_as_much(folds_in, tmp_path, monkeypatch):
+    use(monkeypatch, 1)
+    outcomes = [fitted(net(precision=p, epochs=4), [next(folds_in(tmp_path / p))])[0] for p in ("float32", "bfloat16")]
+    assert outcomes[1]["log"][-2] < outcomes[1]["log"][0] / 2  # of training, the first and the last epoch
+    np.testing.assert_allclose(outcomes[0]["losses"], outcomes[1]["losses"], atol=0.02)
+    assert np.abs(outcomes[0]["scores"] - outcomes[1]["scores"]).max() > 0
