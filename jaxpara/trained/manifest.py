@@ -6,7 +6,8 @@ task: key of `jaxpara.corpora.compare.TASKS`.
 label_rate_hz: predictions per second; 0 where there is one for a whole recording.
 longest_s: of the recordings it was trained on. What is longer is predicted in blocks of this length.
 members.<name>: of those that predict or whose embeddings are taken: `config`; `sources` (whose embeddings it takes),
-  `table` (the organisers' features that it was trained on, or empty), `folds` {fold: what was chosen to predict with}.
+  `table` (the organisers' features that it was trained on, or empty), `precision` that it computes in, `folds` {fold:
+  what was chosen to predict with}.
 shares.<member>.<fold>: how much it counts in the system's predictions; the sum is 1.
 """
 

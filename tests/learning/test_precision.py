@@ -111,7 +111,7 @@ def convolutions(jaxpr):
 @pytest.mark.parametrize("case", ONLY_TRACED)
 def test_every_network_is_computed_in_bfloat16(case):
     model, inputs, targets = ONLY_TRACED[case]
-    loss = {"A": RootMeanSquare(), "B": WindowPCC()}.get(case[0], CrossEntropy())
+    loss = {"A": RootMeanSquare(), "B": WindowPCC()}.get(case[0].upper(), CrossEntropy())
     transform = optax.adam(1e-3)
     state = jax.eval_shape(lambda: create(model, inputs[:1], transform, seed=0))
     weights = np.ones(targets.shape if loss == WindowPCC() else len(targets), np.float32)
