@@ -13,7 +13,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from configs import breathing_e2e
+from jaxpara.errors import UserError
 from jaxpara.evaluation.results import keep_others
+from jaxpara.run import run
 
 ROOT = Path(__file__).parent.parent
 CONFIG = "--config=configs/breathing_e2e.py"
@@ -210,3 +213,12 @@ def test_the_fused_predictions_are_kept_too(finished):
         assert len(test["scores"]) == 2 * 500
         assert len(tune["scores"]) == 4 * 500
         assert set(tune["folds"].tolist()) == {0, 1, 2, 3}
+
+
+@pytest.mark.parametrize(("field", "known"), [("parallel", "data, folds"), ("precision", "float32, bfloat16")])
+def test_a_setting_of_the_run_that_is_none_is_refused(field, known, tmp_path):
+    config = breathing_e2e.get_config()
+    config[field] = "fold"
+    known = known.replace(", ", "', '")
+    with pytest.raises(UserError, match=rf"config.{field} is 'fold', expected one of \['{known}'\]"):
+        run(config, overrides={}, name="breathing_e2e", workdir=tmp_path, mode="train")

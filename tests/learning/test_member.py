@@ -207,3 +207,12 @@ def test_pieces_that_the_mirrored_ends_do_not_fit_are_refused(tmp_path):
     config["learner"]["model"]["piece_frames"] = 100
     with pytest.raises(UserError, match=r"mirror_frames is 24, but the network's pieces need 49"):
         Member("gru", config, corpus, "f", 12, tmp_path / "wrong")
+
+
+def test_the_precision_is_part_of_what_a_network_is_and_not_of_what_a_machine_is(corpus, tmp_path):
+    machine = {"features": PICTURE | {"matrix": MATRIX}, "folds": OFFICIAL, "learner": {"name": "svm", "c": (1.0,)}}
+    for precision in ("float32", "bfloat16"):
+        Member("svm", machine, corpus, "f", 12, tmp_path, precision=precision)
+    Member("net", UNTRAINED, corpus, "f", 12, tmp_path)
+    with pytest.raises(UserError, match=r"another config \(precision: absent there, bfloat16 now\)"):
+        Member("net", UNTRAINED, corpus, "f", 12, tmp_path, precision="bfloat16")
