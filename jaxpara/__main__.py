@@ -16,12 +16,14 @@ from jaxpara import __version__, runtime
 from jaxpara.errors import UserError
 from jaxpara.registry import suggest
 
-MODES = ("train", "evaluate", "check", "show")
+MODES = ("train", "evaluate", "check", "show", "predict")
+NEEDS = {"predict": ("workdir", "input", "output")}  # the modes that take the config from the workdir
 HELP = f"""jaxpara {__version__}: computational paralinguistics in JAX
 
   python launch.py --config=configs/breathing_e2e.py                       train, evaluate, report; simulated speech
   python launch.py --config=configs/breathing_e2e.py --config.corpus.root=/data/ComParE2020_Breathing
   python launch.py --config=configs/breathing_e2e.py:paper --config.seed=7     another recipe, another field
+  python launch.py --mode=predict --workdir=runs/breathing_e2e --input=FOLDER --output=belts.csv
 
 --config=FILE[:RECIPE]   the experiment; recipes: recommended (default), paper, published
 --config.FIELD=VALUE     replaces a field of it; --mode=show names them all
@@ -30,6 +32,8 @@ HELP = f"""jaxpara {__version__}: computational paralinguistics in JAX
 --mode=evaluate          predicts and scores again, from the checkpoints alone
 --mode=check             says what is wrong with the corpus, and trains nothing
 --mode=show              says what each field is, what it means and where its value comes from, and runs nothing
+--mode=predict           what a trained system in --workdir says of any audio: --input=FILE, FOLDER or PATTERN,
+                         --output=TABLE.csv, and --plot for a picture of each file beside it
 --version
 
 """
@@ -42,6 +46,9 @@ SHIPPED = next(
 _CONFIG = config_flags.DEFINE_config_file("config", None, "The experiment.", lock_config=True)
 _WORKDIR = flags.DEFINE_string("workdir", None, "Where everything is left.")
 _MODE = flags.DEFINE_enum("mode", "train", MODES, "What to do.")
+_INPUT = flags.DEFINE_string("input", None, "Audio to predict.")
+_OUTPUT = flags.DEFINE_string("output", None, "The table of predictions.")
+_PLOT = flags.DEFINE_boolean("plot", False, "Whether to draw each file.")
 
 
 def main(argv: list[str] | None = None) -> NoReturn:
@@ -57,26 +64,35 @@ def main(argv: list[str] | None = None) -> NoReturn:
         _parse(argv)
         runtime.prepare()
         signal.signal(signal.SIGTERM, _stop)
-        file = Path(config_flags.get_config_filename(flags.FLAGS["config"]).partition(":")[0])
-        overrides = config_flags.get_override_values(flags.FLAGS["config"])
-        # Only after prepare(): these import JAX.
-        if _MODE.value == "show":
-            from jaxpara.show import show
-
-            print(show(_CONFIG.value, overrides=overrides, file=file), end="")
-        else:
-            from jaxpara.run import run
-
-            workdir = Path(_WORKDIR.value) if _WORKDIR.value else None
-            run(_CONFIG.value, overrides=overrides, name=file.stem, workdir=workdir, mode=_MODE.value)
+        _do(_MODE.value, Path(_WORKDIR.value) if _WORKDIR.value else None)
     except KeyboardInterrupt:
-        _fail("stopped; the same command goes on from the last checkpoint", 130)
+        _fail("stopped; the same command goes on where it stopped", 130)
     except UserError as error:
         _fail(f"error: {error}", 1)
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         _fail(f"error: {where}{error.strerror or error}; nothing finished is lost, mend it and run again", 1)
     sys.exit(0)
+
+
+def _do(mode: str, workdir: Path | None) -> None:
+    # Imports come only after runtime.prepare(), as they import JAX.
+    if mode == "predict":
+        from jaxpara.trained.command import predict
+
+        given, output = str(_INPUT.value), Path(str(_OUTPUT.value))  # both are there, see NEEDS
+        predict(Path(str(_WORKDIR.value)), given, output, pictures=bool(_PLOT.value))
+        return
+    file = Path(config_flags.get_config_filename(flags.FLAGS["config"]).partition(":")[0])
+    overrides = config_flags.get_override_values(flags.FLAGS["config"])
+    if mode == "show":
+        from jaxpara.show import show
+
+        print(show(_CONFIG.value, overrides=overrides, file=file), end="")
+    else:
+        from jaxpara.run import run
+
+        run(_CONFIG.value, overrides=overrides, name=file.stem, workdir=workdir, mode=mode)
 
 
 def _stop(*_: object) -> NoReturn:
@@ -103,6 +119,10 @@ def _parse(argv: list[str]) -> None:
         raise UserError(f"command line: {_reason(error, argv)}; see --help") from error
     if rest[1:]:
         raise UserError(f"command line: {rest[1]!r} is not a flag; see --help")
+    if _MODE.value in NEEDS:
+        if missing := [name for name in NEEDS[_MODE.value] if not flags.FLAGS[name].value]:
+            raise UserError(f"--{missing[0]} is missing: --mode={_MODE.value} needs it; see --help")
+        return
     filename = config_flags.get_config_filename(flags.FLAGS["config"]) if flags.FLAGS["config"].present else None
     if not filename:
         raise UserError("--config is missing: name an experiment, such as --config=configs/breathing_e2e.py")

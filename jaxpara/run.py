@@ -17,7 +17,7 @@ from jaxpara.corpora.check import check
 from jaxpara.corpora.corpus import PARTITIONS, Corpus, Task
 from jaxpara.corpora.duplicates import SharedAudio
 from jaxpara.corpora.findings import Finding
-from jaxpara.corpora.simulated import SIMULATED
+from jaxpara.corpora.simulated import SIMULATED, STAMP
 from jaxpara.corpora.simulated.loudness import loudness_baseline
 from jaxpara.errors import Unavailable, UserError
 from jaxpara.evaluation import report, submission
@@ -40,7 +40,6 @@ from jaxpara.settings import with_demo
 from jaxpara.trained import manifest
 
 SHOWN = 10  # pairs of recordings that share audio
-SIMULATED_STAMP = "SIMULATED corpus: no figure here is the paper's or says anything about the real one"
 
 
 def run(
@@ -76,9 +75,7 @@ def run(
     workdir = workdir or Path("runs") / (name if recipe == "recommended" else f"{name}_{recipe}")
     with Progress() as progress:
         if demo:
-            progress.say(
-                f"No corpus given (--config.corpus.root): running on the {SIMULATED_STAMP}; demo sizes from config.demo"
-            )
+            progress.say(f"No corpus given (--config.corpus.root): running on the {STAMP}; demo sizes from config.demo")
         corpus, fingerprint, findings = _checked(settings["corpus"], seed, progress)
         shared = _shared_audio(corpus, fingerprint, progress)
         if mode == "check":
@@ -261,7 +258,7 @@ def _baselines(corpus: Corpus) -> dict[str, Predictions]:
 def _conclude(progress: Progress, results: dict[str, Any], workdir: Path, table: Path, seconds: float) -> None:
     """The last lines on the screen: what was reached, and where it lies."""
     if results["simulated"]:
-        progress.say(SIMULATED_STAMP)
+        progress.say(STAMP)
     system = results["fusion"]
     measure, test, cv = results["measure"], system["test"], system["cv"]
     if test["pooled"] is not None:

@@ -23,7 +23,7 @@ INK, GREY = "#1f2933", "#9aa5b1"
 EXCERPT_S = 60.0
 FLOOR_DB = -70.0
 
-_STYLE: Any = {
+STYLE: Any = {
     "svg.fonttype": "none",
     "text.parse_math": False,  # a file name may hold dollars
     "font.size": 9,
@@ -54,7 +54,7 @@ def _svg(figure: Figure, salt: str) -> str:
     """
     file = io.StringIO()
     nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
-    with matplotlib.rc_context({"svg.hashsalt": salt, **_STYLE}):
+    with matplotlib.rc_context({"svg.hashsalt": salt, **STYLE}):
         figure.savefig(file, format="svg", metadata=nothing, transparent=True)
     text = file.getvalue()
     return text[text.index("<svg") :]
@@ -64,7 +64,7 @@ def learning_curves(
     name: str, curves: Mapping[int, Sequence[Mapping[str, Any]]], best: Mapping[int, int | None], measure: str
 ) -> str:
     """Mean training loss and tune score by epoch, one line a fold; a ring marks the epoch that was chosen."""
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         figure = _figure(9.6, 3.2)
         loss, tune = figure.subplots(1, 2)
         colours = colormaps["viridis"](np.linspace(0, 0.9, max(len(curves), 2)))
@@ -120,7 +120,7 @@ def dots(
       lines: values to draw through all rows, with their labels.
     """
     labels = list(dict.fromkeys(label for points in series.values() for label in points))
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         figure = _figure(9.6, 1.1 + len(labels) * (0.16 + 0.08 * len(series)))
         axes = figure.subplots()
         for number, (title, points) in enumerate(series.items()):
@@ -146,7 +146,7 @@ def confusions(name: str, matrices: Mapping[str, np.ndarray], classes: Sequence[
     """Confusion matrices side by side: counts, and the share of the true class, which is also the shade."""
     columns = min(len(matrices), 4)
     rows = -(-len(matrices) // columns)
-    with matplotlib.rc_context({**_STYLE, "axes.spines.left": False, "axes.spines.bottom": False}):
+    with matplotlib.rc_context({**STYLE, "axes.spines.left": False, "axes.spines.bottom": False}):
         figure = _figure(2.6 * columns + 0.6, 2.7 * rows)
         grid = figure.subplots(rows, columns, squeeze=False).ravel()
         for axes in grid[len(matrices) :]:
@@ -172,7 +172,7 @@ def reliability(name: str, systems: Mapping[str, Mapping[str, Sequence[float]]])
       name: of the figure.
       systems: {system: the fields of `metrics.Reliability`}.
     """
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         figure = _figure(6.4, 4.6)
         curve, rows = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
         curve.plot([0, 1], [0, 1], color=GREY, lw=1, ls="--", label="equal")
@@ -200,7 +200,7 @@ def simplex(name: str, weights: Mapping[str, Mapping[str, Sequence[float]]]) -> 
     """
     corners = np.array([[0, 0], [1, 0], [0.5, 3**0.5 / 2]])
     members = list(next(iter(weights.values())))
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         figure = _figure(6.4, 3.8)
         axes = figure.subplots()
         axes.fill(*corners.T, facecolor="none", edgecolor=INK, lw=1)
@@ -224,7 +224,7 @@ def belts(name: str, shown: Mapping[str, tuple[Recording, Mapping[str, np.ndarra
       name: of the figure.
       shown: {title: (recording, {system: `[label]` prediction})}; the first system is drawn thicker.
     """
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         figure = _figure(9.6, 2.7 * len(shown))
         grid = figure.subplots(2 * len(shown), 1, squeeze=False, height_ratios=[2, 1] * len(shown))[:, 0]
         for (title, (recording, systems)), belt, level in zip(shown.items(), grid[::2], grid[1::2], strict=True):

@@ -61,6 +61,7 @@ class System:
         self.about = manifest.read(folder)
         self.task = TASKS[self.about["task"]]
         self.members: dict[str, TrainedMember] = {}
+        self._quiet = Progress()  # there is nothing to say: all that is learned is there
         for name in _in_order(self.about["members"]):
             spec = self.about["members"][name]
             self.members[name] = TrainedMember(name, spec, self.task, self.about["seed"], folder, self.members)
@@ -112,11 +113,10 @@ class System:
         """
         names = names or [f"recording {number}" for number in range(1, len(recordings) + 1)]
         heard = Heard(dict(zip(names, recordings, strict=True)), self.task, self.about["label_rate_hz"])
-        with Progress() as progress:
-            parts = {
-                name: {fold: self.members[name].predict(heard.corpus, fold, heard.read, progress) for fold in folds}
-                for name, folds in self.shares.items()
-            }
+        parts = {
+            name: {fold: self.members[name].predict(heard.corpus, fold, heard.read, self._quiet) for fold in folds}
+            for name, folds in self.shares.items()
+        }
         counts = [len(recording.times_s) for recording in heard.corpus.recordings]
         return np.split(mix(parts, self.shares).scores, np.cumsum(counts)[:-1])
 

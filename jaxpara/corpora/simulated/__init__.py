@@ -2,4 +2,5 @@
 
 from jaxpara.corpora.simulated import breathing, mask
 
+STAMP = "SIMULATED corpus: no figure here is the paper's or says anything about the real one"
 SIMULATED = {"breathing": breathing.write, "mask": mask.write}
