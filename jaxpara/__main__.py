@@ -35,7 +35,6 @@ HELP = f"""jaxpara {__version__}: computational paralinguistics in JAX
 --mode=predict           what a trained system in --workdir says of any audio: --input=FILE, FOLDER or PATTERN,
                          --output=TABLE.csv, and --plot for a picture of each file beside it
 --version
-
 """
 
 # Where `configs` lies: in an installed package beside this file, else in the working copy.
