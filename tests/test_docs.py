@@ -1,5 +1,6 @@
 """Every command of the README and the guides is parsed with its config here, run by a test, or says what it needs."""
 
+import copy
 import re
 import shlex
 from pathlib import Path
@@ -62,7 +63,7 @@ def require_known(argv, needs):
     config_flags.DEFINE_config_file("config", None, "", flag_values=known, lock_config=True, sys_argv=argv)
     for flag in flags.FLAGS.flags_by_module_dict()[main.__name__]:
         if flag.name != "config" and not flag.name.startswith("config."):
-            flags.DEFINE_flag(flag, known)
+            flags.DEFINE_flag(copy.copy(flag), known)
     assert known(argv) == argv[:1]
     assert known.config is not None or needs or known.mode in ("predict", "live")
 
