@@ -63,7 +63,7 @@ def require_known(argv, needs):
     config_flags.DEFINE_config_file("config", None, "", flag_values=known, lock_config=True, sys_argv=argv)
     for flag in flags.FLAGS.flags_by_module_dict()[main.__name__]:
         if flag.name != "config" and not flag.name.startswith("config."):
-            flags.DEFINE_flag(copy.copy(flag), known)
+            flags.DEFINE_flag(copy.deepcopy(flag), known)
     assert known(argv) == argv[:1]
     assert known.config is not None or needs or known.mode in ("predict", "live")
 
