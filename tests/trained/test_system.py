@@ -1,13 +1,16 @@
 """A trained system says of a corpus' own test recordings what the run said; of all else, what there is to say."""
 
+import json
 import subprocess
 import sys
 
+import jax
 import numpy as np
 import pytest
 import soundfile
 
 import jaxpara
+from jaxpara.errors import UserError
 from jaxpara.predictions import Predictions
 
 
@@ -28,3 +31,48 @@ def test_it_predicts_the_test_recordings_as_the_run_did(trained, task):
 def test_to_import_is_light():
     code = "import jaxpara, sys; sys.exit(bool({'jax', 'numpy', 'librosa'} & sys.modules.keys()))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_recordings_of_any_length_share_one_program(trained):
+    workdir, corpus = trained("breathing")
+    system = jaxpara.load(workdir)
+    waveform, rate_hz = soundfile.read(corpus / "wav" / "test_00.wav")
+    system(waveform, rate_hz)
+    compiled = []
+    jax.monitoring.register_event_duration_secs_listener(lambda event, *_, **__: compiled.append(event))
+    for seconds in (0.1, 1.0, 3.7, 10.0, 25.0):
+        estimate = system(np.tile(waveform, 3)[: round(seconds * rate_hz)], rate_hz)
+        assert len(estimate.times_s) == len(estimate.values) == np.ceil(seconds * 25 - 0.01)
+        assert np.isfinite(estimate.values).all()
+    jax.monitoring.clear_event_listeners()
+    assert not [event for event in compiled if "backend_compile" in event]
+
+
+def test_the_example_of_the_readme(trained, monkeypatch, capsys):
+    workdir, corpus = trained("breathing")
+    monkeypatch.chdir(corpus / "wav")
+    code = f"""
+import jaxpara, soundfile
+system = jaxpara.load({str(workdir)!r})
+waveform, sample_rate_hz = soundfile.read("test_00.wav")
+estimate = system(waveform, sample_rate_hz)
+print(estimate.times_s, estimate.values)
+"""
+    exec(code, {})
+    assert capsys.readouterr().out.startswith("[0.   0.04 0.08")
+
+
+def test_what_is_no_trained_system_is_one_line(trained, tmp_path):
+    with pytest.raises(UserError, match="no such folder, expected the workdir of a finished run"):
+        jaxpara.load(tmp_path / "none")
+    with pytest.raises(UserError, match=r"system\.json: no such file; a finished run leaves it there"):
+        jaxpara.load(tmp_path)
+    known = json.loads((trained("breathing")[0] / "system.json").read_text())
+    for broken in ("{", "[]", json.dumps(known | {"task": "x"}), json.dumps(known | {"shares": 3})):
+        (tmp_path / "system.json").write_text(broken)
+        with pytest.raises(UserError, match=r"system\.json: not readable as a trained system"):
+            jaxpara.load(tmp_path)
+    known["members"]["cnn"]["table"] = "ComParE"
+    (tmp_path / "system.json").write_text(json.dumps(known))
+    with pytest.raises(UserError, match=r"member cnn was trained on the organisers' feature files \(ComParE\)"):
+        jaxpara.load(tmp_path)
