@@ -3,8 +3,8 @@
 Amplitudes that are not scaled by the recording (`unit`, `integer`) are what they always are. `zscore` needs the whole
 recording; its causal form takes the mean and the deviation of all samples up to the one that is scaled, that one
 included. The first `WARM_UP_S` seconds wait until they are complete and share the moments of all of them, as few
-samples have no steady ones. The deviation is at least `FLOOR`, so that the noise of a silent microphone is not blown up into a
-voice.
+samples have no steady ones. The deviation is at least `FLOOR`, so that the noise of a silent microphone is not blown
+up into a voice.
 """
 
 import numpy as np

@@ -6,6 +6,7 @@ and nowhere if there is none (a valid subgradient in every tie: below zero and w
 """
 
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -161,10 +162,10 @@ def _rows_max_pool_forward(rows, kernel, bias, seed, pool, rate):
     def pooled(chunk):
         index, rows = chunk
         phases = [rows[:, phase : phase + taps] @ kernel + bias for phase in range(pool)]
-        return _winners(phases, seed, rate, index * len(rows))
+        return _winners(phases, seed, rate, index * rows.shape[0])
 
     best, winner = jax.lax.map(pooled, (jnp.arange(len(chunks), dtype=jnp.uint32), chunks))
-    best, winner = (x.reshape(-1, filters)[: len(rows)] for x in (best, winner))
+    best, winner = (x.reshape(-1, filters)[: rows.shape[0]] for x in (best, winner))
     return best, (rows, kernel, winner)
 
 
@@ -208,7 +209,9 @@ _rows_max_pool.defvjp(_rows_max_pool_forward, _rows_max_pool_backward)
 def _chunks(rows):
     """Splits `[row, column]` into `[chunk, row, column]`, the last chunk filled up with zeros.
 
-    The activations of a chunk fit the cache of a CPU; a GPU wants few and large chunks.
+    The activations of a chunk fit the cache of a CPU; a GPU wants few and large chunks. A program that is exported for
+    any number of rows has them all in one.
     """
-    size = min(len(rows), 1024 if jax.default_backend() == "cpu" else 65536)
-    return jnp.pad(rows, ((0, -len(rows) % size), (0, 0))).reshape(-1, size, rows.shape[1])
+    count: Any = rows.shape[0]
+    size = min(count, 1024 if jax.default_backend() == "cpu" else 65536) if isinstance(count, int) else count
+    return jnp.pad(rows, ((0, -count % size), (0, 0))).reshape(-1, size, rows.shape[1])

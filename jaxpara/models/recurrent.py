@@ -36,7 +36,7 @@ class LSTM(nn.Module):
         # All input projections are one product: only the recurrent one has to wait for its step.
         projected = inputs @ kernel + bias
         if carry is None:
-            carry = (jnp.zeros((len(inputs), size), projected.dtype),) * 2
+            carry = (jnp.zeros((inputs.shape[0], size), projected.dtype),) * 2
         outputs, carry = lstm_scan(*_for_scan((jnp.swapaxes(projected, 0, 1), recurrent, carry)))
         return jnp.swapaxes(outputs, 0, 1).astype(projected.dtype), carry
 
@@ -67,7 +67,7 @@ class GRU(nn.Module):
         bias = self.param("bias", nn.initializers.zeros, (2, 3 * size))
         projected = inputs @ kernel + bias[0]
         if carry is None:
-            carry = jnp.zeros((len(inputs), size), projected.dtype)
+            carry = jnp.zeros((inputs.shape[0], size), projected.dtype)
         outputs, carry = gru_scan(*_for_scan((jnp.swapaxes(projected, 0, 1), recurrent, bias[1], carry)))
         return jnp.swapaxes(outputs, 0, 1).astype(projected.dtype), carry
 
