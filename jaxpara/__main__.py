@@ -16,8 +16,8 @@ from jaxpara import __version__, runtime
 from jaxpara.errors import UserError
 from jaxpara.registry import suggest
 
-MODES = ("train", "evaluate", "check", "show", "predict")
-NEEDS = {"predict": ("workdir", "input", "output")}  # the modes that take the config from the workdir
+MODES = ("train", "evaluate", "check", "show", "predict", "live")
+NEEDS = {"predict": ("workdir", "input", "output"), "live": ("workdir",)}  # the modes that take the config from the workdir
 HELP = f"""jaxpara {__version__}: computational paralinguistics in JAX
 
   python launch.py --config=configs/breathing_e2e.py                       train, evaluate, report; simulated speech
@@ -34,6 +34,8 @@ HELP = f"""jaxpara {__version__}: computational paralinguistics in JAX
 --mode=show              says what each field is, what it means and where its value comes from, and runs nothing
 --mode=predict           what a trained system in --workdir says of any audio: --input=FILE, FOLDER or PATTERN,
                          --output=TABLE.csv, and --plot for a picture of each file beside it
+--mode=live              the same while a recording goes on, with Breathing systems 1 and 2: raw 16-bit mono samples
+                         from standard input, a line `seconds value` every 40 ms on standard output
 --version
 """
 
@@ -81,6 +83,11 @@ def _do(mode: str, workdir: Path | None) -> None:
 
         given, output = str(_INPUT.value), Path(str(_OUTPUT.value))  # both are there, see NEEDS
         predict(Path(str(_WORKDIR.value)), given, output, pictures=bool(_PLOT.value))
+        return
+    if mode == "live":
+        from jaxpara.live import console
+
+        console.main(Path(str(_WORKDIR.value)))
         return
     file = Path(config_flags.get_config_filename(flags.FLAGS["config"]).partition(":")[0])
     overrides = config_flags.get_override_values(flags.FLAGS["config"])

@@ -10,7 +10,7 @@ import numpy as np
 from jaxpara.corpora.corpus import Task
 from jaxpara.errors import UserError
 from jaxpara.files import write_json
-from jaxpara.learning import frozen, lockstep, parallel, plateau
+from jaxpara.learning import frozen, lockstep, parallel, plateau, weights
 from jaxpara.learning.checkpoints import Checkpoints
 from jaxpara.learning.clips import Clips
 from jaxpara.learning.fit import Fit
@@ -88,13 +88,13 @@ class Net:
         """
         self._task, self._frame_rate_hz = task, frame_rate_hz
         self._examples = build(EXAMPLES, examples, f"{where}.examples", task=task)
-        self._model = build(MODELS, model, f"{where}.model", axis_name=parallel.AXIS, classes=len(task.classes))
+        self.model = build(MODELS, model, f"{where}.model", axis_name=parallel.AXIS, classes=len(task.classes))
         self._loss = build(LOSSES, loss, f"{where}.loss")
         self._optimizer = build(OPTIMIZERS, optimizer, f"{where}.optimizer")
         self._epochs, self._validate_every, self._keep_best = epochs, validate_every, keep_best
         self._best_by: Literal["score", "loss"] = best_by
         self._common_epoch = common_epoch
-        self._takes: tuple[str, str] = getattr(self._model, "pretrained", (model["name"], ""))
+        self._takes: tuple[str, str] = getattr(self.model, "pretrained", (model["name"], ""))
         # From the command line, None comes as a word.
         self._pretrained = "" if pretrained in (None, "None", "none") else pretrained
         self._plateau = (plateau_patience, plateau_factor)
@@ -105,10 +105,10 @@ class Net:
             raise UserError(f"config.{where}.best_by is {best_by!r}, expected 'score' or 'loss'")
         if common_epoch and keep_best < epochs:
             raise UserError(f"config.{where}.keep_best is {keep_best}: common_epoch needs all {epochs} epochs kept")
-        self._keep_frozen = frozen.kept(self._model, keep_frozen, bool(optimizer.get("weight_decay")), where)
+        self._keep_frozen = frozen.kept(self.model, keep_frozen, bool(optimizer.get("weight_decay")), where)
         self._batch, self.precision = batch, precision
         self._programs = Programs(
-            self._model,
+            self.model,
             self._examples.prepare,
             self._loss,
             self._optimizer.transform,
@@ -124,15 +124,13 @@ class Net:
         """The fit as it is, or beginning after the frozen stages."""
         if not self._keep_frozen:
             return fit
-        weights = self._model.frozen_of(state.variables)
-        return frozen.with_maps(
-            fit, state, self._programs.frozen_step, weights, lambda name: self.examples(fit, (name,))
-        )
+        own = self.model.frozen_of(state.variables)
+        return frozen.with_maps(fit, state, self._programs.frozen_step, own, lambda name: self.examples(fit, (name,)))
 
     @property
     def context_frames(self) -> int:
         """Frames of the member's features beyond those of the outputs."""
-        return getattr(self._model, "context_frames", 0)
+        return getattr(self.model, "context_frames", 0)
 
     @property
     def learns(self) -> bool:
@@ -152,7 +150,7 @@ class Net:
     @property
     def _stride(self) -> int:
         """Frames of the member's features per output."""
-        return getattr(self._model, "samples_per_output", 1)
+        return getattr(self.model, "samples_per_output", 1)
 
     def examples(
         self, fit: Fit, names: tuple[str, ...], *, fitting: bool = False, overlapping: bool = True
@@ -169,11 +167,14 @@ class Net:
             fitting=fitting,
         )
 
-    def _fresh(self, fit: Fit) -> TrainState:
+    def example(self, fit: Fit) -> jax.Array:
+        """`[1, ...]` an input of the network."""
         examples = self.examples(fit, (fit.corpus.recordings[0].name,))  # any: only shapes matter
         one = {name: value[None] for name, value in examples.load(0).items()}
-        example = self._examples.prepare(one, jax.random.key(0))
-        return create(self._model, example, self._optimizer.transform, derive(fit.seed, "net"))
+        return self._examples.prepare(one, jax.random.key(0))
+
+    def _fresh(self, fit: Fit) -> TrainState:
+        return create(self.model, self.example(fit), self._optimizer.transform, derive(fit.seed, "net"))
 
     def fit(self, fits: Iterable[Fit], progress: Progress) -> list[dict[str, Any]]:
         """Trains on the fit parts of folds, unless that is done; goes on where it was stopped.
@@ -210,7 +211,7 @@ class Net:
             for note in notes:
                 progress.say(f"{fit.name}: {note}")
         elif self._takes[0] in KNOWN or self._takes[1]:
-            stay = "; its frozen stages stay at random" if frozen.has_frozen(self._model) else ""
+            stay = "; its frozen stages stay at random" if frozen.has_frozen(self.model) else ""
             progress.say(f"{fit.name}: random start, as learner.pretrained is None{stay}")
         parameters = count_parameters(state.variables)
         fit = self._beyond_frozen(fit, state)
@@ -285,8 +286,10 @@ class Net:
             yield from examples.by_recording(self._programs.outputs(state, examples, embed=True))
 
     def restored(self, fit: Fit, epoch: Mapping[str, Any]) -> TrainState:
+        target = jax.eval_shape(lambda: self._fresh(fit))
+        if not (fit.folder / "checkpoints").is_dir():
+            return weights.read(fit.folder / weights.FILE, target)  # an export
         with Checkpoints(fit.folder / "checkpoints", self._keep_best) as checkpoints:
-            target = jax.eval_shape(lambda: self._fresh(fit))
             restored = checkpoints.restore(target, epoch["step"])
         if restored is None:
             raise UserError(f"{fit.folder / 'checkpoints'}: no checkpoint of step {epoch['step']}; train again")

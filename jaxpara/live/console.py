@@ -1,16 +1,19 @@
 """Live on the command line: raw samples from standard input, a value a line on standard output, all else on stderr."""
 
+import sys
 import time
 from collections import deque
 from collections.abc import Callable
+from pathlib import Path
 from typing import BinaryIO, TextIO
 
 import numpy as np
 
 from jaxpara.errors import UserError
 from jaxpara.features.causal import warm_up_samples
-from jaxpara.live.ensemble import Ensemble
+from jaxpara.live.ensemble import Ensemble, of
 from jaxpara.live.stream import Stream, warm_up
+from jaxpara.trained.system import load
 
 READ_BYTES = 1 << 16  # at most at once, what a pipe holds
 SAY_EVERY_S = 10.0
@@ -46,6 +49,25 @@ class Meter:
             f" (99 %), {self._most_s * 1e3:.1f} (most) after {self._ensemble.lookahead_s * 1e3:.1f} ms of lookahead;"
             f" real-time factor {factor:.3f}" + (", slower than the sound" if factor > 1 else "")
         )
+
+
+def main(workdir: Path) -> None:
+    """Predicts what comes on standard input with the system in a workdir or in an export.
+
+    Raises:
+      UserError: the system cannot run live, or the input is no raw sound.
+      KeyboardInterrupt: the user stopped it.
+    """
+    system = load(workdir)
+    ensemble = of(system)
+    if sys.stdin is None or sys.stdin.isatty():
+        raise UserError(
+            "--mode=live reads raw samples (16-bit, mono, little-endian) from standard input, which is a terminal; pipe"
+            f" them in, as: arecord -t raw -f S16_LE -r {system.task.sample_rate_hz} -c 1 |"
+            f" python launch.py --mode=live --workdir={workdir}"
+        )
+    with open(0, "rb", buffering=0, closefd=False) as source, open(1, "wb", buffering=0, closefd=False) as target:
+        run(ensemble, source, target, sys.stderr)
 
 
 def run(ensemble: Ensemble, source: BinaryIO, target: BinaryIO, notes: TextIO) -> None:

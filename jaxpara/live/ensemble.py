@@ -7,9 +7,11 @@ from typing import Any
 import jax
 import numpy as np
 
+from jaxpara.errors import UserError
 from jaxpara.features import causal
 from jaxpara.features.waveform import Waveform
 from jaxpara.models.cnn1d import CNN1DLSTM
+from jaxpara.trained.system import System
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,6 +84,26 @@ class Ensemble:
         samples = np.pad(samples, ((0, -len(samples) % self.hop), (0, 0)))[None]
         apply = jax.jit(self.model.apply)
         return self.mixed([apply(variables, samples) for variables in self.networks])
+
+
+def of(system: System) -> Ensemble:
+    """The ensemble that a trained system is.
+
+    Raises:
+      UserError: it is more, or another kind of network.
+    """
+    (name, shares), *others = system.shares.items()
+    member = system.members[name]
+    model, feature = getattr(member.learner, "model", None), member.feature
+    if others or not isinstance(model, CNN1DLSTM) or not isinstance(feature, Waveform):
+        raise UserError(
+            f"{system.about['experiment']} cannot run live: its predictions come from {', '.join(system.shares)};"
+            " what can is a single cnn1d_lstm on the waveform with any number of folds, as Breathing systems 1 and 2"
+            " (configs/breathing_s1.py and breathing_s2.py)"
+        )
+    fits = system.fits(name)
+    networks = tuple(jax.device_get(member.weights(fits[fold]).variables) for fold in shares)
+    return Ensemble(model, networks, np.array(list(shares.values())), feature)
 
 
 @partial(jax.jit, static_argnums=(0, 4))

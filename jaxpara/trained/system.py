@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from rich.console import Console
 
 from jaxpara.corpora.compare import TASKS
 from jaxpara.errors import UserError
 from jaxpara.fusion.mean import mix
+from jaxpara.learning.fit import Fit
 from jaxpara.progress import Progress
 from jaxpara.trained import blocks, manifest, sound
 from jaxpara.trained.heard import Heard
@@ -119,6 +121,14 @@ class System:
         }
         counts = [len(recording.times_s) for recording in heard.corpus.recordings]
         return np.split(mix(parts, self.shares).scores, np.cumsum(counts)[:-1])
+
+    def fits(self, name: str) -> dict[int, Fit]:
+        """By fold, what a member's learner is given of a second of noise: for those who want its weights or shapes."""
+        noise = np.random.default_rng(0).uniform(-0.1, 0.1, self.task.sample_rate_hz).astype(np.float32)
+        heard = Heard({"noise": noise}, self.task, self.about["label_rate_hz"])
+        member = self.members[name]
+        with Progress(Console(stderr=True)) as progress:  # standard output may be for values
+            return {fold: member.fit(heard.corpus, fold, heard.read, progress) for fold in member.folds}
 
     def joined(self, starts: Sequence[int], values: Sequence[np.ndarray]) -> Estimate:
         """A recording from its blocks.
