@@ -145,10 +145,10 @@ class Net:
     @property
     def embedding_rate_hz(self) -> float:
         """Embeddings per second; 0 where one stands for a whole recording."""
-        return self._frame_rate_hz / self._stride if isinstance(self._examples, Windows) else 0.0
+        return self._frame_rate_hz / self.stride if isinstance(self._examples, Windows) else 0.0
 
     @property
-    def _stride(self) -> int:
+    def stride(self) -> int:
         """Frames of the member's features per output."""
         return getattr(self.model, "samples_per_output", 1)
 
@@ -161,7 +161,7 @@ class Net:
             fit.recordings(names),
             fit.features,
             frame_rate_hz=fit.frame_rate_hz,
-            frames_per_output=self._stride if own else 1,
+            frames_per_output=self.stride if own else 1,
             context_frames=self.context_frames if own else 0,
             overlapping=overlapping,
             fitting=fitting,

@@ -1,0 +1,47 @@
+"""python -m jaxpara.export W OUT: the system in a workdir as one folder that needs nothing else."""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+from typing import NoReturn
+
+from jaxpara import runtime
+from jaxpara.errors import UserError
+
+
+def main(argv: list[str] | None = None) -> NoReturn:
+    """Exports and exits: 0 done, 1 something to mend, 130 stopped by the user."""
+    parser = argparse.ArgumentParser(prog="python -m jaxpara.export", description=__doc__)
+    parser.add_argument("workdir", metavar="W", type=Path, help="of a finished run")
+    parser.add_argument("out", metavar="OUT", type=Path, help="the folder to write")
+    parser.add_argument("--overwrite", action="store_true", help="replace an export that lies there")
+    flags = parser.parse_args(argv)
+    try:
+        runtime.prepare()
+        from jaxpara.export import package, programs  # after prepare(): this imports JAX
+
+        for name, facts in package.write(flags.workdir, flags.out, overwrite=flags.overwrite).items():
+            print(
+                f"{name}: {facts['inputs']} to {facts['outputs']}, StableHLO for {' and '.join(facts['platforms'])};"
+                f" differs from the network by {facts['difference']:.1e} of its greatest output, at most"
+                f" {programs.TOLERANCE:g} is allowed"
+            )
+    except KeyboardInterrupt:
+        _fail("stopped; nothing was exported", 130)
+    except UserError as error:
+        _fail(f"error: {error}", 1)
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        _fail(f"error: {where}{error.strerror or error}; nothing was exported, mend it and run again", 1)
+    print(f"exported: {flags.out}, README.md says what it is")
+    sys.exit(0)
+
+
+def _fail(line: str, status: int) -> NoReturn:
+    print(line, file=sys.stderr, flush=True)
+    os._exit(status)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,104 @@
+"""Networks as StableHLO, to run without this program: one for all folds of a member, as its weights are arguments."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from jax import export
+
+from jaxpara.errors import UserError
+from jaxpara.learning.net import Net
+from jaxpara.models.layers import output_of
+from jaxpara.trained.system import System
+
+PLATFORMS = ("cpu", "cuda")
+TOLERANCE = 1e-5  # of the largest output: the same sums in another order
+BATCH, TIMES = 2, 3  # of the example that is compared, so that what may vary does
+
+
+def write(system: System, name: str, path: Path) -> dict[str, Any]:
+    """Writes the program of a member's networks, and holds it to what the networks give.
+
+    Args:
+      name: of a member whose learner is a network.
+      path: where the program goes.
+
+    Returns:
+      `gives` (`predictions` or `embeddings`), `inputs` and `outputs` (their shapes; letters may be any number),
+      `platforms`, `difference`, the greatest between program and network as a share of the greatest output, and
+      `tolerance`, the greatest that is allowed.
+
+    Raises:
+      UserError: the program does not give what the networks give.
+    """
+    member = system.members[name]
+    learner: Net = member.learner
+    fits = system.fits(name)
+    networks = {fold: jax.device_get(member.weights(fit).variables) for fold, fit in fits.items()}
+    example = np.asarray(learner.example(next(iter(fits.values()))))
+    layer = system.about["members"][name]["config"]["learner"].get("layer", "")
+    outputs = jax.jit(_outputs(learner, layer))
+    exported, inputs = _exported(outputs, next(iter(networks.values())), example, learner)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(exported.serialize())
+    program = export.deserialize(bytearray(path.read_bytes()))
+    differences = {}
+    for fold, variables in networks.items():
+        wanted = np.asarray(outputs(variables, inputs))
+        found = np.asarray(program.call(variables, inputs))
+        differences[fold] = float(np.abs(found - wanted).max() / max(np.abs(wanted).max(), 1e-6))
+        if not differences[fold] <= TOLERANCE:
+            raise UserError(
+                f"member {name}, fold {fold}: the exported program differs from the network by {differences[fold]:.1e}"
+                f" of its greatest output, at most {TOLERANCE:g} is allowed; nothing was exported, please report this"
+            )
+    return {
+        "gives": "predictions" if learner.predicts else "embeddings",
+        "inputs": str(program.in_avals[-1].str_short()),
+        "outputs": str(program.out_avals[0].str_short()),
+        "platforms": list(program.platforms),
+        "difference": max(differences.values()),
+        "tolerance": TOLERANCE,
+    }
+
+
+def _outputs(learner: Net, layer: str) -> Callable[[Any, Any], Any]:
+    def predictions(variables: Any, inputs: Any) -> Any:
+        return learner.model.apply(variables, inputs, train=False)
+
+    def embeddings(variables: Any, inputs: Any) -> Any:
+        if layer:
+            return output_of(learner.model, variables, inputs, layer)
+        return learner.model.apply(variables, inputs, train=False, method="embed")
+
+    return predictions if learner.predicts else embeddings
+
+
+def _exported(outputs: Any, variables: Any, example: np.ndarray, learner: Net) -> tuple[Any, np.ndarray]:
+    """The program for inputs as free as the network allows, and inputs that make use of that.
+
+    Some networks arrange their work by how much there is, and want to know that.
+    """
+    shapes = [("b", *example.shape[1:]), example.shape]
+    if learner.embedding_rate_hz and not learner.context_frames:  # a sequence, of any length
+        stride = learner.stride
+        shapes.insert(0, ("b", f"{stride}*t" if stride > 1 else "t", *example.shape[2:]))
+    like = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), variables)
+    for shape in shapes:
+        symbolic = export.symbolic_shape(", ".join(map(str, shape)))
+        try:
+            exported = export.export(outputs, platforms=PLATFORMS)(like, jax.ShapeDtypeStruct(symbolic, example.dtype))
+        except Exception:  # JAX raises many kinds where a shape has to be known
+            if shape is shapes[-1]:
+                raise
+            continue
+        size = list(example.shape)
+        if shape[0] == "b":
+            size[0] = BATCH
+        if isinstance(shape[1], str):
+            size[1] = TIMES * learner.stride
+        noise = np.random.default_rng(0).standard_normal(size)
+        return exported, (noise * (example.std() or 1) + example.mean()).astype(example.dtype)
+    raise AssertionError("unreachable")
