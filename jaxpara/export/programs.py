@@ -1,6 +1,7 @@
 """Networks as StableHLO, to run without this program: one for all folds of a member, as its weights are arguments."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -89,7 +90,9 @@ def _exported(outputs: Any, variables: Any, example: np.ndarray, learner: Net) -
     for shape in shapes:
         symbolic = export.symbolic_shape(", ".join(map(str, shape)))
         try:
-            exported = export.export(outputs, platforms=PLATFORMS)(like, jax.ShapeDtypeStruct(symbolic, example.dtype))
+            with _without_folders():
+                free = jax.ShapeDtypeStruct(symbolic, example.dtype)
+                exported = export.export(outputs, platforms=PLATFORMS)(like, free)
         except Exception:  # JAX raises many kinds where a shape has to be known
             if shape is shapes[-1]:
                 raise
@@ -102,3 +105,15 @@ def _exported(outputs: Any, variables: Any, example: np.ndarray, learner: Net) -
         noise = np.random.default_rng(0).standard_normal(size)
         return exported, (noise * (example.std() or 1) + example.mean()).astype(example.dtype)
     raise AssertionError("unreachable")
+
+
+@contextmanager
+def _without_folders() -> Iterator[None]:
+    """Programs say which line of which file each operation comes from; the folders are nobody's business."""
+    option = "jax_hlo_source_file_canonicalization_regex"
+    before = getattr(jax.config, option)
+    jax.config.update(option, ".*/")
+    try:
+        yield
+    finally:
+        jax.config.update(option, before)

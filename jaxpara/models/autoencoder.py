@@ -53,7 +53,7 @@ class Encoder(nn.Module):
     def __call__(self, inputs, train: bool = False):
         """Maps `[batch, time, band]` to `[batch, features]`."""
         _, last = Stack(self.units, self.layers, self.dropout, name="layers")(inputs, train=train)
-        return nn.tanh(nn.Dense(self.features, kernel_init=glorot, name="embedding")(last.reshape(len(last), -1)))
+        return nn.tanh(nn.Dense(self.features, kernel_init=glorot, name="embedding")(last.reshape(last.shape[0], -1)))
 
 
 class Decoder(nn.Module):
@@ -74,7 +74,7 @@ class Decoder(nn.Module):
     @nn.compact
     def __call__(self, embedding, targets, train: bool = False):
         """Writes `targets` `[batch, time, band]` again, from `embedding` `[batch, layer * direction * units]`."""
-        states = embedding.reshape(len(embedding), self.layers, -1, self.units)
+        states = embedding.reshape(embedding.shape[0], self.layers, -1, self.units)
         seen = {"forward": _lag(_lag(targets))}
         if self.bidirectional:
             seen["backward"] = _lag(_lag(targets)[:, ::-1])

@@ -61,7 +61,7 @@ class ResNet1D(nn.Module):
         for stage, (filters, pool) in enumerate(zip(self.stages, self.pools[1:], strict=True)):
             for block in range(self.blocks):
                 x = Bottleneck(filters, block == 0, self.axis_name, name=f"stage{stage}_block{block}")(x, train)
-            x = x.reshape(len(x), -1, pool, x.shape[2]).mean(axis=2)
+            x = x.reshape(x.shape[0], -1, pool, x.shape[2]).mean(axis=2)
         return x
 
 

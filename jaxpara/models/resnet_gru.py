@@ -231,7 +231,7 @@ class ResNetGRU(nn.Module):
             frozen = name in self.resnet.frozen
             maps = stage(maps, train and not frozen)
             maps = lax.stop_gradient(maps) if frozen else maps
-        phases = maps.mean(1).reshape(16, len(inputs), -1, maps.shape[-1])
-        columns = phases.transpose(1, 2, 0, 3).reshape(len(inputs), -1, maps.shape[-1])
+        phases = maps.mean(1).reshape(16, inputs.shape[0], -1, maps.shape[-1])
+        columns = phases.transpose(1, 2, 0, 3).reshape(inputs.shape[0], -1, maps.shape[-1])
         own = [columns[:, first : first + labels] for first in range(0, -(-self.piece_frames // 2), 16)]
         return jnp.stack(own).mean(0)

@@ -65,7 +65,7 @@ class VGG16(nn.Module):
     def embed(self, images: Array, train: bool = False) -> Array:
         """Images `[batch, height, width, channel]` to features `[batch, 25088]`, the input of the head."""
         maps = ops2d.mean_pool_to(self.features(images), 7)
-        return maps.transpose(0, 3, 1, 2).reshape(len(maps), -1)  # channels first, as the published weights expect
+        return maps.transpose(0, 3, 1, 2).reshape(maps.shape[0], -1)  # channels first, as the published weights expect
 
     def __call__(self, images: Array, train: bool = False) -> Array:
         """Images `[batch, height, width, channel]` to logits `[batch, class]`."""

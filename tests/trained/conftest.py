@@ -1,6 +1,8 @@
 """Two tiny systems, trained once for all tests here: nets, chains of them, machines, fitted features."""
 
+import json
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -111,3 +113,14 @@ def trained(tmp_path_factory):
         return finished[task]
 
     return train
+
+
+@pytest.fixture(scope="session")
+def alone(trained, tmp_path_factory):
+    """The workdir of a system that is the 1D CNN + LSTM alone."""
+    workdir = shutil.copytree(trained("breathing")[0], tmp_path_factory.mktemp("alone") / "run")
+    about = json.loads((workdir / "system.json").read_text())
+    about["members"] = {"cnn": about["members"]["cnn"]}
+    about["shares"] = {"cnn": {"0": 0.75, "1": 0.25}}
+    (workdir / "system.json").write_text(json.dumps(about))
+    return workdir
