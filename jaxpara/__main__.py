@@ -67,7 +67,8 @@ def main(argv: list[str] | None = None) -> NoReturn:
         signal.signal(signal.SIGTERM, _stop)
         _do(_MODE.value, Path(_WORKDIR.value) if _WORKDIR.value else None)
     except KeyboardInterrupt:
-        _fail("stopped; the same command goes on where it stopped", 130)
+        goes_on = "" if _MODE.value == "live" else "; the same command goes on where it stopped"
+        _fail(f"stopped{goes_on}", 130)
     except UserError as error:
         _fail(f"error: {error}", 1)
     except OSError as error:

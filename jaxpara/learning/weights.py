@@ -42,7 +42,8 @@ def read(path: Path, target: TrainState) -> TrainState:
     except Exception as error:  # safetensors raises kinds of its own
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(f"{path}: damaged ({reason}); copy it there again, or export the system again") from None
-    wanted = {name: (leaf.shape, leaf.dtype) for name, leaf in flatten_dict(target.variables, sep="/").items()}
+    leaves: dict[str, Any] = flatten_dict(target.variables, sep="/")
+    wanted = {name: (leaf.shape, leaf.dtype) for name, leaf in leaves.items()}
     found = {name: (array.shape, array.dtype) for name, array in arrays.items()}
     if different := sorted(name for name in wanted.keys() | found.keys() if wanted.get(name) != found.get(name)):
         name = different[0]
