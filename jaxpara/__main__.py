@@ -17,7 +17,10 @@ from jaxpara.errors import UserError
 from jaxpara.registry import suggest
 
 MODES = ("train", "evaluate", "check", "show", "predict", "live")
-NEEDS = {"predict": ("workdir", "input", "output"), "live": ("workdir",)}  # the modes that take the config from the workdir
+NEEDS = {
+    "predict": ("workdir", "input", "output"),
+    "live": ("workdir",),
+}  # the modes that take the config from the workdir
 HELP = f"""jaxpara {__version__}: computational paralinguistics in JAX
 
   python launch.py --config=configs/breathing_e2e.py                       train, evaluate, report; simulated speech
