@@ -16,6 +16,7 @@ PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").g
 # Commands that are no launch, by their beginning: the file that runs them or what they call.
 RUN_BY = {
     "python -m jaxpara.evaluation.compare": "tests/evaluation/test_compare_systems.py",
+    "python -m jaxpara.export": "tests/trained/test_export.py",
     "python3 -m venv": ".ci/run",
     "pip install -e": ".ci/run",
     "pytest": ".ci/run",
@@ -44,9 +45,9 @@ def test_there_are_commands():
 @pytest.mark.parametrize(("page", "command", "needs"), COMMANDS, ids=[f"{p.stem}: {c[:70]}" for p, c, _ in COMMANDS])
 def test_a_command_of_the_docs(page, command, needs, monkeypatch):
     monkeypatch.chdir(ROOT)
-    words = shlex.split(command)
-    if words[:2] == ["python", "launch.py"] or words[:3] == ["python", "-m", "jaxpara"]:
-        require_known(words[words.index("launch.py" if "launch.py" in words else "jaxpara") :], needs)
+    words = shlex.split(command.rpartition(" | ")[2])
+    if words[:2] == ["python", "launch.py"]:
+        require_known(words[1:], needs)
     elif words[0] == "python" and words[1].startswith("benchmarks/"):
         assert needs
         assert (ROOT / words[1]).is_file()
