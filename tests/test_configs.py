@@ -108,9 +108,9 @@ def test_its_network_takes_a_step_as_the_demo_does(name, member_name, shape, tmp
     examples = net.examples(fit, fold.fit[:2], fitting=True)
     state = net._fresh(fit)
     before = jax.device_get(state.params)
-    rows = [examples.load(i) for i in range(2)]
-    batch = {key: np.stack([row[key] for row in rows]) for key in rows[0]}
-    state, loss = net._train_step(parallel.replicate(state), net._arrange(batch))
+    placement = parallel.Shared()
+    batch = next(net._programs.batches(examples, placement))
+    state, loss = net._programs.train_step(placement)(placement.put([state]), placement.batch([batch]))
     assert np.isfinite(loss)
     moved = jax.tree.map(lambda a, b: not np.array_equal(a, b), before, jax.device_get(state.params))
     assert all(jax.tree.leaves(moved))
