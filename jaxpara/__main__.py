@@ -7,15 +7,17 @@ import runpy
 import signal
 import sys
 from pathlib import Path
+from traceback import extract_tb
 from typing import NoReturn
 
 from absl import flags
-from ml_collections import config_flags
+from ml_collections import ConfigDict, config_flags
 
 from jaxpara import __version__, runtime
 from jaxpara.errors import UserError
 from jaxpara.registry import suggest
 
+PARTS = ("recipe", "seed", "corpus", "members", "fusion", "demo")
 MODES = ("train", "evaluate", "check", "show", "predict", "live")
 NEEDS = {
     "predict": ("workdir", "input", "output"),
@@ -46,6 +48,7 @@ HELP = f"""jaxpara {__version__}: computational paralinguistics in JAX
 SHIPPED = next(
     folder for folder in (Path(__file__).parent / "shipped", Path(__file__).parents[1]) if (folder / "configs").is_dir()
 )
+SMALLER = "lower learner.batch, or set learner.microbatch, or shorten the windows; nothing finished is lost"
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "The experiment.", lock_config=True)
 _WORKDIR = flags.DEFINE_string("workdir", None, "Where everything is left.")
@@ -74,8 +77,14 @@ def main(argv: list[str] | None = None) -> NoReturn:
         _fail(f"stopped{goes_on}", 130)
     except UserError as error:
         _fail(f"error: {error}", 1)
+    except MemoryError as error:
+        _fail(f"error: out of memory ({error}); {SMALLER}", 1)
+    except RuntimeError as error:
+        if "RESOURCE_EXHAUSTED" not in str(error):  # JAX's word for a device's memory that is full
+            raise
+        _fail(f"error: out of memory on the device ({str(error).splitlines()[0][:200]}); {SMALLER}", 1)
     except OSError as error:
-        where = f"{error.filename}: " if error.filename else ""
+        where = f"{error.filename2 or error.filename}: " if error.filename else ""  # of a renaming, where to
         _fail(f"error: {where}{error.strerror or error}; nothing finished is lost, mend it and run again", 1)
     sys.exit(0)
 
@@ -123,24 +132,45 @@ def _parse(argv: list[str]) -> None:
         at = argv.index("--config")
         argv[at : at + 2] = [f"--config={argv[at + 1]}"]
     argv = [_shipped(argument) for argument in argv]
+    given = [argument.partition("=")[2] for argument in argv[1:] if argument.startswith("--config=")]
+    if len(given) > 1:
+        raise UserError(f"--config is given twice, as {' and as '.join(given)}; name one experiment")
+    path = Path(given[0].partition(":")[0]) if given else Path()
+    if given and not path.is_file():
+        known = [str(other) for folder in {path.parent, Path("configs")} for other in folder.glob("[!_]*.py")]
+        known += [str(other.relative_to(SHIPPED)) for other in (SHIPPED / "configs").glob("[!_]*.py")]
+        raise UserError(f"--config={given[0]}: no such file{suggest(str(path), sorted(set(known)))}")
     try:
         rest = flags.FLAGS(argv)
     except Exception as error:  # whatever a config file raises when it is read
-        raise UserError(f"command line: {_reason(error, argv)}; see --help") from error
+        raise UserError(_place(error, path, argv) or f"command line: {_reason(error, argv)}; see --help") from error
     if rest[1:]:
         raise UserError(f"command line: {rest[1]!r} is not a flag; see --help")
     if _MODE.value in NEEDS:
         if missing := [name for name in NEEDS[_MODE.value] if not flags.FLAGS[name].value]:
             raise UserError(f"--{missing[0]} is missing: --mode={_MODE.value} needs it; see --help")
         return
-    filename = config_flags.get_config_filename(flags.FLAGS["config"]) if flags.FLAGS["config"].present else None
-    if not filename:
+    if not flags.FLAGS["config"].present:
         raise UserError("--config is missing: name an experiment, such as --config=configs/breathing_e2e.py")
-    path = Path(filename.partition(":")[0])
-    if not path.is_file():
-        known = [str(other) for folder in {path.parent, Path("configs")} for other in folder.glob("[!_]*.py")]
-        known += [str(other.relative_to(SHIPPED)) for other in (SHIPPED / "configs").glob("[!_]*.py")]
-        raise UserError(f"--config={filename}: no such file{suggest(str(path), sorted(set(known)))}")
+    absent = [part for part in PARTS if not isinstance(_CONFIG.value, ConfigDict) or part not in _CONFIG.value]
+    if absent:
+        raise UserError(
+            f"--config={path}: its get_config() returns no config with {', '.join(absent)}; return one that"
+            " configs.common.experiment made"
+        )
+
+
+def _place(error: Exception, config: Path, argv: list[str]) -> str:
+    """Of an error in the config file: file, line and reason; an empty string for any other."""
+    line = next((f.lineno for f in reversed(extract_tb(error.__traceback__)) if f.filename == str(config)), None)
+    if isinstance(error, SyntaxError):
+        config, line = Path(error.filename or config), error.lineno
+    elif isinstance(error, AttributeError) and "'get_config'" in str(error):
+        return f"--config={config}: has no function get_config; take one of configs/ as a pattern"
+    elif line is None:
+        return ""
+    where = f"{config}, line {line}" if line else config
+    return f"{where}: {type(error).__name__}: {_reason(error, argv)}; mend the config file"
 
 
 def _shipped(argument: str) -> str:
@@ -172,7 +202,11 @@ def _unknown_field(argv: list[str]) -> str:
 
 def _reason(error: Exception, argv: list[str]) -> str:
     """The one line of an error of flags or of a config file that says what is wrong."""
-    text = " ".join(str(part) for part in error.args).replace("\\n", "\n").replace("\\'", "'").strip()
+    text = (
+        str(error.msg)
+        if isinstance(error, SyntaxError)
+        else " ".join(str(part) for part in error.args).replace("\\n", "\n").replace("\\'", "'").strip()
+    )
     lines = [line.strip() for line in text.splitlines()] or [type(error).__name__]
     if re.fullmatch(r"\W*'[\w.]+'( Did you mean .*)?\W*", " ".join(lines)):  # ml_collections names a field, and no more
         return _unknown_field(argv)

@@ -40,16 +40,38 @@ def write_json(path: Path, content: Any) -> None:
     write_text(path, json.dumps(content, indent=2, allow_nan=False) + "\n")
 
 
+def read_json(path: Path, mend: str, keys: Sequence[str] = ()) -> dict[str, Any]:
+    """Reads a JSON object that this program wrote.
+
+    Args:
+      mend: what to do about a damaged file, for the message.
+      keys: what it has to have.
+
+    Raises:
+      UserError: the file is damaged, or holds something else.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(content, dict) or (lacks := [key for key in keys if key not in content]):
+            raise ValueError("no JSON object" if not isinstance(content, dict) else f"no {lacks[0]!r} in it")
+    except ValueError as error:
+        raise UserError(f"{path}: damaged ({error}); {mend}") from error
+    return content
+
+
 def read_json_lines(path: Path) -> list[dict[str, Any]]:
-    """The lines of a file of JSON objects; a last line that a kill tore is left out. None where there is no file."""
+    """The lines of a file of JSON objects, up to one that a kill tore. None where there is no file."""
     if not path.exists():
         return []
     lines = []
     for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
         try:
-            lines.append(json.loads(line))
+            content = json.loads(line)
         except ValueError:
             break
+        if not isinstance(content, dict):
+            break
+        lines.append(content)
     return lines
 
 

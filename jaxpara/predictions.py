@@ -1,5 +1,6 @@
 """Predictions, keyed by recording and time: the one format in which everything that learns hands on its output."""
 
+import zipfile
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -64,8 +65,14 @@ class Predictions:
           UserError: the file is missing, damaged, or holds something else.
         """
         try:
+            if path.exists() and not zipfile.is_zipfile(path):
+                raise ValueError("no .npz file, or one without its end")
             with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
-                return cls(**{name: file[name] for name in cls.__dataclass_fields__})
+                loaded = cls(**{name: file[name] for name in cls.__dataclass_fields__})
+            kinds = "".join(getattr(loaded, name).dtype.kind for name in cls.__dataclass_fields__)
+            if kinds != "UffUi" or not np.isfinite(loaded.times_s).all():
+                raise ValueError("its columns are of other types")
+            return loaded
         except FileNotFoundError:
             raise UserError(f"{path}: no such predictions; run the training that writes them") from None
         except Exception as error:
@@ -125,6 +132,11 @@ def align(parts: Sequence[Predictions]) -> list[Predictions]:
         found = places(part.keys, reference)
         if found is None:
             raise UserError(f"predictions {index + 1} of {len(parts)}: {_difference(part, reference)}")
+        if part.scores.shape[1] != parts[0].scores.shape[1]:
+            raise UserError(
+                f"predictions {index + 1} of {len(parts)}: {part.scores.shape[1]} scores a row, the first has"
+                f" {parts[0].scores.shape[1]}; these are predictions for another task"
+            )
         aligned.append(part if (found == np.arange(len(found))).all() else part.select(found))
     return aligned
 
@@ -143,12 +155,13 @@ def _difference(part: Predictions, reference: np.ndarray) -> str:
     )
 
 
-def faults(predictions: Predictions, wanted: Sequence[tuple[str, int]], strange: str) -> str:
+def faults(predictions: Predictions, wanted: Sequence[tuple[str, int]], strange: str, *, finite: bool = True) -> str:
     """What is wrong with predictions that are to be for exactly some keys; empty where nothing is.
 
     Args:
       wanted: names of recordings and times in microseconds.
       strange: what a prediction for anything else is called.
+      finite: whether NaN and infinite scores are faults.
 
     Returns:
       Counts, and the first key of the first fault: `2 missing, 1 doubled; the first missing is a.wav at 0.04 s`.
@@ -159,7 +172,7 @@ def faults(predictions: Predictions, wanted: Sequence[tuple[str, int]], strange:
         "missing": [key for key in wanted if key not in here],
         strange: [key for key in given if key not in expected],
         "doubled": [key for key, times in Counter(given).items() if times > 1],
-        "NaN or infinite": [given[row] for row in np.flatnonzero(~np.isfinite(predictions.scores).all(1))],
+        "NaN or infinite": [given[row] for row in np.flatnonzero(finite & ~np.isfinite(predictions.scores).all(1))],
     }
     found = {what: keys for what, keys in kinds.items() if keys}
     if not found:

@@ -5,6 +5,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from jaxpara import limits
 from jaxpara.errors import UserError
 
 
@@ -24,7 +25,7 @@ def build(registry: Mapping[str, Callable[..., Any]], spec: Mapping[str, Any], w
       **context: arguments that come from the program and not from the config; passed where the constructor takes them.
 
     Raises:
-      UserError: an unknown name, an unknown or a missing argument.
+      UserError: an unknown name, an unknown or a missing argument, or a number that cannot be (`jaxpara.limits`).
     """
     arguments = dict(spec)
     name = arguments.pop("name", None)
@@ -35,11 +36,12 @@ def build(registry: Mapping[str, Callable[..., Any]], spec: Mapping[str, Any], w
     # Flax modules add fields of their own to every constructor; they are not the user's to set.
     accepted = [p for p in inspect.signature(constructor).parameters.values() if p.name not in ("parent", "name")]
     fields = [p.name for p in accepted if p.name not in context]
-    for key in arguments:
+    for key, value in arguments.items():
         if key not in fields:
             raise UserError(
                 f"config.{where}.{key} is not a field of {name!r}, which has {fields}{suggest(key, fields)}"
             )
+        limits.require(where, key, value)
     for p in accepted:
         if p.name in fields and p.name not in arguments and p.default is inspect.Parameter.empty:
             raise UserError(f"config.{where}.{p.name} is missing: {name!r} needs it")

@@ -87,7 +87,7 @@ def run(
                 members[member] = Member(member, part, corpus, fingerprint, seed, workdir, members, precision)
             fusion = dict(settings["fusion"])
             wanted, other_names = tuple(fusion.pop("members", ())), tuple(fusion.pop("beside", ()))
-            unscored = tuple(fusion.pop("leave_out", ()))
+            unscored = corpus.known(fusion.pop("leave_out", ()), "config.fusion.leave_out")
             _fusing(wanted, {m: member for m, member in members.items() if member.predicts}, {})
             fuse = build(FUSIONS, fusion, "fusion", seed=derive(seed, "fusion"))
             others = {n: build(FUSIONS, {"name": n}, "fusion.beside", seed=derive(seed, "fusion")) for n in other_names}
@@ -140,14 +140,15 @@ def run(
                 },
                 seed=derive(seed, "bootstrap"),
             )
+            # First, as it may be refused; then nothing is left half done.
+            table = workdir / "submission" / f"{corpus.task.name}.{name}.csv"
+            submission.write(table, fused.test, corpus)
             keep_others(workdir, name)
             write_json(workdir / "results.json", results)
             about = {"experiment": name, "recipe": recipe, "demo": demo, "seed": seed, "corpus": fingerprint}
             manifest.write(workdir, about, settings["corpus"]["task"], corpus, members, fused.shares)
             for part, predictions in (("tune", fused.tune), ("test", fused.test)):
                 predictions.save(workdir / "predictions" / f"{part}.npz")
-            table = workdir / "submission" / f"{corpus.task.name}.{name}.csv"
-            submission.write(table, fused.test, corpus)
             report.write(
                 workdir / "report.html",
                 results=results,
@@ -192,7 +193,7 @@ def _fusing(wanted: Sequence[str], outcomes: Mapping[str, Any], left_out: Mappin
         if name not in outcomes and name not in left_out:
             known = list(outcomes)
             raise UserError(f"config.fusion.members names {name!r}, expected some of {known}{suggest(name, known)}")
-    fusing = [name for name in wanted or outcomes if name in outcomes]
+    fusing = list(dict.fromkeys(name for name in wanted or outcomes if name in outcomes))
     if not fusing:
         raise UserError("config.members: no member is left that predicts, so there is nothing to fuse")
     return fusing
@@ -214,9 +215,11 @@ def _one_of(settings: Mapping[str, Any], field: str, known: Sequence[str]) -> st
 
 def _checked(wanted: Mapping[str, Any], seed: int, progress: Progress) -> tuple[Corpus, str, tuple[Finding, ...]]:
     """The corpus, simulated first if none is given, its fingerprint and what the check found."""
-    task = compare.TASKS[wanted["task"]]
+    task = compare.task_named(wanted["task"], "config.corpus.task")
     if wanted["root"]:
         root = Path(wanted["root"])
+    elif wanted["task"] not in SIMULATED:
+        raise UserError(f"config.corpus.root is missing: {task.name} is not simulated; give the folder of a corpus")
     else:
         sizes = {key: wanted[key] for key in ("preset", "speakers", "seconds") if wanted[key] is not None}
         label = "-".join(str(value) for value in sizes.values()).replace(" ", "")
@@ -225,17 +228,14 @@ def _checked(wanted: Mapping[str, Any], seed: int, progress: Progress) -> tuple[
             SIMULATED[wanted["task"]](root, seed=seed, progress=bar.update, **sizes)
     with progress.task("checking the corpus", 1) as bar:
         checked = check(root, task, bar.update)
-    errors = sum(finding.level == "error" for finding in checked.findings)
-    warnings = len(checked.findings) - errors
     for finding in checked.findings:
         progress.say(f"{finding.level}: {finding}")
-    if checked.corpus is None:
-        raise UserError(f"{root}: {errors} errors and {warnings} warnings in this corpus; mend the errors above first")
+    corpus = checked.sound()
     for partition in PARTITIONS:
-        if not checked.corpus.partition(partition):
+        if not corpus.partition(partition):
             raise UserError(f"{root}: no recording is in {partition}; names begin with {', '.join(PARTITIONS)}")
-    progress.say(f"{root}: {len(checked.corpus.recordings)} recordings, no errors, {warnings} warnings")
-    return checked.corpus, checked.fingerprint, checked.findings
+    progress.say(f"{root}: {len(corpus.recordings)} recordings, no errors, {len(checked.findings)} warnings")
+    return corpus, checked.fingerprint, checked.findings
 
 
 def _shared_audio(corpus: Corpus, fingerprint: str, progress: Progress) -> list[SharedAudio]:

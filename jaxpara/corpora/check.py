@@ -11,6 +11,7 @@ from jaxpara.corpora.check_audio import Sound, check_alike, check_file, hear_all
 from jaxpara.corpora.compare import compare_length, scan
 from jaxpara.corpora.corpus import PARTITIONS, Corpus, Task
 from jaxpara.corpora.findings import Defect, Finding, Findings
+from jaxpara.errors import UserError
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,6 +27,14 @@ class Report:
     findings: tuple[Finding, ...]
     corpus: Corpus | None = None
     fingerprint: str = ""
+
+    def sound(self) -> Corpus:
+        """The corpus; raises a UserError that is the first error where there is one."""
+        if self.corpus is None:
+            errors = [str(finding) for finding in self.findings if finding.level == "error"]
+            rest = f" (the first of {len(errors)} errors in this corpus)" if len(errors) > 1 else ""
+            raise UserError(errors[0] + rest)
+        return self.corpus
 
 
 def check(root: Path, task: Task, progress: Callable[[int, int], None] | None = None) -> Report:

@@ -18,7 +18,7 @@ from jaxpara.corpora.findings import Findings
 # libsndfile's errors are RuntimeErrors; the others are odd names and headers that promise terabytes.
 REFUSALS = (OSError, RuntimeError, TypeError, ValueError, MemoryError)
 ANEW = "copy it anew from the corpus"
-# At full scale in 16 bits; float files may go beyond.
+# In 16 bits.
 FULL_SCALE = 32767 / 32768
 CLIPPED_SHARE = 1e-3
 # Writers into a pipe do not know the length and write the largest one.
@@ -35,6 +35,7 @@ class Sound:
       missing_bytes: how many the header promises beyond what is there.
       bad_samples: NaN or infinite.
       clipped_share: of samples at full scale.
+      peak: the largest amplitude; 1 is full scale.
     """
 
     failure: str = ""
@@ -46,6 +47,7 @@ class Sound:
     bad_samples: int = 0
     silent: bool = False
     clipped_share: float = 0.0
+    peak: float = 0.0
 
 
 def hear(path: Path) -> Sound:
@@ -72,6 +74,7 @@ def hear(path: Path) -> Sound:
         bad_samples=int(samples.size - np.count_nonzero(np.isfinite(samples))),
         silent=not empty and bool(samples.max() == samples.min()),
         clipped_share=0.0 if empty else float(np.mean(np.abs(samples) >= FULL_SCALE)),
+        peak=0.0 if empty else float(np.abs(samples).max()),
     )
 
 
@@ -115,7 +118,10 @@ def check_file(path: Path, sound: Sound, task: Task, findings: Findings) -> None
     elif sound.silent:
         what, mend = "silent: every sample is the same", "listen to it; leave it out if that is not meant"
         findings.warning("silent files", path, None, what, mend)
-    if sound.clipped_share > CLIPPED_SHARE:
+    if sound.peak > 1 and not sound.bad_samples:
+        what, mend = f"float samples reach {sound.peak:g}, expected -1 to 1", "rescale the file"
+        findings.error("files beyond full scale", path, None, what, mend)
+    elif sound.clipped_share > CLIPPED_SHARE:
         what = f"clipped: {sound.clipped_share:.1%} of the samples are at full scale"
         mend = "export it anew at a lower level"
         findings.warning("clipped files", path, None, what, mend)

@@ -16,6 +16,7 @@ from jaxpara.corpora.labels import Rows
 from jaxpara.corpora.speakers import speakers_of
 from jaxpara.corpora.truth import truth_of
 from jaxpara.errors import UserError
+from jaxpara.registry import suggest
 
 
 def _nominal(name: str, *classes: str) -> Task:
@@ -38,6 +39,13 @@ TASKS: dict[str, Task] = {
         "no_disfluencies",
     ),
 }
+
+
+def task_named(name: str, where: str) -> Task:
+    """The task of a name; `where` it was given is for the message of the UserError that it is none."""
+    if name not in TASKS:
+        raise UserError(f"{where} is {name!r}, expected one of {', '.join(TASKS)}{suggest(name, list(TASKS))}")
+    return TASKS[name]
 
 
 @dataclass(frozen=True, eq=False)

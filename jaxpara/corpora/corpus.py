@@ -1,11 +1,15 @@
 """What is said: recordings with their partition, speaker and labels."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
+
+from jaxpara.errors import UserError
+from jaxpara.registry import suggest
 
 PARTITIONS = ("train", "devel", "test")
 
@@ -85,6 +89,15 @@ class Corpus:
     def speakers_known(self) -> bool:
         """Whether the speaker of every recording with labels is known."""
         return all(recording.speaker for recording in self.partition("train", "devel"))
+
+    def known(self, names: Iterable[str], where: str) -> tuple[str, ...]:
+        """These names; raises a UserError where the corpus does not have one. `where` they stand is for the message."""
+        names = tuple(names)
+        for name in names:
+            if name not in self.by_name:
+                near = suggest(name, list(self.by_name))
+                raise UserError(f"{where} names {name!r}, which is no recording of {self.label_file}; correct it{near}")
+        return names
 
     def partition(self, *names: str) -> tuple[Recording, ...]:
         """The recordings of one or more partitions, in corpus order."""

@@ -12,6 +12,7 @@ from jaxpara.registry import suggest
 
 # What stands in the label column where the organisers keep the label to themselves.
 UNLABELLED = frozenset({"?", "", "nan", "NaN", "NAN"})
+ABSURD = 1e6  # for a label, and for a time in seconds
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,7 +91,9 @@ def sequence(rows: Rows, task: Task, may_hide: bool, findings: Findings) -> np.n
         if np.isfinite(values[at]):
             what = f"label {values[at]:g}, expected {low:g} to {high:g}"
             mend = "scale the labels if the whole file is like this"
-            findings.warning("labels out of range", path, rows.rows[at], what, mend)
+            # What is absurd spoils sums and squares in float32.
+            add = findings.warning if abs(values[at]) < ABSURD else findings.error
+            add("labels out of range", path, rows.rows[at], what, mend)
     return values
 
 
@@ -104,7 +107,7 @@ def times(rows: Rows, findings: Findings) -> np.ndarray | None:
       `[label]` seconds, rising; None where there was something to find.
     """
     path, values = rows.table.path, _numbers(rows.times)
-    wrong = np.flatnonzero(~(np.abs(values) < 1e6))
+    wrong = np.flatnonzero(~(np.abs(values) < ABSURD))
     for at in wrong:
         what = f"time {quote(rows.times[at])}, expected seconds as a number"
         findings.error("times that are no numbers", path, rows.rows[at], what, "correct the time")

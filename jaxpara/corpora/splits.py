@@ -188,9 +188,8 @@ def _names(recordings: Sequence[Recording]) -> tuple[str, ...]:
 def folds_of(spec: Mapping[str, Any], where: str, corpus: Corpus) -> list[Fold]:
     """The folds of a split; those in `only`, if it names any, without the recordings that `leave_out` names."""
     spec = dict(spec)
-    only, leave_out = tuple(spec.pop("only", ())), set(spec.pop("leave_out", ()))
-    if unknown := leave_out - corpus.by_name.keys():
-        raise UserError(f"config.{where}.leave_out names {sorted(unknown)}, which the corpus does not have")
+    only = tuple(spec.pop("only", ()))
+    leave_out = set(corpus.known(spec.pop("leave_out", ()), f"config.{where}.leave_out"))
     folds: list[Fold] = build(SPLITS, spec, where, corpus=corpus)
     if leave_out:
         folds = [

@@ -181,7 +181,7 @@ def keep_others(workdir: Path, name: str) -> None:
         other = json.loads((workdir / "results.json").read_text(encoding="utf-8"))["experiment"]
     except (OSError, ValueError, KeyError, TypeError):
         return
-    if other != name:
+    if other != name and isinstance(other, str) and Path(other).name == other:
         for file in ("results.json", "report.html", "system.json", "predictions/tune.npz", "predictions/test.npz"):
             kept = (workdir / file).with_name(f"{other}.{Path(file).name}")
             if (workdir / file).exists():

@@ -9,14 +9,13 @@ from pathlib import Path
 import numpy as np
 
 from jaxpara.corpora import tables
-from jaxpara.corpora.compare import TASKS, read
+from jaxpara.corpora.compare import TASKS, read, task_named
 from jaxpara.corpora.corpus import Corpus, Task
 from jaxpara.corpora.findings import Findings, quote
 from jaxpara.errors import UserError
 from jaxpara.evaluation.metrics import Undefined
 from jaxpara.evaluation.rows import Rows, rows_of
 from jaxpara.predictions import Predictions, faults
-from jaxpara.registry import suggest
 
 Key = tuple[str, int]  # recording, microseconds
 AGAIN = "run the command of that run once more, they are written without training"
@@ -141,9 +140,7 @@ def _same(what: str, of_runs: Mapping[Path, str], mend: str = "") -> None:
 def _task(table: tables.Table, root: Path, wanted: str | None) -> Task:
     """The task that a CSV is for: as the user says, else by its columns and the classes that it names."""
     if wanted is not None:
-        if wanted not in TASKS:
-            raise UserError(f"--task={wanted}: expected one of {', '.join(TASKS)}{suggest(wanted, list(TASKS))}")
-        return TASKS[wanted]
+        return task_named(wanted, "--task")
     if set(tables.TIME_COLUMNS) & set(table.columns):
         fitting = {name: task for name, task in TASKS.items() if task.kind == "sequence"}
     else:

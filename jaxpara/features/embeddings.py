@@ -166,13 +166,14 @@ class Stored(Mapping[str, np.ndarray]):
         return len(self._ends)
 
 
-def stored(folder: Path, compute: Callable[[], Iterable[tuple[str, np.ndarray]]]) -> Stored:
+def stored(folder: Path, names: Sequence[str], compute: Callable[[], Iterable[tuple[str, np.ndarray]]]) -> Stored:
     """The embeddings in a folder; computed and written first where they are not there, whole or not at all.
 
     Args:
+      names: of the recordings.
       compute: pairs of a recording's name and its `[time, ...]` or `[channel]` embeddings; each is written as it comes.
     """
-    if (kept := _opened(folder)) is not None:
+    if (kept := _opened(folder)) is not None and list(kept) == list(names):
         return kept
     index: dict[str, Any] = {"names": [], "lengths": []}
     with replacing(folder / "data.bin") as part, part.open("wb") as file:

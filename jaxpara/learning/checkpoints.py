@@ -1,5 +1,6 @@
 """Checkpoints of one fit: the latest and the best few, each with the fit's history, through orbax."""
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,9 @@ def _rank(metrics: dict[str, float]) -> tuple[float, float]:
 class Checkpoints:
     """The checkpoint folder of one fit; a context manager.
 
-    A save is visible only when it is whole: killed in the middle, the one before it is the latest.
+    A save is visible only when it is whole: killed in the middle, the one before it is the latest. So one that cannot
+    be read was spoiled later, on the disk: it is set aside where there is an older one to go on from, which ends in the
+    same bits.
     """
 
     def __init__(self, folder: Path, keep_best: int):
@@ -37,6 +40,10 @@ class Checkpoints:
           keep_best: how many of the best ranks are kept, beside the latest.
         """
         self.folder = folder.absolute()
+        self._aside: list[Path] = []
+        for step in self.folder.glob("[0-9]*"):
+            if _has_torn_rank(step):  # over which orbax cannot open the folder
+                self._set_aside(step)
         self._manager = ocp.CheckpointManager(
             self.folder,
             options=ocp.CheckpointManagerOptions(
@@ -110,11 +117,27 @@ class Checkpoints:
           The state and its history; None where there is no checkpoint.
 
         Raises:
-          UserError: the checkpoint is damaged or belongs to another network.
+          UserError: the checkpoint, or every one, is damaged or belongs to another network.
         """
-        step = self._manager.latest_step() if step is None else step
-        if step is None:
-            return None
+        if step is not None:
+            return self._read(step, target)
+        damaged, found = [], None
+        for step in reversed(self.steps):
+            try:
+                found = self._read(step, target)
+                break
+            except UserError as error:
+                damaged.append((step, error))
+        if damaged and found is None:
+            raise damaged[0][1]
+        for step, _ in damaged:
+            self._set_aside(self.folder / str(step))
+        self._manager.reload()
+        for step in self._aside:
+            logging.warning("%s is damaged and was set aside; training goes on from the one before", step)
+        return found
+
+    def _read(self, step: int, target: TrainState) -> tuple[TrainState, dict[str, Any]]:
         like = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), target)
         try:
             restored = self._manager.restore(
@@ -124,9 +147,26 @@ class Checkpoints:
                     history=ocp.args.JsonRestore(),
                 ),
             )
-        except Exception as error:
+        except Exception as error:  # orbax's have no common root
+            reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
             raise UserError(
-                f"{self.folder / str(step)}: this checkpoint cannot be read ({str(error).splitlines()[0][:200]});"
-                f" delete that folder and start again: training goes on from the one before it"
+                f"{self.folder / str(step)}: this checkpoint cannot be read ({reason}); delete {self.folder.parent} and"
+                " start again: the fold is then trained anew"
             ) from error
         return restored["state"], restored["history"]
+
+    def _set_aside(self, step: Path) -> None:
+        aside = step.with_name(f"damaged_{step.name}")
+        shutil.rmtree(aside, ignore_errors=True)
+        step.rename(aside)
+        self._aside.append(step)
+
+
+def _has_torn_rank(step: Path) -> bool:
+    try:
+        json.loads((step / "metrics" / "metrics").read_bytes())
+    except ValueError:
+        return True
+    except OSError:  # no checkpoint, or one without a rank
+        pass
+    return False

@@ -2,10 +2,13 @@
 
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from jaxpara.errors import UserError
 from jaxpara.registry import suggest
+
+PARTS = ("features", "folds", "learner")
 
 
 def sources_of(member: Mapping[str, Any]) -> tuple[str, ...]:
@@ -20,8 +23,15 @@ def in_order(members: Mapping[str, Mapping[str, Any]]) -> list[str]:
       members: their configs, by name.
 
     Raises:
-      UserError: a member takes embeddings of one that does not exist, or in the end of itself.
+      UserError: a member lacks a part, has a name that is none for a folder, or takes embeddings of one that does not
+        exist, or in the end of itself.
     """
+    for name, member in members.items():
+        absent = [part for part in PARTS if not isinstance(member, Mapping) or part not in member]
+        if absent:
+            raise UserError(f"config.members.{name} has no {' and no '.join(absent)}, which every member needs; add it")
+        if Path(name).name != name:
+            raise UserError(f"config.members.{name}: its name becomes a folder's; take one without / and other than ..")
     ordered: list[str] = []
 
     def visit(name: str, path: tuple[str, ...]) -> None:

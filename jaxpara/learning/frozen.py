@@ -73,7 +73,7 @@ def with_maps(
             yield name, _maps(np.asarray(fit.features[name]), examples_of(name), on_devices, step)
 
     folder = fit.folder.parent / f"frozen_{digest.hexdigest()[:12]}"
-    return replace(fit, features=stored(folder, compute), frame_rate_hz=rate_hz)
+    return replace(fit, features=stored(folder, names, compute), frame_rate_hz=rate_hz)
 
 
 def _maps(

@@ -139,7 +139,10 @@ def load(path: Path) -> Pipeline:
     import skops.io
 
     try:
-        return skops.io.load(path, trusted=TRUSTED)
+        machine = skops.io.load(path, trusted=TRUSTED)
+        if isinstance(machine, Pipeline):
+            return machine
+        found = "holds something else"
     except FileNotFoundError:
         found = "no such file"
     except Exception as error:

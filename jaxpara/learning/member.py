@@ -1,11 +1,12 @@
 """A member of an experiment: features, learner and folds; leaves its predictions on disk, a file per fold and part."""
 
-import json
 import shutil
 from collections.abc import Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from jaxpara.corpora.corpus import Corpus
 from jaxpara.corpora.splits import Fold, folds_of, leaks
@@ -15,17 +16,17 @@ from jaxpara.features import FEATURES, tables
 from jaxpara.features.cache import store
 from jaxpara.features.embeddings import stored
 from jaxpara.features.feature import Feature
-from jaxpara.files import write_json
+from jaxpara.files import read_json
 from jaxpara.fusion.mean import mean
 from jaxpara.learning import LEARNERS
+from jaxpara.learning.claim import claim
 from jaxpara.learning.dependencies import sources_of
 from jaxpara.learning.fit import Fit
-from jaxpara.predictions import Predictions
+from jaxpara.predictions import Predictions, faults, keys_of, places
 from jaxpara.progress import Progress
 from jaxpara.registry import build
 from jaxpara.runtime import cache_folder
 from jaxpara.seeds import derive
-from jaxpara.settings import flat
 
 PARTS = ("tune", "test")
 FIELDS = ("features", "folds", "learner", "optional")
@@ -91,7 +92,7 @@ class Member:
         else:
             self._feature.require()
         self._require_mirror(where)
-        self._claim()
+        claim(self.folder, self.identity)
 
     def _require_mirror(self, where: str) -> None:
         """Raises a UserError unless the mirrored ends are the context that the network takes."""
@@ -100,25 +101,6 @@ class Member:
             raise UserError(
                 f"config.{where}.features.mirror_frames is {mirrored}, but the network's pieces need {context / 2:g};"
                 " set one of the two (model.piece_frames is twice as many and 2)"
-            )
-
-    def _claim(self) -> None:
-        """Writes the member's config, or refuses a folder that was made with another."""
-        path = self.folder / "config.json"
-        content = json.loads(json.dumps(self.identity))
-        if not path.exists():
-            write_json(path, content)
-            return
-        old, new = flat(json.loads(path.read_text())), flat(content)
-        changed = [
-            f"{key}: {old.get(key, 'absent')} there, {new.get(key, 'absent')} now"
-            for key in sorted(old.keys() | new.keys())
-            if old.get(key) != new.get(key)
-        ]
-        if changed:
-            raise UserError(
-                f"{self.folder}: was made with another config ({'; '.join(changed)});"
-                " choose another --workdir, or delete that folder to train this member anew"
             )
 
     @property
@@ -200,9 +182,21 @@ class Member:
     def _path(self, fold: Fold, part: str) -> Path:
         return self._fold_folder(fold) / "predictions" / f"{part}.npz"
 
+    def _predicted(self, fold: Fold, part: str) -> Predictions:
+        """The predictions of a fold, which lie on disk; a UserError where they are not those of its labels."""
+        path = self._path(fold, part)
+        predictions = Predictions.load(path)
+        recordings = [self._corpus.by_name[name] for name in getattr(fold, part)]
+        names = np.repeat([r.name for r in recordings], [len(r.times_s) for r in recordings])
+        wanted = keys_of(names, np.concatenate([r.times_s for r in recordings]))
+        if places(predictions.keys, wanted) is None:
+            wrong = faults(predictions, wanted.tolist(), "of no such label", finite=False)
+            raise UserError(f"{path}: of the labels of this fold, {wrong}; delete it and run again")
+        return predictions
+
     def _summary(self, fold: Fold) -> dict[str, Any]:
         """What the learner's `fit` left."""
-        return json.loads((self._fold_folder(fold) / "fit.json").read_text())
+        return read_json(self._fold_folder(fold) / "fit.json", "delete it and run again", ("seconds",))
 
     # For members that take this one's embeddings as their features.
 
@@ -237,7 +231,7 @@ class Member:
             progress.say(f"{self.name}, fold {mine.index}: embedding all recordings")
             return self._learner.embed(self._fit(mine, progress), names, self.chosen[mine.index])
 
-        return stored(self._fold_folder(mine) / "embeddings", compute)
+        return stored(self._fold_folder(mine) / "embeddings", names, compute)
 
     def outcome(self) -> MemberOutcome:
         """What came of it; only after `run`."""
@@ -245,8 +239,8 @@ class Member:
         folds = [
             FoldOutcome(
                 fold=fold.index,
-                tune=Predictions.load(self._path(fold, "tune")),
-                test=Predictions.load(self._path(fold, "test")),
+                tune=self._predicted(fold, "tune"),
+                test=self._predicted(fold, "test"),
                 seconds=summaries[fold.index]["seconds"],
                 best_epoch=self.chosen[fold.index].get("epoch"),
                 best_step=self.chosen[fold.index].get("step"),

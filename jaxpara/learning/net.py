@@ -98,9 +98,6 @@ class Net:
         # From the command line, None comes as a word.
         self._pretrained = "" if pretrained in (None, "None", "none") else pretrained
         self._plateau = (plateau_patience, plateau_factor)
-        for field, value, least in (("batch", batch, 1), ("epochs", epochs, 0), ("validate_every", validate_every, 1)):
-            if value < least:
-                raise UserError(f"config.{where}.{field} is {value}, expected at least {least}")
         if best_by not in ("score", "loss"):
             raise UserError(f"config.{where}.best_by is {best_by!r}, expected 'score' or 'loss'")
         if common_epoch and keep_best < epochs:

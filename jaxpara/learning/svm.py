@@ -181,7 +181,13 @@ class SVM:
         """
         if machine is None:
             machine = load(_path(fit, self._refit and not set(names) & {*fit.fold.fit, *fit.fold.tune}))
-        return self._predictions(fit, machine, self._part(fit, names))
+        part = self._part(fit, names)
+        if getattr(machine, "n_features_in_", part.inputs.shape[1]) != part.inputs.shape[1]:
+            raise UserError(
+                f"{fit.folder}: its machine takes {machine.n_features_in_} features, and {names[0]} has"
+                f" {part.inputs.shape[1]}; delete that folder to fit it again"
+            )
+        return self._predictions(fit, machine, part)
 
     def restored(self, fit: Fit, choice: Mapping[str, Any]) -> Pipeline:
         """The machine for recordings that were neither fitted nor tuned on."""

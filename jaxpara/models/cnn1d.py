@@ -85,6 +85,14 @@ class CNN1DLSTM(nn.Module):
     lstm: tuple[int, ...] = (256, 256)
     output: str = "tanh"
 
+    def __post_init__(self):
+        super().__post_init__()
+        if not len(self.filters) == len(self.kernels) == len(self.pools) > 0:
+            raise UserError(
+                f"model.filters {self.filters}, kernels {self.kernels} and pools {self.pools} are not equally many;"
+                " give each one number a layer"
+            )
+
     def setup(self):
         kinds = ["max"] * (len(self.pools) - 1) + [self.last_pool]
         layers = zip(self.filters, self.kernels, self.pools, kinds, strict=True)

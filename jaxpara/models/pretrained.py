@@ -179,6 +179,8 @@ def convert(state: Mapping[str, np.ndarray], variables: Variables, source: str) 
 
 def torch_name(path: tuple[str, ...]) -> str:
     """Name in a PyTorch state dict of the variable at `path`, such as ("params", "conv1", "kernel")."""
+    if path[-1] not in _LEAVES:
+        raise UserError(f"learner.pretrained: {'.'.join(path[1:])} has no name in PyTorch's files; set it to None")
     return ".".join((*path[1:-1], _LEAVES[path[-1]]))
 
 

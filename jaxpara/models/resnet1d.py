@@ -6,6 +6,7 @@ from functools import partial
 import jax
 from flax import linen as nn
 
+from jaxpara.errors import UserError
 from jaxpara.models.cnn1d import check_samples
 from jaxpara.models.ops1d import relu_dropout_max_pool
 from jaxpara.models.recurrent import glorot
@@ -93,6 +94,14 @@ class ResNet1DLSTM(nn.Module):
     dropout: float = 0.3
     output: str = "tanh"
     axis_name: str | None = None
+
+    def __post_init__(self):
+        super().__post_init__()
+        if len(self.pools) != len(self.stages) + 1:
+            raise UserError(
+                f"model.stages {self.stages} and pools {self.pools}: expected one pool more than stages, the first for"
+                " the stem"
+            )
 
     def setup(self):
         self.trunk = ResNet1D(self.stem, self.stem_kernel, self.stages, self.blocks, self.pools, self.axis_name)

@@ -92,7 +92,7 @@ def test_what_is_stored_is_read_back_and_not_computed_again(rate_hz, tmp_path):
         return pairs
 
     for _ in range(2):
-        read = stored(tmp_path / "kept", compute)
+        read = stored(tmp_path / "kept", ["a", "b", "c", "d"], compute)
         assert list(read) == ["a", "b", "c", "d"]
         for name, values in pairs:
             np.testing.assert_array_equal(read[name], values)
@@ -105,16 +105,21 @@ def test_a_computation_that_is_cut_off_leaves_nothing_that_looks_whole(tmp_path)
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        stored(tmp_path / "kept", compute)
-    assert stored(tmp_path / "kept", lambda: [("a", np.ones(3))])["a"].tolist() == [1, 1, 1]
+        stored(tmp_path / "kept", ["a"], compute)
+    assert stored(tmp_path / "kept", ["a"], lambda: [("a", np.ones(3))])["a"].tolist() == [1, 1, 1]
+
+
+def test_what_is_of_other_recordings_is_computed_again(tmp_path):
+    stored(tmp_path, ["a"], lambda: [("a", np.ones(3))])
+    assert list(stored(tmp_path, ["b"], lambda: [("b", np.ones(3))])) == ["b"]
 
 
 @pytest.mark.parametrize("damage", ["data.bin is gone", "data.bin is short", "index.json is empty"])
 def test_what_is_damaged_is_computed_again(damage, tmp_path):
-    stored(tmp_path, lambda: [("a", np.ones(3))])
+    stored(tmp_path, ["a"], lambda: [("a", np.ones(3))])
     path = tmp_path / damage.split(" ")[0]
     if damage.endswith("gone"):
         path.unlink()
     else:
         path.write_bytes(path.read_bytes()[: 5 * damage.endswith("short")])
-    assert stored(tmp_path, lambda: [("a", np.full(3, 2.0))])["a"].tolist() == [2, 2, 2]
+    assert stored(tmp_path, ["a"], lambda: [("a", np.full(3, 2.0))])["a"].tolist() == [2, 2, 2]

@@ -5,7 +5,10 @@ from jaxpara.learning.dependencies import in_order
 
 
 def members(**of):
-    return {name: {"features": {"name": "embeddings", "of": sources}} for name, sources in of.items()}
+    return {
+        name: {"features": {"name": "embeddings", "of": sources}, "folds": {}, "learner": {}}
+        for name, sources in of.items()
+    }
 
 
 def test_members_come_after_those_they_need_and_else_in_the_order_of_their_numbers():

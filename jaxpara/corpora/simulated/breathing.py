@@ -81,10 +81,10 @@ def write(
         raise UserError(f"simulated Breathing corpus: no preset {preset!r}, expected one of {known}{near}")
     counts = PRESETS[preset].speakers if speakers is None else tuple(speakers)
     length_s = PRESETS[preset].seconds if seconds is None else float(seconds)
-    if len(counts) != 3 or not all(1 <= count <= 100 for count in counts):
+    if len(counts) != 3 or not all(isinstance(count, int) and 1 <= count <= 100 for count in counts):
         raise UserError(f"simulated Breathing corpus: speakers is {counts}, expected three counts from 1 to 100")
     labels = length_s * LABEL_RATE_HZ
-    if length_s < 8 or abs(labels - round(labels)) > 1e-6:
+    if not 8 <= length_s < np.inf or abs(labels - round(labels)) > 1e-6:
         raise UserError(f"simulated Breathing corpus: seconds is {length_s}, expected 8 or more, a multiple of 0.04")
     names = [f"{part}_{i:02d}.wav" for part, count in zip(PARTITIONS, counts, strict=True) for i in range(count)]
 

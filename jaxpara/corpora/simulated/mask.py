@@ -95,7 +95,7 @@ def write(
         raise UserError(f"simulated Mask corpus: no preset {preset!r}, expected one of {known}{near}")
     size = PRESETS[preset]
     people = size.speakers if speakers is None else tuple(speakers)
-    if len(people) != 3 or not all(1 <= count <= 100 for count in people):
+    if len(people) != 3 or not all(isinstance(count, int) and 1 <= count <= 100 for count in people):
         raise UserError(f"simulated Mask corpus: speakers is {people}, expected three counts from 1 to 100")
     if seconds is not None and not (8 <= seconds <= 5000 and seconds == int(seconds)):
         raise UserError(f"simulated Mask corpus: seconds is {seconds}, expected a whole number from 8 to 5000")

@@ -1,0 +1,43 @@
+"""A member's folder belongs to one config and one corpus: what was made with another is refused, and not mixed."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from jaxpara.errors import UserError
+from jaxpara.files import read_json, write_json
+from jaxpara.settings import flat
+
+MOST_CHANGES = 4  # that a message lists
+
+
+def claim(folder: Path, identity: Mapping[str, Any]) -> None:
+    """Writes what makes a member what it is into its folder, or refuses a folder that was made with another.
+
+    Args:
+      identity: the member's config, the seed, the corpus and what else decides about its numbers.
+
+    Raises:
+      UserError: the folder is another member's, or its file is damaged.
+    """
+    path = folder / "config.json"
+    content = json.loads(json.dumps(identity))
+    if not path.exists():
+        write_json(path, content)
+        return
+    mend = f"delete {folder} to train this member anew"
+    old, new = flat(read_json(path, mend)), flat(content)
+    changed = [
+        "another corpus, or its labels or audio have changed since"
+        if key == "corpus"
+        else f"{key}: {old.get(key, 'absent')} there, {new.get(key, 'absent')} now"
+        for key in sorted(old.keys() | new.keys())
+        if old.get(key) != new.get(key)
+    ]
+    if len(changed) > MOST_CHANGES:
+        changed[MOST_CHANGES:] = [f"and {len(changed) - MOST_CHANGES} more"]
+    if changed:
+        raise UserError(
+            f"{folder}: was made with another config ({'; '.join(changed)}); choose another --workdir, or {mend}"
+        )
