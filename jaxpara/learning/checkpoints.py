@@ -133,8 +133,8 @@ class Checkpoints:
         for step, _ in damaged:
             self._set_aside(self.folder / str(step))
         self._manager.reload()
-        for step in self._aside:
-            logging.warning("%s is damaged and was set aside; training goes on from the one before", step)
+        for aside in self._aside:
+            logging.warning("%s is damaged and was set aside; training goes on from the one before", aside)
         return found
 
     def _read(self, step: int, target: TrainState) -> tuple[TrainState, dict[str, Any]]:

@@ -54,14 +54,44 @@ def test_a_full_disk_is_one_line(tmp_path, monkeypatch):
         assert checkpoints.steps == []
 
 
-def test_a_damaged_checkpoint_is_named(tmp_path):
+def spoil(folder, kind):
+    """As a failing disk does."""
+    for path in folder.rglob("*"):
+        if path.is_file() and (kind == "all files" or path.parent.name == kind):
+            path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+@pytest.mark.parametrize("kind", ["all files", "state", "history", "metrics", "d"])
+def test_of_a_damaged_latest_checkpoint_the_one_before_is_taken(kind, tmp_path, caplog):
+    with Checkpoints(tmp_path, keep_best=2) as checkpoints:
+        for step, rank in ((3, 0.5), (7, 0.4)):
+            checkpoints.save(state(step), {"at": step}, rank)
+    spoil(tmp_path / "7", kind)
+    with Checkpoints(tmp_path, keep_best=2) as checkpoints:
+        restored, history = checkpoints.restore(state(0))
+        assert history == {"at": 3}
+        jax.tree.map(np.testing.assert_array_equal, restored, jax.device_get(state(3)))
+        assert [line for line in caplog.messages if "7 is damaged and was set aside" in line]
+        checkpoints.save(state(7), {"at": "again"}, 0.4)
+        assert checkpoints.restore(state(0))[1] == {"at": "again"}
+    assert (tmp_path / "damaged_7").is_dir()
+
+
+@pytest.mark.parametrize("kind", ["state", "history"])
+def test_where_every_checkpoint_is_damaged_none_is_taken_away(kind, tmp_path):
     with Checkpoints(tmp_path, keep_best=1) as checkpoints:
         checkpoints.save(state(7), {}, 0.0)
-    for path in (tmp_path / "7" / "state").rglob("*"):
-        if path.is_file():
-            path.write_bytes(b"")
-    with (
-        Checkpoints(tmp_path, keep_best=1) as checkpoints,
-        pytest.raises(UserError, match=r"7: this checkpoint cannot"),
-    ):
-        checkpoints.restore(state(0))
+    spoil(tmp_path / "7", kind)
+    with Checkpoints(tmp_path, keep_best=1) as checkpoints:
+        for step in (None, 7):
+            with pytest.raises(UserError, match=r"7: this checkpoint cannot be read .*; delete .* trained anew"):
+                checkpoints.restore(state(0), step)
+    assert (tmp_path / "7").is_dir()
+
+
+def test_the_checkpoint_of_another_network_is_refused(tmp_path):
+    with Checkpoints(tmp_path, keep_best=1) as checkpoints:
+        checkpoints.save(state(7), {}, 0.0)
+        wider = jax.tree.map(lambda x: np.zeros((*x.shape, 2), x.dtype), state(0))
+        with pytest.raises(UserError, match="7: this checkpoint cannot be read"):
+            checkpoints.restore(wider)
