@@ -5,6 +5,7 @@ as a new process: exit status, signals, output and environment are those of `pyt
 """
 
 import contextlib
+import importlib
 import json
 import os
 import runpy
@@ -69,7 +70,8 @@ def serving(cache: Path) -> Iterator[Commands]:
 
 
 def _serve() -> None:
-
+    for module in ("jaxpara.run", "jaxpara.evaluation.compare"):
+        importlib.import_module(module)
     answers = os.fdopen(os.dup(1), "w")
     for line in sys.stdin:
         request = json.loads(line)

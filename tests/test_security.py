@@ -1,4 +1,4 @@
-"""What a file holds is never executed, and a name leads nowhere else; markup in names: tests/evaluation/test_report.py."""
+"""What a file holds is never executed, and a name leads nowhere else; names as markup: evaluation/test_report.py."""
 
 import re
 import shutil

@@ -153,6 +153,12 @@ class Checkpoints:
                 f"{self.folder / str(step)}: this checkpoint cannot be read ({reason}); delete {self.folder.parent} and"
                 " start again: the fold is then trained anew"
             ) from error
+        # Orbax gives what is there, whatever shape it was asked for.
+        if [x.shape for x in jax.tree.leaves(restored["state"])] != [x.shape for x in jax.tree.leaves(like)]:
+            raise UserError(
+                f"{self.folder / str(step)}: this checkpoint is of another network; delete {self.folder.parent} and"
+                " start again: the fold is then trained anew"
+            )
         return restored["state"], restored["history"]
 
     def _set_aside(self, step: Path) -> None:

@@ -181,13 +181,7 @@ class SVM:
         """
         if machine is None:
             machine = load(_path(fit, self._refit and not set(names) & {*fit.fold.fit, *fit.fold.tune}))
-        part = self._part(fit, names)
-        if getattr(machine, "n_features_in_", part.inputs.shape[1]) != part.inputs.shape[1]:
-            raise UserError(
-                f"{fit.folder}: its machine takes {machine.n_features_in_} features, and {names[0]} has"
-                f" {part.inputs.shape[1]}; delete that folder to fit it again"
-            )
-        return self._predictions(fit, machine, part)
+        return self._predictions(fit, machine, self._part(fit, names))
 
     def restored(self, fit: Fit, choice: Mapping[str, Any]) -> Pipeline:
         """The machine for recordings that were neither fitted nor tuned on."""

@@ -93,5 +93,5 @@ def test_the_checkpoint_of_another_network_is_refused(tmp_path):
     with Checkpoints(tmp_path, keep_best=1) as checkpoints:
         checkpoints.save(state(7), {}, 0.0)
         wider = jax.tree.map(lambda x: np.zeros((*x.shape, 2), x.dtype), state(0))
-        with pytest.raises(UserError, match="7: this checkpoint cannot be read"):
+        with pytest.raises(UserError, match="7: this checkpoint is of another network; delete"):
             checkpoints.restore(wider)
