@@ -111,8 +111,8 @@ class Machines:
         """`[row]` numbers or `[row, class]` scores that sum to 1, from `[row, feature]`."""
         if (takes := getattr(machine, "n_features_in_", inputs.shape[1])) != inputs.shape[1]:
             raise UserError(
-                f"a fitted machine takes {takes} features and was given {inputs.shape[1]}: it is another member's; delete"
-                " the member's folder to fit it again"
+                f"a fitted machine takes {takes} features and was given {inputs.shape[1]}: it is another member's;"
+                " delete the member's folder to fit it again"
             )
         blocks = range(0, len(inputs), BLOCK)
         return np.concatenate([self._block(machine, inputs[first : first + BLOCK]) for first in blocks])

@@ -168,7 +168,7 @@ def test_the_classes_in_a_file_tell_the_task(tmp_path, fakes, capsys):
             (tmp_path / path).read_text().replace("mask", "positive").replace("clear", "negative")
         )
     assert "--task, one of covid_cough, covid_speech" in refused(capsys, *files, f"--corpus={made.root}")
-    assert "--task=masc: expected one of" in refused(capsys, *files, f"--corpus={made.root}", "--task=masc")
+    assert "--task is 'masc', expected one of" in refused(capsys, *files, f"--corpus={made.root}", "--task=masc")
 
 
 @KINDS
