@@ -291,6 +291,7 @@ ROWS = [
     Row("another thing as config", "config.json: damaged .no JSON object.; delete", spoil=text("run/members/cnn/config.json", "[1]"), run=True),
     Row("half a summary", "fold_0/fit.json: damaged .*; delete it and run again", spoil=half(f"{FIT}/fit.json"), run=True),
     Row("an empty summary", "fold_0/fit.json: damaged .*; delete it and run again", spoil=text(f"{FIT}/fit.json", ""), run=True),
+    Row("a summary without epochs", "members/cnn: a fold_./fit.json is damaged .ValueError.*; delete them", spoil=text(f"{FIT}/fit.json", '{"seconds": 1, "epochs": []}'), run=True),
     Row("another thing as summary", "fit.json: damaged .no 'seconds' in it.; delete", spoil=text(f"{FIT}/fit.json", "{}"), run=True),
     Row("half predictions", "test.npz: not readable as predictions .*; delete it and run again", spoil=half(NPZ), run=True),
     Row("a text as predictions", "test.npz: not readable as predictions .*; delete it", spoil=text(NPZ, "hello"), run=True),
@@ -386,7 +387,7 @@ def test_what_can_be_made_again_is_made_again(place, tmp_path):
         path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     for path in (*tmp_path.glob("cache/shared_audio/*"), *tmp_path.glob("cache/features/*/index.jsonl")):
         path.write_text("3\n")
-    (tmp_path / FIT / "metrics.jsonl").write_text('3\n"a"\n')
+    (tmp_path / FIT / "metrics.jsonl").write_text('{"kind": "train", "step": "a", "epoch": 0, "loss": "low"}\n3\n"a"\n')
     (tmp_path / FIT / "embeddings/index.json").write_text('{"names": []}')
     gone("run/members/*/*/predictions")(tmp_path)
     (tmp_path / FIT / "checkpoints/notes.txt").write_text("good")

@@ -89,7 +89,8 @@ def _by_epoch(
 ) -> tuple[list[int], list[float]]:
     points: dict[int, list[float]] = {}
     for line in lines:
-        if line.get("kind") == kind and line.get(field) is not None and "epoch" in line:
+        # What somebody edited may hold anything.
+        if line.get("kind") == kind and isinstance(line.get(field), float) and isinstance(line.get("epoch"), int):
             points.setdefault(line["epoch"], []).append(line[field])
     epochs = sorted(points)
     means = [float(np.mean(points[epoch])) for epoch in epochs]

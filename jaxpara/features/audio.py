@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
+from jaxpara.corpora.check_audio import REFUSALS
 from jaxpara.errors import UserError
 
 
@@ -24,9 +25,10 @@ def read(path: Path, sample_rate_hz: int) -> np.ndarray:
     """
     try:
         waveform, rate_hz = soundfile.read(path, dtype="float32", always_2d=True)
-    except soundfile.LibsndfileError as error:
+    except REFUSALS as error:
         found = "not readable as audio" if path.exists() else "no such file"
-        raise UserError(f"{path}: {found} ({error.error_string}); put an intact recording there") from None
+        reason = getattr(error, "error_string", "") or str(error) or type(error).__name__
+        raise UserError(f"{path}: {found} ({reason}); put an intact recording there") from None
     return _mono(_at_rate(waveform, rate_hz, sample_rate_hz, path), path)
 
 

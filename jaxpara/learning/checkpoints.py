@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,16 @@ _policies = ocp.checkpoint_managers
 
 # Orbax logs each failure with its whole traceback, once per thread, and raises it as well.
 logging.get_absl_logger().addFilter(lambda record: "orbax" not in record.pathname)
+_show_unraisable = sys.unraisablehook
+
+
+def _unraisable(found: Any) -> None:
+    """Where one array cannot be read, tensorstore tells orbax of the others when it has stopped listening."""
+    if str(found.exc_value) != "Event loop is closed":
+        _show_unraisable(found)
+
+
+sys.unraisablehook = _unraisable
 
 
 def _rank(metrics: dict[str, float]) -> tuple[float, float]:
@@ -170,9 +181,9 @@ class Checkpoints:
 
 def _has_torn_rank(step: Path) -> bool:
     try:
-        json.loads((step / "metrics" / "metrics").read_bytes())
-    except ValueError:
+        _rank({name: float(value) for name, value in json.loads((step / "metrics" / "metrics").read_bytes()).items()})
+    except (FileNotFoundError, NotADirectoryError):  # no checkpoint, or one without a rank
+        return False
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return True
-    except OSError:  # no checkpoint, or one without a rank
-        pass
     return False

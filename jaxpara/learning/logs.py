@@ -21,7 +21,8 @@ class Log:
         """Opens the log of a fit that goes on after `from_step`: later lines, of a run that was killed, are dropped."""
         folder.mkdir(parents=True, exist_ok=True)
         self._path = folder / "metrics.jsonl"
-        kept = [line for line in read_json_lines(self._path) if line.get("step", from_step + 1) <= from_step]
+        lines = read_json_lines(self._path)
+        kept = [line for line in lines if isinstance(line.get("step"), int) and line["step"] <= from_step]
         write_text(self._path, "".join(json.dumps(line) + "\n" for line in kept))
         self._file = self._path.open("a")
         self._events = SummaryWriter(str(folder / "tensorboard"), purge_step=from_step + 1)

@@ -176,7 +176,13 @@ class Member:
     @cached_property
     def chosen(self) -> dict[int, dict[str, Any]]:
         """By fold, what the learner chose to predict with."""
-        chosen = self._learner.choose([self._summary(fold) for fold in self.folds])
+        try:
+            chosen = self._learner.choose([self._summary(fold) for fold in self.folds])
+        except (LookupError, TypeError, ValueError, OverflowError) as error:
+            raise UserError(
+                f"{self.folder}: a fold_*/fit.json is damaged ({type(error).__name__}: {error}); delete them and run"
+                " again: what is trained stays"
+            ) from error
         return {fold.index: choice for fold, choice in zip(self.folds, chosen, strict=True)}
 
     def _path(self, fold: Fold, part: str) -> Path:

@@ -23,19 +23,22 @@ def best_epochs(
       by_fold: validated epochs, `{"epoch", "step", "score", "loss"}` each.
       best_by: the highest score (None is the lowest of all), or the lowest loss.
       common: the same epoch in every fold, the best by the mean over folds.
+
+    Raises:
+      LookupError, TypeError, ValueError, OverflowError: these are no epochs, as in a file that somebody edited.
     """
 
     def rank(epoch: Epoch) -> float:
         if best_by == "loss":
-            return -epoch["loss"]
-        return -np.inf if epoch["score"] is None else epoch["score"]
+            return -float(epoch["loss"])
+        return -np.inf if epoch["score"] is None else float(epoch["score"])
 
     if common:
         by_epoch = list(zip(*by_fold, strict=True))
         chosen = max(by_epoch, key=lambda epochs: float(np.mean([rank(epoch) for epoch in epochs])))
     else:
         chosen = [max(epochs, key=rank) for epochs in by_fold]
-    return [dict(epoch) for epoch in chosen]
+    return [{**epoch, "epoch": int(epoch["epoch"]), "step": int(epoch["step"])} for epoch in chosen]
 
 
 def mean_loss(loss: Any, outputs: np.ndarray, examples: Examples) -> float:

@@ -4,7 +4,7 @@ import shutil
 import numpy as np
 import pytest
 import soundfile
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from jaxpara.corpora.check import check, fingerprint
@@ -417,7 +417,6 @@ HEADED = st.tuples(
 ).map(b"".join)
 
 
-@settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     name=st.sampled_from(["labels.csv", "labels_confidential.csv", "speakers.csv", "train.csv"]),
     content=st.one_of(st.binary(max_size=300), TABLES, HEADED),
@@ -447,7 +446,6 @@ def test_whatever_a_label_file_holds_is_a_finding(task, mask, breathing, name, c
             path.write_bytes(sound)
 
 
-@settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     content=st.binary(max_size=300),
     at=st.integers(0, 60),

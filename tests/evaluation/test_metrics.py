@@ -49,7 +49,7 @@ def test_pcc_survives_a_large_offset_and_float32():
     assert metrics.pcc(truth, as_float32) == pytest.approx(expected, abs=1e-12)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.floats(-1e3, 1e3), st.floats(1e-3, 1e3), st.integers(0, 9))
 def test_pcc_ignores_offset_and_scale(offset, scale, seed):
     truth, prediction = series(seed, 40)

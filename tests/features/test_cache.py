@@ -11,7 +11,7 @@ from typing import ClassVar
 import numpy as np
 import pytest
 import soundfile
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jaxpara.corpora.corpus import Recording
@@ -146,7 +146,7 @@ def filled(tmp_path_factory) -> Path:
 NAMES = ("data.bin", "index.jsonl", "files.jsonl")
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60)
 @given(
     cuts=st.dictionaries(st.sampled_from(NAMES), st.floats(0, 1)),
     flips=st.lists(

@@ -1,0 +1,211 @@
+"""Whatever a file holds, reading it gives what it says or one UserError; label files: tests/corpora/test_check.py.
+
+`JAXPARA_FUZZ=2000 pytest tests/test_fuzz.py tests/corpora/test_check.py -n 0` tries 2000 new examples of each kind.
+"""
+
+import contextlib
+import json
+import shutil
+from pathlib import Path
+
+import jax
+import numpy as np
+import optax
+import pytest
+import soundfile
+from flax import linen as nn
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from jaxpara.errors import UserError
+from jaxpara.evaluation import plots
+from jaxpara.features import audio
+from jaxpara.files import read_json, read_json_lines
+from jaxpara.learning.checkpoints import Checkpoints
+from jaxpara.learning.logs import Log
+from jaxpara.learning.selection import best_epochs
+from jaxpara.learning.state import create
+from jaxpara.predictions import Predictions
+from jaxpara.trained import manifest
+from jaxpara.trained.audio_files import AudioFile
+
+RATE_HZ = 16_000
+EXAMPLES = settings().max_examples  # see conftest.py
+
+
+def spoilt(content: bytes, head: int | None = None) -> st.SearchStrategy[bytes]:
+    """Other bytes, or the content cut, overwritten, or with bytes put in or taken out, within its first `head`."""
+    at = st.integers(0, len(content) if head is None else min(head, len(content)))
+    some = st.binary(min_size=1, max_size=8)
+    return st.one_of(
+        st.binary(max_size=100),
+        at.map(lambda n: content[:n]),
+        st.builds(lambda n, new: content[:n] + new + content[n + len(new) :], at, some),
+        st.builds(lambda n, new: content[:n] + new + content[n:], at, some),
+        st.builds(lambda n, count: content[:n] + content[n + count :], at, st.integers(1, 8)),
+    )
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**40), 2**40) | st.floats() | st.text(max_size=4),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=4), inner, max_size=2),
+    max_leaves=4,
+)
+
+
+def places(tree, at=()):
+    """The keys that lead to every value of a JSON tree."""
+    yield at
+    for key, value in tree.items() if isinstance(tree, dict) else enumerate(tree) if isinstance(tree, list) else ():
+        yield from places(value, (*at, key))
+
+
+def edited(tree) -> st.SearchStrategy[bytes]:
+    """The text of a JSON tree in which one value is another, or whose bytes are spoilt."""
+
+    def edit(at, value):
+        changed = json.loads(json.dumps({"": tree}))
+        inside = changed
+        for key in ("", *at)[:-1]:
+            inside = inside[key]
+        inside[("", *at)[-1]] = value
+        return json.dumps(changed[""]).encode()
+
+    return st.one_of(st.builds(edit, st.sampled_from(list(places(tree))), JSON), spoilt(json.dumps(tree).encode()))
+
+
+def wav(subtype: str, path: Path) -> bytes:
+    samples = np.random.default_rng(0).uniform(-0.5, 0.5, 800)
+    soundfile.write(path, samples, RATE_HZ, subtype=subtype)
+    return path.read_bytes()
+
+
+@contextlib.contextmanager
+def refusing(word: object, *more: type[Exception]):
+    """A UserError that names the file is as good as a result."""
+    try:
+        yield
+    except UserError as error:
+        if str(word) not in str(error):
+            raise AssertionError("the message does not say where") from error
+    except more:
+        pass
+
+
+@pytest.mark.parametrize("subtype", ["PCM_16", "FLOAT"])
+@given(data=st.data())
+def test_wav_files(subtype, tmp_path, data):
+    path = tmp_path / "a.wav"
+    path.write_bytes(data.draw(spoilt(wav(subtype, path), head=60)))
+    with refusing(path):
+        waveform = audio.read(path, RATE_HZ)
+        assert waveform.dtype == np.float32
+        assert waveform.ndim == 1
+        assert np.abs(waveform).max() <= 1
+    with refusing(""):
+        assert all(np.isfinite(part).all() for part in AudioFile(path, "a.wav").sound(RATE_HZ))
+
+
+@given(data=st.data())
+def test_predictions(tmp_path, data):
+    path = tmp_path / "p.npz"
+    names = np.array(["a.wav", "b.wav"])
+    Predictions(names, np.zeros(2), np.ones((2, 1)), np.array(["test", "test"]), np.zeros(2, int)).save(path)
+    path.write_bytes(data.draw(spoilt(path.read_bytes())))
+    with refusing(path):
+        loaded = Predictions.load(path)
+        assert len(loaded.keys) == len(loaded.scores)
+
+
+FOLDS = {"0": {"epoch": 1, "step": 8, "score": 0.5, "loss": 0.25}}
+MEMBER = {"config": {"features": {}, "learner": {}}, "sources": [], "table": "", "precision": "float32", "folds": FOLDS}
+SYSTEM = {
+    "task": "breathing",
+    "seed": 1,
+    "simulated": True,
+    "label_rate_hz": 25.0,
+    "longest_s": 20.0,
+    "members": {"cnn": MEMBER},
+    "shares": {"cnn": {"0": 1.0}},
+}
+
+
+@given(content=edited(SYSTEM))
+def test_systems(tmp_path, content):
+    (tmp_path / manifest.FILE).write_bytes(content)
+    with refusing(tmp_path / manifest.FILE):
+        assert manifest.read(tmp_path)["task"]
+
+
+EPOCHS = [{"epoch": n, "step": 4 * n + 4, "score": 0.5 * n, "loss": 0.25} for n in range(2)]
+
+
+@given(content=edited({"seconds": 1.0, "parameters": 7, "epochs": EPOCHS}), common=st.booleans())
+def test_summaries_of_fits(tmp_path, content, common):
+    path = tmp_path / "fit.json"
+    path.write_bytes(content)
+    with refusing(path, LookupError, TypeError, ValueError, OverflowError):  # for `Member.chosen` to word
+        (chosen,) = best_epochs([read_json(path, "delete it", ("seconds",))["epochs"]], "loss", common=common)
+        assert isinstance(chosen["step"], int)
+
+
+LINES = [{"kind": kind, "step": 4, "epoch": 0, "loss": 0.5, "score": None, "lr": 0.1} for kind in ("train", "tune")]
+
+
+@settings(max_examples=max(10, EXAMPLES // 20))  # a picture each
+@given(contents=st.lists(st.sampled_from(LINES).flatmap(edited), min_size=1, max_size=3))
+def test_logs(tmp_path, contents):
+    path = tmp_path / "metrics.jsonl"
+    path.write_bytes(b"\n".join(contents))
+    plots.learning_curves("cnn", {0: read_json_lines(path)}, {0: 0}, "PCC")
+    with Log(tmp_path, 4) as log:
+        log.write("train", 5, 1, loss=0.5)
+    assert read_json_lines(path)[-1]["step"] == 5
+
+
+class Model(nn.Module):
+    @nn.compact
+    def __call__(self, x, train=False):
+        return nn.Dense(3)(x)
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    """Two checkpoints: of each the state by its step, and the folder they lie in."""
+    folder = tmp_path_factory.mktemp("saved")
+    made = create(Model(), np.zeros((1, 2), np.float32), optax.adam(1e-3), seed=1)
+    states = {n: jax.device_get(made.replace(step=np.int32(n))) for n in (3, 7)}
+    with Checkpoints(folder, keep_best=2) as checkpoints:
+        for step, state in states.items():
+            checkpoints.save(state, {"losses": [], "epochs": EPOCHS, "seconds": float(step)}, 0.5)
+    return folder, states
+
+
+@settings(max_examples=max(25, EXAMPLES // 20))  # orbax takes its time
+@given(data=st.data())
+def test_checkpoint_folders(saved, tmp_path, data):
+    source, states = saved
+    folder = tmp_path / "checkpoints"
+    shutil.rmtree(folder, ignore_errors=True)
+    shutil.copytree(source, folder)
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    path = data.draw(st.sampled_from(files), label="file")
+    how = data.draw(st.sampled_from(["spoil", "delete", "delete folder", "add", "make a folder"]), label="how")
+    if how == "spoil":
+        path.write_bytes(data.draw(spoilt(path.read_bytes())))
+    elif how == "add":
+        (path.parent / data.draw(st.sampled_from(["9", "10.tmp", "notes.txt", ".DS_Store"]))).write_bytes(b"x")
+    elif how == "delete folder":
+        shutil.rmtree(path.parent)
+    else:
+        path.unlink()
+        if how == "make a folder":
+            path.mkdir()
+    folder.mkdir(exist_ok=True)
+    with refusing(folder):
+        with Checkpoints(folder, keep_best=2) as checkpoints:
+            found = checkpoints.restore(states[3])
+        if found is not None:
+            state, history = found
+            jax.tree.map(np.testing.assert_array_equal, state, states[int(state.step)])
+            assert history["seconds"] == state.step
