@@ -1,19 +1,17 @@
 """The command line: flags in, `jaxpara.run` out. Everything the user can mend is one line and a non-zero exit."""
 
-import contextlib
-import os
 import re
 import runpy
 import signal
 import sys
 from pathlib import Path
-from traceback import extract_tb
+from traceback import extract_tb, format_exc
 from typing import NoReturn
 
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
-from jaxpara import __version__, runtime
+from jaxpara import __version__, hosts, runtime
 from jaxpara.errors import UserError
 from jaxpara.registry import suggest
 
@@ -41,6 +39,8 @@ HELP = f"""jaxpara {__version__}: computational paralinguistics in JAX
                          --output=TABLE.csv, and --plot for a picture of each file beside it
 --mode=live              the same while a recording goes on, with Breathing systems 1 and 2: raw 16-bit mono samples
                          from standard input, a line `seconds value` every 40 ms on standard output
+--coordinator=HOST:PORT --processes=N --process=I    on several hosts, one process on each; see README
+--distributed            the same where SLURM or Open MPI starts the processes
 --version
 """
 
@@ -52,6 +52,10 @@ SMALLER = "lower learner.batch, or set learner.microbatch, or shorten the window
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "The experiment.", lock_config=True)
 _WORKDIR = flags.DEFINE_string("workdir", None, "Where everything is left.")
+_COORDINATOR = flags.DEFINE_string("coordinator", None, "HOST:PORT of the first of several processes.")
+_PROCESSES = flags.DEFINE_integer("processes", None, "How many processes make this run.", lower_bound=1)
+_PROCESS = flags.DEFINE_integer("process", None, "Which of them this is, from 0.", lower_bound=0)
+_DISTRIBUTED = flags.DEFINE_bool("distributed", False, "Several processes, started by SLURM or Open MPI.")
 _MODE = flags.DEFINE_enum("mode", "train", MODES, "What to do.")
 _INPUT = flags.DEFINE_string("input", None, "Audio to predict.")
 _OUTPUT = flags.DEFINE_string("output", None, "The table of predictions.")
@@ -71,21 +75,25 @@ def main(argv: list[str] | None = None) -> NoReturn:
         _parse(argv)
         runtime.prepare()
         signal.signal(signal.SIGTERM, _stop)
+        _join()
         _do(_MODE.value, Path(_WORKDIR.value) if _WORKDIR.value else None)
     except KeyboardInterrupt:
         goes_on = "" if _MODE.value == "live" else "; the same command goes on where it stopped"
-        _fail(f"stopped{goes_on}", 130)
+        hosts.end(f"stopped{goes_on}", 130)
     except UserError as error:
-        _fail(f"error: {error}", 1)
+        hosts.end(f"error: {error}", 1)
     except MemoryError as error:
-        _fail(f"error: out of memory ({error}); {SMALLER}", 1)
-    except RuntimeError as error:
-        if "RESOURCE_EXHAUSTED" not in str(error):  # JAX's word for a device's memory that is full
-            raise
-        _fail(f"error: out of memory on the device ({str(error).splitlines()[0][:200]}); {SMALLER}", 1)
+        hosts.end(f"error: out of memory ({error}); {SMALLER}", 1)
     except OSError as error:
         where = f"{error.filename2 or error.filename}: " if error.filename else ""  # of a renaming, where to
-        _fail(f"error: {where}{error.strerror or error}; nothing finished is lost, mend it and run again", 1)
+        hosts.end(f"error: {where}{error.strerror or error}; nothing finished is lost, mend it and run again", 1)
+    except Exception as error:
+        if "RESOURCE_EXHAUSTED" in str(error):  # JAX's word for a device's memory that is full
+            hosts.end(f"error: out of memory on the device ({str(error).splitlines()[0][:200]}); {SMALLER}", 1)
+        if hosts.count() == 1:
+            raise
+        # Without a word to the others, who would be waited for.
+        hosts.end(f"error: {hosts.LOST}" if hosts.lost(error) else format_exc(), 1)
     sys.exit(0)
 
 
@@ -118,12 +126,22 @@ def _stop(*_: object) -> NoReturn:
     raise KeyboardInterrupt
 
 
-def _fail(line: str, status: int) -> NoReturn:
-    """Prints one line and ends at once: libraries that are torn down after an error only add noise to it."""
-    print(line, file=sys.stderr, flush=True)
-    with contextlib.suppress(OSError):
-        sys.stdout.flush()
-    os._exit(status)
+def _join() -> None:
+    """Makes this process one of several, where the flags say so."""
+    by_hand = (_COORDINATOR.value, _PROCESSES.value, _PROCESS.value)
+    if any(value is not None for value in by_hand):
+        if any(value is None for value in by_hand) or _DISTRIBUTED.value:
+            raise UserError(
+                "command line: --coordinator, --processes and --process belong together, and --distributed stands alone"
+            )
+        if _PROCESS.value >= _PROCESSES.value or not re.fullmatch(r".+:\d+", _COORDINATOR.value):
+            raise UserError(
+                f"command line: --coordinator={_COORDINATOR.value} --processes={_PROCESSES.value}"
+                f" --process={_PROCESS.value}, expected HOST:PORT, N, and I from 0 to N - 1"
+            )
+    elif not _DISTRIBUTED.value:
+        return
+    hosts.join(*by_hand)
 
 
 def _parse(argv: list[str]) -> None:

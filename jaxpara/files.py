@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from jaxpara import hosts
 from jaxpara.errors import UserError
 
 
@@ -98,7 +99,10 @@ def mapped(path: Path, dtype: Any, shape: Sequence[int], offset: int = 0) -> np.
 
 @contextmanager
 def locked(workdir: Path) -> Iterator[None]:
-    """Keeps a second run out of the workdir; the lock goes with the process, however it ends."""
+    """Keeps a second run out of the workdir; the lock goes with the (first) process, however it ends."""
+    if not hosts.is_first():
+        yield
+        return
     try:
         workdir.mkdir(parents=True, exist_ok=True)
         file = (workdir / ".lock").open("w")

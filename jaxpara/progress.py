@@ -8,6 +8,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
 
+from jaxpara import hosts
+
 LINE_EVERY_S = 10.0
 
 
@@ -15,11 +17,11 @@ class Progress:
     """What a run says while it works; a context manager.
 
     On a terminal every level (folds, epochs, steps) has a bar with the time left. Elsewhere a line is printed when a
-    level is done, and otherwise at most every ten seconds.
+    level is done, and otherwise at most every ten seconds. Of several processes the first speaks.
     """
 
     def __init__(self, console: Console | None = None):
-        self.console = console or Console(highlight=False, soft_wrap=True)
+        self.console = console or Console(highlight=False, soft_wrap=True, quiet=not hosts.is_first())
         self._bars = (
             Bars(
                 TextColumn("{task.description}"),

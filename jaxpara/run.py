@@ -11,7 +11,7 @@ import jax
 import ml_collections
 import numpy as np
 
-from jaxpara import __version__
+from jaxpara import __version__, hosts
 from jaxpara.corpora import compare, duplicates
 from jaxpara.corpora.check import check
 from jaxpara.corpora.corpus import PARTITIONS, Corpus, Task
@@ -77,7 +77,7 @@ def run(
         if demo:
             progress.say(f"No corpus given (--config.corpus.root): running on the {STAMP}; demo sizes from config.demo")
         corpus, fingerprint, findings = _checked(settings["corpus"], seed, progress)
-        shared = _shared_audio(corpus, fingerprint, progress)
+        shared = _shared_audio(corpus, fingerprint, progress) if hosts.is_first() else []
         if mode == "check":
             return
         with locked(workdir):
@@ -96,6 +96,8 @@ def run(
             except Interrupted as stop:
                 progress.say(str(stop))
                 raise KeyboardInterrupt from None
+            if not hosts.is_first():
+                return hosts.first(lambda: None)  # it writes what follows
             progress.say("scoring, plotting, writing the report")
             outcomes = {m: member.outcome() for m, member in members.items() if member.predicts and m not in left_out}
             fusing = _fusing(wanted, outcomes, left_out)
@@ -160,6 +162,7 @@ def run(
                 config=str(config),
                 findings=[str(finding) for finding in findings],
             )
+            hosts.first(lambda: None)
         _conclude(progress, results, workdir, table, time.monotonic() - began)
 
 

@@ -7,7 +7,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 # Anyone may import these.
-GROUND = {"errors", "files", "limits", "registry", "seeds", "progress", "runtime", "settings"}
+GROUND = {"errors", "files", "hosts", "limits", "registry", "seeds", "progress", "runtime", "settings"}
 FLOORS = {
     "predictions": 0,
     "fusion": 0,

@@ -2,12 +2,14 @@
 
 import json
 import math
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
+from jaxpara import hosts
 from jaxpara.corpora.corpus import Corpus
 from jaxpara.corpora.splits import Fold
 from jaxpara.errors import UserError
@@ -173,8 +175,16 @@ def stored(folder: Path, names: Sequence[str], compute: Callable[[], Iterable[tu
       names: of the recordings.
       compute: pairs of a recording's name and its `[time, ...]` or `[channel]` embeddings; each is written as it comes.
     """
-    if (kept := _opened(folder)) is not None and list(kept) == list(names):
-        return kept
+
+    def there() -> bool:
+        return (kept := _opened(folder)) is not None and list(kept) == list(names)
+
+    if hosts.first(there):
+        return Stored(folder)
+    if not hosts.is_first():  # it takes part in the computing, and leaves the writing to the first
+        deque(compute(), maxlen=0)
+        hosts.first(bool)
+        return Stored(folder)
     index: dict[str, Any] = {"names": [], "lengths": []}
     with replacing(folder / "data.bin") as part, part.open("wb") as file:
         for name, values in compute():
@@ -185,6 +195,7 @@ def stored(folder: Path, names: Sequence[str], compute: Callable[[], Iterable[tu
             index |= {"shape": rows.shape[1:], "vectors": values.ndim == 1}
     # Last, as it says that the rest is there.
     write_json(folder / "index.json", index)
+    hosts.first(bool)
     return Stored(folder)
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 from absl import logging
 
+from jaxpara import hosts
 from jaxpara.errors import UserError
 from jaxpara.learning.state import TrainState
 
@@ -52,9 +53,7 @@ class Checkpoints:
         """
         self.folder = folder.absolute()
         self._aside: list[Path] = []
-        for step in self.folder.glob("[0-9]*"):
-            if _has_torn_rank(step):  # over which orbax cannot open the folder
-                self._set_aside(step)
+        hosts.first(self._make_ready)
         self._manager = ocp.CheckpointManager(
             self.folder,
             options=ocp.CheckpointManagerOptions(
@@ -70,6 +69,14 @@ class Checkpoints:
                 ),
                 best_fn=_rank,  # pyright: ignore[reportArgumentType]
                 enable_async_checkpointing=False,
+                # Each process by itself: the first writes, all read.
+                multiprocessing_options=ocp.options.MultiprocessingOptions(
+                    primary_host=hosts.index(),
+                    active_processes={hosts.index()} if hosts.count() > 1 else None,
+                    barrier_sync_key_prefix=f"process_{hosts.index()}",
+                ),
+                create=False,
+                read_only=not hosts.is_first(),
             ),
         )
 
@@ -81,10 +88,10 @@ class Checkpoints:
 
     @property
     def steps(self) -> list[int]:
-        return sorted(self._manager.all_steps())
+        return hosts.first(lambda: sorted(self._manager.all_steps()))
 
     def save(self, state: TrainState, history: dict[str, Any], rank: float | None) -> None:
-        """Saves a state.
+        """Saves a state; of several processes the first does.
 
         Args:
           history: what the loop has to know to go on; JSON.
@@ -93,6 +100,8 @@ class Checkpoints:
         Raises:
           UserError: it cannot be written; the disk is full, say.
         """
+        if not hosts.is_first():
+            return
         step = int(state.step)
         # Asked for first: a disk that fills up in the middle of a save makes orbax's threads fail loudly, one by one.
         needed = 2_000_000 + 1.5 * sum(leaf.nbytes for leaf in jax.tree.leaves(state))
@@ -130,23 +139,34 @@ class Checkpoints:
         Raises:
           UserError: the checkpoint, or every one, is damaged or belongs to another network.
         """
-        if step is not None:
-            return self._read(step, target)
-        damaged, found = [], None
-        for step in reversed(self.steps):
+        if step is None:
+            step = hosts.first(lambda: self._newest_whole(target))
+        return None if step is None else self._read(step, target)
+
+    def _make_ready(self) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        for step in self.folder.glob("[0-9]*"):
+            if _has_torn_rank(step):  # over which orbax cannot open the folder
+                self._set_aside(step)
+
+    def _newest_whole(self, target: TrainState) -> int | None:
+        """The newest step that can be read; damaged ones after it are set aside."""
+        damaged, whole = [], None
+        for step in sorted(self._manager.all_steps(), reverse=True):
             try:
-                found = self._read(step, target)
+                self._read(step, target)
+                whole = step
                 break
             except UserError as error:
                 damaged.append((step, error))
-        if damaged and found is None:
+        if damaged and whole is None:
             raise damaged[0][1]
         for step, _ in damaged:
             self._set_aside(self.folder / str(step))
         self._manager.reload()
         for aside in self._aside:
             logging.warning("%s is damaged and was set aside; training goes on from the one before", aside)
-        return found
+        return whole
 
     def _read(self, step: int, target: TrainState) -> tuple[TrainState, dict[str, Any]]:
         like = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), target)

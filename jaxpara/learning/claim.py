@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from jaxpara import hosts
 from jaxpara.errors import UserError
 from jaxpara.files import read_json, write_json
 from jaxpara.settings import flat
@@ -19,15 +20,29 @@ def claim(folder: Path, identity: Mapping[str, Any]) -> None:
       identity: the member's config, the seed, the corpus and what else decides about its numbers.
 
     Raises:
-      UserError: the folder is another member's, or its file is damaged.
+      UserError: the folder is another member's, its file is damaged, or the first process of this run has another
+        identity.
     """
     path = folder / "config.json"
     content = json.loads(json.dumps(identity))
-    if not path.exists():
-        write_json(path, content)
-        return
     mend = f"delete {folder} to train this member anew"
-    old, new = flat(read_json(path, mend)), flat(content)
+
+    def as_first() -> dict[str, Any]:
+        if not path.exists():
+            write_json(path, content)
+        elif found := _differences(read_json(path, mend), content):
+            raise UserError(f"{folder}: was made with another config ({found}); choose another --workdir, or {mend}")
+        return content
+
+    if found := _differences(hosts.first(as_first), content):
+        raise UserError(
+            f"{folder}: the first process of this run has another config or corpus ({found});"
+            " start all with the same command on the same files"
+        )
+
+
+def _differences(there: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    old, new = flat(there), flat(now)
     changed = [
         "another corpus, or its labels or audio have changed since"
         if key == "corpus"
@@ -37,7 +52,4 @@ def claim(folder: Path, identity: Mapping[str, Any]) -> None:
     ]
     if len(changed) > MOST_CHANGES:
         changed[MOST_CHANGES:] = [f"and {len(changed) - MOST_CHANGES} more"]
-    if changed:
-        raise UserError(
-            f"{folder}: was made with another config ({'; '.join(changed)}); choose another --workdir, or {mend}"
-        )
+    return "; ".join(changed)

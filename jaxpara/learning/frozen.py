@@ -92,7 +92,7 @@ def _maps(
     starts = np.arange(chunks) * AT_ONCE * stride
     strips = np.stack([frames[start : start + AT_ONCE * stride + context] for start in starts])
     parts = [
-        np.asarray(step(state, parallel.shard({"inputs": strips[first : first + devices]})))
+        np.asarray(step(state, parallel.shard(parallel.own({"inputs": strips[first : first + devices]}))))
         for first in range(0, chunks, devices)
     ]
     outputs = np.concatenate(parts)

@@ -6,11 +6,14 @@ from pathlib import Path
 
 from tensorboardX import SummaryWriter
 
+from jaxpara import hosts
 from jaxpara.files import read_json_lines, write_text
 
 
 class Log:
     """Appends to `<folder>/metrics.jsonl` and to the TensorBoard events in `<folder>/tensorboard`; a context manager.
+
+    Of several processes the first writes.
 
     Lines: `{"kind": "train", "step", "epoch", "loss", "lr", "steps_per_s", "waiting"}` every few steps, where `waiting`
     is the share of the time since the line before, 0 to 1, in which the next batch was not there yet; and
@@ -19,6 +22,9 @@ class Log:
 
     def __init__(self, folder: Path, from_step: int):
         """Opens the log of a fit that goes on after `from_step`: later lines, of a run that was killed, are dropped."""
+        self._writes = hosts.is_first()
+        if not self._writes:
+            return
         folder.mkdir(parents=True, exist_ok=True)
         self._path = folder / "metrics.jsonl"
         lines = read_json_lines(self._path)
@@ -31,10 +37,13 @@ class Log:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._file.close()
-        self._events.close()
+        if self._writes:
+            self._file.close()
+            self._events.close()
 
     def write(self, kind: str, step: int, epoch: int, **values: float | None) -> None:
+        if not self._writes:
+            return
         self._file.write(json.dumps({"kind": kind, "step": step, "epoch": epoch, **values}) + "\n")
         self._file.flush()
         for name, value in values.items():
@@ -43,4 +52,5 @@ class Log:
 
     def sync(self) -> None:
         """Puts all lines on the disk; before a checkpoint, so that it never knows more than the log."""
-        os.fsync(self._file.fileno())
+        if self._writes:
+            os.fsync(self._file.fileno())

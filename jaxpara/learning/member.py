@@ -2,12 +2,13 @@
 
 import shutil
 from collections.abc import Iterable, Mapping
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from jaxpara import hosts
 from jaxpara.corpora.corpus import Corpus
 from jaxpara.corpora.splits import Fold, folds_of, leaks
 from jaxpara.errors import Unavailable, UserError
@@ -153,31 +154,34 @@ class Member:
         """
         if from_checkpoints:
             for fold in self.folds:
-                shutil.rmtree(self._fold_folder(fold) / "embeddings", ignore_errors=True)
-                if not (self._fold_folder(fold) / "fit.json").exists():
+                hosts.first(lambda fold=fold: shutil.rmtree(self._fold_folder(fold) / "embeddings", ignore_errors=True))
+                if not self._finished(fold):
                     raise Unavailable(
                         f"{self._fold_folder(fold)}: training is not finished, so there is nothing to evaluate;"
                         " run the same command without --mode"
                     )
         with progress.task(f"{self.name}: folds", len(self.folds)) as bar:
             for group in [self.folds] if together else [[fold] for fold in self.folds]:
-                if not all((self._fold_folder(fold) / "fit.json").exists() for fold in group):
+                if not all(self._finished(fold) for fold in group):
                     self._learner.fit((self._fit(fold, progress) for fold in group), progress)
                 bar.advance(by=len(group))
+        chosen = self.chosen
         for fold in self.folds if self.predicts else ():
-            missing = [part for part in PARTS if from_checkpoints or not self._path(fold, part).exists()]
+            missing = hosts.first(
+                lambda fold=fold: [p for p in PARTS if from_checkpoints or not self._path(fold, p).exists()]
+            )
             if missing:
                 progress.say(f"{self.name}, fold {fold.index}: predicting")
                 fit = self._fit(fold, progress)
                 for part in missing:
-                    predictions = self._learner.predict(fit, getattr(fold, part), self.chosen[fold.index])
-                    predictions.save(self._path(fold, part))
+                    predictions = self._learner.predict(fit, getattr(fold, part), chosen[fold.index])
+                    hosts.first(partial(predictions.save, self._path(fold, part)))
 
     @cached_property
     def chosen(self) -> dict[int, dict[str, Any]]:
         """By fold, what the learner chose to predict with."""
         try:
-            chosen = self._learner.choose([self._summary(fold) for fold in self.folds])
+            chosen = hosts.first(lambda: self._learner.choose([self._summary(fold) for fold in self.folds]))
         except (LookupError, TypeError, ValueError, OverflowError) as error:
             raise UserError(
                 f"{self.folder}: a fold_*/fit.json is damaged ({type(error).__name__}: {error}); delete them and run"
@@ -203,6 +207,9 @@ class Member:
     def _summary(self, fold: Fold) -> dict[str, Any]:
         """What the learner's `fit` left."""
         return read_json(self._fold_folder(fold) / "fit.json", "delete it and run again", ("seconds",))
+
+    def _finished(self, fold: Fold) -> bool:
+        return hosts.first((self._fold_folder(fold) / "fit.json").exists)
 
     # For members that take this one's embeddings as their features.
 

@@ -7,6 +7,7 @@ from typing import Any, Literal
 import jax
 import numpy as np
 
+from jaxpara import hosts
 from jaxpara.corpora.corpus import Task
 from jaxpara.errors import UserError
 from jaxpara.files import write_json
@@ -183,15 +184,21 @@ class Net:
           `parameters`; also left as `fit.json`.
         """
         fits = list(fits)
-        wanted = [number for number, fit in enumerate(fits) if not (fit.folder / FINISHED).exists()]
+        if len(fits) > 1 and hosts.count() > 1:
+            raise UserError("config.parallel is 'folds', which one process does; with several take 'data'")
+        wanted = hosts.first(lambda: [n for n, fit in enumerate(fits) if not (fit.folder / FINISHED).exists()])
         placement = parallel.Stacked(len(fits)) if len(fits) > 1 else parallel.Shared()
         with stop_requests() as asked_to_stop:
+
+            def stop() -> bool:
+                return parallel.any_process(asked_to_stop())
+
             loops, states = {}, {}
             for number in wanted:
-                begun = self._begin(fits[number], placement, len(wanted), asked_to_stop, progress)
+                begun = self._begin(fits[number], placement, len(wanted), stop, progress)
                 loops[number], states[number] = begun
             lockstep.run(loops, states, self._programs.train_step(placement), placement, len(fits))
-        return [json.loads((fit.folder / FINISHED).read_text()) for fit in fits]
+        return hosts.first(lambda: [json.loads((fit.folder / FINISHED).read_text()) for fit in fits])
 
     def _begin(
         self,
@@ -247,7 +254,8 @@ class Net:
                     together=together,
                 )
             seconds = round(after["seconds"], 1)
-            write_json(fit.folder / FINISHED, {"parameters": parameters, "seconds": seconds, "epochs": after["epochs"]})
+            summary = {"parameters": parameters, "seconds": seconds, "epochs": after["epochs"]}
+            hosts.first(lambda: write_json(fit.folder / FINISHED, summary))
             return after
 
         return loop(int(state.step)), state

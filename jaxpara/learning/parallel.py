@@ -1,4 +1,4 @@
-"""All local devices at once: the only file that knows how a step is spread over them.
+"""All devices of all processes at once: the only file that knows how a step is spread over them.
 
 Either the devices share every batch of one fit (`Shared`), or each has fits of its own (`Stacked`).
 
@@ -13,15 +13,18 @@ from typing import Any, Protocol
 
 import jax
 import numpy as np
+from jax import lax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from jaxpara import hosts
 
 AXIS = "data"
 FITS = "fits"
 
 
 def devices() -> Sequence[Any]:
-    """The devices of this host that work together: all of them."""
-    return jax.local_devices()
+    """The devices that work together: all of them, process by process."""
+    return jax.devices()
 
 
 def device_count() -> int:
@@ -33,21 +36,39 @@ def on_cpu() -> bool:
 
 
 def mesh() -> Mesh:
-    return Mesh(np.array(devices()), (AXIS,))
+    """The devices of this process."""
+    return Mesh(np.array(jax.local_devices()), (AXIS,))
 
 
 def replicate(tree: Any) -> Any:
-    """Puts a tree on every local device, without a leading axis."""
+    """Puts a tree on every device of this process, without a leading axis."""
     return jax.device_put(tree, NamedSharding(mesh(), PartitionSpec()))
 
 
 def shard(batch: Any) -> Any:
-    """`[row, ...]` -> `[device, row / devices, ...]`."""
-    return jax.tree.map(lambda x: x.reshape(device_count(), -1, *x.shape[1:]), batch)
+    """`[row, ...]`, those of this process, -> `[device, row / devices, ...]`."""
+    return jax.tree.map(lambda x: x.reshape(jax.local_device_count(), -1, *x.shape[1:]), batch)
+
+
+def own(batch: Any) -> Any:
+    """The rows of this process, of all `[row, ...]` that are to be spread over the devices."""
+    return jax.tree.map(lambda x: np.split(x, hosts.count())[hosts.index()], batch)
+
+
+def any_process(says: bool) -> bool:
+    """Whether any process says so; all of them have to ask at the same time."""
+    if hosts.count() == 1:
+        return says
+    return bool(_highest()(np.full(jax.local_device_count(), says, np.int32)))
+
+
+@cache
+def _highest() -> Callable[[Any], Any]:
+    return jax.pmap(lambda x: lax.pmax(x, AXIS), axis_name=AXIS, out_axes=None)
 
 
 def spread(step: Callable[[Any, Any], Any], *, donate: bool = False) -> Callable[[Any, Any], Any]:
-    """Runs `step(state, batch)` on every local device, each with its own part of the batch.
+    """Runs `step(state, batch)` on every device, each with its own part of the batch.
 
     Args:
       step: has to return the same on every device (reduce over `AXIS`); its collectives name the axis `AXIS`.

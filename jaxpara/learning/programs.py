@@ -8,11 +8,17 @@ import numpy as np
 import optax
 from flax import linen as nn
 
+from jaxpara import hosts
 from jaxpara.learning import parallel, steps
 from jaxpara.learning.input import Arrays, Examples, batches
 from jaxpara.learning.state import TrainState
 
 Step = Callable[[TrainState, Any], Any]
+
+
+def _own(examples: Examples, size: int, **which: Any) -> Iterator[Arrays]:
+    """This process's part of every batch."""
+    return batches(examples, size, process=hosts.index(), processes=hosts.count(), **which)
 
 
 class Programs:
@@ -59,7 +65,7 @@ class Programs:
     def batches(self, examples: Examples, placement: parallel.Placement, **which: Any) -> Iterator[Arrays]:
         """Batches to train on, `[device * part, row, ...]`; `which` as in `jaxpara.learning.input.batches`."""
         parts, rows = self.parts(placement.devices)
-        for batch in batches(examples, self._batch, rows=parts * rows * placement.devices, **which):
+        for batch in _own(examples, self._batch, rows=parts * rows * placement.devices, **which):
             yield {name: value.reshape(-1, rows, *value.shape[1:]) for name, value in batch.items()}
 
     @cached_property
@@ -81,5 +87,5 @@ class Programs:
         devices = parallel.device_count()
         rows = self.parts(devices)[1] * devices
         state = parallel.replicate(state)
-        parts = [np.asarray(step(state, parallel.shard(batch))) for batch in batches(examples, rows)]
+        parts = [np.asarray(step(state, parallel.shard(batch))) for batch in _own(examples, rows)]
         return np.concatenate(parts)[: len(examples)]

@@ -11,6 +11,7 @@ import numpy as np
 from scipy.interpolate import CubicSpline
 from sklearn.pipeline import Pipeline
 
+from jaxpara import hosts
 from jaxpara.corpora.corpus import Recording, Task
 from jaxpara.errors import UserError
 from jaxpara.evaluation.metrics import Undefined
@@ -129,7 +130,8 @@ class SVM:
 
     def fit(self, fits: Iterable[Fit], progress: Progress) -> list[dict[str, Any]]:
         """Fits folds, one after the other; see `_fit_one`."""
-        return [self._fit_one(fit, progress) for fit in fits]
+        fits = list(fits)  # by all processes: their features may be made by all
+        return hosts.first(lambda: [self._fit_one(fit, progress) for fit in fits])
 
     def _fit_one(self, fit: Fit, progress: Progress) -> dict[str, Any]:
         """Tries every C on the fold's tune part and keeps the best machine, unless that is done.

@@ -1,0 +1,129 @@
+"""Two processes with two devices each, on the loopback interface, come to what one process with four comes to."""
+
+import ast
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from test_run import CONFIG, ROOT, TINY, finish, wait_for
+
+from configs.breathing_e2e import get_config
+from jaxpara.hosts import LOST
+from jaxpara.run import run
+
+FEW = [*TINY, "--config.members.cnn.folds.n=2", "--config.members.cnn.learner.epochs=2"]
+
+
+@pytest.fixture(scope="module")
+def launch(tmp_path_factory):
+    """Starts one process of a run."""
+    cache = tmp_path_factory.mktemp("cache")
+
+    def start(workdir, devices, *flags):
+        environment = {
+            **os.environ, "JAXPARA_CACHE": str(cache), "JAX_PLATFORMS": "cpu",
+            "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
+        }  # fmt: skip
+        return subprocess.Popen(
+            [sys.executable, "launch.py", CONFIG, *FEW, f"--workdir={workdir}", *flags],
+            cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+
+    return start
+
+
+@pytest.fixture(scope="module")
+def launch_two(launch):
+    """Starts both processes of a run."""
+
+    def start(workdir):
+        with socket.socket() as free:
+            free.bind(("localhost", 0))
+            port = free.getsockname()[1]
+        together = (f"--coordinator=localhost:{port}", "--processes=2")
+        return [launch(workdir, 2, *together, f"--process={process}") for process in range(2)]
+
+    return start
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory):
+    """What one process with four devices leaves: this one."""
+    workdir = tmp_path_factory.mktemp("alone") / "run"
+    config = get_config()
+    overrides = {
+        path.removeprefix("--config."): ast.literal_eval(value) for path, value in (flag.split("=") for flag in FEW)
+    }
+    config.update_from_flattened_dict(overrides)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("JAXPARA_CACHE", str(tmp_path_factory.mktemp("cache_alone")))
+        run(config, overrides=overrides, name="breathing_e2e", workdir=workdir, mode="train")
+    return workdir
+
+
+def assert_same_results(workdir, other):
+    for fold in range(2):
+        for part in ("tune", "test"):
+            path = f"members/cnn/fold_{fold}/predictions/{part}.npz"
+            with np.load(workdir / path) as one, np.load(other / path) as two:
+                np.testing.assert_array_equal(one["recordings"], two["recordings"])
+                np.testing.assert_allclose(one["scores"], two["scores"], rtol=0, atol=1e-5)
+        lines = [
+            [json.loads(line) for line in (folder / f"members/cnn/fold_{fold}/metrics.jsonl").read_text().splitlines()]
+            for folder in (workdir, other)
+        ]
+        steps, losses = (
+            [[line[key] for line in lines_of] for lines_of in lines] for key in ("step", "loss")
+        )  # fmt: skip
+        assert steps[0] == steps[1]
+        np.testing.assert_allclose(*losses, rtol=0, atol=1e-5)
+    for file in ("report.html", "results.json", "predictions/test.npz"):
+        assert (workdir / file).exists()
+
+
+def test_two_processes_come_to_what_one_does(alone, launch_two, tmp_path):
+    ended = [finish(process) for process in launch_two(tmp_path / "run")]
+    assert [status for status, _, _ in ended] == [0, 0], ended
+    assert_same_results(tmp_path / "run", alone)
+    assert "report:" in ended[0][1]
+    assert ended[1][1] == ""  # the first speaks for all
+
+
+def test_a_killed_process_ends_the_others_and_the_same_command_goes_on(alone, launch_two, tmp_path):
+    workdir = tmp_path / "run"
+    first, other = launch_two(workdir)
+    try:
+        wait_for(lambda: list(workdir.glob("members/cnn/fold_0/checkpoints/[0-9]*")), first)
+        first.send_signal(signal.SIGKILL)
+        status, _, err = finish(other)
+    finally:
+        for process in (first, other):
+            process.kill()
+            process.communicate()
+    assert status == 1
+    assert err == f"error: {LOST}\n"
+    ended = [finish(process) for process in launch_two(workdir)]
+    assert [status for status, _, _ in ended] == [0, 0], ended
+    assert "goes on after step" in ended[0][1] or (workdir / "members/cnn/fold_1").exists()
+    assert_same_results(workdir, alone)
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--processes=2"], "belong together"),
+        (["--coordinator=a:1", "--processes=2", "--process=0", "--distributed"], "stands alone"),
+        (["--coordinator=a:1", "--processes=2", "--process=2"], "I from 0 to N - 1"),
+        (["--coordinator=a", "--processes=2", "--process=0"], "expected HOST:PORT"),
+    ],
+)
+def test_flags_that_do_not_go_together_are_named(launch, tmp_path, flags, words):
+    status, _, err = finish(launch(tmp_path, 1, *flags))
+    assert status == 1
+    assert words in err
+    assert len(err.strip().splitlines()) == 1
