@@ -1,6 +1,5 @@
 """Two processes with two devices each, on the loopback interface, come to what one process with four comes to."""
 
-import ast
 import json
 import os
 import signal
@@ -12,9 +11,7 @@ import numpy as np
 import pytest
 from test_run import CONFIG, ROOT, TINY, finish, wait_for
 
-from configs.breathing_e2e import get_config
 from jaxpara.hosts import LOST
-from jaxpara.run import run
 
 FEW = [*TINY, "--config.members.cnn.folds.n=2", "--config.members.cnn.learner.epochs=2"]
 
@@ -52,17 +49,11 @@ def launch_two(launch):
 
 
 @pytest.fixture(scope="module")
-def alone(tmp_path_factory):
-    """What one process with four devices leaves: this one."""
+def alone(launch, tmp_path_factory):
+    """What one process with four devices leaves."""
     workdir = tmp_path_factory.mktemp("alone") / "run"
-    config = get_config()
-    overrides = {
-        path.removeprefix("--config."): ast.literal_eval(value) for path, value in (flag.split("=") for flag in FEW)
-    }
-    config.update_from_flattened_dict(overrides)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("JAXPARA_CACHE", str(tmp_path_factory.mktemp("cache_alone")))
-        run(config, overrides=overrides, name="breathing_e2e", workdir=workdir, mode="train")
+    status, _, err = finish(launch(workdir, 4))
+    assert status == 0, err
     return workdir
 
 
