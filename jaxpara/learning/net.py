@@ -189,13 +189,11 @@ class Net:
         wanted = hosts.first(lambda: [n for n, fit in enumerate(fits) if not (fit.folder / FINISHED).exists()])
         placement = parallel.Stacked(len(fits)) if len(fits) > 1 else parallel.Shared()
         with stop_requests() as asked_to_stop:
-
-            def stop() -> bool:
-                return parallel.any_process(asked_to_stop())
-
             loops, states = {}, {}
             for number in wanted:
-                begun = self._begin(fits[number], placement, len(wanted), stop, progress)
+                begun = self._begin(
+                    fits[number], placement, len(wanted), lambda: parallel.any_process(asked_to_stop()), progress
+                )
                 loops[number], states[number] = begun
             lockstep.run(loops, states, self._programs.train_step(placement), placement, len(fits))
         return hosts.first(lambda: [json.loads((fit.folder / FINISHED).read_text()) for fit in fits])
