@@ -93,7 +93,7 @@ def main(argv: list[str] | None = None) -> NoReturn:
         if hosts.count() == 1:
             raise
         # Without a word to the others, who would be waited for.
-        hosts.end(f"error: {hosts.LOST}" if hosts.lost(error) else format_exc(), 1)
+        hosts.end(hosts.lost(error) or format_exc(), 1)
     sys.exit(0)
 
 
@@ -141,6 +141,8 @@ def _join() -> None:
             )
     elif not _DISTRIBUTED.value:
         return
+    if _MODE.value not in ("train", "evaluate"):
+        raise UserError(f"command line: --mode={_MODE.value} is the work of one process; leave the others out")
     hosts.join(*by_hand)
 
 

@@ -19,10 +19,8 @@ from jaxpara.errors import UserError
 
 T = TypeVar("T")
 
-LOST = (
-    "another process of this run ended; start the same command on all hosts again: it goes on from the last checkpoint"
-)
-SILENT_FOR_S = 30  # a process that was not heard of for so long has ended
+LOST = "another process of this run ended"
+SILENT_FOR_S = 100  # a process that was not heard of for so long has ended; JAX's default
 FOREVER_MS = 30 * 24 * 3600 * 1000  # the first may be at work for days
 # What JAX and its transports say when the other side is gone.
 _GONE = re.compile(r"gloo|nccl|connection|socket|peer|heartbeat|coordination|barrier|UNAVAILABLE|CANCELLED", re.I)
@@ -95,11 +93,17 @@ def first(work: Callable[[], T]) -> T:
     return json.loads(_client.blocking_key_value_get(key, FOREVER_MS))
 
 
-def lost(error: BaseException) -> bool:
-    """Whether an error is that another process is gone."""
-    return (
-        _count > 1 and type(error).__name__ in ("JaxRuntimeError", "XlaRuntimeError") and bool(_GONE.search(str(error)))
-    )
+def lost(error: BaseException) -> str:
+    """The line that says so, where an error is that another process is gone; else empty."""
+    if _count == 1 or type(error).__name__ not in ("JaxRuntimeError", "XlaRuntimeError"):
+        return ""
+    return _lost(str(error))
+
+
+def _lost(told: str) -> str:
+    cause = next((line.strip() for line in told.splitlines() if _GONE.search(line)), "")
+    mend = "start the same command on all hosts again: it goes on from the last checkpoint"
+    return cause and f"error: {LOST} ({cause[:200]}); {mend}"
 
 
 def _hold_back_libraries() -> None:
@@ -117,7 +121,7 @@ def _hold_back_libraries() -> None:
 
     def on_abort(_: int) -> None:
         told = os.pread(2, 1 << 20, 0).decode(errors="replace")
-        end(f"error: {LOST}" if _GONE.search(told) else told, 1)
+        end(_lost(told) or told, 1)
 
     _on_abort = ctypes.CFUNCTYPE(None, ctypes.c_int)(on_abort)
     ctypes.CDLL(None).signal(signal.SIGABRT, _on_abort)

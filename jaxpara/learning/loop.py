@@ -17,6 +17,7 @@ from jaxpara.errors import UserError
 from jaxpara.learning.checkpoints import Checkpoints
 from jaxpara.learning.input import Timed
 from jaxpara.learning.logs import Log
+from jaxpara.learning.parallel import any_process
 from jaxpara.learning.state import TrainState
 from jaxpara.progress import Progress
 
@@ -125,7 +126,7 @@ def train(
             _require_number(name, "loss", value, done, epoch)
             history["losses"].append(value)
             step_bar.advance(f"loss {value:.3f}")
-            ends, stop = in_epoch == steps_per_epoch - 1, asked_to_stop()
+            ends, stop = in_epoch == steps_per_epoch - 1, any_process(asked_to_stop())
             if ends or len(history["losses"]) % LOG_EVERY_STEPS == 0:
                 recent = history["losses"][-((len(history["losses"]) - 1) % LOG_EVERY_STEPS + 1) :]
                 passed_s = time.monotonic() - tick

@@ -191,9 +191,7 @@ class Net:
         with stop_requests() as asked_to_stop:
             loops, states = {}, {}
             for number in wanted:
-                begun = self._begin(
-                    fits[number], placement, len(wanted), lambda: parallel.any_process(asked_to_stop()), progress
-                )
+                begun = self._begin(fits[number], placement, len(wanted), asked_to_stop, progress)
                 loops[number], states[number] = begun
             lockstep.run(loops, states, self._programs.train_step(placement), placement, len(fits))
         return hosts.first(lambda: [json.loads((fit.folder / FINISHED).read_text()) for fit in fits])
