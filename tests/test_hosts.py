@@ -89,7 +89,7 @@ def test_a_killed_process_ends_the_others_and_the_same_command_goes_on(alone, la
     workdir = tmp_path / "run"
     first, other = launch_two(workdir)
     try:
-        wait_for(lambda: list(workdir.glob("members/cnn/fold_0/checkpoints/[0-9]*")), first)
+        wait_for(lambda: list(workdir.glob("members/cnn/fold_0/checkpoints/*/commit_success.txt")), first)
         first.send_signal(signal.SIGKILL)
         status, _, err = finish(other)
     finally:

@@ -288,7 +288,7 @@ class Net:
 
     def restored(self, fit: Fit, epoch: Mapping[str, Any]) -> TrainState:
         target = jax.eval_shape(lambda: self._fresh(fit))
-        if not (fit.folder / "checkpoints").is_dir():
+        if not (fit.folder / FINISHED).exists():
             return weights.read(fit.folder / weights.FILE, target)  # an export
         with Checkpoints(fit.folder / "checkpoints", self._keep_best) as checkpoints:
             restored = checkpoints.restore(target, epoch["step"])

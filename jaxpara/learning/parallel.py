@@ -27,6 +27,11 @@ def devices() -> Sequence[Any]:
     return jax.devices()
 
 
+def own_devices() -> Sequence[Any]:
+    """Those of them that are this process's."""
+    return [device for device in devices() if device.process_index == jax.process_index()]
+
+
 def device_count() -> int:
     return len(devices())
 
@@ -37,7 +42,7 @@ def on_cpu() -> bool:
 
 def mesh() -> Mesh:
     """The devices of this process."""
-    return Mesh(np.array(jax.local_devices()), (AXIS,))
+    return Mesh(np.array(own_devices()), (AXIS,))
 
 
 def replicate(tree: Any) -> Any:
@@ -47,7 +52,7 @@ def replicate(tree: Any) -> Any:
 
 def shard(batch: Any) -> Any:
     """`[row, ...]`, those of this process, -> `[device, row / devices, ...]`."""
-    return jax.tree.map(lambda x: x.reshape(jax.local_device_count(), -1, *x.shape[1:]), batch)
+    return jax.tree.map(lambda x: x.reshape(len(own_devices()), -1, *x.shape[1:]), batch)
 
 
 def own(batch: Any) -> Any:
@@ -59,7 +64,7 @@ def any_process(says: bool) -> bool:
     """Whether any process says so; all of them have to ask at the same time."""
     if hosts.count() == 1:
         return says
-    return bool(_highest()(np.full(jax.local_device_count(), says, np.int32)))
+    return bool(_highest()(np.full(len(own_devices()), says, np.int32)))
 
 
 @cache
