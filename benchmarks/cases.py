@@ -68,7 +68,7 @@ def network(case: Network, *, train: bool, target: float = 0.0, **others: tuple[
     if case.config == "breathing_s4":
         size = f"{case.rows * case.labels} pieces"
     peers = {"torch": peer(case, target), **{name: peer(*other) for name, other in others.items()}}
-    tolerances = {"outputs": 1e-4, "loss": 1e-4, "gradient": 1e-2} if train else {"outputs": 1e-4}
+    tolerances = {"outputs": 1e-4, "loss": 1e-4, "gradient": 1e-5} if train else {"outputs": 1e-4}
     return Case(size, case.rows, unit, ours, peers, tolerances)
 
 

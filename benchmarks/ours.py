@@ -60,10 +60,14 @@ def side(learner: Mapping[str, Any], batch: Arrays, *, task: str, train: bool) -
         found = {"outputs": np.asarray(predict_step(fresh, parallel.shard(still)))}
         found |= {f"weight/{n}": v for n, v in to_torch(_named(fresh.params) | _named(fresh.batch_stats)).items()}
         if train:
-            without = build(MODELS, _without_dropout(learner["model"]), f"{WHERE}.model", **context)
-            gradient_step = parallel.spread(steps.train_step(without, examples.prepare, loss, optax.trace(0.0)))
-            arranged = parallel.shard({name: v.reshape(-1, rows // parts, *v.shape[1:]) for name, v in still.items()})
-            after, value = gradient_step(fresh, arranged)
+            # In float64, as in float32 a rounding may turn a ReLU on or off, and with it a whole unit's gradient.
+            with jax.enable_x64(True):
+                without = build(MODELS, _without_dropout(learner["model"]), f"{WHERE}.model", **context)
+                gradient_step = parallel.spread(steps.train_step(without, examples.prepare, loss, optax.trace(0.0)))
+                exact = jax.tree.map(_in_float64, still)
+                parted = {k: v.reshape(-1, rows // parts, *v.shape[1:]) for k, v in exact.items()}
+                doubled = jax.tree.map(_in_float64, jax.device_get(fresh))
+                after, value = gradient_step(parallel.replicate(doubled), parallel.shard(parted))
             gradient = to_torch(_named(after.opt_state.trace))
             found["loss"] = np.asarray(value)
             found["gradient"] = np.concatenate([gradient[name].ravel() for name in sorted(gradient)])
@@ -99,6 +103,10 @@ def lstm_layers(batch: Arrays, *, sizes: tuple[int, ...]) -> Side:
         return {"outputs": np.asarray(outputs), "of_inputs": np.asarray(of_inputs), **named}
 
     return Side(run, check, lambda: flop.count(gradient, *arguments))
+
+
+def _in_float64(value: np.ndarray) -> np.ndarray:
+    return value.astype(np.float64) if value.dtype == np.float32 else value
 
 
 def _named(tree: Any) -> Arrays:

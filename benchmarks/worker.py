@@ -83,11 +83,7 @@ class Worker:
 
 
 def difference(name: str, found: np.ndarray, expected: np.ndarray) -> float:
-    """The largest difference over the largest value; for gradients the length of the difference over the length.
-
-    A gradient goes through every ReLU, and a value near 0 may round to either side of it: that turns one unit on or
-    off, and with it one row of a weight.
-    """
+    """The largest difference over the largest value; for gradients the length of the difference over the length."""
     if found.shape != expected.shape:
         raise ValueError(f"shape {found.shape}, expected {expected.shape}")
     found, expected = found.astype(np.float64), expected.astype(np.float64)

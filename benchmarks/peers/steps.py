@@ -53,13 +53,13 @@ def side(learner: Mapping[str, Any], batch: Arrays, setting: str, *, train: bool
     inputs, targets = (torch.from_numpy(batch[name]) for name in ("inputs", "targets"))
     forward = torch.compile(net) if setting.startswith("compile") else net
 
-    def outputs_of(crop: bool) -> Tensor:
+    def outputs_of(crop: bool, kind: torch.dtype = torch.float32) -> Tensor:
         x = inputs.to(DEVICE)
         if pictures:
             x = clips(x, examples["size"], crop)
             x = x.contiguous(memory_format=torch.channels_last) if tuned else x
         with torch.autocast(DEVICE, torch.bfloat16, enabled=setting.startswith("bfloat16")):
-            return forward(x).float()
+            return forward(x.to(kind) if x.is_floating_point() else x).to(kind)
 
     def step() -> float:
         net.train()
@@ -82,8 +82,8 @@ def side(learner: Mapping[str, Any], batch: Arrays, setting: str, *, train: bool
             for module in net.modules():
                 if isinstance(module, nn.Dropout):
                     module.p = 0.0
-            net.train()
-            loss = loss_of(outputs_of(crop=False), targets.to(DEVICE), learner["loss"])
+            net.train().double()
+            loss = loss_of(outputs_of(crop=False, kind=torch.float64), targets.to(DEVICE).double(), learner["loss"])
             loss.backward()
             leaves = dict(net.named_parameters())
             gradient = [leaves[n].grad if leaves[n].grad is not None else torch.zeros_like(leaves[n]) for n in names]
