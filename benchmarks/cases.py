@@ -149,12 +149,18 @@ def cases(*, tiny: bool) -> dict[str, Callable[[], Case]]:
         "breathing2_train": net(networks.BREATHING2, train=True, target=2.0),
         "breathing2_predict": net(networks.BREATHING2, train=False, target=1.2),
         "breathing3_train": net(networks.BREATHING3, train=True, target=1.5),
+        "breathing3_predict": net(networks.BREATHING3, train=False),
         "breathing4_pieces_train": net(networks.PIECES, train=True, target=1.0),
         "breathing4_dense_train": net(networks.DENSE, train=True, target=1.0, torch_pieces=(networks.PIECES, 2.5)),
+        "breathing4_pieces_predict": net(networks.PIECES, train=False),
+        "breathing4_dense_predict": net(networks.DENSE, train=False),
         "breathing5_lstm_train": net(networks.BREATHING5, train=True),
+        "breathing5_lstm_predict": net(networks.BREATHING5, train=False),
         "lstm_layers": lambda: lstm_layers(2, 12) if tiny else lstm_layers(4, 400),
         "mask_224_train": net(networks.MASK, train=True, target=0.9),
+        "mask_224_predict": net(networks.MASK, train=False),
         "mask_64x97_train": net(networks.SMALL, train=True, target=1.0),
+        "mask_64x97_predict": net(networks.SMALL, train=False),
         "log_mel_clips": lambda: feature(
             "log_mel_clips", "librosa", functions.sounds(few, 1), f"{few} x 1 s", "clips", 5.0
         ),
