@@ -128,17 +128,17 @@ def _stop(*_: object) -> NoReturn:
 
 def _join() -> None:
     """Makes this process one of several, where the flags say so."""
-    by_hand = (_COORDINATOR.value, _PROCESSES.value, _PROCESS.value)
-    if any(value is not None for value in by_hand):
-        if any(value is None for value in by_hand) or _DISTRIBUTED.value:
+    coordinator, processes, process = by_hand = (_COORDINATOR.value, _PROCESSES.value, _PROCESS.value)
+    if coordinator is not None and processes is not None and process is not None and not _DISTRIBUTED.value:
+        if process >= processes or not re.fullmatch(r".+:\d+", coordinator):
             raise UserError(
-                "command line: --coordinator, --processes and --process belong together, and --distributed stands alone"
+                f"command line: --coordinator={coordinator} --processes={processes} --process={process}, expected"
+                " HOST:PORT, N, and I from 0 to N - 1"
             )
-        if _PROCESS.value >= _PROCESSES.value or not re.fullmatch(r".+:\d+", _COORDINATOR.value):
-            raise UserError(
-                f"command line: --coordinator={_COORDINATOR.value} --processes={_PROCESSES.value}"
-                f" --process={_PROCESS.value}, expected HOST:PORT, N, and I from 0 to N - 1"
-            )
+    elif by_hand != (None, None, None):
+        raise UserError(
+            "command line: --coordinator, --processes and --process belong together, and --distributed stands alone"
+        )
     elif not _DISTRIBUTED.value:
         return
     if _MODE.value not in ("train", "evaluate"):
