@@ -165,7 +165,8 @@ class Checkpoints:
             self._set_aside(self.folder / str(step))
         self._manager.reload()
         for aside in self._aside:
-            logging.warning("%s is damaged and was set aside; training goes on from the one before", aside)
+            goes = "begins anew" if whole is None else "goes on from the one before"
+            logging.warning("%s is damaged and was set aside; training %s", aside, goes)
         return whole
 
     def _read(self, step: int, target: TrainState) -> tuple[TrainState, dict[str, Any]]:

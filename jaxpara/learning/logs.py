@@ -2,9 +2,12 @@
 
 import json
 import os
+import time
 from pathlib import Path
 
-from tensorboardX import SummaryWriter
+from tensorboardX.event_file_writer import EventsWriter
+from tensorboardX.proto.event_pb2 import Event, SessionLog  # pyright: ignore[reportAttributeAccessIssue]
+from tensorboardX.summary import scalar
 
 from jaxpara import hosts
 from jaxpara.files import read_json_lines, write_text
@@ -31,7 +34,11 @@ class Log:
         kept = [line for line in lines if isinstance(line.get("step"), int) and line["step"] <= from_step]
         write_text(self._path, "".join(json.dumps(line) + "\n" for line in kept))
         self._file = self._path.open("a")
-        self._events = SummaryWriter(str(folder / "tensorboard"), purge_step=from_step + 1)
+        (folder / "tensorboard").mkdir(exist_ok=True)
+        # Not through tensorboardX's SummaryWriter: its thread dies of a full disk or of a clock that is set back, and
+        # then whoever writes waits for it without end.
+        self._events = EventsWriter(str(folder / "tensorboard" / "events"))
+        self._events.write_event(Event(step=from_step + 1, session_log=SessionLog(status=SessionLog.START)))
 
     def __enter__(self) -> "Log":
         return self
@@ -48,9 +55,11 @@ class Log:
         self._file.flush()
         for name, value in values.items():
             if value is not None:
-                self._events.add_scalar(f"{kind}/{name}", value, step)
+                summary = scalar(f"{kind}/{name}", value)
+                self._events.write_event(Event(wall_time=time.time(), step=step, summary=summary))
 
     def sync(self) -> None:
         """Puts all lines on the disk; before a checkpoint, so that it never knows more than the log."""
         if self._writes:
             os.fsync(self._file.fileno())
+            self._events.flush()

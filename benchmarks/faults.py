@@ -1,0 +1,216 @@
+"""What faults of a machine do to a run: each ends in the result of an undisturbed run, or in a clear refusal.
+
+    python -m benchmarks.faults --kills 20
+
+Runs a tiny experiment on simulated speech (a network, two support vector machines, one of them on the network's
+embeddings, their fusion), each time in a process of its own as a user would: once undisturbed, then under each fault,
+and starts the same command again until it is finished. Predictions are compared bit for bit, and results.json without
+its timings. Prints a table; the exit status is 1 where a fault ended otherwise, or any output held a traceback.
+"""
+
+import argparse
+import contextlib
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.tiny_run import LONGEST_S, Otherwise, Run, fresh, undisturbed
+
+FOLD = "run/members/cnn/fold_0"
+# By part of a run, what it writes, and within how many seconds after the first of it a kill comes.
+PARTS = {
+    "features": ("cache/features/*/data.bin", 0.2),
+    "training": ("run/members/*/*/metrics.jsonl", 1.0),
+    "checkpoint save": ("run/members/*/*/checkpoints/*tmp*", 0.05),
+    "prediction": ("run/members/*/*/predictions/*", 0.5),
+    "report": ("run/submission/*", 1.5),
+}
+# time.time() of every module of a run: each call is up to ten years before or after the true time.
+JUMPING = """
+import os, random, time
+true, jumps = time.time, random.Random(1)
+time.time = lambda: true() + jumps.choice((0, 1, -1)) * jumps.choice((1, 3600, 86400, 3e8))
+time.time_ns = lambda: int(time.time() * 1e9)
+open(os.environ["CLOCK_JUMPED"], "w").close()
+"""
+
+
+def kills(whole: Run, count: int = 20, seed: int = 1) -> str:
+    """SIGKILL at random moments, spread over the parts of a run."""
+    random, names = np.random.default_rng(seed), list(PARTS)
+    wanted = {name: len(range(number, count, len(names))) for number, name in enumerate(names)}
+    done, lives = dict.fromkeys(names, 0), 0
+    while any(done[name] < wanted[name] for name in names):
+        if lives > count:
+            raise Otherwise(f"the moments never came: {done}")
+        run = fresh(whole, f"killed_{lives}")
+        for name in names:
+            pattern, within_s = PARTS[name]
+            if done[name] < wanted[name]:
+                before = run.files(pattern)
+                moment = lambda: run.files(pattern) != before  # noqa: B023, E731
+                if not run.kill(moment, float(random.uniform(0, within_s))):
+                    break  # it came to its end
+                done[name] += 1
+        run.finish()
+        run.same_as(whole)
+        lives += 1
+    spread = ", ".join(f"{name} {number}" for name, number in done.items())
+    return f"identical result, in each of {lives} runs ({sum(done.values())} kills: {spread})"
+
+
+@contextlib.contextmanager
+def small_disk(folder: Path) -> Iterator[Callable[[int], dict] | None]:
+    """A tmpfs at a folder, and a function that sets its size in bytes; None where it cannot be mounted."""
+    mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(folder)]
+    if not shutil.which("mount") or subprocess.run(mount, capture_output=True).returncode:
+        yield None
+        return
+
+    def resize(size: int) -> dict:
+        subprocess.run(["mount", "-o", f"remount,size={size}", str(folder)], check=True)
+        return {}
+
+    try:
+        yield resize
+    finally:
+        subprocess.run(["umount", str(folder)], check=True)
+
+
+def full_disk(whole: Run, shares: tuple[float, ...] = (0.1, 0.3, 0.5, 0.7, 0.9), tmpfs: bool = True) -> str:
+    """A disk that is too small, larger with every start; files that may not grow, where none can be mounted."""
+    run = Run(whole.folder.parent / ("full_disk" if tmpfs else "no_large_files"))
+    corpus = run.folder.parent / "corpus_cache"
+    shutil.copytree(whole.folder / "cache/simulated", corpus / "simulated", dirs_exist_ok=True)
+    run.folder.mkdir()
+    sizes = [path.stat().st_size for path in whole.folder.rglob("*") if path.is_file()]
+    refusals = []
+    with small_disk(run.folder) if tmpfs else contextlib.nullcontext() as resize:
+        space, largest = (sum(sizes), resize) if resize else (max(sizes), lambda size: {"largest": size})
+        # Not the corpus: it is there before.
+        space -= sum(path.stat().st_size for path in corpus.rglob("*") if path.is_file()) if resize else 0
+        for share in shares:
+            how = largest(int(share * space))
+            if not (run.folder / "cache").exists():
+                (run.folder / "cache").mkdir()
+                (run.folder / "cache/simulated").symlink_to(corpus / "simulated")
+            if run.ended(run.start(**how), (0, 1)):
+                refusals.append(run.last_line(""))
+        if not refusals:
+            raise Otherwise("the disk was never full")
+        run.finish(**(resize(64 * space) if resize else {}))
+        run.same_as(whole)
+        way = "a tmpfs" if resize else "RLIMIT_FSIZE"
+    return f"clear refusal at {len(refusals)} of {len(shares)} sizes of {way}; with room, identical result"
+
+
+def stopped(whole: Run, name: str, checkpoints: int) -> tuple[Run, list[Path]]:
+    """A run that was killed in the training of its first fold, and so many checkpoints or more, oldest first."""
+    run = fresh(whole, name)
+    pattern = f"{FOLD}/checkpoints/[0-9]*"
+    for _ in range(5):
+        run.kill(lambda: sum(path.name.isdigit() for path in run.files(pattern)) >= checkpoints)
+        found = sorted((path for path in run.files(pattern) if path.name.isdigit()), key=lambda path: int(path.name))
+        if len(found) >= checkpoints and not (run.folder / FOLD / "fit.json").exists():
+            return run, found
+        shutil.rmtree(run.folder / "run", ignore_errors=True)
+    raise Otherwise("the training could not be killed in time")
+
+
+def truncate(checkpoint: Path) -> None:
+    """Leaves half of each file."""
+    for path in checkpoint.rglob("*"):
+        if path.is_file():
+            os.truncate(path, path.stat().st_size // 2)
+
+
+def newest_truncated(whole: Run) -> str:
+    """The newest checkpoint is cut in half after a kill."""
+    run, checkpoints = stopped(whole, "newest_truncated", 2)
+    truncate(checkpoints[-1])
+    run.finish()
+    if "is damaged and was set aside" not in run.log.read_text():
+        raise Otherwise("nothing was said of the damage")
+    run.same_as(whole)
+    return "goes on from the one before, and says so; identical result"
+
+
+def all_truncated(whole: Run) -> str:
+    """The states of all checkpoints of a fold are cut in half after a kill."""
+    run, checkpoints = stopped(whole, "all_truncated", 1)
+    for checkpoint in checkpoints:
+        truncate(checkpoint / "state")
+    run.refused(f"delete {run.folder / FOLD} and start again")
+    shutil.rmtree(run.folder / FOLD)
+    run.finish()
+    run.same_as(whole)
+    return "clear refusal; after the folder that it names is deleted, identical result"
+
+
+def two_at_once(whole: Run) -> str:
+    """A second run in the workdir of one that is at work."""
+    run = fresh(whole, "two_at_once")
+    first = run.start()
+    while first.poll() is None and not (run.folder / FOLD / "metrics.jsonl").exists():
+        time.sleep(0.01)
+    status = run.start().wait(LONGEST_S)
+    said = "another run is at work there" in run.log.read_text()
+    run.ended(first, (0,))
+    if status != 1 or not said:
+        raise Otherwise(f"the second ended with status {status}")
+    run.same_as(whole)
+    return "the second refused; the first identical result"
+
+
+def jumping_clock(whole: Run) -> str:
+    """A clock that jumps by up to ten years, back and forth, at every look."""
+    run = fresh(whole, "jumping_clock")
+    jumped = run.folder / "jumped"
+    code = run.folder / "code"
+    code.mkdir()
+    (code / "sitecustomize.py").write_text(JUMPING)
+    path = os.pathsep.join(filter(None, [str(code), os.environ.get("PYTHONPATH")]))
+    run.finish(environment={"PYTHONPATH": path, "CLOCK_JUMPED": str(jumped)})
+    if not jumped.exists():
+        raise Otherwise("the clock did not jump")
+    run.same_as(whole)
+    return "identical result"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--kills", type=int, default=20)
+    parser.add_argument("--seed", type=int, default=1, help="of the moments of the kills")
+    parser.add_argument("--scratch", type=Path, default=Path(tempfile.gettempdir()), help="where the runs are made")
+    flags = parser.parse_args()
+    faults: dict[str, Callable[[Run], str]] = {
+        f"SIGKILL at {flags.kills} random moments": lambda whole: kills(whole, flags.kills, flags.seed),
+        "full disk": full_disk,
+        "files that cannot grow": lambda whole: full_disk(whole, tmpfs=False),
+        "newest checkpoint truncated": newest_truncated,
+        "all checkpoints truncated": all_truncated,
+        "two runs at once in one workdir": two_at_once,
+        "clock that jumps": jumping_clock,
+    }
+    wrong = 0
+    with tempfile.TemporaryDirectory(prefix="faults_", dir=flags.scratch) as folder:
+        whole = undisturbed(Path(folder))
+        print("| fault | what it gave |\n|---|---|", flush=True)
+        for name, fault in faults.items():
+            try:
+                gave = fault(whole)
+            except Otherwise as error:
+                gave, wrong = f"WRONG: {error}", wrong + 1
+            print(f"| {name} | {gave} |", flush=True)
+    sys.exit(1 if wrong else 0)
+
+
+if __name__ == "__main__":
+    main()

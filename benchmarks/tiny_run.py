@@ -1,0 +1,135 @@
+"""A tiny experiment in processes of its own, as a user runs it: to be killed, starved, refused, and compared."""
+
+import contextlib
+import json
+import os
+import resource
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+ROOT = Path(__file__).parent.parent
+COMMAND = (
+    *(sys.executable, "launch.py", "--config=tests/small.py"),
+    *("--config.corpus.speakers=(2,2,2)", "--config.corpus.seconds=12"),
+    *("--config.members.cnn.learner.epochs=8", "--config.members.cnn.learner.keep_best=2"),
+)
+LONGEST_S = 180
+
+
+class Otherwise(Exception):
+    """A fault ended neither in the same result nor in a clear refusal; or it could not be brought about."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """An experiment in a folder of its own: the workdir `run`, and `cache`; compiled programs lie beside the folder."""
+
+    folder: Path
+
+    def start(self, environment: dict[str, str] | None = None, largest: int = resource.RLIM_INFINITY):
+        """Starts the command; `largest` limits the bytes of a file."""
+        places = {"JAXPARA_CACHE": self.folder / "cache", "JAX_COMPILATION_CACHE_DIR": self.folder.parent / "compiled"}
+        places = {name: str(path) for name, path in places.items()}
+        with self.log.open("a") as log:
+            return subprocess.Popen(
+                [*COMMAND, f"--workdir={self.folder / 'run'}"],
+                cwd=ROOT,
+                env={**os.environ, "XLA_FLAGS": "", **places, **(environment or {})},
+                stdout=log,
+                stderr=log,
+                preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (largest, largest)),
+            )
+
+    @property
+    def log(self) -> Path:
+        return self.folder.parent / f"{self.folder.name}.log"
+
+    def ended(self, process: subprocess.Popen, expected: tuple[int, ...]) -> int:
+        """The exit status of a process, which has to be one of the expected ones, without a traceback."""
+        try:
+            status = process.wait(LONGEST_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            raise Otherwise(f"no end after {LONGEST_S} s:\n{self.log.read_text(errors='replace')[-6000:]}") from None
+        output = self.log.read_text(errors="replace")
+        if status not in expected or "Traceback" in output:
+            raise Otherwise(f"exit status {status}, expected {expected}:\n{output[-6000:]}")
+        return status
+
+    def finish(self, **how) -> None:
+        self.ended(self.start(**how), (0,))
+
+    def refused(self, words: str, **how) -> str:
+        """Runs the command, which has to end in one line with these words; returns it."""
+        self.ended(self.start(**how), (1,))
+        return self.last_line(words)
+
+    def last_line(self, words: str) -> str:
+        line = self.log.read_text(errors="replace").strip().splitlines()[-1]
+        if not line.startswith("error: ") or words not in line:
+            raise Otherwise(f"the last line is {line!r}, expected an error with {words!r}")
+        return line
+
+    def files(self, pattern: str) -> dict[Path, int]:
+        """When each was written."""
+        found = {}
+        for path in self.folder.glob(pattern):
+            with contextlib.suppress(OSError):  # gone since
+                found[path] = path.stat().st_mtime_ns
+        return found
+
+    def kill(self, when: Callable[[], bool], delay_s: float = 0.0) -> bool:
+        """Starts the command and kills it some time after a moment; False where it came to its end before."""
+        process = self.start()
+        until = time.monotonic() + LONGEST_S
+        while process.poll() is None and not when():
+            time.sleep(0.002)
+            if time.monotonic() > until:
+                process.kill()
+                raise Otherwise("a run takes too long")
+        time.sleep(delay_s)
+        process.kill()
+        return self.ended(process, (0, -9)) == -9
+
+    def result(self) -> tuple[dict, dict[str, np.ndarray]]:
+        """results.json without its timings and places, and all predictions."""
+        results = json.loads((self.folder / "run/results.json").read_text())
+        results["corpus"].pop("root")
+        for part in (results, *(fold for member in results["members"].values() for fold in member["folds"])):
+            part.pop("seconds")
+        arrays = {}
+        for path in sorted((self.folder / "run").rglob("predictions/*.npz")):
+            with np.load(path) as file:
+                arrays |= {f"{path.relative_to(self.folder)}/{name}": array for name, array in file.items()}
+        return results, arrays
+
+    def same_as(self, other: "Run") -> None:
+        (results, arrays), (their_results, their_arrays) = self.result(), other.result()
+        if results != their_results:
+            raise Otherwise("results.json is another one")
+        if not arrays or arrays.keys() != their_arrays.keys():
+            raise Otherwise("other files of predictions")
+        for name, array in arrays.items():
+            if array.dtype != their_arrays[name].dtype or array.tobytes() != their_arrays[name].tobytes():
+                raise Otherwise(f"{name} is another one")
+
+
+def undisturbed(folder: Path) -> Run:
+    run = Run(folder / "undisturbed")
+    run.folder.mkdir(parents=True)
+    run.finish()
+    return run
+
+
+def fresh(whole: Run, name: str) -> Run:
+    """A run that has not begun; the corpus is there."""
+    run = Run(whole.folder.parent / name)
+    shutil.copytree(whole.folder / "cache/simulated", run.folder / "cache/simulated")
+    return run
