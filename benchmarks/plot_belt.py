@@ -17,7 +17,7 @@ import soundfile
 from jaxpara.corpora.compare import TASKS, read
 from jaxpara.predictions import Predictions
 
-SHOWN_S = 45.0
+SHOWN_S = 30.0
 OUT = Path(__file__).parents[1] / "docs" / "belt.png"
 
 
