@@ -38,14 +38,17 @@ class Run:
         places = {"JAXPARA_CACHE": self.folder / "cache", "JAX_COMPILATION_CACHE_DIR": self.folder.parent / "compiled"}
         places = {name: str(path) for name, path in places.items()}
         with self.log.open("a") as log:
-            return subprocess.Popen(
+            process = subprocess.Popen(
                 [*COMMAND, f"--workdir={self.folder / 'run'}"],
                 cwd=ROOT,
                 env={**os.environ, "XLA_FLAGS": "", **places, **(environment or {})},
                 stdout=log,
                 stderr=log,
-                preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (largest, largest)),
             )
+        if largest != resource.RLIM_INFINITY:
+            # Not by the child before it starts: that forks beside JAX's threads.
+            resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (largest, largest))
+        return process
 
     @property
     def log(self) -> Path:
