@@ -139,9 +139,17 @@ class Checkpoints:
         Raises:
           UserError: the checkpoint, or every one, is damaged or belongs to another network.
         """
+        found = None
+
+        def newest() -> int | None:
+            nonlocal found
+            step, found = self._newest_whole(target)
+            return step
+
         if step is None:
-            step = hosts.first(lambda: self._newest_whole(target))
-        return None if step is None else self._read(step, target)
+            step = hosts.first(newest)
+        # The first process has read it already.
+        return found if found is not None or step is None else self._read(step, target)
 
     def _make_ready(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -149,13 +157,12 @@ class Checkpoints:
             if _has_torn_rank(step):  # over which orbax cannot open the folder
                 self._set_aside(step)
 
-    def _newest_whole(self, target: TrainState) -> int | None:
-        """The newest step that can be read; damaged ones after it are set aside."""
-        damaged, whole = [], None
+    def _newest_whole(self, target: TrainState) -> tuple[int | None, tuple[TrainState, dict[str, Any]] | None]:
+        """The newest step that can be read, and what it holds; damaged ones after it are set aside."""
+        damaged, whole, found = [], None, None
         for step in sorted(self._manager.all_steps(), reverse=True):
             try:
-                self._read(step, target)
-                whole = step
+                whole, found = step, self._read(step, target)
                 break
             except UserError as error:
                 damaged.append((step, error))
@@ -167,7 +174,7 @@ class Checkpoints:
         for aside in self._aside:
             goes = "begins anew" if whole is None else "goes on from the one before"
             logging.warning("%s is damaged and was set aside; training %s", aside, goes)
-        return whole
+        return whole, found
 
     def _read(self, step: int, target: TrainState) -> tuple[TrainState, dict[str, Any]]:
         like = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), target)
