@@ -11,6 +11,14 @@ from benchmarks.networks import Network
 from benchmarks.peers.side import Arrays, Side
 
 TORCH = ("eager", "eager_tuned", "compile", "compile_tuned", "bfloat16_tuned")
+# A demo at tiny sizes.
+LITTLE = (
+    "--config.corpus.speakers=(2,2,2)",
+    "--config.corpus.seconds=12",
+    "--config.members.cnn.learner.epochs=1",
+    "--config.members.cnn.learner.model.filters=(4,4,4,4)",
+    "--config.members.cnn.learner.model.lstm=(4,4)",
+)
 # Peers that are no networks: as they come, and with the allocator that keeps freed memory.
 PLAIN = ("default", "default_tuned")
 
@@ -35,6 +43,8 @@ class Case:
     size: in words, for the table.
     count, unit: what one call goes through, for rates.
     tolerances: by array, what passes, see `worker.difference`.
+    warm_ups: calls between the first one and those that are timed.
+    most_rounds: how many are timed at most.
     """
 
     size: str
@@ -43,6 +53,8 @@ class Case:
     ours: Callable[[], Side]
     peers: Mapping[str, Peer]
     tolerances: Mapping[str, float] = field(default_factory=lambda: {"outputs": 1e-4})
+    warm_ups: int = 2
+    most_rounds: int = 1000
 
 
 def network(case: Network, *, train: bool, target: float = 0.0, **others: tuple[Network, float]) -> Case:
@@ -135,6 +147,12 @@ def bootstrap(rows: int, resamples: int) -> Case:
     return Case(size, resamples, "resamples", ours, {"loop": Peer(make, PLAIN)})
 
 
+def demo(config: str, *changes: str) -> Case:
+    """A demo from the command line to the report; first with empty caches, corpus and all, then with full ones."""
+    size = f"{config}.py" + (", as little as possible" if changes else "")
+    return Case(size, 1, "runs", lambda: functions.demo(config, changes), {}, warm_ups=0, most_rounds=2)
+
+
 def cases(*, tiny: bool) -> dict[str, Callable[[], Case]]:
     """All cases by name; `tiny` ones are there for the comparison of outputs, their times mean nothing."""
 
@@ -174,4 +192,5 @@ def cases(*, tiny: bool) -> dict[str, Callable[[], Case]]:
         ),
         "dirichlet": lambda: dirichlet(1600, 100) if tiny else dirichlet(150_000, 1000),
         "bootstrap": lambda: bootstrap(1600, 100) if tiny else bootstrap(160_000, 1000),
+        "demo": lambda: demo("breathing_e2e", *(LITTLE if tiny else ())),
     }

@@ -1,6 +1,10 @@
 """Our side of the cases that are no networks, and what goes into them."""
 
+import subprocess
+import sys
+import tempfile
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import numpy as np
 
@@ -81,3 +85,12 @@ def bootstrap(truth: np.ndarray, scores: np.ndarray, resamples: int) -> Side:
 
     unit = np.arange(SPEAKERS).repeat(len(truth) // SPEAKERS)
     return of_outputs(lambda: bootstrap(moments(truth, scores, unit), PCC, seed=0, resamples=resamples))
+
+
+def demo(config: str, changes: Sequence[str]) -> Side:
+    def run() -> None:
+        with tempfile.TemporaryDirectory() as workdir:
+            command = [sys.executable, "launch.py", f"--config=configs/{config}.py", f"--workdir={workdir}", *changes]
+            subprocess.run(command, cwd=Path(__file__).parents[1], check=True, stdout=subprocess.DEVNULL)
+
+    return Side(run, dict)

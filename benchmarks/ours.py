@@ -60,11 +60,14 @@ def side(learner: Mapping[str, Any], batch: Arrays, *, task: str, train: bool) -
         found = {"outputs": np.asarray(predict_step(fresh, parallel.shard(still)))}
         found |= {f"weight/{n}": v for n, v in to_torch(_named(fresh.params) | _named(fresh.batch_stats)).items()}
         if train:
-            # In float64, as in float32 a rounding may turn a ReLU on or off, and with it a whole unit's gradient.
+            # From the same inputs and in float64, as a rounding may turn a ReLU on or off, and with it a whole unit's
+            # gradient.
+            found["prepared"] = np.asarray(examples.prepare(still, jax.random.key(0)))
             with jax.enable_x64(True):
                 without = build(MODELS, _without_dropout(learner["model"]), f"{WHERE}.model", **context)
-                gradient_step = parallel.spread(steps.train_step(without, examples.prepare, loss, optax.trace(0.0)))
-                exact = jax.tree.map(_in_float64, still)
+                as_given = lambda part, _: part["inputs"]  # noqa: E731
+                gradient_step = parallel.spread(steps.train_step(without, as_given, loss, optax.trace(0.0)))
+                exact = jax.tree.map(_in_float64, {**still, "inputs": found["prepared"]})
                 parted = {k: v.reshape(-1, rows // parts, *v.shape[1:]) for k, v in exact.items()}
                 doubled = jax.tree.map(_in_float64, jax.device_get(fresh))
                 after, value = gradient_step(parallel.replicate(doubled), parallel.shard(parted))

@@ -78,6 +78,8 @@ class Process:
 
 def agree(name: str, case: Case, folder: Path, *, tiny: bool) -> dict[str, dict[str, Any]]:
     """By peer that computes the same: the differences from ours, and whether they are small enough."""
+    if not any(peer.same for peer in case.peers.values()):
+        return {}
     folder.mkdir()
     ours = Process(name, "ours", "default", folder, tiny=tiny)
     file = folder / "ours.npz"
@@ -116,7 +118,7 @@ def measure(name: str, case: Case, rounds: int, wanted: set[str], folder: Path, 
     running = [pair for pair in zip(processes, found, strict=True) if "failed" not in pair[1]]
     if len(running) and running[0][0].side != "ours":
         raise SystemExit(f"{name}: our own side failed: {found[0]['failed']}")
-    for turn in range(rounds):
+    for turn in range(min(rounds, case.most_rounds)):
         # In another order each time, so that nobody always follows the same one.
         first = turn % max(1, len(running))
         for process, record in running[first:] + running[:first]:

@@ -11,7 +11,6 @@ import numpy as np
 
 from benchmarks.cases import cases
 
-WARM_UPS = 2
 ROUND_S = 0.4  # short calls are repeated until a round lasts about as long
 
 
@@ -65,8 +64,8 @@ class Worker:
         before = seconds(lambda: self._make())
         base = peak_gib()
         first = seconds(self._made.run)
-        warm = [seconds(self._made.run) for _ in range(WARM_UPS)]
-        self._calls = max(1, round(ROUND_S / max(min(warm), 1e-6)))
+        warm = [seconds(self._made.run) for _ in range(self._case.warm_ups)]
+        self._calls = max(1, round(ROUND_S / max(min([first, *warm]), 1e-6)))
         return {"base_gib": base, "make_s": before, "first_s": first, "calls": self._calls}
 
     def round(self) -> dict[str, float]:
@@ -93,8 +92,8 @@ def difference(name: str, found: np.ndarray, expected: np.ndarray) -> float:
 
 
 def peak_gib() -> float:
-    """Of this process so far, libraries and all."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    """Of this process so far, libraries and all, or of one that it waited for."""
+    return max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)) / 2**20
 
 
 def seconds(run: Any) -> float:

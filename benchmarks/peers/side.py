@@ -15,8 +15,8 @@ class Side:
 
     Attributes:
       run: the work of one call; it returns when the work is done.
-      check: arrays that both sides have, compared name by name. Names that begin with `weight/` are handed to the peer
-        instead.
+      check: arrays that both sides have, compared name by name. Those that begin with `weight/`, and the inputs as the
+        network gets them, `prepared`, are handed to the peer instead.
       flop: floating-point operations of one call, by the way of counting; None where nobody counts them.
     """
 

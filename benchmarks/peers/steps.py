@@ -13,9 +13,6 @@ from benchmarks.peers.networks_1d import CNN1DLSTM, ResNet1DLSTM, SequenceLSTM
 from benchmarks.peers.networks_2d import ResNet18, ResNetGRU, clips
 from benchmarks.peers.side import Arrays, Side
 
-# PyTorch as it comes, and with all that is known to help: the C library's allocator keeps freed memory (the worker sees
-# to it), pictures with their channels last, the fused optimizer. Each eager and compiled, and once in bfloat16.
-SETTINGS = ("eager", "eager_tuned", "compile", "compile_tuned", "bfloat16_tuned")
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 
 
@@ -40,7 +37,9 @@ def side(learner: Mapping[str, Any], batch: Arrays, setting: str, *, train: bool
     Args:
       learner: of the config.
       batch: `inputs`, `targets`, and for pictures `cropped`.
-      setting: of `SETTINGS`.
+      setting: `eager` or `compile`, as it comes; with `_tuned`, all that is known to help: the C library's allocator
+        keeps freed memory (the worker sees to it), pictures with their channels last, the fused optimizer; or
+        `bfloat16_tuned`.
       ours: what our side checked, with its weights; None where nothing is checked.
     """
     set_up()
@@ -53,18 +52,22 @@ def side(learner: Mapping[str, Any], batch: Arrays, setting: str, *, train: bool
     inputs, targets = (torch.from_numpy(batch[name]) for name in ("inputs", "targets"))
     forward = torch.compile(net) if setting.startswith("compile") else net
 
-    def outputs_of(crop: bool, kind: torch.dtype = torch.float32) -> Tensor:
+    def prepared(crop: bool) -> Tensor:
         x = inputs.to(DEVICE)
         if pictures:
             x = clips(x, examples["size"], crop)
             x = x.contiguous(memory_format=torch.channels_last) if tuned else x
+        return x
+
+    def outputs_of(x: Tensor, kind: torch.dtype = torch.float32) -> Tensor:
         with torch.autocast(DEVICE, torch.bfloat16, enabled=setting.startswith("bfloat16")):
             return forward(x.to(kind) if x.is_floating_point() else x).to(kind)
 
     def step() -> float:
         net.train()
         rate.zero_grad(set_to_none=True)
-        loss = loss_of(outputs_of(crop=examples.get("augment", "none") != "none"), targets.to(DEVICE), learner["loss"])
+        outputs = outputs_of(prepared(crop=examples.get("augment", "none") != "none"))
+        loss = loss_of(outputs, targets.to(DEVICE), learner["loss"])
         loss.backward()
         rate.step()
         return float(loss)
@@ -72,7 +75,7 @@ def side(learner: Mapping[str, Any], batch: Arrays, setting: str, *, train: bool
     def predict() -> np.ndarray:
         net.eval()
         with torch.inference_mode():
-            return outputs_of(crop=False).cpu().numpy()
+            return outputs_of(prepared(crop=False)).cpu().numpy()
 
     def check() -> Arrays:
         assert ours is not None
@@ -83,12 +86,14 @@ def side(learner: Mapping[str, Any], batch: Arrays, setting: str, *, train: bool
                 if isinstance(module, nn.Dropout):
                     module.p = 0.0
             net.train().double()
-            loss = loss_of(outputs_of(crop=False, kind=torch.float64), targets.to(DEVICE).double(), learner["loss"])
+            x = torch.from_numpy(ours["prepared"]).to(DEVICE)
+            outputs = outputs_of(x.permute(0, 3, 1, 2) if pictures else x, torch.float64)
+            loss = loss_of(outputs, targets.to(DEVICE).double(), learner["loss"])
             loss.backward()
             leaves = dict(net.named_parameters())
-            gradient = [leaves[n].grad if leaves[n].grad is not None else torch.zeros_like(leaves[n]) for n in names]
+            gradients = (leaves[n].grad if leaves[n].grad is not None else torch.zeros_like(leaves[n]) for n in names)
             found["loss"] = np.asarray(loss.item())
-            found["gradient"] = np.concatenate([g.cpu().numpy().ravel() for g in gradient if g is not None])
+            found["gradient"] = np.concatenate([gradient.cpu().numpy().ravel() for gradient in gradients])
         return found
 
     return Side(step if train else predict, check)

@@ -95,6 +95,25 @@ def conv_relu_dropout_max_pool(signal, kernel, bias, pool: int, seed=None, rate:
     return pooled.reshape(batch, steps, filters)
 
 
+def moments(signal, taps: int) -> tuple[jax.Array, jax.Array]:
+    """Returns mean `[tap]` and biased covariance `[tap, tap]` of what a kernel of so many taps sees of a signal.
+
+    They tell mean and variance of any convolution of it: those of `conv1d` by a kernel `[tap]` are kernel @ mean and
+    kernel @ covariance @ kernel.
+
+    Args:
+      signal: `[batch, sample]`, padded as `conv1d` does.
+      taps: length of the kernel.
+    """
+    padded = jnp.pad(signal, ((0, 0), same_padding(taps)))
+    seen = jnp.stack([padded[:, tap : tap + signal.shape[1]] for tap in range(taps)]).reshape(taps, -1)
+    mean = seen.mean(axis=1)
+    # Sums of sums: a filter may cancel nearly all of a signal, and shows what a long sum has rounded away.
+    apart = seen - mean[:, None]
+    apart = jnp.pad(apart, ((0, 0), (0, -apart.shape[1] % 4096))).reshape(taps, -1, 4096)
+    return mean, jnp.einsum("ipn,jpn->pij", apart, apart).sum(axis=0) / seen.shape[1]
+
+
 _NO_SEED = np.zeros(2, np.uint32)
 
 

@@ -4,15 +4,17 @@ import math
 from functools import partial
 
 import jax
+import jax.numpy as jnp
 from flax import linen as nn
 
 from jaxpara.errors import UserError
 from jaxpara.models.cnn1d import check_samples
-from jaxpara.models.ops1d import relu_dropout_max_pool
+from jaxpara.models.ops1d import conv_relu_dropout_max_pool, moments
 from jaxpara.models.recurrent import glorot
 from jaxpara.models.sequence import SequenceLSTM
 
 Conv = partial(nn.Conv, kernel_init=glorot)
+MOMENTUM, EPSILON = 0.99, 1e-3  # of every BatchNorm, as in Keras
 
 
 class Bottleneck(nn.Module):
@@ -43,6 +45,54 @@ class Bottleneck(nn.Module):
         return nn.relu(x + inputs)
 
 
+class StemConv(nn.Module):
+    """Kernel `[tap, filter]` and bias `[filter]` of the convolution of the waveform."""
+
+    filters: int
+    kernel: int
+
+    @nn.compact
+    def __call__(self) -> tuple[jax.Array, jax.Array]:
+        kernel = self.param("kernel", glorot, (self.kernel, 1, self.filters))
+        bias = self.param("bias", nn.initializers.zeros, (self.filters,))
+        return jnp.asarray(kernel)[:, 0], jnp.asarray(bias)
+
+
+class StemNorm(nn.Module):
+    """BatchNorm of a convolution of the waveform, as another convolution.
+
+    What a convolution of one channel makes of a batch has mean and variance that follow from those of the waveform.
+    So its outputs, a hundred times as many numbers, are not stored to be normalised.
+    """
+
+    axis_name: str | None = None
+
+    @nn.compact
+    def __call__(self, signal, kernel, bias, train: bool = False) -> tuple[jax.Array, jax.Array]:
+        """Returns kernel and bias of the convolution of `signal`, `[batch, sample]`, and its BatchNorm together."""
+        running_mean = self.variable("batch_stats", "mean", jnp.zeros, bias.shape)
+        running_var = self.variable("batch_stats", "var", jnp.ones, bias.shape)
+        scale = self.param("scale", nn.initializers.ones, bias.shape)
+        offset = self.param("bias", nn.initializers.zeros, bias.shape)
+        mean, var = running_mean.value, running_var.value
+        if train:
+            wide = jnp.promote_types(signal.dtype, jnp.float32)
+            mean, var = self._of_batch(signal.astype(wide), kernel.astype(wide), bias.astype(wide))
+            if not self.is_initializing():
+                running_mean.value = MOMENTUM * running_mean.value + (1 - MOMENTUM) * mean
+                running_var.value = MOMENTUM * running_var.value + (1 - MOMENTUM) * var
+        factor = scale * jax.lax.rsqrt(var + EPSILON)
+        return (kernel * factor).astype(kernel.dtype), ((bias - mean) * factor + offset).astype(bias.dtype)
+
+    def _of_batch(self, signal, kernel, bias) -> tuple[jax.Array, jax.Array]:
+        """Mean and variance `[filter]` over the batch, on all devices."""
+        mean, covariance = moments(signal, len(kernel))
+        if self.axis_name is not None and not self.is_initializing():
+            own, mean = mean, jax.lax.pmean(mean, self.axis_name)
+            covariance = jax.lax.pmean(covariance + jnp.outer(own - mean, own - mean), self.axis_name)
+        return mean @ kernel + bias, ((covariance @ kernel) * kernel).sum(axis=0)
+
+
 class ResNet1D(nn.Module):
     """The convolutional part of `ResNet1DLSTM`, with its arguments."""
 
@@ -56,9 +106,10 @@ class ResNet1D(nn.Module):
     @nn.compact
     def __call__(self, inputs, train: bool = False):
         """Maps `[batch, sample, 1]` to `[batch, label, channel]`."""
-        x = Conv(self.stem, (self.stem_kernel,), name="stem")(inputs)
-        x = batch_norm(self.axis_name, train, "stem_norm")(x)
-        x = relu_dropout_max_pool(x, self.pools[0])
+        signal = inputs[..., 0]
+        kernel, bias = StemConv(self.stem, self.stem_kernel, name="stem")()
+        kernel, bias = StemNorm(self.axis_name, name="stem_norm")(signal, kernel, bias, train)
+        x = conv_relu_dropout_max_pool(signal, kernel, bias, self.pools[0])
         for stage, (filters, pool) in enumerate(zip(self.stages, self.pools[1:], strict=True)):
             for block in range(self.blocks):
                 x = Bottleneck(filters, block == 0, self.axis_name, name=f"stage{stage}_block{block}")(x, train)
@@ -137,8 +188,8 @@ def batch_norm(axis_name: str | None, train: bool, name: str) -> nn.BatchNorm:
     """Makes a BatchNorm with the constants of Keras; variances in two passes, as waveforms come unscaled."""
     return nn.BatchNorm(
         use_running_average=not train,
-        momentum=0.99,
-        epsilon=1e-3,
+        momentum=MOMENTUM,
+        epsilon=EPSILON,
         axis_name=axis_name,
         use_fast_variance=False,
         name=name,
