@@ -73,7 +73,7 @@ def with_weights(state: TrainState, spec: str, arch: str, part: str = "") -> tup
     loaded, notes = load(spec, arch, own, cache_folder() / "weights")
     if part:
         loaded = {kind: {**whole[kind], part: tree} for kind, tree in loaded.items()}
-    return dataclasses.replace(state, params=loaded["params"], batch_stats=loaded["batch_stats"]), notes
+    return dataclasses.replace(state, **(whole | loaded)), notes
 
 
 @partial(jax.jit, static_argnums=0)
