@@ -85,12 +85,13 @@ WAVEFORM = (400 * 640, 1)
         ("breathing_s3", "resnet1d", WAVEFORM),
         ("breathing_s5", "embeddings", (400, 768)),
         ("mask_s1", "adam", (1, 64, 32, 3)),
+        ("mask_s1:paper", "adam", (1, 64, 32, 3)),
         ("mask_svm", "audeep30", (1, 24, 128)),
     ],
 )
 def test_its_network_takes_a_step_as_the_demo_does(name, member_name, shape, tmp_path, monkeypatch):
     monkeypatch.setattr(parallel, "devices", lambda: jax.local_devices()[:1])
-    config = with_demo(get(name), {}).to_dict()
+    config = with_demo(get(*name.split(":")), {}).to_dict()
     spoken = corpus(config["corpus"]["task"])
     members = {}
     for other in in_order(config["members"]):

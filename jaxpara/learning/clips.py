@@ -75,8 +75,9 @@ class Clips:
                 mean, std = mean.mean(), std.mean()
             return (pictures / 255 - mean) / std
         if self._normalise == "batch":
-            # Rows that only fill the batch up have no say.
-            weight = batch["weights"][:, None, None, None] * jnp.ones_like(pictures)
+            # Rows that only fill the batch up have no say, unless a part of it has no others.
+            real = jnp.where(lax.psum(batch["real"].sum(), AXIS) > 0, batch["real"], 1)
+            weight = real[:, None, None, None] * jnp.ones_like(pictures)
             count = lax.psum(weight.sum((0, 1, 2)), AXIS)
             mean = lax.psum((weight * pictures).sum((0, 1, 2)), AXIS) / count
             variance = lax.psum((weight * (pictures - mean) ** 2).sum((0, 1, 2)), AXIS) / count
@@ -104,12 +105,13 @@ class ClipExamples:
         return len(self._of)
 
     def load(self, index: int) -> Arrays:
-        """`inputs`, `targets`, and 0-d `weights`, `number` and `cropped`."""
+        """`inputs`, `targets`, and 0-d `weights`, `real` (0 only where a batch is filled up), `number`, `cropped`."""
         targets, weights = self.labels(index)
         return {
             "inputs": self.inputs(index),
             "targets": targets,
             "weights": weights,
+            "real": np.asarray(1, np.float32),
             "number": np.asarray(index, np.uint32),
             "cropped": np.asarray(self._cropped[self._of[index]]),
         }

@@ -18,7 +18,7 @@ class Examples(Protocol):
     def __len__(self) -> int: ...
 
     def load(self, index: int) -> Arrays:
-        """`{"inputs", "targets", "weights"}` of one example, and what else is done with it on the device."""
+        """`{"inputs", "targets", "weights"}` of one example, and what else the device has to know of it."""
         ...
 
     def labels(self, index: int) -> tuple[np.ndarray, np.ndarray]:
@@ -45,7 +45,7 @@ def batches(
     process: int = 0,
     processes: int = 1,
 ) -> Iterator[Arrays]:
-    """Batches of `size` examples, filled up with the same examples again at weight 0.
+    """Batches of `size` examples, filled up with the same examples again, whose `weights` and `real` are 0.
 
     What fills up is not nothing, as BatchNorm takes its statistics of all rows.
 
@@ -70,7 +70,9 @@ def batches(
         mine = range(process * rows // processes, (process + 1) * rows // processes)
         loaded = [examples.load(int(indices[i % len(indices)])) for i in mine]
         batch = {name: np.stack([row[name] for row in loaded]) for name in loaded[0]}
-        batch["weights"][[i >= len(indices) for i in mine]] = 0
+        fills_up = [i >= len(indices) for i in mine]
+        for name in batch.keys() & {"weights", "real"}:
+            batch[name][fills_up] = 0
         return batch
 
     order: Any = grain.MapDataset.range(len(examples))

@@ -168,8 +168,9 @@ class Net:
     def example(self, fit: Fit) -> jax.Array:
         """`[1, ...]` an input of the network."""
         examples = self.examples(fit, (fit.corpus.recordings[0].name,))  # any: only shapes matter
-        one = {name: value[None] for name, value in examples.load(0).items()}
-        return self._examples.prepare(one, jax.random.key(0))
+        one = {name: value[None, None] for name, value in examples.load(0).items()}
+        prepare = jax.vmap(self._examples.prepare, in_axes=(0, None), axis_name=parallel.AXIS)  # as if on one device
+        return prepare(one, jax.random.key(0))[0]
 
     def _fresh(self, fit: Fit) -> TrainState:
         return create(self.model, self.example(fit), self._optimizer.transform, derive(fit.seed, "net"))

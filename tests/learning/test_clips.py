@@ -11,6 +11,7 @@ from jaxpara.corpora.compare import TASKS
 from jaxpara.corpora.corpus import Recording
 from jaxpara.errors import UserError
 from jaxpara.learning.clips import IMAGENET_MEAN, IMAGENET_STD, Clips
+from jaxpara.learning.input import batches
 from jaxpara.learning.parallel import AXIS
 
 PARTS = ("train", "devel", "train", "devel")
@@ -80,10 +81,30 @@ def test_normalisation_with_the_statistics_of_imagenet():
 def test_normalisation_with_the_batchs_own_statistics_leaves_out_the_rows_that_fill_it_up():
     clips = Clips(TASKS["mask"], size=(12, 16), augment="none", normalise="batch")
     batch = stacked(clips.examples(recordings((0, 1, 1, 0)), pictures(), fitting=True))
-    batch["weights"][3] = 0
+    batch["real"][3] = 0
     kept = batch["inputs"][:3].astype(np.float64)
     expected = (batch["inputs"] - kept.mean((0, 1, 2))) / kept.std((0, 1, 2))
     np.testing.assert_allclose(prepared(clips, batch), expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("real", [1, 0])
+def test_normalisation_with_the_batchs_own_statistics_asks_for_no_label(real):
+    """As in test and new audio; and a part of a batch may be all rows that fill it up."""
+    clips = Clips(TASKS["mask"], size=(12, 16), augment="none", normalise="batch")
+    batch = stacked(clips.examples(recordings((np.nan,) * 4), pictures(), fitting=False))
+    assert not batch["weights"].any()
+    batch["real"][:] = real
+    whole = batch["inputs"].astype(np.float64)
+    expected = (whole - whole.mean((0, 1, 2))) / whole.std((0, 1, 2))
+    np.testing.assert_allclose(prepared(clips, batch), expected, atol=1e-4)
+
+
+def test_a_batch_that_is_filled_up_says_which_rows_are_real():
+    examples = Clips(TASKS["mask"]).examples(recordings(), pictures(), fitting=False)
+    first, second = batches(examples, 3, rows=5)
+    assert first["real"].tolist() == [1, 1, 1, 0, 0]
+    assert second["real"].tolist() == [1, 0, 0, 0, 0]
+    assert second["weights"].tolist() == [0] * 5  # the label of the last recording is not known
 
 
 def test_the_batch_is_normalised_over_all_devices():
