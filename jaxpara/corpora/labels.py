@@ -79,7 +79,7 @@ def sequence(rows: Rows, task: Task, may_hide: bool, findings: Findings) -> np.n
     path, low, high = rows.table.path, *task.label_range
     if may_hide and UNLABELLED.issuperset(rows.labels):
         return np.full(len(rows.labels), np.nan)
-    values = _numbers(rows.labels)
+    values = numbers(rows.labels)
     for at in np.flatnonzero(~np.isfinite(values)):
         text = rows.labels[at]
         if text not in UNLABELLED:
@@ -106,7 +106,7 @@ def times(rows: Rows, findings: Findings) -> np.ndarray | None:
     Returns:
       `[label]` seconds, rising; None where there was something to find.
     """
-    path, values = rows.table.path, _numbers(rows.times)
+    path, values = rows.table.path, numbers(rows.times)
     wrong = np.flatnonzero(~(np.abs(values) < ABSURD))
     for at in wrong:
         what = f"time {quote(rows.times[at])}, expected seconds as a number"
@@ -163,8 +163,8 @@ def on_grid(rows: Rows, values: np.ndarray, period: float, findings: Findings) -
     return not wrong.size
 
 
-def _numbers(texts: list[str]) -> np.ndarray:
-    """`[label]` NaN where a text is not a number."""
+def numbers(texts: list[str]) -> np.ndarray:
+    """`[text]` NaN where a text is not a number."""
     try:
         return np.array(texts, float)
     except ValueError:
