@@ -90,10 +90,13 @@ def keys_of(recordings: np.ndarray, times_s: np.ndarray) -> np.ndarray:
 def places(given: np.ndarray, wanted: np.ndarray) -> np.ndarray | None:
     """Which of the given keys are the wanted ones, `[wanted]`; None unless both are the same keys, each once."""
     numbers: dict[str, int] = {}
-    given, wanted = (_numbered(keys, numbers) for keys in (given, wanted))
-    here, there = np.argsort(given, kind="stable"), np.argsort(wanted, kind="stable")
-    one, other = given[here], wanted[there]
+    one, other = (_numbered(keys, numbers) for keys in (given, wanted))
+    here, there = np.argsort(one, kind="stable"), np.argsort(other, kind="stable")
+    one, other = one[here], other[there]
     if not np.array_equal(one, other) or not np.diff(one).all():
+        return None
+    # A time beyond 12 days reaches into the number of the recording.
+    if not np.array_equal(given["time_us"][here], wanted["time_us"][there]):
         return None
     found = np.empty(len(wanted), int)
     found[there] = here
@@ -101,9 +104,14 @@ def places(given: np.ndarray, wanted: np.ndarray) -> np.ndarray | None:
 
 
 def _numbered(keys: np.ndarray, numbers: dict[str, int]) -> np.ndarray:
-    """`[row]` keys as whole numbers, for times up to 12 days; millions of keys as Python objects would be gigabytes."""
+    """`[row]` keys as whole numbers; millions of keys as Python objects would be gigabytes."""
     number = numbers_of(keys["recording"], lambda name: numbers.setdefault(name, len(numbers)))
-    return (number << 40) + keys["time_us"]
+    return packed(number, keys["time_us"])
+
+
+def packed(numbers: np.ndarray, steps: np.ndarray) -> np.ndarray:
+    """`[row]` the number of a recording and that of a step of time, below 2^40 (12 days of microseconds), as one."""
+    return (numbers << 40) + steps
 
 
 def numbers_of(names: np.ndarray, number_of: Callable[[str], int]) -> np.ndarray:
@@ -131,7 +139,8 @@ def align(parts: Sequence[Predictions]) -> list[Predictions]:
     for index, part in enumerate(parts):
         found = places(part.keys, reference)
         if found is None:
-            raise UserError(f"predictions {index + 1} of {len(parts)}: {_difference(part, reference)}")
+            wrong = faults(part, reference.tolist(), "unknown to the first", finite=False)
+            raise UserError(f"predictions {index + 1} of {len(parts)}: {wrong}")
         if part.scores.shape[1] != parts[0].scores.shape[1]:
             raise UserError(
                 f"predictions {index + 1} of {len(parts)}: {part.scores.shape[1]} scores a row, the first has"
@@ -139,20 +148,6 @@ def align(parts: Sequence[Predictions]) -> list[Predictions]:
             )
         aligned.append(part if (found == np.arange(len(found))).all() else part.select(found))
     return aligned
-
-
-def _difference(part: Predictions, reference: np.ndarray) -> str:
-    """What keeps predictions from being aligned."""
-    keys, wanted = part.keys.tolist(), reference.tolist()
-    here, expected = set(keys), set(wanted)
-    missing = [key for key in wanted if key not in here]
-    extra = here - expected
-    repeated = len(keys) - len(here)
-    first = missing[0] if missing else min(extra) if extra else next(k for k in keys if keys.count(k) > 1)
-    return (
-        f"{len(missing)} keys missing, {len(extra)} unknown to the first, {repeated} repeated; the first of these is"
-        f" {first[0]} at {first[1] / 1e6:g} s"
-    )
 
 
 def faults(predictions: Predictions, wanted: Sequence[tuple[str, int]], strange: str, *, finite: bool = True) -> str:

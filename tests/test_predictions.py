@@ -1,3 +1,5 @@
+import time
+
 import numpy as np
 import pytest
 
@@ -34,14 +36,23 @@ def test_alignment_goes_by_key_and_not_by_position():
 @pytest.mark.parametrize(
     ("other", "words"),
     [
-        (make(["a"], [0]), "1 keys missing, 0 unknown to the first, 0 repeated; the first of these is a at 0.04 s"),
-        (make(["a", "a", "c"], [0, 0.04, 0]), "0 keys missing, 1 unknown"),
-        (make(["a", "a", "a"], [0, 0.04, 0]), "0 keys missing, 0 unknown to the first, 1 repeated"),
+        (make(["a"], [0]), "predictions 2 of 2: 1 missing; the first missing is a at 0.04 s"),
+        (make(["a", "a", "c"], [0, 0.04, 0]), "1 unknown to the first; the first unknown to the first is c at 0 s"),
+        (make(["a", "a", "a"], [0, 0.04, 0]), ": 1 doubled; the first doubled is a at 0 s"),
     ],
 )
 def test_what_does_not_match_is_refused_with_its_first_key(other, words):
     with pytest.raises(UserError, match=words):
         align([make(["a", "a"], [0, 0.04]), other])
+
+
+def test_a_late_double_in_many_rows_is_found_at_once():
+    rows = 20_000
+    part = make(["a"] * rows, np.append(np.arange(rows - 1), rows - 2) / 25)
+    began = time.process_time()
+    with pytest.raises(UserError, match=f"1 doubled; the first doubled is a at {(rows - 2) / 25:g} s"):
+        align([part, part])
+    assert time.process_time() - began < 2
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04 torn", b"\x93NUMPY"])
@@ -71,3 +82,8 @@ def test_places_are_those_of_a_dictionary():
     assert places(wanted[:0], wanted[:0]).tolist() == []
     for other in (order[1:], np.append(order[1:], order[1])):  # one missing, one doubled
         assert places(wanted[other], wanted) is None
+
+
+def test_a_time_beyond_twelve_days_is_no_time_of_another_recording():
+    wanted = keys_of(np.array(["a", "b"]), np.zeros(2))
+    assert places(keys_of(np.array(["a", "a"]), np.array([0, 2**40 / 1e6])), wanted) is None

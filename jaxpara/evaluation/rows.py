@@ -1,14 +1,15 @@
 """Predictions side by side with their truth: what every score is computed from."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
-from jaxpara.corpora.corpus import Corpus, Task
+from jaxpara.corpora.corpus import Corpus, Recording, Task
 from jaxpara.errors import UserError
 from jaxpara.evaluation import intervals, metrics
 from jaxpara.evaluation.official import official
-from jaxpara.predictions import Predictions, numbers_of
+from jaxpara.predictions import Predictions, keys_of, numbers_of, packed
 
 # Neighbouring labels of a sequence are nearly copies of each other, so that drawing them one by one would
 # claim far too much. Ten seconds hold two to three breaths; a belt's autocorrelation is gone after four.
@@ -81,7 +82,7 @@ class Rows:
         """Single rows as units; blocks of 10 s where the rows are a sequence."""
         if self.task.measure == "UAR":
             return intervals.single_rows(self.confusion)
-        return self.units(_keys(self.recordings, self.times_s // BLOCK_S))
+        return self.units(packed(self.recordings, (self.times_s // BLOCK_S).astype(np.int64)))
 
 
 def rows_of(predictions: Predictions, corpus: Corpus) -> Rows:
@@ -119,30 +120,35 @@ def labels_of(predictions: Predictions, corpus: Corpus) -> np.ndarray:
     return np.concatenate([recording.labels for recording in corpus.recordings])[_found(predictions, corpus)[2]]
 
 
+def label_keys(recordings: Sequence[Recording]) -> np.ndarray:
+    """The keys of all labels of one or more recordings, in their order, as `Predictions.keys`."""
+    names = np.repeat([recording.name for recording in recordings], [len(r.times_s) for r in recordings])
+    return keys_of(names, np.concatenate([recording.times_s for recording in recordings]))
+
+
 def _found(predictions: Predictions, corpus: Corpus) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """`[row]` the position of the recording in the corpus, the key, and the position among all of its labels."""
     number_of = {recording.name: number for number, recording in enumerate(corpus.recordings)}
     numbers = numbers_of(predictions.recordings, lambda name: number_of.get(name, -1))
     keys = _keys(numbers, predictions.times_s)
     per_recording = [len(recording.times_s) for recording in corpus.recordings]
-    label_keys = _keys(
+    of_labels = _keys(
         np.repeat(np.arange(len(per_recording)), per_recording),
         np.concatenate([recording.times_s for recording in corpus.recordings]),
     )
-    by_key = np.argsort(label_keys)
-    place = np.searchsorted(label_keys, keys, sorter=by_key)
+    by_key = np.argsort(of_labels)
+    place = np.searchsorted(of_labels, keys, sorter=by_key)
     labels = by_key[np.minimum(place, len(by_key) - 1)]
     _refuse(
         predictions,
-        label_keys[labels] != keys,
+        of_labels[labels] != keys,
         f"have no row in {corpus.label_file}; were they made for another corpus?",
     )
     return numbers, keys, labels
 
 
 def _keys(numbers: np.ndarray, times_s: np.ndarray) -> np.ndarray:
-    """One whole number a (recording, time in microseconds), for times up to 12 days."""
-    return (numbers << 40) + np.round(times_s * 1e6).astype(np.int64)
+    return packed(numbers, np.round(times_s * 1e6).astype(np.int64))
 
 
 def _refuse(predictions: Predictions, bad: np.ndarray, what: str) -> None:

@@ -8,8 +8,9 @@ import numpy as np
 
 from jaxpara.corpora.corpus import Corpus
 from jaxpara.errors import UserError
+from jaxpara.evaluation.rows import label_keys
 from jaxpara.files import write_text
-from jaxpara.predictions import Predictions, faults, keys_of, places
+from jaxpara.predictions import Predictions, faults, places
 
 
 def write(path: Path, predictions: Predictions, corpus: Corpus) -> None:
@@ -32,8 +33,7 @@ def write(path: Path, predictions: Predictions, corpus: Corpus) -> None:
     test = corpus.partition("test")
     if not test:
         raise UserError(f"{corpus.label_file}: no test recordings, so there is nothing to submit")
-    counts = [len(r.times_s) for r in test]
-    keys = keys_of(np.repeat([r.name for r in test], counts), np.concatenate([r.times_s for r in test]))
+    keys = label_keys(test)
     found = places(predictions.keys, keys)
     if found is None or not np.isfinite(predictions.scores).all():
         wrong = faults(predictions, keys.tolist(), "not a label of the test partition")

@@ -12,12 +12,12 @@ from jaxpara.corpora import tables
 from jaxpara.corpora.compare import TASKS, read, task_named
 from jaxpara.corpora.corpus import Corpus, Task
 from jaxpara.corpora.findings import Findings, quote
+from jaxpara.corpora.labels import ABSURD, numbers
 from jaxpara.errors import UserError
 from jaxpara.evaluation.metrics import Undefined
-from jaxpara.evaluation.rows import Rows, rows_of
-from jaxpara.predictions import Predictions, faults
+from jaxpara.evaluation.rows import Rows, label_keys, rows_of
+from jaxpara.predictions import Predictions, faults, places
 
-Key = tuple[str, int]  # recording, microseconds
 AGAIN = "run the command of that run once more, they are written without training"
 
 
@@ -68,13 +68,12 @@ def load(paths: Sequence[Path], root: Path | None = None, task: str | None = Non
             f"{corpus.label_file}: the test partition has no truth, and {next(iter(tables_of))} predicts nothing else;"
             " add lab/labels_confidential.csv, or compare workdirs, which have predictions for other recordings too"
         )
-    wanted = [(r.name, int(time_us)) for r in test for time_us in np.round(r.times_s * 1e6)]
+    wanted = label_keys(test) if part == "test" else None
     which = "labels of the test partition" if part == "test" else f"labels that {paths[0]} was tuned on"
     rows: dict[str, Rows] = {}
     for path, name in zip(paths, names, strict=True):
         predictions = _of_run(path, part) if path in runs else _of_table(tables_of[path], corpus)
-        if part == "tune" and not rows:
-            wanted = [(str(recording), int(time_us)) for recording, time_us in predictions.keys.tolist()]
+        wanted = predictions.keys if wanted is None else wanted
         predictions = _checked(path, predictions, wanted, which, corpus)
         rows[name] = rows_of(predictions, corpus)
         if path in runs:
@@ -98,11 +97,12 @@ def _run(workdir: Path) -> Run:
     try:
         results = json.loads(path.read_text(encoding="utf-8"))
         fusion = results["fusion"]
-        pooled = {"test": fusion["test"]["pooled"], "tune": fusion["cv"]["pooled"]}
+        told = {"test": fusion["test"]["pooled"], "tune": fusion["cv"]["pooled"]}
+        pooled = {part: None if value is None else float(value) for part, value in told.items()}
         return Run(results["task"], Path(results["corpus"]["root"]), pooled)
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; give the workdir of a finished run, or a CSV of predictions") from None
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, OverflowError) as error:
         raise UserError(f"{path}: not the results of a run ({error!r}); run the command of that run again") from error
 
 
@@ -189,15 +189,9 @@ def _of_table(table: tables.Table, corpus: Corpus) -> Predictions:
 
 
 def _numbers(table: tables.Table, texts: list[str], expected: str) -> np.ndarray:
-    def number(text: str) -> float:
-        try:
-            return float(text)
-        except ValueError:
-            return np.nan
-
-    values = np.array([number(text) for text in texts])
+    values = numbers(texts)
     # Beyond 12 days a time in microseconds has no place in a key; no belt gets there either.
-    _refuse(table, texts, ~(np.abs(values) < 1e6), expected)
+    _refuse(table, texts, ~(np.abs(values) < ABSURD), expected)
     return values
 
 
@@ -211,7 +205,7 @@ def _refuse(table: tables.Table, texts: list[str], bad: np.ndarray, expected: st
         )
 
 
-def _checked(path: Path, predictions: Predictions, wanted: list[Key], which: str, corpus: Corpus) -> Predictions:
+def _checked(path: Path, predictions: Predictions, wanted: np.ndarray, which: str, corpus: Corpus) -> Predictions:
     """The predictions in the order of the wanted keys.
 
     Raises:
@@ -223,13 +217,14 @@ def _checked(path: Path, predictions: Predictions, wanted: list[Key], which: str
             f"{path}: {predictions.scores.shape[1]} scores a row, expected {columns} for {corpus.task.name};"
             " these are predictions for another task"
         )
-    if wrong := faults(predictions, wanted, "of no such label"):
+    found = places(predictions.keys, wanted)
+    if found is None or not np.isfinite(predictions.scores).all():
+        wrong = faults(predictions, wanted.tolist(), "of no such label")
         raise UserError(
             f"{path}: of the {len(wanted)} {which} and the {len(predictions)} predictions for them, {wrong}; systems"
             f" are compared on exactly the same labels of {corpus.root}"
         )
-    row_of = {key: row for row, key in enumerate(predictions.keys.tolist())}
-    return predictions.select(np.array([row_of[key] for key in wanted], int))
+    return predictions.select(found)
 
 
 def _recognise(path: Path, rows: Rows, told: float | None) -> None:

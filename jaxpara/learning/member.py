@@ -6,13 +6,12 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from jaxpara import hosts
 from jaxpara.corpora.corpus import Corpus
 from jaxpara.corpora.splits import Fold, folds_of, leaks
 from jaxpara.errors import Unavailable, UserError
 from jaxpara.evaluation.results import FoldOutcome, MemberOutcome
+from jaxpara.evaluation.rows import label_keys
 from jaxpara.features import FEATURES, tables
 from jaxpara.features.cache import store
 from jaxpara.features.embeddings import stored
@@ -23,7 +22,7 @@ from jaxpara.learning import LEARNERS
 from jaxpara.learning.claim import claim
 from jaxpara.learning.dependencies import sources_of
 from jaxpara.learning.fit import Fit
-from jaxpara.predictions import Predictions, faults, keys_of, places
+from jaxpara.predictions import Predictions, faults, places
 from jaxpara.progress import Progress
 from jaxpara.registry import build
 from jaxpara.runtime import cache_folder
@@ -197,8 +196,7 @@ class Member:
         path = self._path(fold, part)
         predictions = Predictions.load(path)
         recordings = [self._corpus.by_name[name] for name in getattr(fold, part)]
-        names = np.repeat([r.name for r in recordings], [len(r.times_s) for r in recordings])
-        wanted = keys_of(names, np.concatenate([r.times_s for r in recordings]))
+        wanted = label_keys(recordings)
         if places(predictions.keys, wanted) is None:
             wrong = faults(predictions, wanted.tolist(), "of no such label", finite=False)
             raise UserError(f"{path}: of the labels of this fold, {wrong}; delete it and run again")

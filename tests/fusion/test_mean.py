@@ -23,7 +23,7 @@ def test_weights_are_those_of_a_weighted_mean():
     np.testing.assert_allclose(mean(parts, [3, 1]).scores, [[0.25, 0.75]])
 
 
-def test_members_and_folds_count_the_same():
+def test_every_fit_counts_the_same():
     tune = {"x": make(["a"], [[1.0]], 0), "y": make(["a"], [[3.0]], 0)}
     test = {"x": {0: make(["t"], [[0.0]], 0), 1: make(["t"], [[2.0]], 1)}, "y": {0: make(["t"], [[7.0]], 0)}}
     fused = Mean()(tune, test, {}, None)
@@ -32,5 +32,5 @@ def test_members_and_folds_count_the_same():
 
 
 def test_members_that_predict_other_things_are_refused():
-    with pytest.raises(UserError, match="first of these is a at 0 s"):
+    with pytest.raises(UserError, match="the first missing is a at 0 s"):
         mean([make(["a"], [[0.0]], 0), make(["b"], [[0.0]], 0)])
