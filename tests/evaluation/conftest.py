@@ -1,5 +1,6 @@
 """Small made-up corpora of both kinds, with predictions of a known quality."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -77,6 +78,23 @@ def predict_folds(corpus, folds, skill=1.0, seed=0):
     return [predict(corpus, recordings[f::folds], skill, f, seed) for f in range(folds)]
 
 
+def spoil(predictions, how):
+    """Predictions with a fault: `missing`, `extra`, `doubled` or `NaN` rows from the eighth on, or too `wide` ones."""
+    rows, names, scores = np.arange(len(predictions)), predictions.recordings.copy(), predictions.scores.copy()
+    if how == "missing":
+        return predictions.select(rows[rows != 7])
+    if how == "extra":
+        names[[7, 9]] = "test_55.wav"
+        return replace(predictions, recordings=names)
+    if how == "doubled":
+        return predictions.select(np.r_[rows, 7, 7])
+    if how == "NaN":
+        scores[[7, 8]] = np.nan
+        return replace(predictions, scores=scores)
+    assert how == "wide"
+    return replace(predictions, scores=np.hstack([scores] * 3))
+
+
 @pytest.fixture(scope="session")
 def fakes():
     return SimpleNamespace(
@@ -85,4 +103,5 @@ def fakes():
         predict=predict,
         predict_folds=predict_folds,
         concatenate=concatenate,
+        spoil=spoil,
     )
