@@ -49,5 +49,11 @@ class Fusion(Protocol):
           test: by member and fold, predictions of the test partition.
           truth: by member, `[row]` the labels of `tune`; NaN where there are none.
           measure: the official measure, for fusions that search weights.
+
+        Returns:
+          The predictions of all members together, with how much each counts in them.
+
+        Raises:
+          UserError: the members' predictions do not fit together, or a search does not suit them.
         """
         ...

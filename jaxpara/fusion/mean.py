@@ -12,6 +12,7 @@ def mean(parts: Sequence[Predictions], weights: Sequence[float] | None = None) -
     """The weighted mean of several predictions of the same things, in the order of the first.
 
     Args:
+      parts: one or more.
       weights: one a part; equal by default.
 
     Returns:
@@ -44,7 +45,7 @@ def mix(parts: Mapping[str, Mapping[int, Predictions]], shares: Shares) -> Predi
     return mean([part for part, _ in counted], None if equal else [share for _, share in counted])
 
 
-def folds_of(tune: Mapping[str, Predictions]) -> dict[int, dict[str, Predictions]]:
+def by_fold(tune: Mapping[str, Predictions]) -> dict[int, dict[str, Predictions]]:
     """`{fold: {member: predictions}}` from each member's predictions of all its folds."""
     numbers = sorted({int(fold) for part in tune.values() for fold in np.unique(part.folds)})
     return {
@@ -54,7 +55,7 @@ def folds_of(tune: Mapping[str, Predictions]) -> dict[int, dict[str, Predictions
 
 
 class Mean:
-    """Every member of a fold counts the same, and every fold does."""
+    """Every fit (one fold of one member) counts the same."""
 
     def __call__(
         self,
@@ -65,5 +66,5 @@ class Mean:
     ) -> Fused:
         fits = sum(len(folds) for folds in test.values())
         shares = {name: {fold: 1 / fits for fold in folds} for name, folds in test.items()}
-        tuned = concatenate([mean(list(members.values())) for members in folds_of(tune).values()])
+        tuned = concatenate([mean(list(members.values())) for members in by_fold(tune).values()])
         return Fused(tuned, mix(test, shares), shares)

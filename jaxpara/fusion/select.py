@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from jaxpara.fusion.fused import Fused, Measure
-from jaxpara.fusion.mean import folds_of, mix
+from jaxpara.fusion.mean import by_fold, mix
 from jaxpara.predictions import Predictions, concatenate
 
 
@@ -39,8 +39,8 @@ class Select:
         folds = sorted(values[chosen])
         cross_fitted = None
         if len(folds) > 1 and all(sorted(own) == folds for own in values.values()):
-            by_fold = folds_of(tune)
-            cross_fitted = concatenate([by_fold[fold][best(without=fold)] for fold in folds])
+            parts = by_fold(tune)
+            cross_fitted = concatenate([parts[fold][best(without=fold)] for fold in folds])
         shares = {chosen: {fold: 1 / len(folds) for fold in folds}}
         return Fused(
             tune=tune[chosen],

@@ -7,7 +7,7 @@ import numpy as np
 from jaxpara.errors import UserError
 from jaxpara.fusion.correlation import correlations
 from jaxpara.fusion.fused import Fused, Measure
-from jaxpara.fusion.mean import folds_of, mean, mix
+from jaxpara.fusion.mean import by_fold, mean, mix
 from jaxpara.predictions import Predictions, align, concatenate
 
 
@@ -38,20 +38,21 @@ class Searched:
         measure: Measure,
     ) -> Fused:
         names = sorted(tune)
-        by_fold = folds_of({name: _with_truth(tune[name], truth[name]) for name in names})
+        folds = by_fold({name: tune[name] for name in names})
         found: dict[int, np.ndarray] = {}
-        for fold, members in by_fold.items():
+        for fold, members in folds.items():
             if sorted(members) != names:
                 raise UserError(
                     f"config.fusion: fold {fold} has only {sorted(members)}; a search needs every member there"
                 )
+            # In the order of the first member, and so is its truth.
             scores = np.stack([part.scores for part in align([members[name] for name in names])])
-            scores = scores[:, np.isfinite(scores[0, :, -1])]
-            found[fold] = self.search(scores[0, :, -1], scores[..., :-1], measure)
+            labels = truth[names[0]][tune[names[0]].folds == fold]
+            known = np.isfinite(labels)
+            found[fold] = self.search(labels[known], scores[:, known], measure)
 
         def fuse(weights: Mapping[int, np.ndarray]) -> Predictions:
-            fused = concatenate([mean([m[n] for n in names], list(weights[f])) for f, m in by_fold.items()])
-            return Predictions(fused.recordings, fused.times_s, fused.scores[:, :-1], fused.partitions, fused.folds)
+            return concatenate([mean([m[n] for n in names], list(weights[f])) for f, m in folds.items()])
 
         shares = {name: {fold: float(w[i]) / len(found) for fold, w in found.items()} for i, name in enumerate(names)}
         return Fused(
@@ -66,12 +67,6 @@ class Searched:
 def _of_others(found: Mapping[int, np.ndarray]) -> dict[int, np.ndarray]:
     """By fold, the mean of the other folds' weights."""
     return {fold: np.mean([w for f, w in found.items() if f != fold], axis=0) for fold in found}
-
-
-def _with_truth(part: Predictions, truth: np.ndarray) -> Predictions:
-    """Takes the truth along as a last score, so that alignment keeps it with its row."""
-    scores = np.column_stack([part.scores, truth])
-    return Predictions(part.recordings, part.times_s, scores, part.partitions, part.folds)
 
 
 class Tried(Searched):

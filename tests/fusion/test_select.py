@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from test_weighted import member, uar
+from members import member, uar
 
 from jaxpara.fusion.select import Select
 

@@ -1,30 +1,11 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
-from sklearn.metrics import recall_score
+from members import member, uar
 
 from jaxpara.errors import UserError
 from jaxpara.fusion.weighted import Best, Weighted
-from jaxpara.predictions import Predictions
-
-ROWS = 60
-
-
-def uar(truth, scores):
-    return recall_score(truth, scores.argmax(1), average="macro")
-
-
-def member(seed, folds=(0, 1), skill=1.0):
-    rng = np.random.default_rng(seed)
-    n = ROWS * len(folds)
-    truth = np.arange(n) % 2
-    p = 1 / (1 + np.exp(-(skill * (2 * truth - 1) + rng.normal(size=n))))
-    names = np.array([f"{i}.wav" for i in range(n)])
-    tune = Predictions(names, np.zeros(n), np.stack([1 - p, p], 1), np.repeat("devel", n), np.repeat(folds, ROWS))
-    test = {
-        fold: Predictions(names[:5], np.zeros(5), rng.dirichlet([1, 1], 5), np.repeat("test", 5), np.full(5, fold))
-        for fold in folds
-    }
-    return tune, test, truth.astype(float)
 
 
 @pytest.fixture
@@ -86,6 +67,13 @@ def test_a_fold_without_a_member_is_named(two):
         Best()(
             {"adam": adam[0], "sgd": sgd[0]}, {"adam": adam[1], "sgd": sgd[1]}, {"adam": adam[2], "sgd": sgd[2]}, uar
         )
+
+
+def test_members_for_other_tasks_are_told_by_their_own_number_of_scores():
+    (one, one_test, truth), (other, other_test, _) = member(1), member(2)
+    other = replace(other, scores=other.scores[:, 1:])
+    with pytest.raises(UserError, match=r"predictions 2 of 2: 1 scores a row, the first has 2;"):
+        Best()({"a": one, "b": other}, {"a": one_test, "b": other_test}, {"a": truth, "b": truth}, uar)
 
 
 def test_weighted_mixes_two():
