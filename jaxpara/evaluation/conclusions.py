@@ -60,13 +60,14 @@ def conclude(results: Json) -> list[str]:
 def _against_chance(score: Json) -> list[str]:
     measure, guess = score["measure"], "0" if score["measure"] == "PCC" else number("UAR", chance(score))
     if score["interval_95"] is None:
-        reason = score["undefined"].get("interval_95", "no reason given")
-        return [
-            f"There is no interval over speakers ({reason}). Over samples it would be"
-            f" {interval(measure, score['interval_95_over_samples'])}; new speakers scatter more than that."
-        ]
-    if score["interval_95"][0] > chance(score):
+        reason, samples = score["undefined"].get("interval_95", "no reason given"), score["interval_95_over_samples"]
+        would_be = f" Over samples it would be {interval(measure, samples)}; new speakers scatter more than that."
+        return [f"There is no interval over speakers ({reason}).{would_be if samples else ''}"]
+    low, high = score["interval_95"]
+    if low > chance(score):
         return [f"The interval lies above chance ({guess})."]
+    if high < chance(score):
+        return [f"The interval lies below chance ({guess}): worse than guessing."]
     return [f"The interval includes chance ({guess}): no skill has been shown."]
 
 
@@ -74,13 +75,17 @@ def _against_fits(results: Json) -> list[str]:
     measure, test = results["measure"], results["fusion"]["test"]["pooled"]
     return [
         f"The single fits of {name} reach {number(measure, member['mean_of_folds_test'])} on average, so that"
-        f" the fusion {'gains' if test > member['mean_of_folds_test'] else 'loses'}"
-        f" {_points(measure, abs(test - member['mean_of_folds_test']))}."
+        f" the fusion {_gain(measure, test - member['mean_of_folds_test'])}."
         for name, member in results["members"].items()
         if name in results["fusion"]["members"]
         and member["mean_of_folds_test"] is not None
         and len(member["folds"]) > 1
     ]
+
+
+def _gain(measure: str, difference: float) -> str:
+    points = _points(measure, abs(difference))
+    return "gains nothing" if points == _points(measure, 0) else f"{'gains' if difference > 0 else 'loses'} {points}"
 
 
 def _points(measure: str, difference: float) -> str:
@@ -172,9 +177,12 @@ def _between_partitions(results: Json) -> list[str]:
     Reference: Welch, Biometrika 34 (1947); Satterthwaite, Biometrics Bulletin 2 (1946).
     """
     measure, cv = results["measure"], results["fusion"]["cv"]
+    # Members may differ in their folds, and the fusion need not have all of them.
+    members = [results["members"][name] for name in results["fusion"]["members"]]
+    by_number = {fold["fold"]: fold for member in reversed(members) for fold in member["folds"]}
     groups: dict[str, list[Json]] = {}
-    for fold in results["members"][results["fusion"]["members"][0]]["folds"]:
-        if len(fold["tune"]["per_partition"]) == 1 and cv["per_fold"][str(fold["fold"])] is not None:
+    for _, fold in sorted(by_number.items()):
+        if len(fold["tune"]["per_partition"]) == 1 and cv["per_fold"].get(str(fold["fold"])) is not None:
             groups.setdefault(next(iter(fold["tune"]["per_partition"])), []).append(fold)
     if len(groups) != 2:
         return []

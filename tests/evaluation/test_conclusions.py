@@ -76,6 +76,27 @@ def test_an_interval_that_includes_chance_shows_no_skill():
     assert any("no skill" in s for s in sentences(test=SCORE | {"interval_95": [0.45, 0.9]}))
 
 
+def test_an_interval_below_chance_does_not_include_it():
+    assert sentences(test=SCORE | {"interval_95": [0.2, 0.4]})[1] == (
+        "The interval lies below chance (50.0 %): worse than guessing."
+    )
+
+
+@pytest.mark.parametrize(
+    ("measure", "fits", "said"),
+    [
+        ("UAR", 0.7, "reach 70.0 % on average, so that the fusion gains nothing."),
+        ("UAR", 0.7004, "reach 70.0 % on average, so that the fusion gains nothing."),
+        ("UAR", 0.71, "reach 71.0 % on average, so that the fusion loses 1.0 points."),
+        ("PCC", 0.699, "reach 0.699 on average, so that the fusion gains 0.001."),
+    ],
+)
+def test_what_a_fusion_gains(measure, fits, said):
+    results = deepcopy(RESULTS) | {"measure": measure}
+    results["members"]["adam"]["mean_of_folds_test"] = fits
+    assert any(s.replace("\N{NO-BREAK SPACE}", " ").endswith(said) for s in conclude(results))
+
+
 def test_without_test_truth_it_speaks_of_cross_validation():
     headline, test, *_ = sentences(test=NO_TRUTH)
     assert "72.0 % in cross-validation" in headline
@@ -95,6 +116,9 @@ def test_unknown_speakers_leave_an_interval_over_samples_and_a_warning():
     assert "(speakers unknown)" in chance
     assert "68.0 % to 72.0 %" in chance
     assert "scatter more" in chance
+    assert sentences(test=score | {"interval_95_over_samples": None})[1] == (
+        "There is no interval over speakers (speakers unknown)."
+    )
 
 
 @pytest.mark.parametrize(("pooled", "flagged"), [(0.77, False), (0.85, True)])
@@ -113,8 +137,13 @@ def test_shared_speakers_are_flagged():
 LINES = {"PCC": (np.arctanh, np.tanh), "UAR": (lambda p: np.log(p / (1 - p)), lambda z: 1 / (1 + np.exp(-z)))}
 
 
-def gap(devel, train, error, *, measure="UAR", speakers=6, shared=False, known=True):
-    """What is said of folds with these values, each with a standard error on the line and so many speakers."""
+def gap(devel, train, error, *, measure="UAR", speakers=6, shared=False, known=True, members=1, fused=None):
+    """What is said of folds with these values, each with a standard error on the line and so many speakers.
+
+    Args:
+      members: among whom the folds are dealt out.
+      fused: those that the fusion has; by default all.
+    """
     there, back = LINES[measure]
     parts, values = ["devel"] * len(devel) + ["train"] * len(train), [*devel, *train]
     reach = stats.t.ppf(0.975, speakers - 1) * error * np.array([-1, 1])
@@ -127,10 +156,15 @@ def gap(devel, train, error, *, measure="UAR", speakers=6, shared=False, known=T
         },
     }
     results = deepcopy(RESULTS) | {"measure": measure}
-    results["members"]["adam"]["folds"] = [
+    folds = [
         {"fold": k, "tune": {"speakers": speakers if known else None, "per_partition": {part: value}}}
         for k, (part, value) in enumerate(zip(parts, values, strict=True))
     ]
+    adam = results["members"]["adam"]
+    results["members"] = {f"m{k}": adam | {"folds": folds[k::members]} for k in range(members)}
+    results["fusion"]["members"] = list(results["members"])
+    for fold in set(range(len(values))) - set(range(len(values)) if fused is None else fused):
+        del cv["per_fold"][str(fold)], cv["per_fold_interval_95"][str(fold)]
     results["fusion"]["cv"] |= cv
     said = [s.replace("\N{NO-BREAK SPACE}", " ") for s in conclude(results)]
     return [sentence for sentence in said if "that validate" in sentence]
@@ -143,6 +177,17 @@ def test_folds_of_one_partition_that_do_better_are_told():
     ]
     (sentence,) = gap([0.2, 0.25], [0.6, 0.6], 0.05, measure="PCC")
     assert "validate train reach 0.600 on average, those that validate devel 0.225: 0.375 apart" in sentence
+
+
+def test_folds_of_all_members_count_as_far_as_the_fusion_has_them():
+    values = [0.92, 0.926], [0.74, 0.732]
+    told = gap(*values, 0.2)
+    assert len(told) == 1
+    for members in (2, 3, 4):
+        assert gap(*values, 0.2, members=members) == told
+    assert gap(*values, 0.2, members=2, fused=(0, 2)) == gap([0.92], [0.74], 0.2)  # one of the two is selected
+    assert gap(*values, 0.2, fused=(0, 1, 3)) == gap([0.92, 0.926], [0.732], 0.2)  # nothing of fold 2 is scored
+    assert gap(*values, 0.2, members=4, fused=(0,)) == []
 
 
 def test_a_difference_within_the_intervals_is_not_told():
