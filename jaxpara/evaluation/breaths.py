@@ -112,11 +112,19 @@ def series(rows: Rows) -> list[Series]:
     return [Series(rows.truth[at], rows.scores[at, 0], rows.times_s[at]) for at in np.split(order, starts)]
 
 
+def scale_onto(prediction: np.ndarray, truth: np.ndarray) -> float:
+    """The scale of least squares that brings a `[row]` prediction onto its truth; 0 for a constant one.
+
+    It is not below 0: a belt upside down is no better than none.
+    """
+    x, y = (values - values.mean() for values in (prediction, truth))
+    return float(max(x @ y / (x @ x), 0.0)) if np.ptp(prediction) else 0.0
+
+
 def rmse_scaled(parts: Sequence[Series]) -> float:
     """Root of the mean squared error over all rows, in belt units, with each prediction brought onto its truth.
 
-    Scale and offset are those of least squares for the recording, the scale not below 0: a belt upside down is no
-    better than none.
+    Scale (see `scale_onto`) and offset are those of least squares for the recording.
 
     Raises:
       Undefined: a value that is not finite, or a recording with fewer than 3 rows, which any line would fit.
@@ -128,8 +136,7 @@ def rmse_scaled(parts: Sequence[Series]) -> float:
         if not (np.isfinite(part.truth).all() and np.isfinite(part.prediction).all()):
             raise Undefined("a value is NaN or infinite")
         x, y = (values - values.mean() for values in (part.prediction, part.truth))
-        scale = max(x @ y / (x @ x), 0.0) if np.ptp(part.prediction) else 0.0
-        squares += float(np.sum((y - scale * x) ** 2))
+        squares += float(np.sum((y - scale_onto(part.prediction, part.truth) * x) ** 2))
     return float(np.sqrt(squares / sum(len(part.truth) for part in parts)))
 
 

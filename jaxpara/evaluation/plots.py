@@ -192,12 +192,12 @@ def reliability(name: str, systems: Mapping[str, Mapping[str, Sequence[float]]])
         return _svg(figure, f"reliability {name}")
 
 
-def simplex(name: str, weights: Mapping[str, Mapping[str, Sequence[float]]]) -> str:
+def simplex(name: str, weights: Mapping[str, Mapping[str, Mapping[str, float]]]) -> str:
     """Mixes of three members as points in a triangle, a corner a member.
 
     Args:
       name: of the figure.
-      weights: {fusion: {member: [weight per fold]}}, the same three members each time.
+      weights: {fusion: {member: {fold: weight}}}, the same three members each time.
     """
     corners = np.array([[0, 0], [1, 0], [0.5, 3**0.5 / 2]])
     members = list(next(iter(weights.values())))
@@ -208,10 +208,10 @@ def simplex(name: str, weights: Mapping[str, Mapping[str, Sequence[float]]]) -> 
         for member, (x, y), place in zip(members, corners, ("right", "left", "center"), strict=True):
             axes.text(x, y, f" {member} ", ha=place, va="bottom" if y else "top")
         for number, (title, by_member) in enumerate(weights.items()):
-            points = np.array([by_member[member] for member in members]).T @ corners
+            points = np.array([list(by_member[member].values()) for member in members]).T @ corners
             axes.plot(*points.T, "osD^"[number % 4], color=COLOURS[number % len(COLOURS)], ms=6, label=title)
-            for fold, (x, y) in enumerate(points):
-                axes.annotate(str(fold), (x, y), xytext=(5, 3), textcoords="offset points", fontsize=8)
+            for fold, (x, y) in zip(by_member[members[0]], points, strict=True):
+                axes.annotate(fold, (x, y), xytext=(5, 3), textcoords="offset points", fontsize=8)
         axes.set(aspect="equal", xlim=(-0.3, 1.3), ylim=(-0.1, 1))
         axes.set_axis_off()
         figure.legend(*axes.get_legend_handles_labels(), loc="outside right upper", title="fold at each point")

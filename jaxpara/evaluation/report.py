@@ -11,6 +11,7 @@ from markupsafe import Markup
 
 from jaxpara.corpora.corpus import Corpus, Recording
 from jaxpara.evaluation import plots
+from jaxpara.evaluation.breaths import scale_onto
 from jaxpara.evaluation.conclusions import chance, conclude, interval, number
 from jaxpara.evaluation.rows import rows_of
 from jaxpara.files import read_json_lines, write_text
@@ -63,6 +64,7 @@ def write(
         "thousands": lambda value: "–" if value is None else f"{value:,}",
         "known": lambda value, otherwise="unknown": otherwise if value is None else value,
     }
+    weights, systems = _weights(results), _systems(results)
     template = environment.from_string(
         resources.files("jaxpara.evaluation").joinpath("report.html.j2").read_text(encoding="utf-8")
     )
@@ -80,7 +82,8 @@ def write(
         shown=shown,
         curves=_curves(results, curves),
         comparison=_comparison(results),
-        per_fold=_per_fold(results),
+        too_many=len(systems) > MOST_SYSTEMS,
+        per_fold=_per_fold(systems, results) if len(systems) <= MOST_SYSTEMS else None,
         per_speaker=_per_speaker(score),
         belts=_belts(
             score,
@@ -88,9 +91,9 @@ def write(
             test if shown == "test" else tune,
             {name: parts[shown == "test"] for name, parts in singles.items()},
         ),
-        confusions=_confusions(results),
-        weights=_weights(results),
-        simplex=_simplex(results),
+        confusions=_confusions(results, corpus.task.classes),
+        weights=weights,
+        simplex=_simplex(weights),
     )
     write_text(path, text)
 
@@ -106,9 +109,9 @@ def _duration(seconds: float | None) -> str:
 def _curves(results: Json, curves: Mapping[str, Mapping[int, Path]]) -> dict[str, Markup]:
     figures = {}
     for member, paths in curves.items():
-        lines = {fold: read_json_lines(path) for fold, path in paths.items() if path.exists()}
+        lines = {fold: read for fold, path in paths.items() if (read := read_json_lines(path))}
         best = {fold["fold"]: fold["best_epoch"] for fold in results["members"][member]["folds"]}
-        if any(lines.values()):
+        if lines:
             figures[member] = Markup(plots.learning_curves(member, lines, best, results["measure"]))
     return figures
 
@@ -135,12 +138,13 @@ def _comparison(results: Json) -> Markup | None:
     )
 
 
-def _per_fold(results: Json) -> Markup | None:
+def _systems(results: Json) -> dict[str, Json]:
+    """The cross-validation of each member, and of the fusion where there are several."""
     systems = {name: member["cv"] for name, member in results["members"].items()}
-    if len(systems) > 1:
-        systems["fusion"] = results["fusion"]["cv"]
-    if len(systems) > MOST_SYSTEMS:
-        return None
+    return systems | ({"fusion": results["fusion"]["cv"]} if len(systems) > 1 else {})
+
+
+def _per_fold(systems: Mapping[str, Json], results: Json) -> Markup | None:
     series = {
         name: _points(cv["per_fold"], cv["per_fold_interval_95"]) for name, cv in systems.items() if cv["per_fold"]
     }
@@ -199,52 +203,47 @@ def _series(predictions: Predictions, recording: Recording) -> np.ndarray:
 
 
 def _onto_truth(predictions: Predictions, corpus: Corpus) -> tuple[float, float]:
-    """The scale and offset, one for all recordings, that bring the predictions nearest to the truth."""
+    """The scale (`scale_onto`) and offset, one for all recordings, that bring the predictions nearest to the truth."""
     rows = rows_of(predictions, corpus)
-    scale, offset = np.polyfit(rows.scores[:, 0], rows.truth, 1)
-    return float(scale), float(offset)
+    prediction = rows.scores[:, 0]
+    scale = scale_onto(prediction, rows.truth)
+    return scale, float(rows.truth.mean() - scale * prediction.mean())
 
 
-def _confusions(results: Json) -> list[Markup]:
-    """Of the fusion, and of all members where there are several."""
-    systems = {"fusion": results["fusion"]}
-    figures = []
+def _confusions(results: Json, classes: Sequence[str]) -> list[Markup]:
+    """Of the fusion, and of all members where there are several; the reliability is that of the fusion alone."""
+
+    def drawn(systems: Mapping[str, Json], field: str) -> dict[str, Any]:
+        return {
+            f"{system}, {part}": scores[key][field]
+            for system, scores in systems.items()
+            for key, part in (("cv", "cross-validation"), ("test", "test"))
+            if scores[key].get(field)
+        }
+
+    fusion = {"fusion": results["fusion"]}
     members = results["members"] if 1 < len(results["members"]) <= MOST_SYSTEMS else {}
-    for name, group in (("fusion", systems), ("members", members)):
-        matrices = {
-            f"{system}, {part}": np.array(scores[key]["confusion"])
-            for system, scores in group.items()
-            for key, part in (("cv", "cross-validation"), ("test", "test"))
-            if scores[key].get("confusion")
-        }
-        drawn = {
-            f"{system}, {part}": scores[key]["reliability"]
-            for system, scores in group.items()
-            for key, part in (("cv", "cross-validation"), ("test", "test"))
-            if name == "fusion" and scores[key].get("reliability")
-        }
-        if drawn:
-            figures.append(Markup(plots.reliability(name, drawn)))
-        if matrices:
-            classes = next(s[k]["classes"] for s in group.values() for k in ("cv", "test") if s[k].get("classes"))
+    reliability = drawn(fusion, "reliability")
+    figures = [Markup(plots.reliability("fusion", reliability))] if reliability else []
+    for name, systems in (("fusion", fusion), ("members", members)):
+        if confusions := drawn(systems, "confusion"):
+            matrices = {title: np.array(counts) for title, counts in confusions.items()}
             figures.append(Markup(plots.confusions(name, matrices, classes)))
     return figures
 
 
-def _weights(results: Json) -> dict[str, Json]:
-    """By fusion that searches some, {member: [weight per fold]}, the mean last."""
+def _weights(results: Json) -> dict[str, dict[str, dict[str, float]]]:
+    """By fusion that searches some, {member: {fold: weight}}."""
     return {
-        fusion["name"]: {name: [*row, float(np.mean(row))] for name, row in fusion["weights"].items()}
+        fusion["name"]: {
+            name: dict(zip(fusion["cv"]["per_fold"], row, strict=True)) for name, row in fusion["weights"].items()
+        }
         for fusion in (results["fusion"], *results["beside"])
         if fusion["weights"]
     }
 
 
-def _simplex(results: Json) -> Markup | None:
+def _simplex(weights: Mapping[str, Mapping[str, Mapping[str, float]]]) -> Markup | None:
     """The weights of three members as points in a triangle."""
-    weights = {
-        fusion["name"]: fusion["weights"]
-        for fusion in (results["fusion"], *results["beside"])
-        if fusion["weights"] and len(fusion["weights"]) == 3
-    }
-    return Markup(plots.simplex("weights", weights)) if weights else None
+    of_three = {fusion: by_member for fusion, by_member in weights.items() if len(by_member) == 3}
+    return Markup(plots.simplex("weights", of_three)) if of_three else None

@@ -8,7 +8,7 @@ from scipy.optimize import linear_sum_assignment, lsq_linear
 
 from jaxpara.corpora.simulated.breather import Breather, belt, plan
 from jaxpara.evaluation import breaths
-from jaxpara.evaluation.breaths import Series, breathing_rate_mae, matches, onset_f1, onsets, rmse_scaled
+from jaxpara.evaluation.breaths import Series, breathing_rate_mae, matches, onset_f1, onsets, rmse_scaled, scale_onto
 from jaxpara.evaluation.metrics import Undefined
 from jaxpara.evaluation.rows import rows_of
 
@@ -127,6 +127,7 @@ def test_rmse_scaled_is_that_of_bounded_least_squares():
         truth = rng.standard_normal(rows)
         prediction = scale * truth + (scale != 0) * rng.standard_normal(rows) + 5
         fit = lsq_linear(np.stack([prediction, np.ones(rows)], 1), truth, bounds=([0, -np.inf], np.inf), tol=1e-14)
+        assert scale_onto(prediction, truth) == pytest.approx(fit.x[0] if scale else 0, abs=1e-6)
         parts.append(Series(truth, prediction, np.arange(rows) / 25))
         residuals.append(fit.fun)
     expected = np.sqrt(np.mean(np.concatenate(residuals) ** 2))

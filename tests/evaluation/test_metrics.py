@@ -1,8 +1,5 @@
 """Every measure against SciPy, scikit-learn or brute force, and nothing but a reason where there is no value."""
 
-import re
-from xml.etree import ElementTree
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -12,7 +9,7 @@ from scipy.stats import pearsonr
 from sklearn.calibration import calibration_curve
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, confusion_matrix, recall_score, roc_auc_score
 
-from jaxpara.evaluation import metrics, plots
+from jaxpara.evaluation import metrics
 from jaxpara.evaluation.metrics import Undefined
 
 SEEDS = range(5)
@@ -128,26 +125,6 @@ def test_a_probability_on_an_edge_belongs_to_the_bin_below():
     assert counts.tolist() == [1, 1, 1]
     assert confidence.tolist() == [0.6, 0.61, 1]
     assert accuracy.tolist() == [1, 0, 1]
-
-
-def test_reliability_is_drawn_as_one_figure_that_needs_nothing_else():
-    systems = {
-        name: {field: values.tolist() for field, values in metrics.reliability(*classes(seed, 2))._asdict().items()}
-        for seed, name in enumerate(("<script>$x$</script>", "sgd"))
-    }
-    text = plots.reliability("systems", systems)
-    root = ElementTree.fromstring(text)
-    assert root.tag == "{http://www.w3.org/2000/svg}svg"
-    assert text.count("<svg") == 1
-    assert not re.search(r"<script|<image|@import|url\((?!#)|href=\"(?!#)|https?://(?!www\.w3\.org/)", text)
-    words = {"".join(element.itertext()).strip() for element in root.iterfind(".//{*}text")}
-    assert {"equal", "<script>$x$</script>", "sgd", "accuracy", "rows", "50 %"} <= words
-    # A point for every bin of every system, in both panels; ticks and the legend have one each.
-    lines = [
-        group.findall(".//{*}use") for group in root.iterfind(".//{*}g") if group.get("id", "").startswith("line2d")
-    ]
-    points = sum(len(bins["counts"]) for bins in systems.values())
-    assert sum(len(uses) for uses in lines if len(uses) > 1) == 2 * points > 16
 
 
 SERIES = np.arange(5.0)

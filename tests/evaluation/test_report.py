@@ -4,6 +4,7 @@ import json
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
+from xml.etree import ElementTree
 
 import matplotlib
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 import soundfile
 
 from jaxpara.corpora.corpus import Corpus
-from jaxpara.evaluation import plots, report
+from jaxpara.evaluation import metrics, plots, report
 from jaxpara.evaluation.results import FoldOutcome, MemberOutcome, summarise
 from jaxpara.fusion.fused import Fused
 
@@ -21,20 +22,36 @@ EVIL = "<script>alert('$x$')</script>"
 
 @pytest.fixture(scope="module")
 def written(tmp_path_factory, fakes):
-    def write(corpus, *, folds=2, members=("adam", "sgd"), config="seed: 1", findings=(), simulated=True):
+    def write(
+        corpus,
+        *,
+        folds=2,
+        first=0,
+        members=("adam", "sgd"),
+        config="seed: 1",
+        findings=(),
+        simulated=True,
+        change=lambda name, single: single,
+    ):
+        """The report of a made-up run.
+
+        Args:
+          first: the number of the first fold.
+          change: of the predictions that a member is drawn with.
+        """
         tmp_path = tmp_path_factory.mktemp("report")
         outcomes, curves = {}, {}
         for member in members:
             tests = [fakes.predict(corpus, corpus.partition("test"), fold=f) for f in range(folds)]
             outcomes[member] = MemberOutcome(
                 [
-                    FoldOutcome(f, tune, test, 61.0, 1, 20)
+                    FoldOutcome(first + f, replace(tune, folds=tune.folds + first), test, 61.0, 1, 20)
                     for f, (tune, test) in enumerate(zip(fakes.predict_folds(corpus, folds), tests, strict=True))
                 ],
                 fakes.predict(corpus, corpus.partition("test")),
                 1_642_049,
             )
-            curves[member] = {f: tmp_path / f"{f}.jsonl" for f in range(folds)}
+            curves[member] = {first + f: tmp_path / f"{f}.jsonl" for f in range(folds)}
         lines = [
             {"kind": k, "step": 10 * e, "epoch": e, "loss": 1 / (e + 1), "score": e / 3}
             for e in range(3)
@@ -46,7 +63,7 @@ def written(tmp_path_factory, fakes):
         tune = fakes.concatenate([fold.tune for fold in first.folds])
         weights = {member: [0.5] * folds for member in members} if len(members) > 1 else None
         fused = Fused(tune, first.test, {}, weights, tune if weights else None)
-        singles = {name: (tune, o.test) for name, o in outcomes.items() if len(members) > 1}
+        singles = {name: (change(name, tune), change(name, o.test)) for name, o in outcomes.items() if len(members) > 1}
         beside = {"convex": fused} if len(members) == 3 else {}
         results = summarise(
             experiment="fake", recipe="paper", demo=simulated, corpus=replace(corpus, simulated=simulated),
@@ -116,6 +133,8 @@ def test_classes(class_page):
     assert Page(text).count["svg"] == 8  # members, folds, speakers, reliability, fusion, members, two members' curves
     assert "adam, cross-validation" in section(text, "confusions")
     assert "0.500" in section(text, "fusion")
+    assert "fold 0" in section(text, "curves")
+    assert "fold 1" not in section(text, "curves")  # it left none
     assert 'id="sequences"' not in text
 
 
@@ -125,6 +144,37 @@ def test_three_members_have_a_triangle_of_weights_and_other_fusions_stand_beside
     assert "beside: convex, weights cross-fitted" in section(text, "scores")
     assert "Where in the triangle" in section(text, "fusion")
     assert section(text, "fusion").count("weight of each member in each fold") == 2
+
+
+def test_weights_stand_under_the_numbers_of_their_folds(tmp_path, fakes, written):
+    part = section(written(fakes.mask(tmp_path), first=2, members=("cnn", "gru", "deep")), "fusion")
+    assert re.findall("<th>fold (.)</th>", part) == ["2", "3"] * 2
+    triangle = re.findall("<text[^>]*>([^<]*)</text>", part)
+    assert [word for word in triangle if word.isdigit()] == ["2", "3"] * 2
+
+
+def test_more_systems_than_are_drawn_are_not_said_to_have_no_score(tmp_path, fakes, written, monkeypatch):
+    monkeypatch.setattr(report, "MOST_SYSTEMS", 2)
+    text = written(fakes.mask(tmp_path))
+    assert "Too many members to draw them fold by fold" in section(text, "folds")
+
+
+def test_a_member_upside_down_or_constant_is_drawn_as_no_better_than_it_is(tmp_path, fakes, written, monkeypatch):
+    drawn = {}
+    monkeypatch.setattr(plots, "belts", lambda name, shown: drawn.update(shown) or "<svg></svg>")
+    scales = {"up": 7.0, "down": -1.0, "flat": 0.0}
+    corpus = fakes.breathing(tmp_path, audio=False)
+    written(
+        corpus,
+        members=tuple(scales),
+        change=lambda name, single: replace(single, scores=scales[name] * single.scores + 0.1),
+    )
+    mean = np.mean([recording.truth for recording in corpus.partition("test")])
+    assert len(drawn) == 3
+    for _, series in drawn.values():
+        np.testing.assert_allclose(series["up"], series["predicted"], atol=1e-9)
+        np.testing.assert_allclose(series["down"], mean, atol=1e-9)
+        np.testing.assert_allclose(series["flat"], mean, atol=1e-9)
 
 
 def test_nothing_comes_from_outside(sequence_page):
@@ -185,6 +235,27 @@ def test_the_belt_is_drawn_for_the_right_time(tmp_path):
     soundfile.write(tmp_path / "a.wav", audio, 16_000, "PCM_16")
     level_db = plots.level_of(tmp_path / "a.wav", times_s[20:60])
     np.testing.assert_allclose(level_db, np.where((np.arange(40) >= 10) & (np.arange(40) < 20), -6.02, -70), atol=0.01)
+
+
+def test_reliability_is_drawn_as_one_figure_that_needs_nothing_else():
+    systems = {}
+    for seed, name in enumerate(("<script>$x$</script>", "sgd")):
+        second, chance = np.random.default_rng(seed).random((2, 400))
+        bins = metrics.reliability(chance < second, np.stack([1 - second, second], 1))
+        systems[name] = {field: values.tolist() for field, values in bins._asdict().items()}
+    text = plots.reliability("systems", systems)
+    root = ElementTree.fromstring(text)
+    assert root.tag == "{http://www.w3.org/2000/svg}svg"
+    assert text.count("<svg") == 1
+    assert not re.search(r"<script|<image|@import|url\((?!#)|href=\"(?!#)|https?://(?!www\.w3\.org/)", text)
+    words = {"".join(element.itertext()).strip() for element in root.iterfind(".//{*}text")}
+    assert {"equal", "<script>$x$</script>", "sgd", "accuracy", "rows", "50 %"} <= words
+    # A point for every bin of every system, in both panels; ticks and the legend have one each.
+    lines = [
+        group.findall(".//{*}use") for group in root.iterfind(".//{*}g") if group.get("id", "").startswith("line2d")
+    ]
+    points = sum(len(bins["counts"]) for bins in systems.values())
+    assert sum(len(uses) for uses in lines if len(uses) > 1) == 2 * points > 16
 
 
 def test_drawing_leaves_nothing_global_behind():
