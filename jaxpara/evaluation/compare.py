@@ -19,7 +19,8 @@ from pathlib import Path
 from jaxpara.errors import UserError
 from jaxpara.evaluation import intervals, plots
 from jaxpara.evaluation.conclusions import interval, number
-from jaxpara.evaluation.paired import MOST_UNITS_EXACT, SWAPS, Difference, defined, difference, holm, smallest_p
+from jaxpara.evaluation.metrics import defined
+from jaxpara.evaluation.paired import MOST_UNITS_EXACT, SWAPS, Difference, difference, holm, smallest_p
 from jaxpara.evaluation.rows import BLOCK_S, Rows
 from jaxpara.evaluation.systems import Systems, load
 from jaxpara.evaluation.tabular import Grid, escape_markdown, latex, markdown, plain
@@ -66,16 +67,12 @@ class Comparison:
     notes: list[str]
 
 
-def compare(systems: Systems, *, seed: int = 0) -> Comparison:
-    """Scores each system, and the difference of every pair.
-
-    Args:
-      seed: of the bootstrap and the permutations.
-    """
+def compare(systems: Systems) -> Comparison:
+    """Scores each system, and the difference of every pair."""
     rows = systems.rows
     one, simulated = next(iter(rows.values())), systems.corpus.simulated
     scores = [_score(name, part) for name, part in rows.items()]
-    pairs = [difference((a, b), rows[a], rows[b], seed=seed) for a, b in combinations(rows, 2)]
+    pairs = [difference((a, b), rows[a], rows[b]) for a, b in combinations(rows, 2)]
     corrected = iter(holm([pair.p for pair in pairs if pair.p is not None]))
     pairs = [pair if pair.p is None else replace(pair, p_holm=next(corrected)) for pair in pairs]
     return Comparison(

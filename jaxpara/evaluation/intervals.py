@@ -13,6 +13,7 @@ from scipy import special, stats
 
 from jaxpara.evaluation.metrics import Undefined
 
+LEVEL = 0.95
 RESAMPLES = 10_000
 MOST_UNDEFINED_DRAWS = 0.05
 _CHUNK = 1_000  # resamples whose counts are in memory at once
@@ -104,9 +105,7 @@ def bootstrap(units: Units, measure: Measure, *, seed: int = 0, resamples: int =
     return np.concatenate([measure.of_sums(draws(units, size, rng) @ units.sums) for size in sizes])
 
 
-def bootstrap_interval(
-    units: Units, measure: Measure, *, level: float = 0.95, seed: int = 0, resamples: int = RESAMPLES
-) -> list[float]:
+def bootstrap_interval(units: Units, measure: Measure, *, seed: int = 0, resamples: int = RESAMPLES) -> list[float]:
     """The plain percentile interval of the bootstrap; good with many units, too short with few (see below).
 
     Raises:
@@ -118,11 +117,11 @@ def bootstrap_interval(
     defined = values[np.isfinite(values)]
     if len(defined) < (1 - MOST_UNDEFINED_DRAWS) * len(values):
         raise Undefined(f"the measure is undefined in {1 - len(defined) / len(values):.0%} of the resamples")
-    low, high = np.quantile(defined, [(1 - level) / 2, (1 + level) / 2])
+    low, high = np.quantile(defined, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return [float(low), float(high)]
 
 
-def jackknife_interval(units: Units, measure: Measure, *, level: float = 0.95) -> list[float]:
+def jackknife_interval(units: Units, measure: Measure) -> list[float]:
     """The interval to trust with few units: leave-one-out values and Student's t, on the measure's line.
 
     On Fisher's z scale (r) or the logit scale (UAR) the spread of the leave-one-out values gives a standard
@@ -151,5 +150,5 @@ def jackknife_interval(units: Units, measure: Measure, *, level: float = 0.95) -
     if not np.isfinite(values).all():
         raise Undefined("without one of the units the measure is undefined or at the limit of its range")
     spread = copies @ (values - copies @ values / n) ** 2
-    reach = stats.t.ppf((1 + level) / 2, n - 1) * np.sqrt((n - 1) / n * spread)
+    reach = stats.t.ppf((1 + LEVEL) / 2, n - 1) * np.sqrt((n - 1) / n * spread)
     return [float(measure.from_line(centre - reach)), float(measure.from_line(centre + reach))]

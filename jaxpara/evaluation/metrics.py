@@ -1,6 +1,7 @@
 """Measures over whole predictions, in float64: a number, or `Undefined` with the reason."""
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
 from sklearn.metrics import roc_auc_score, roc_curve
@@ -8,6 +9,15 @@ from sklearn.metrics import roc_auc_score, roc_curve
 
 class Undefined(Exception):
     """The measure has no value for this input; the message says why in words fit for a report."""
+
+
+def defined(compute: Callable[[], Any], figure: str, undefined: dict[str, str]) -> Any:
+    """What `compute` returns; None, with the reason in `undefined[figure]`, where there is no such figure."""
+    try:
+        return compute()
+    except Undefined as reason:
+        undefined[figure] = str(reason)
+        return None
 
 
 def _pair(truth: np.ndarray, prediction: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -41,7 +41,8 @@ A score
   reliability (classes only): `counts`, `confidence`, `accuracy` by bin of confidence, bins without rows left out.
   classes, confusion [true][predicted], recalls {class: share}, accuracy, ece (classes only) and, for two
     classes, auc and eer with the second class as the positive one.
-  undefined: {field or field.key: reason} for every value that is null because it does not exist.
+  undefined: {field or field.key: reason} for every value that is null because it does not exist; without `pooled`
+    its reason stands for its intervals.
 
 A cross-validation is the score of the tune rows of all folds, and beside it
   per_fold, per_fold_interval_95: {fold: value}, {fold: interval over speakers}.

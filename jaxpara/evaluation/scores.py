@@ -7,7 +7,7 @@ import numpy as np
 
 from jaxpara.corpora.corpus import Corpus
 from jaxpara.evaluation import breaths, intervals, metrics
-from jaxpara.evaluation.metrics import Undefined
+from jaxpara.evaluation.metrics import Undefined, defined
 from jaxpara.evaluation.rows import Rows, rows_of
 from jaxpara.predictions import Predictions
 
@@ -93,11 +93,7 @@ def _score(predictions: Predictions, rows: Rows, seed: int) -> dict[str, Any]:
 def _fill(result: dict[str, Any], field: str, compute: Callable[[], Any], key: str | None = None) -> None:
     """Sets `result[field]` (or `result[field][key]`), or leaves None there and the reason in `undefined`."""
     target, name = (result, field) if key is None else (result[field], key)
-    try:
-        target[name] = compute()
-    except Undefined as reason:
-        target[name] = None
-        result["undefined"][field if key is None else f"{field}.{key}"] = str(reason)
+    target[name] = defined(compute, field if key is None else f"{field}.{key}", result["undefined"])
 
 
 def _over_speakers(rows: Rows) -> list[float]:
