@@ -8,13 +8,15 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from jaxpara.errors import UserError
+from jaxpara.models.batchnorm import BatchNorm
 from jaxpara.models.cnn1d import check_samples
 from jaxpara.models.ops1d import conv_relu_dropout_max_pool, moments
 from jaxpara.models.recurrent import glorot
 from jaxpara.models.sequence import SequenceLSTM
 
-Conv = partial(nn.Conv, kernel_init=glorot)
 MOMENTUM, EPSILON = 0.99, 1e-3  # of every BatchNorm, as in Keras
+Conv = partial(nn.Conv, kernel_init=glorot)
+Norm = partial(BatchNorm, momentum=MOMENTUM, epsilon=EPSILON, unbiased=False)
 
 
 class Bottleneck(nn.Module):
@@ -38,10 +40,10 @@ class Bottleneck(nn.Module):
             if index:
                 x = nn.relu(x)
             x = Conv(filters, (kernel,), use_bias=False, name=f"conv{index}")(x)
-            x = batch_norm(self.axis_name, train, f"norm{index}")(x)
+            x = Norm(self.axis_name, name=f"norm{index}")(x, train)
         if self.project:
             inputs = Conv(4 * self.filters, (1,), use_bias=False, name="shortcut")(inputs)
-            inputs = batch_norm(self.axis_name, train, "shortcut_norm")(inputs)
+            inputs = Norm(self.axis_name, name="shortcut_norm")(inputs, train)
         return nn.relu(x + inputs)
 
 
@@ -182,15 +184,3 @@ class ResNet1DLSTM(nn.Module):
     def __call__(self, inputs, train: bool = False) -> jax.Array:
         """Maps `[batch, sample, 1]` to one value a label, `[batch, label]`; arguments as in `embed`."""
         return self.sequence(self.embed(inputs, train), train)
-
-
-def batch_norm(axis_name: str | None, train: bool, name: str) -> nn.BatchNorm:
-    """Makes a BatchNorm with the constants of Keras; variances in two passes, as waveforms come unscaled."""
-    return nn.BatchNorm(
-        use_running_average=not train,
-        momentum=MOMENTUM,
-        epsilon=EPSILON,
-        axis_name=axis_name,
-        use_fast_variance=False,
-        name=name,
-    )
