@@ -1,6 +1,6 @@
 """Training steps of four folds, one fold after the other and all at once (`config.parallel`).
 
-    python benchmarks/folds.py [CASE ...] [--rounds=5] [--fits=4] [--devices=2] [--precision=bfloat16]
+    python -m benchmarks.folds [CASE ...] [--rounds=5] [--fits=4] [--devices=2] [--precision=bfloat16]
 
 Both ways take the same steps on the same batches in one process, warmed up, in turns; what is told is the median over
 the rounds, and the ratio within a round. `--devices` cuts a CPU into as many devices. Validation, checkpoints and
@@ -9,18 +9,13 @@ reading are left out: they are the same for both ways.
 
 import argparse
 import os
-import sys
 import time
 from dataclasses import replace
-from pathlib import Path
 from statistics import median
 from typing import Any
 
-# The other scripts here are no modules to find by their names.
-sys.path[0] = str(Path(__file__).parents[1])
-
-from benchmarks import networks  # noqa: E402
-from jaxpara import runtime  # noqa: E402
+from benchmarks import networks
+from jaxpara import runtime
 
 NARROW = {"model": {"filters": (8, 8, 8, 8), "lstm": (16, 16)}}
 CASES = {

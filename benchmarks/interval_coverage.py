@@ -1,6 +1,6 @@
 """How often a nominal 95 % interval holds the value of the population, by simulation.
 
-    python benchmarks/interval_coverage.py
+    python -m benchmarks.interval_coverage
 
 Each data set draws new speakers, who differ in how much they said and in how well they are predicted. Three
 intervals are made of it: the jackknife and the bootstrap over speakers, and the bootstrap over samples, which

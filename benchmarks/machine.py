@@ -1,6 +1,6 @@
 """What this machine can do at best, and whether it has anything else to do just now.
 
-    python benchmarks/machine.py
+    python -m benchmarks.machine
 
 The peak is the fastest float32 matrix product that JAX or PyTorch makes, each in a process of its own.
 """
@@ -10,10 +10,12 @@ import json
 import os
 import platform
 import subprocess
-import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
+
+from benchmarks import child
 
 
 def product(library: str, size: int) -> float:
@@ -50,10 +52,8 @@ def peak(size: int = 3000) -> dict[str, float]:
     """GFLOP/s by library; one that is not installed is left out."""
     found = {}
     for library in ("jax", "torch"):
-        command = [sys.executable, __file__, "--library", library, "--size", str(size)]
-        done = subprocess.run(command, capture_output=True, text=True)
-        if done.returncode == 0:
-            found[library] = float(done.stdout.splitlines()[-1])
+        with suppress(subprocess.CalledProcessError):
+            found[library] = child.measured("machine", "--library", library, "--size", size)
     return found
 
 
@@ -103,7 +103,7 @@ def main() -> None:
     parser.add_argument("--library", choices=("jax", "torch"), help=argparse.SUPPRESS)
     flags = parser.parse_args()
     if flags.library:
-        print(product(flags.library, flags.size))
+        child.answer(product(flags.library, flags.size))
     else:
         print(json.dumps(describe(flags.size), indent=2))
 

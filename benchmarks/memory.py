@@ -1,6 +1,6 @@
 """Memory and time of a whole run by hours of speech, part by part: corpus check to report.
 
-    python benchmarks/memory.py --hours 3 10 30
+    python -m benchmarks.memory --hours 3 10 30
 
 Makes corpora of noise whose loudness follows a belt, in the ComParE layout, in a temporary folder that is taken away
 at the end (30 hours are 3.5 GB of audio and 7 GB of features), and runs the command line on each as a user would:

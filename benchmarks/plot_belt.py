@@ -1,6 +1,6 @@
 """Draws docs/belt.png: the belt and what a finished Breathing run predicts for a recording of test, with its sound.
 
-Run `python benchmarks/plot_belt.py runs/breathing_e2e`. The recording is the one whose r is the median of all.
+Run `python -m benchmarks.plot_belt runs/breathing_e2e`. The recording is the one whose r is the median of all.
 """
 
 import argparse

@@ -1,6 +1,6 @@
 """Draws docs/breathing-simulation.png: what a simulated speaker sounds like and what the belt shows.
 
-Run `python benchmarks/plot_breathing_simulation.py`.
+Run `python -m benchmarks.plot_breathing_simulation`.
 """
 
 import csv

@@ -1,6 +1,6 @@
 """Time and memory of our code beside PyTorch, librosa, matplotlib and NumPy doing the same.
 
-    python benchmarks/side_by_side.py [CASE ...] [--rounds=7] [--output=FILE.json]
+    python -m benchmarks.side_by_side [CASE ...] [--rounds=7] [--output=FILE.json]
 
 Needs `pip install -e ".[bench]"` and a machine with nothing else to do; how busy it was stands in the output. Every
 side runs in a process of its own with as many threads. First the sides have to agree on the same weights and inputs;
@@ -23,12 +23,9 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-# The other scripts here are no modules to find by their names: one is called as a package that librosa looks for.
-sys.path[0] = str(Path(__file__).parents[1])
-
-from benchmarks import machine, table  # noqa: E402
-from benchmarks.cases import Case, cases  # noqa: E402
-from benchmarks.worker import serve  # noqa: E402
+from benchmarks import machine, table
+from benchmarks.cases import Case, cases
+from benchmarks.worker import serve
 
 PAUSE_S = 0.3  # threads of the one side that still spin would slow the next one down
 
@@ -46,9 +43,9 @@ class Process:
             "JAX_COMPILATION_CACHE_DIR": str(folder / "cache"),
             "TORCHINDUCTOR_CACHE_DIR": str(folder / f"inductor_{setting}"),
         }
-        command = [sys.executable, __file__, "--worker", case, side, setting, *(["--tiny"] if tiny else [])]
+        command = [sys.executable, "-m", "benchmarks.side_by_side", "--worker", case, side, setting]
         self._process = subprocess.Popen(
-            command,
+            [*command, *(["--tiny"] if tiny else [])],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._log.open("w"),

@@ -1,20 +1,18 @@
 """Time and memory of support vector machines on as many vectors as a fold of the real Mask corpus has.
 
-    python benchmarks/svm.py
+    python -m benchmarks.svm
 
 20 000 bags of 4000 words made up at random, with a little of the class in them: the exact RBF machine, and the
 approximation of it that a config takes by `kernel="nystroem"`.
 """
 
 import argparse
-import json
-import resource
-import subprocess
-import sys
 import time
 from typing import Any
 
 import numpy as np
+
+from benchmarks import child
 
 KERNELS = ("rbf", "nystroem")
 
@@ -44,7 +42,7 @@ def measure(kernel: Any, rows: int, words: int) -> dict[str, float]:
         "fit_s": fitted - began,
         "predict_s": time.monotonic() - fitted,
         "right": float((told == targets[rows:]).mean()),
-        "gib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
+        "gib": child.peak_gib(),
     }
 
 
@@ -55,12 +53,11 @@ def main() -> None:
     parser.add_argument("--kernel", choices=KERNELS, help=argparse.SUPPRESS)
     flags = parser.parse_args()
     if flags.kernel:
-        print(json.dumps(measure(flags.kernel, flags.rows, flags.words)))
+        child.answer(measure(flags.kernel, flags.rows, flags.words))
         return
     print(f"{'kernel':10} {'fit, s':>8} {'predict, s':>11} {'right':>7} {'peak GiB':>9}")
     for kernel in KERNELS:
-        command = [sys.executable, __file__, "--kernel", kernel, "--rows", str(flags.rows), "--words", str(flags.words)]
-        found = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()[-1])
+        found = child.measured("svm", "--kernel", kernel, "--rows", flags.rows, "--words", flags.words)
         print(
             f"{kernel:10} {found['fit_s']:8.1f} {found['predict_s']:11.1f} {found['right']:7.1%} {found['gib']:9.2f}",
             flush=True,

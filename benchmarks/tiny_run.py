@@ -3,7 +3,6 @@
 import contextlib
 import json
 import os
-import resource
 import shutil
 import subprocess
 import sys
@@ -20,6 +19,13 @@ COMMAND = (
     *("--config.corpus.speakers=(2,2,2)", "--config.corpus.seconds=12"),
     *("--config.members.cnn.learner.epochs=8", "--config.members.cnn.learner.keep_best=2"),
 )
+# Sets a limit to the bytes of a file, and becomes the command that follows. In a process of its own, as a fork would
+# stand beside JAX's threads.
+LIMITED = (
+    *(sys.executable, "-c"),
+    "import os, resource, sys; size = int(sys.argv[1]);"
+    "resource.setrlimit(resource.RLIMIT_FSIZE, (size, size)); os.execv(sys.argv[2], sys.argv[2:])",
+)
 LONGEST_S = 180
 
 
@@ -33,22 +39,19 @@ class Run:
 
     folder: Path
 
-    def start(self, environment: dict[str, str] | None = None, largest: int = resource.RLIM_INFINITY):
-        """Starts the command; `largest` limits the bytes of a file."""
+    def start(self, environment: dict[str, str] | None = None, largest: int = 0):
+        """Starts the command; `largest`, where it is given, limits the bytes of a file."""
+        limit = [*LIMITED, str(largest)] if largest else []
         places = {"JAXPARA_CACHE": self.folder / "cache", "JAX_COMPILATION_CACHE_DIR": self.folder.parent / "compiled"}
         places = {name: str(path) for name, path in places.items()}
         with self.log.open("a") as log:
-            process = subprocess.Popen(
-                [*COMMAND, f"--workdir={self.folder / 'run'}"],
+            return subprocess.Popen(
+                [*limit, *COMMAND, f"--workdir={self.folder / 'run'}"],
                 cwd=ROOT,
                 env={**os.environ, "XLA_FLAGS": "", **places, **(environment or {})},
                 stdout=log,
                 stderr=log,
             )
-        if largest != resource.RLIM_INFINITY:
-            # Not by the child before it starts: that forks beside JAX's threads.
-            resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (largest, largest))
-        return process
 
     @property
     def log(self) -> Path:

@@ -1,6 +1,6 @@
 """Time and memory of one training step of Breathing system 4 on a window of 80 s, for every way to run its trunk.
 
-    python benchmarks/trunks.py
+    python -m benchmarks.trunks
 
 Each way runs in a process of its own. `pieces` is the paper's, every piece by itself; `pieces, kept` begins after the
 frozen stages, whose maps lie on disk; `dense` goes over the window once, and is another function. Weights are random,
@@ -8,11 +8,9 @@ of which neither time nor memory depends. The first step compiles and is not cou
 """
 
 import argparse
-import json
-import resource
-import subprocess
-import sys
 import time
+
+from benchmarks import child
 
 WAYS = ("pieces", "pieces, kept", "dense")
 
@@ -47,11 +45,10 @@ def measure(way: str, seconds: int, steps: int) -> dict[str, float]:
         state, loss = step(state, parallel.shard(batch))
         jax.block_until_ready(loss)
         times_s.append(time.monotonic() - began)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     statistics = jax.local_devices()[0].memory_stats() or {}
     return {
         "seconds": float(np.median(times_s[1:])),
-        "host_gib": peak,
+        "host_gib": child.peak_gib(),
         "device_gib": statistics.get("peak_bytes_in_use", 0) / 2**30,
     }
 
@@ -63,13 +60,11 @@ def main() -> None:
     parser.add_argument("--way", choices=WAYS, help=argparse.SUPPRESS)
     flags = parser.parse_args()
     if flags.way:
-        print(json.dumps(measure(flags.way, flags.seconds, flags.steps)))
+        child.answer(measure(flags.way, flags.seconds, flags.steps))
         return
     print(f"{'trunk':14} {'s a step':>9} {'host GiB':>9} {'device GiB':>11}")
     for way in WAYS:
-        command = [sys.executable, __file__, "--way", way, "--seconds", str(flags.seconds), "--steps", str(flags.steps)]
-        done = subprocess.run(command, check=True, capture_output=True, text=True)
-        found = json.loads(done.stdout.splitlines()[-1])
+        found = child.measured("trunks", "--way", way, "--seconds", flags.seconds, "--steps", flags.steps)
         print(f"{way:14} {found['seconds']:9.2f} {found['host_gib']:9.2f} {found['device_gib']:11.2f}", flush=True)
 
 

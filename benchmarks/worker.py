@@ -2,7 +2,6 @@
 
 import json
 import os
-import resource
 import sys
 import time
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.cases import cases
+from benchmarks.child import peak_gib
 
 ROUND_S = 0.4  # short calls are repeated until a round lasts about as long
 
@@ -89,11 +89,6 @@ def difference(name: str, found: np.ndarray, expected: np.ndarray) -> float:
     if name == "gradient":
         return float(np.linalg.norm(found - expected) / np.linalg.norm(expected))
     return float(np.abs(found - expected).max() / np.abs(expected).max())
-
-
-def peak_gib() -> float:
-    """Of this process so far, libraries and all, or of one that it waited for."""
-    return max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)) / 2**20
 
 
 def seconds(run: Any) -> float:
