@@ -1,7 +1,7 @@
-"""Runs command lines as a user would, each in a process of its own, without importing JAX for each of them.
+"""Runs command lines as a user would, each in a process of its own.
 
-A server imports the program once and forks for every command; no JAX backend runs in the server, so a fork is as good
-as a new process: exit status, signals, output and environment are those of `python -m MODULE`.
+Where there are many, a server imports the program once and forks for every command; no JAX backend runs in the server,
+so a fork is as good as a new process: exit status, signals, output and environment are those of `python -m MODULE`.
 """
 
 import contextlib
@@ -13,7 +13,8 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,6 +31,28 @@ class Outcome:
     err: str
 
 
+def started(*words: object, cache: Path, cwd: Path = ROOT, **environment: str) -> subprocess.Popen[bytes]:
+    """A process of `python WORDS`, on one device, that keeps its caches in a folder."""
+    surroundings = os.environ | {"JAXPARA_CACHE": str(cache), "XLA_FLAGS": "", "PYTHONPATH": str(ROOT)} | environment
+    pipes: dict = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+    return subprocess.Popen([sys.executable, *map(str, words)], cwd=cwd, env=surroundings, **pipes)
+
+
+def ended(process: subprocess.Popen[bytes], data: bytes = b"", timeout_s: float = 240) -> Outcome:
+    """What a process came to; `data` goes to its standard input."""
+    out, err = process.communicate(data, timeout_s)
+    return Outcome(process.returncode, out.decode(), err.decode())
+
+
+def wait_for(condition: Callable[[], object], process: subprocess.Popen[bytes], timeout_s: float = 120) -> None:
+    """Waits until something is so, which has to be before the process ends."""
+    until = time.monotonic() + timeout_s
+    while not condition():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < until, "the run never got there"
+        time.sleep(0.02)
+
+
 class Commands:
     """Talks to the server."""
 
@@ -37,7 +60,7 @@ class Commands:
         self._server, self._folder = server, folder
 
     def __call__(self, *flags: object, module: str = "jaxpara", **environment: str) -> Outcome:
-        """`python -m MODULE FLAGS...`, in the root of the repository."""
+        """`python -m MODULE FLAGS...`"""
         out, err = self._folder / "out", self._folder / "err"
         request = {
             "flags": [str(f) for f in flags],
@@ -51,14 +74,14 @@ class Commands:
 
 
 @contextlib.contextmanager
-def serving(cache: Path) -> Iterator[Commands]:
-    """A server whose commands keep their caches in one folder, unless they are told otherwise."""
+def serving(cache: Path, where: Path = ROOT) -> Iterator[Commands]:
+    """A server whose commands run in a folder, and keep their caches in one, unless they are told otherwise."""
     environment = os.environ | {"JAXPARA_CACHE": str(cache), "JAX_COMPILATION_CACHE_DIR": str(cache / "compiled")}
     environment |= {"XLA_FLAGS": "", "PYTHONPATH": str(ROOT)}
     with tempfile.TemporaryDirectory() as folder:
         server = subprocess.Popen(
             [sys.executable, __file__],
-            cwd=ROOT,
+            cwd=where,
             env=environment,
             text=True,
             stdin=subprocess.PIPE,

@@ -1,72 +1,214 @@
-"""Every command of the README and the guides is parsed with its config here, run by a test, or says what it needs."""
+"""The README and the guides, page by page: every command and script is run in its order at small sizes, word for word
+but for these, or stands under a mark that says what it needs, and is parsed with its config.
+"""
 
 import copy
+import csv
 import re
 import shlex
+import shutil
+from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
+import tiny
 from absl import flags
+from commands import ended, serving, started
 from ml_collections import config_flags
 
 from jaxpara import __main__ as main
+from jaxpara.corpora.simulated import SIMULATED
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
-# Commands that are no launch, by their beginning: the file that runs them or what they call.
-RUN_BY = {
-    "python -m jaxpara.evaluation.compare": "tests/evaluation/test_compare_systems.py",
-    "python -m jaxpara.export": "tests/trained/test_export.py",
-    "python3 -m venv": ".ci/run",
-    "pip install -e": ".ci/run",
-    "pytest": ".ci/run",
-}
-BLOCK = re.compile(r"(?:<!-- needs: (?P<needs>[^>]+) -->\n)?```bash\n(?P<text>.*?)```", re.DOTALL)
+# Commands that set a machine up, by their beginning.
+BY_CI = ("python3 -m venv", "pip install -e", "pytest")
+BLOCK = re.compile(r"(?:<!-- needs: (?P<needs>[^>]+) -->\n)?```(?P<kind>bash|python)\n(?P<text>.*?)```", re.DOTALL)
+SIZES = {"breathing": {"speakers": (2, 2, 2), "seconds": 12.0}, "mask": {"speakers": (2, 2, 2), "seconds": 8.0}}
 
 
-def commands():
-    """Page, command, and what the page says that it needs."""
-    for page in PAGES:
-        for block in BLOCK.finditer(page.read_text(encoding="utf-8")):
-            for line in block["text"].replace("\\\n", " ").splitlines():
-                for command in line.partition("  #")[0].split(" && "):
-                    if command.strip() and not command.startswith(". "):
-                        yield page.relative_to(ROOT), command.strip(), block["needs"]
+@dataclass(frozen=True)
+class Step:
+    """A command, or a whole `python` script; `needs`: what the page says that it needs."""
+
+    page: str
+    kind: str
+    text: str
+    needs: str | None
 
 
-COMMANDS = list(commands())
+def steps_of(page):
+    for block in BLOCK.finditer(page.read_text(encoding="utf-8")):
+        if block["kind"] == "python":
+            yield Step(page.name, "python", block["text"], block["needs"])
+            continue
+        for line in block["text"].replace("\\\n", " ").splitlines():
+            for command in line.partition("  #")[0].split(" && "):
+                if command.strip() and not command.startswith(". "):
+                    yield Step(page.name, "bash", command.strip(), block["needs"])
 
 
-def test_there_are_commands():
-    assert len(COMMANDS) > 30
+STEPS = {page.name: list(steps_of(page)) for page in PAGES}
+NEEDY = [step for steps in STEPS.values() for step in steps if step.needs]
+
+
+def added(step):
+    """Whether it is of what docs/extending.md adds, and so run by tests/test_extending.py."""
+    return "snore" in step.text or "breathing_loudness" in step.text
+
+
+def launch_of(command):
+    """The words from `launch.py` on, perhaps after what starts it on several hosts; none where it is no launch."""
+    words = shlex.split(command.rpartition(" | ")[2])
+    return words[words.index("launch.py") :] if "launch.py" in words else []
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """Stands for /data: simulated corpora under the names that the pages give, and recordings of several formats."""
+    folder = tmp_path_factory.mktemp("data")
+    for task, names in {"breathing": ("ComParE2020_Breathing", "MyCorpus"), "mask": ("ComParE2020_Mask",)}.items():
+        for name in names:
+            SIMULATED[task](folder / name, **SIZES[task])
+    shutil.copytree(folder / "ComParE2020_Mask", folder / "ComParE2021_ESS")
+    for path in (folder / "ComParE2021_ESS" / "lab").glob("labels*.csv"):
+        rows = list(csv.reader(path.read_text().splitlines()))
+        classes = [[name, label if label == "?" else str(i % 3)] for i, (name, label) in enumerate(rows[1:])]
+        path.write_text("\n".join(",".join(row) for row in [rows[0], *classes]) + "\n")
+    (folder / "recordings").mkdir()
+    random = np.random.default_rng(0)
+    for name, rate_hz, shape in (
+        ("recordings/a.wav", 16_000, (32_000,)),
+        ("recordings/b.flac", 44_100, (88_200, 2)),
+        ("recordings/c.ogg", 48_000, (96_000,)),
+        ("recordings/d.mp3", 44_100, (88_200, 2)),
+        ("speech.wav", 16_000, (32_000,)),
+    ):
+        soundfile.write(folder / name, 0.05 * random.standard_normal(shape), rate_hz)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    return tmp_path_factory.mktemp("cache")
+
+
+def experiment(argv):
+    """The config that a launch names, as `breathing_e2e` or `mask_s1:paper`; an empty string where it names none."""
+    return next((f[len("--config=configs/") :].replace(".py", "") for f in argv if f.startswith("--config=")), "")
+
+
+def trains(argv):
+    return bool(argv) and not any(flag.startswith("--mode=") for flag in argv)
+
+
+def taken(step):
+    """The workdirs that a step takes as given."""
+    argv = launch_of(step.text)
+    if "--mode=evaluate" in argv:
+        return [f"runs/{experiment(argv)}"]
+    return [] if trains(argv) else re.findall(r"\bruns/\w+", step.text)
+
+
+def small(argv):
+    """A launch at small sizes; what the page sets itself stands."""
+    config = experiment(argv)
+    if not trains(argv) and "--mode=evaluate" not in argv:
+        return argv
+    sizes = tiny.flags(config)
+    if not any(flag.startswith("--config.corpus.root=") for flag in argv):
+        corpus = SIZES[config.partition("_")[0]]
+        sizes += [f"--config.corpus.{field}={value}".replace(" ", "") for field, value in corpus.items()]
+    given = {flag.partition("=")[0] for flag in argv}
+    return [*argv, *(flag for flag in sizes if flag.partition("=")[0] not in given)]
+
+
+@pytest.fixture(scope="module")
+def follow(data, cache):
+    """Does a step of a page."""
+
+    def follow(step, commands, folder):
+        text = step.text.replace("/data/", f"{data}/")
+        argv, words = launch_of(text), shlex.split(text) if step.kind == "bash" else []
+        if argv:
+            done = commands(*small(argv[1:]))
+        elif words[:2] == ["python", "-m"]:
+            done = commands(*words[3:], module=words[2])
+        elif step.kind == "python":
+            done = ended(started("-c", text, cache=cache, cwd=folder))
+        else:
+            assert text.startswith(BY_CI), text
+            return
+        assert done.status == 0, f"{step.text}\n{done.out}\n{done.err}"
+
+    return follow
+
+
+@pytest.fixture(scope="module")
+def trained(follow, cache, tmp_path_factory):
+    """Trains an experiment that a page takes as given; `trained("runs/mask_s1")` is its workdir."""
+    folder = tmp_path_factory.mktemp("trained")
+
+    def workdir(name):
+        if not (folder / name).exists():
+            with serving(cache, folder) as commands:
+                launch = f"python launch.py --config=configs/{Path(name).name}.py"
+                follow(Step("", "bash", launch, None), commands, folder)
+        return folder / name
+
+    return workdir
+
+
+@pytest.mark.parametrize("page", [page for page, steps in STEPS.items() if steps])
+def test_a_page_can_be_followed(page, follow, trained, data, cache, tmp_path):
+    shutil.copytree(data / "recordings", tmp_path / "recordings")
+    for name in ("speech.wav", "somebody.wav"):
+        shutil.copy(data / "speech.wav", tmp_path / name)
+    with serving(cache, tmp_path) as commands:
+        for step in STEPS[page]:
+            if step.needs or added(step):
+                continue
+            for name in taken(step):
+                if not (tmp_path / name).exists():
+                    shutil.copytree(trained(name), tmp_path / name)
+            follow(step, commands, tmp_path)
+    if page == "README.md":
+        the_model_of_the_readme_is_in_use(tmp_path, cache)
+
+
+def the_model_of_the_readme_is_in_use(folder, cache):
+    rows = (folder / "belts.csv").read_text().splitlines()
+    assert rows[0] == "file,time,value"
+    assert {row.split(",")[0] for row in rows[1:]} == {"a.wav", "b.flac", "c.ogg", "d.mp3"}
+    assert len(list((folder / "belts_pictures").iterdir())) == 4
+    (live,) = (step.text for step in STEPS["README.md"] if "--mode=live" in step.text)
+    assert live.startswith("ffmpeg ")
+    assert "-f s16le -ac 1 -ar 16000" in live  # what is made here without it
+    samples, _ = soundfile.read(folder / "speech.wav", dtype="int16")
+    done = ended(started("-m", "jaxpara", *launch_of(live)[1:], cache=cache, cwd=folder), samples.tobytes())
+    assert done.status == 0, done.err
+    assert len(done.out.splitlines()) == 50
 
 
 @pytest.mark.filterwarnings("ignore:.*load_module:DeprecationWarning")  # how ml_collections reads a config file
-@pytest.mark.parametrize(("page", "command", "needs"), COMMANDS, ids=[f"{p.stem}: {c[:70]}" for p, c, _ in COMMANDS])
-def test_a_command_of_the_docs(page, command, needs, monkeypatch):
+@pytest.mark.parametrize("step", NEEDY, ids=[f"{step.page}: {step.text[:70]}" for step in NEEDY])
+def test_what_is_not_run_is_parsed(step, monkeypatch):
+    """Flags, config, and every field that a launch sets; a script has to be there."""
     monkeypatch.chdir(ROOT)
-    words = shlex.split(command.rpartition(" | ")[2])
-    if "launch.py" in words:  # perhaps after what starts it on several hosts
-        require_known(words[words.index("launch.py") :], needs)
-    elif words[0] == "python" and words[1].startswith("benchmarks/"):
-        assert needs
-        assert (ROOT / words[1]).is_file()
-    else:
-        (runner,) = (file for start, file in RUN_BY.items() if command.startswith(start))
-        assert (ROOT / runner).is_file()
-
-
-def require_known(argv, needs):
-    """Parses a launch as the command line does: its flags, its config, and every field that it sets."""
-    if any(path in command for path in ("snore", "breathing_loudness") for command in argv):
-        return  # what docs/extending.md adds, run by tests/test_extending.py
+    argv = launch_of(step.text)
+    if not argv:
+        words = shlex.split(step.text)
+        script = ROOT / f"{words[2].replace('.', '/')}.py"
+        assert step.text.startswith(BY_CI) or (words[:2] == ["python", "-m"] and script.is_file())
+        return
     known = flags.FlagValues()
     config_flags.DEFINE_config_file("config", None, "", flag_values=known, lock_config=True, sys_argv=argv)
     for flag in flags.FLAGS.flags_by_module_dict()[main.__name__]:
         if flag.name != "config" and not flag.name.startswith("config."):
             flags.DEFINE_flag(copy.deepcopy(flag), known)
     assert known(argv) == argv[:1]
-    assert known.config is not None or needs or known.mode in ("predict", "live")
 
 
 def test_guides_are_short():

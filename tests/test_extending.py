@@ -1,15 +1,14 @@
 """The diffs of docs/extending.md, applied to a copy, are an experiment that runs."""
 
-import os
 import re
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
+from commands import ended, started
 
 ROOT = Path(__file__).parent.parent
 TINY = ["--config.corpus.speakers=(2,2,2)", "--config.corpus.seconds=20", "--config.members.net.learner.epochs=1"]
@@ -30,14 +29,12 @@ def extended(tmp_path_factory):
 
 
 def launch(folder, *flags):
-    environment = {**os.environ, "JAXPARA_CACHE": str(folder / "cache"), "XLA_FLAGS": ""}
-    command = [sys.executable, "launch.py", *flags]
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300)
+    return ended(started("launch.py", *flags, cache=folder / "cache", cwd=folder, PYTHONPATH=""))
 
 
 def test_the_experiment_runs(extended):
     result = launch(extended, "--config=configs/breathing_loudness.py", *TINY)
-    assert result.returncode == 0, result.stderr
+    assert result.status == 0, result.err
     results = (extended / "runs" / "breathing_loudness" / "results.json").read_text()
     assert '"by_skill"' in results
 
@@ -58,5 +55,5 @@ def test_the_sub_challenge_is_read(extended, tmp_path):
         "--config.corpus.task=snore",
         f"--config.corpus.root={tmp_path}",
     )
-    assert result.returncode == 0, result.stdout + result.stderr
-    assert "12 recordings, no errors" in result.stdout
+    assert result.status == 0, result.out + result.err
+    assert "12 recordings, no errors" in result.out

@@ -44,6 +44,7 @@ def test_a_part_of_a_file_is_mapped_from_any_byte_on(tmp_path):
         mapped(path, np.float32, (2,), 4 * 99_999)
 
 
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="tells its memory by /proc")
 def test_pages_of_a_mapped_file_go_with_the_array(tmp_path):
     path = tmp_path / "data.bin"
     np.zeros(2**23, np.float32).tofile(path)

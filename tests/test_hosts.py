@@ -1,15 +1,13 @@
 """Two processes with two devices each, on the loopback interface, come to what one process with four comes to."""
 
 import json
-import os
 import signal
 import socket
-import subprocess
-import sys
 
 import numpy as np
 import pytest
-from test_run import CONFIG, ROOT, TINY, finish, wait_for
+from commands import ended, started, wait_for
+from test_run import CONFIG, TINY
 
 from jaxpara.hosts import LOST
 
@@ -22,14 +20,8 @@ def launch(tmp_path_factory):
     cache = tmp_path_factory.mktemp("cache")
 
     def start(workdir, devices, *flags):
-        environment = {
-            **os.environ, "JAXPARA_CACHE": str(cache), "JAX_PLATFORMS": "cpu",
-            "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
-        }  # fmt: skip
-        return subprocess.Popen(
-            [sys.executable, "launch.py", CONFIG, *FEW, f"--workdir={workdir}", *flags],
-            cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        )  # fmt: skip
+        devices = {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}"}
+        return started("launch.py", CONFIG, *FEW, f"--workdir={workdir}", *flags, cache=cache, **devices)
 
     return start
 
@@ -52,8 +44,8 @@ def launch_two(launch):
 def alone(launch, tmp_path_factory):
     """What one process with four devices leaves."""
     workdir = tmp_path_factory.mktemp("alone") / "run"
-    status, _, err = finish(launch(workdir, 4))
-    assert status == 0, err
+    outcome = ended(launch(workdir, 4))
+    assert outcome.status == 0, outcome.err
     return workdir
 
 
@@ -78,11 +70,11 @@ def assert_same_results(workdir, other):
 
 
 def test_two_processes_come_to_what_one_does(alone, launch_two, tmp_path):
-    ended = [finish(process) for process in launch_two(tmp_path / "run")]
-    assert [status for status, _, _ in ended] == [0, 0], ended
+    outcomes = [ended(process) for process in launch_two(tmp_path / "run")]
+    assert [outcome.status for outcome in outcomes] == [0, 0], outcomes
     assert_same_results(tmp_path / "run", alone)
-    assert "report:" in ended[0][1]
-    assert ended[1][1] == ""  # the first speaks for all
+    assert "report:" in outcomes[0].out
+    assert outcomes[1].out == ""  # the first speaks for all
 
 
 def test_a_killed_process_ends_the_others_and_the_same_command_goes_on(alone, launch_two, tmp_path):
@@ -91,18 +83,18 @@ def test_a_killed_process_ends_the_others_and_the_same_command_goes_on(alone, la
     try:
         wait_for(lambda: list(workdir.glob("members/cnn/fold_0/checkpoints/*/commit_success.txt")), first)
         first.send_signal(signal.SIGKILL)
-        status, _, err = finish(other)
+        outcome = ended(other)
     finally:
         for process in (first, other):
             process.kill()
             process.communicate()
-    assert status == 1
-    assert err.startswith(f"error: {LOST} (")
-    assert len(err.splitlines()) == 1
+    assert outcome.status == 1
+    assert outcome.err.startswith(f"error: {LOST} (")
+    assert len(outcome.err.splitlines()) == 1
     trained = (workdir / "members/cnn/fold_0/fit.json").exists()
-    ended = [finish(process) for process in launch_two(workdir)]
-    assert [status for status, _, _ in ended] == [0, 0], ended
-    assert trained or "goes on after step" in ended[0][1]
+    outcomes = [ended(process) for process in launch_two(workdir)]
+    assert [outcome.status for outcome in outcomes] == [0, 0], outcomes
+    assert trained or "goes on after step" in outcomes[0].out
     assert_same_results(workdir, alone)
 
 
@@ -117,7 +109,7 @@ def test_a_killed_process_ends_the_others_and_the_same_command_goes_on(alone, la
     ],
 )
 def test_flags_that_do_not_go_together_are_named(launch, tmp_path, flags, words):
-    status, _, err = finish(launch(tmp_path, 1, *flags))
-    assert status == 1
-    assert words in err
-    assert len(err.strip().splitlines()) == 1
+    outcome = ended(launch(tmp_path, 1, *flags))
+    assert outcome.status == 1
+    assert words in outcome.err
+    assert len(outcome.err.strip().splitlines()) == 1

@@ -2,23 +2,19 @@
 
 import csv
 import json
-import os
 import shutil
 import signal
-import subprocess
-import sys
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
+from commands import ended, started, wait_for
 
 from configs import breathing_e2e
 from jaxpara.errors import UserError
 from jaxpara.evaluation.results import keep_others
 from jaxpara.run import run
 
-ROOT = Path(__file__).parent.parent
 CONFIG = "--config=configs/breathing_e2e.py"
 TINY = [
     "--config.corpus.speakers=(2,2,2)",
@@ -37,29 +33,21 @@ def cache(tmp_path_factory):
 @pytest.fixture(scope="module")
 def launch(cache):
     """Starts the command line in a process of its own, on one device, as a user would."""
-    environment = {**os.environ, "JAXPARA_CACHE": str(cache), "XLA_FLAGS": ""}
+    small_programs_too = {"JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
 
     def start(workdir, *flags):
-        return subprocess.Popen(
-            [sys.executable, "launch.py", CONFIG, *TINY, f"--workdir={workdir}", *flags],
-            cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        )  # fmt: skip
+        return started("launch.py", CONFIG, *TINY, f"--workdir={workdir}", *flags, cache=cache, **small_programs_too)
 
     return start
-
-
-def finish(process, timeout=240):
-    out, err = process.communicate(timeout=timeout)
-    return process.returncode, out, err
 
 
 @pytest.fixture(scope="module")
 def finished(launch, tmp_path_factory):
     """A run that nobody disturbed."""
     workdir = tmp_path_factory.mktemp("finished") / "run"
-    status, out, err = finish(launch(workdir))
-    assert status == 0, err
-    return workdir, out
+    outcome = ended(launch(workdir))
+    assert outcome.status == 0, outcome.err
+    return workdir, outcome.out
 
 
 def arrays(workdir):
@@ -96,7 +84,15 @@ def test_a_run_leaves_what_it_promises(finished):
         assert list((folder / "tensorboard").glob("events.*"))
         assert list((folder / "checkpoints").iterdir())
     assert f"{workdir}/report.html" in out.splitlines()[-1]
-    assert "left" in out or "1/" in out  # plain lines of progress, as this is no terminal
+    assert "cnn: features 6/6" in out  # plain lines of progress, as this is no terminal
+
+
+def test_another_process_finds_all_programs_compiled(finished, launch, cache, tmp_path):
+    compiled = {path.name for path in (cache / "compiled").glob("*-cache")}
+    assert compiled
+    outcome = ended(launch(tmp_path / "run"))
+    assert outcome.status == 0, outcome.err
+    assert {path.name for path in (cache / "compiled").glob("*-cache")} == compiled
 
 
 def test_the_submission_has_every_test_label_in_corpus_order(finished, cache):
@@ -116,18 +112,10 @@ def test_evaluation_from_checkpoints_gives_the_same_numbers(finished, launch, tm
     for path in workdir.rglob("predictions"):
         shutil.rmtree(path)
     (workdir / "results.json").unlink()
-    status, _, err = finish(launch(workdir, "--mode=evaluate"))
-    assert status == 0, err
+    outcome = ended(launch(workdir, "--mode=evaluate"))
+    assert outcome.status == 0, outcome.err
     assert_same_predictions(workdir, finished[0])
     assert results(workdir) == results(finished[0])
-
-
-def wait_for(condition, process, timeout_s=120):
-    until = time.monotonic() + timeout_s
-    while not condition():
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < until, "the run never got there"
-        time.sleep(0.02)
 
 
 def test_killed_again_and_again_a_run_ends_in_the_same_bits(finished, launch, tmp_path):
@@ -142,8 +130,8 @@ def test_killed_again_and_again_a_run_ends_in_the_same_bits(finished, launch, tm
         wait_for(moment, process)
         process.send_signal(signal.SIGKILL)
         process.communicate()
-    status, _, err = finish(launch(workdir))
-    assert status == 0, err
+    outcome = ended(launch(workdir))
+    assert outcome.status == 0, outcome.err
     assert_same_predictions(workdir, finished[0])
     scores = [{k: v for k, v in results(w)["fusion"].items()} for w in (workdir, finished[0])]
     assert scores[0] == scores[1]
@@ -161,26 +149,26 @@ def test_asked_to_stop_a_run_says_how_to_go_on(finished, launch, tmp_path, numbe
     wait_for(lambda: (workdir / "members/cnn/fold_0/metrics.jsonl").exists(), process)
     time.sleep(1)
     process.send_signal(number)
-    status, _, err = finish(process)
-    assert status == 130, err
-    assert "the same command goes on" in err
-    assert "Traceback" not in err
+    outcome = ended(process)
+    assert outcome.status == 130, outcome.err
+    assert "the same command goes on" in outcome.err
+    assert "Traceback" not in outcome.err
 
 
 def test_a_finished_run_trains_nothing_again(finished, launch, tmp_path):
     workdir = tmp_path / "copy"
     shutil.copytree(finished[0], workdir)
     before = {path: path.stat().st_mtime_ns for path in workdir.rglob("members/**/*") if path.is_file()}
-    status, _, err = finish(launch(workdir))
-    assert status == 0, err
+    outcome = ended(launch(workdir))
+    assert outcome.status == 0, outcome.err
     assert before == {path: path.stat().st_mtime_ns for path in workdir.rglob("members/**/*") if path.is_file()}
 
 
 def test_a_changed_config_is_refused_with_the_difference(finished, launch):
-    status, _, err = finish(launch(finished[0], "--config.members.cnn.learner.optimizer.lr=0.01"))
-    assert status == 1
-    assert "learner.optimizer.lr: 0.001 there, 0.01 now" in err
-    assert len(err.strip().splitlines()) == 1
+    outcome = ended(launch(finished[0], "--config.members.cnn.learner.optimizer.lr=0.01"))
+    assert outcome.status == 1
+    assert "learner.optimizer.lr: 0.001 there, 0.01 now" in outcome.err
+    assert len(outcome.err.strip().splitlines()) == 1
 
 
 def test_a_second_run_in_the_same_workdir_is_refused(launch, tmp_path):
@@ -188,9 +176,9 @@ def test_a_second_run_in_the_same_workdir_is_refused(launch, tmp_path):
     first = launch(workdir)
     try:
         wait_for(lambda: (workdir / ".lock").exists(), first)
-        status, _, err = finish(launch(workdir))
-        assert status == 1
-        assert "another run is at work" in err
+        outcome = ended(launch(workdir))
+        assert outcome.status == 1
+        assert "another run is at work" in outcome.err
     finally:
         first.kill()
         first.communicate()

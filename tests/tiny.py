@@ -1,0 +1,49 @@
+"""Flags that make any shipped experiment take seconds: small networks, short windows, few folds, one epoch."""
+
+import importlib
+
+MODELS = {
+    "cnn1d_lstm": {"filters": (4, 4, 4, 4), "lstm": (4, 4)},
+    "resnet1d_lstm": {"stem": 4, "stages": (4, 4), "blocks": 1, "lstm": (4, 4)},
+    "resnet_gru": {"gru": (4, 4), "trunk": "dense"},
+    "sequence_lstm": {"lstm": (4, 4)},
+    "sequence_autoencoder": {"units": 4, "layers": 1},
+}
+PICTURE = (32, 32)
+LEARNERS = {
+    "net": {"epochs": 1, "batch": 8, "microbatch": 0, "keep_best": 1, "pretrained": "none", "plateau_patience": -1},
+    "svm": {"c": (1.0,)},
+}
+EXAMPLES = {
+    "windows": {"window_s": 4.0, "step_s": 4.0},
+    "clips": {"size": PICTURE, "augment": "none"},
+    "reconstruction": {},
+}
+
+
+def flags(config: str) -> list[str]:
+    """`--config.FIELD=VALUE` for an experiment, as `breathing_e2e` or `mask_s1:paper`."""
+    name, _, recipe = config.partition(":")
+    members = importlib.import_module(f"configs.{name}").get_config(*filter(None, [recipe]))["members"].to_dict()
+    return [
+        f"--config.members.{member}.{field}={value}".replace(" ", "")
+        for member, parts in members.items()
+        for field, value in _small(parts)
+    ]
+
+
+def _small(member: dict) -> list[tuple[str, object]]:
+    learner, features, folds = member["learner"], member["features"], member["folds"]
+    changes = _known("learner", LEARNERS[learner["name"]], learner)
+    if "examples" in learner:
+        changes += _known("learner.examples", EXAMPLES[learner["examples"]["name"]], learner["examples"])
+        changes += _known("learner.model", MODELS.get(learner["model"]["name"], {}), learner["model"])
+    if "size" in features and "style" in features:
+        changes += _known("features", {"size": PICTURE, "style": "resize"}, features)
+    if not folds.get("only"):
+        changes += _known("folds", {"n": 2}, folds)
+    return changes
+
+
+def _known(part: str, changes: dict, fields: dict) -> list[tuple[str, object]]:
+    return [(f"{part}.{name}", value) for name, value in changes.items() if name in fields]
