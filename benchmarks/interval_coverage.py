@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from jaxpara.evaluation import intervals
-from jaxpara.evaluation.intervals import Measure, Units
+from jaxpara.evaluation.intervals import SumMeasure, Units
 from jaxpara.evaluation.metrics import Undefined
 
 SPEAKERS = (3, 5, 8, 16, 32)
@@ -31,7 +31,7 @@ class Case:
     """A population of speakers; `draw(speakers, rng)` gives the sums of speakers and of samples."""
 
     name: str
-    measure: Measure
+    measure: SumMeasure
     draw: Draw
 
 

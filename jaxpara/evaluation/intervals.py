@@ -36,7 +36,7 @@ class Units:
 
 
 @dataclass(frozen=True)
-class Measure:
+class SumMeasure:
     """A measure as a function of sums.
 
     Attributes:
@@ -89,8 +89,8 @@ def _uar_of_sums(sums: np.ndarray) -> np.ndarray:
         return (np.diagonal(counts, axis1=-2, axis2=-1) / counts.sum(-1)).mean(-1)
 
 
-PCC = Measure(_pcc_of_sums, np.arctanh, np.tanh)
-UAR = Measure(_uar_of_sums, special.logit, special.expit)
+PCC = SumMeasure(_pcc_of_sums, np.arctanh, np.tanh)
+UAR = SumMeasure(_uar_of_sums, special.logit, special.expit)
 
 
 def draws(units: Units, resamples: int, rng: np.random.Generator) -> np.ndarray:
@@ -98,14 +98,14 @@ def draws(units: Units, resamples: int, rng: np.random.Generator) -> np.ndarray:
     return rng.multinomial(len(units), units.copies / len(units), size=resamples)
 
 
-def bootstrap(units: Units, measure: Measure, *, seed: int = 0, resamples: int = RESAMPLES) -> np.ndarray:
+def bootstrap(units: Units, measure: SumMeasure, *, seed: int = 0, resamples: int = RESAMPLES) -> np.ndarray:
     """The measure `[resample]` of units drawn with replacement; NaN where it is undefined."""
     rng = np.random.default_rng(seed)
     sizes = [min(_CHUNK, resamples - start) for start in range(0, resamples, _CHUNK)]
     return np.concatenate([measure.of_sums(draws(units, size, rng) @ units.sums) for size in sizes])
 
 
-def bootstrap_interval(units: Units, measure: Measure, *, seed: int = 0, resamples: int = RESAMPLES) -> list[float]:
+def bootstrap_interval(units: Units, measure: SumMeasure, *, seed: int = 0, resamples: int = RESAMPLES) -> list[float]:
     """The plain percentile interval of the bootstrap; good with many units, too short with few (see below).
 
     Raises:
@@ -121,7 +121,7 @@ def bootstrap_interval(units: Units, measure: Measure, *, seed: int = 0, resampl
     return [float(low), float(high)]
 
 
-def jackknife_interval(units: Units, measure: Measure) -> list[float]:
+def jackknife_interval(units: Units, measure: SumMeasure) -> list[float]:
     """The interval to trust with few units: leave-one-out values and Student's t, on the measure's line.
 
     On Fisher's z scale (r) or the logit scale (UAR) the spread of the leave-one-out values gives a standard

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from jaxpara.evaluation import intervals
-from jaxpara.evaluation.intervals import Measure, Units
+from jaxpara.evaluation.intervals import SumMeasure, Units
 from jaxpara.evaluation.metrics import Undefined, defined
 from jaxpara.evaluation.rows import Rows
 
@@ -93,7 +93,7 @@ def _beside(first: Units, second: Units) -> Units:
     return Units(np.concatenate([first.sums, second.sums], 1), first.copies)
 
 
-def between(measure: Measure) -> Measure:
+def between(measure: SumMeasure) -> SumMeasure:
     """The difference of a measure between two systems, as a measure of `[..., 2 * sum]`.
 
     Its line is the inverse hyperbolic tangent of the difference, so that no bound lies beyond what is possible.
@@ -104,10 +104,10 @@ def between(measure: Measure) -> Measure:
         first, second = np.split(sums, 2, axis=-1)
         return measure.of_sums(first) - measure.of_sums(second)
 
-    return Measure(of_sums, lambda d: np.arctanh(d / widest), lambda z: widest * np.tanh(z))
+    return SumMeasure(of_sums, lambda d: np.arctanh(d / widest), lambda z: widest * np.tanh(z))
 
 
-def permutation_p(units: Units, measure: Measure) -> float:
+def permutation_p(units: Units, measure: SumMeasure) -> float:
     """How often the difference would be as large, either way, if it did not matter which system is which.
 
     In each permutation every unit's predictions change sides or not. With 13 units or fewer all 2^n ways are taken

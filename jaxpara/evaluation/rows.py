@@ -53,7 +53,7 @@ class Rows:
         return not (self.speakers == "").any()
 
     @property
-    def measure(self) -> intervals.Measure:
+    def measure(self) -> intervals.SumMeasure:
         return intervals.PCC if self.task.measure == "PCC" else intervals.UAR
 
     @property
