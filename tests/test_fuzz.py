@@ -1,6 +1,6 @@
-"""Whatever a file holds, reading it gives what it says or one UserError; label files: tests/corpora/test_check.py.
+"""Whatever a file holds, reading it gives what it says or one UserError; a corpus: tests/corpora/test_check*.py.
 
-`JAXPARA_FUZZ=2000 pytest tests/test_fuzz.py tests/corpora/test_check.py -n 0` tries 2000 new examples of each kind.
+`JAXPARA_FUZZ=2000 pytest tests/test_fuzz.py tests/corpora/test_check*.py -n 0` tries 2000 new examples of each kind.
 """
 
 import contextlib

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from folders import contents
 from sklearn.metrics import recall_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -38,10 +39,6 @@ def table(root: Path, name: str) -> dict[str, str]:
     assert header == ["file_name", "speaker" if name == "speakers.csv" else "label"]
     assert len(dict(rows)) == len(rows)
     return dict(rows)
-
-
-def contents(root: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(root)): path.read_bytes() for path in sorted(root.rglob("*")) if path.is_file()}
 
 
 # --- layout
