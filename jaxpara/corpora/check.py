@@ -7,10 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
-from jaxpara.corpora.check_audio import Sound, check_alike, check_file, hear_all
+from jaxpara.corpora.check_audio import Sound, check_alike, check_file, hear
 from jaxpara.corpora.compare import compare_length, scan
 from jaxpara.corpora.corpus import PARTITIONS, Corpus, Task
 from jaxpara.corpora.findings import Defect, Finding, Findings
+from jaxpara.corpora.threads import in_threads
 from jaxpara.errors import UserError
 
 
@@ -50,7 +51,7 @@ def check(root: Path, task: Task, progress: Callable[[int, int], None] | None = 
     except Defect as defect:
         return Report((defect.finding, *findings.listed()))
     corpus, readable = contents.corpus, not findings.errors
-    heard = hear_all([recording.path for recording in corpus.recordings], progress)
+    heard = in_threads(hear, [recording.path for recording in corpus.recordings], progress)
     sounds = {recording.name: sound for recording, sound in zip(corpus.recordings, heard, strict=True)}
     for recording in corpus.recordings:
         sound = sounds[recording.name]
@@ -91,15 +92,12 @@ def check_spread(corpus: Corpus, findings: Findings) -> None:
                 add("missing classes", corpus.label_file, None, what, mend)
 
 
-def fingerprint(corpus: Corpus, sounds: Mapping[str, Sound] | None = None) -> str:
+def fingerprint(corpus: Corpus, sounds: Mapping[str, Sound]) -> str:
     """SHA-256 over the names, partitions, speakers, labels and samples of a corpus, wherever it lies.
 
     Args:
-      sounds: by recording, where somebody has heard them already.
+      sounds: by recording.
     """
-    if sounds is None:
-        heard = hear_all([recording.path for recording in corpus.recordings])
-        sounds = {recording.name: sound for recording, sound in zip(corpus.recordings, heard, strict=True)}
     total = hashlib.sha256()
     for recording in corpus.recordings:
         texts = (recording.name, recording.partition, recording.speaker, sounds[recording.name].digest)

@@ -1,11 +1,9 @@
-"""What is wrong with the audio of a corpus: every file is read once, from several threads."""
+"""What is wrong with the audio of a corpus, of which every file is read once."""
 
 import hashlib
-import os
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -76,17 +74,6 @@ def hear(path: Path) -> Sound:
         clipped_share=0.0 if empty else float(np.mean(np.abs(samples) >= FULL_SCALE)),
         peak=0.0 if empty else float(np.abs(samples).max()),
     )
-
-
-def hear_all(paths: Sequence[Path], progress: Callable[[int, int], None] | None = None) -> list[Sound]:
-    """Reads many files; `progress(done, total)` is called from the calling thread."""
-    sounds = []
-    with ThreadPoolExecutor(max_workers=min(8, (os.cpu_count() or 1) + 2)) as pool:
-        for sound in pool.map(hear, paths):
-            sounds.append(sound)
-            if progress:
-                progress(len(sounds), len(paths))
-    return sounds
 
 
 def unreadable(path: Path, failure: str, findings: Findings) -> None:

@@ -146,7 +146,7 @@ def scan(root: Path, task: Task, findings: Findings) -> Contents:
         root=root,
         recordings=tuple(recordings),
         label_rate_hz=rate_hz,
-        simulated=(root / "SIMULATED.json").exists(),
+        simulated=(root / layout.MARKER).exists(),
         label_file=label_file,
     )
     return Contents(corpus, tuple(found.wav / name for name in found.audio if name not in rows))

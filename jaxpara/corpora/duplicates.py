@@ -13,9 +13,7 @@ Reference: Manber, Finding similar files in a large file system, USENIX Winter 1
 
 import hashlib
 import json
-import os
 from collections.abc import Callable, Collection, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from itertools import combinations, product
@@ -27,6 +25,7 @@ import soundfile
 from jaxpara.corpora.check_audio import REFUSALS
 from jaxpara.corpora.corpus import Recording
 from jaxpara.corpora.splits import Fold
+from jaxpara.corpora.threads import in_threads
 from jaxpara.errors import UserError
 from jaxpara.files import write_json
 
@@ -87,12 +86,7 @@ def shared_audio(
     Raises:
       UserError: a file cannot be read.
     """
-    prints: list[_Print] = []
-    with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
-        for done in pool.map(_print_of, [recording.path for recording in recordings]):
-            prints.append(done)
-            if progress:
-                progress(len(prints), len(recordings))
+    prints = in_threads(_print_of, [recording.path for recording in recordings], progress)
     copies: dict[bytes, list[int]] = {}
     for index, each in enumerate(prints):
         if each.digest:

@@ -7,6 +7,8 @@ from pathlib import Path, PurePosixPath
 from jaxpara.corpora.corpus import PARTITIONS
 from jaxpara.corpora.findings import Defect
 
+MARKER = "SIMULATED.json"  # stands in the root of a simulated corpus, and in no other
+
 
 @dataclass(frozen=True)
 class Layout:

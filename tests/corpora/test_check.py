@@ -7,7 +7,7 @@ import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jaxpara.corpora.check import check, fingerprint
+from jaxpara.corpora.check import check
 from jaxpara.corpora.compare import read
 
 
@@ -174,7 +174,6 @@ def test_progress_counts_every_file(mask):
 def test_fingerprint(mask, tmp_path):
     before = mask.report().fingerprint
     assert len(before) == 64
-    assert fingerprint(read(mask.root, mask.task)) == before
     moved = tmp_path / "moved"
     shutil.copytree(mask.root, moved)
     assert check(moved, mask.task).fingerprint == before

@@ -90,6 +90,12 @@ def test_same_seed_same_bytes(tmp_path):
     assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
 
 
+def test_progress_counts_clips(tmp_path):
+    calls = []
+    mask.write(tmp_path / "corpus", progress=lambda done, total: calls.append((done, total)), **TINY)
+    assert calls == [(8, 24), (16, 24), (24, 24)]
+
+
 def test_full_preset_has_the_sizes_of_the_real_corpus():
     full = mask.PRESETS["full"]
     assert full.speakers == (12, 10, 10)
@@ -180,5 +186,4 @@ def test_a_linear_svm_finds_some_but_not_all(root):
 
     best = max((1e-4, 1e-3, 1e-2), key=lambda cost: uar(cost, ["train"], "devel"))
     found = uar(best, ["train", "devel"], "test")
-    print(f"UAR {found:.3f} at C {best:g}")
     assert 0.60 < found < 0.85

@@ -185,8 +185,8 @@ def breathe(
         flow_db = 20 * np.log10(breath.peak * breather.inhale_s / length)
         gain = 10 ** ((breather.breath_db + flow_db + 3 * rng.standard_normal()) / 20)
         start = breath.start_s + rng.uniform(0.05, 0.3) * length
-        heard = min(length * rng.uniform(0.5, 0.75), 0.8)
-        first, last = (int(t * SAMPLE_RATE_HZ) for t in (start, start + heard))
+        heard_s = min(length * rng.uniform(0.5, 0.75), 0.8)
+        first, last = (int(t * SAMPLE_RATE_HZ) for t in (start, start + heard_s))
         shape = gain * np.hanning(max(last - first, 3)).astype(np.float32) ** 0.5
         inside = slice(max(first, 0), min(first + len(shape), size))
         if inside.start < inside.stop:

@@ -8,9 +8,7 @@ about .57 on the test speakers of `demo` (.61 and .54 with seeds 0 and 12) and .
 """
 
 import csv
-import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,11 +17,11 @@ import soundfile
 
 from jaxpara.corpora.corpus import PARTITIONS
 from jaxpara.corpora.simulated.breather import LABEL_RATE_HZ, Breather, belt, breathe, plan
-from jaxpara.corpora.simulated.folder import write_once
+from jaxpara.corpora.simulated.folder import counts_of, preset_of, write_once
 from jaxpara.corpora.simulated.room import Room, record
 from jaxpara.corpora.simulated.voice import SAMPLE_RATE_HZ, Voice, speak
+from jaxpara.corpora.threads import in_threads
 from jaxpara.errors import UserError
-from jaxpara.registry import suggest
 
 VERSION = 1  # of the generator: a changed one makes other files from the same seed
 HEADER = ("filename", "timeFrame", "upper_belt")
@@ -75,46 +73,30 @@ def write(
     Raises:
       UserError: an unknown preset, an impossible size, or a folder that holds something else.
     """
-    if preset not in PRESETS:
-        known = sorted(PRESETS)
-        near = suggest(preset, known)
-        raise UserError(f"simulated Breathing corpus: no preset {preset!r}, expected one of {known}{near}")
-    counts = PRESETS[preset].speakers if speakers is None else tuple(speakers)
-    length_s = PRESETS[preset].seconds if seconds is None else float(seconds)
-    if len(counts) != 3 or not all(isinstance(count, int) and 1 <= count <= 100 for count in counts):
-        raise UserError(f"simulated Breathing corpus: speakers is {counts}, expected three counts from 1 to 100")
+    size = preset_of(PRESETS, preset, "Breathing")
+    counts = counts_of(speakers, size.speakers, "Breathing")
+    length_s = size.seconds if seconds is None else float(seconds)
     labels = length_s * LABEL_RATE_HZ
     if not 8 <= length_s < np.inf or abs(labels - round(labels)) > 1e-6:
         raise UserError(f"simulated Breathing corpus: seconds is {length_s}, expected 8 or more, a multiple of 0.04")
-    names = [f"{part}_{i:02d}.wav" for part, count in zip(PARTITIONS, counts, strict=True) for i in range(count)]
+    places = [(part, index) for part, count in enumerate(counts) for index in range(count)]
 
     def fill(folder: Path) -> None:
-        (folder / "wav").mkdir()
-        (folder / "lab").mkdir()
-
-        def one(name: str) -> np.ndarray:
-            partition, index = name.removesuffix(".wav").split("_")
-            key = (PARTITIONS.index(partition), int(index))
-            audio, belt_labels = simulate(length_s, np.random.default_rng(np.random.SeedSequence(seed, spawn_key=key)))
+        def one(place: tuple[int, int]) -> tuple[str, np.ndarray]:
+            part, index = place
+            name = f"{PARTITIONS[part]}_{index:02d}.wav"
+            rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=place))
+            audio, belt_labels = simulate(length_s, rng)
             soundfile.write(folder / "wav" / name, audio, SAMPLE_RATE_HZ, subtype="PCM_16")
-            return belt_labels
+            return name, belt_labels
 
-        # Threads: nearly all of the time is spent inside NumPy and SciPy, which let go of the interpreter.
-        truth = {}
-        pool = ThreadPoolExecutor(min(os.cpu_count() or 1, 8))  # each needs about half a gigabyte for 240 s
-        try:
-            for name, made in zip(names, pool.map(one, names), strict=True):
-                truth[name] = made
-                if progress is not None:
-                    progress(len(truth), len(names))
-        finally:
-            pool.shutdown(cancel_futures=True)
+        truth = in_threads(one, places, progress)
         for file_name, known in (("labels.csv", ("train", "devel")), ("labels_confidential.csv", PARTITIONS)):
             with (folder / "lab" / file_name).open("w", newline="") as file:
                 rows = csv.writer(file, lineterminator="\n")
                 rows.writerow(HEADER)
-                for name, values in truth.items():
-                    shown = name.startswith(tuple(known))
+                for name, values in truth:
+                    shown = name.startswith(known)
                     for i, value in enumerate(values):
                         rows.writerow((name, f"{i / LABEL_RATE_HZ:.2f}", f"{value:.5f}" if shown else "?"))
 

@@ -1,16 +1,38 @@
-"""Writes a simulated corpus once: whole or not at all, and by one process at a time."""
+"""What simulated corpora have in common: their sizes, and that each is written once, whole or not at all."""
 
 import fcntl
 import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+from jaxpara.corpora.layout import MARKER
 from jaxpara.errors import UserError
+from jaxpara.registry import suggest
 
-MARKER = "SIMULATED.json"
+Preset = TypeVar("Preset")
+
+
+def preset_of(presets: Mapping[str, Preset], name: str, what: str) -> Preset:
+    """The preset of a name; `what` is simulated is for the message of the UserError that there is none."""
+    if name not in presets:
+        known = sorted(presets)
+        raise UserError(f"simulated {what} corpus: no preset {name!r}, expected one of {known}{suggest(name, known)}")
+    return presets[name]
+
+
+def counts_of(given: Sequence[int] | None, preset: tuple[int, int, int], what: str) -> tuple[int, ...]:
+    """How many speakers are in train, devel and test: the given ones, or the preset's.
+
+    Raises:
+      UserError: not three counts from 1 to 100; `what` is simulated is for its message.
+    """
+    counts = preset if given is None else tuple(given)
+    if len(counts) != 3 or not all(isinstance(count, int) and 1 <= count <= 100 for count in counts):
+        raise UserError(f"simulated {what} corpus: speakers is {counts}, expected three counts from 1 to 100")
+    return counts
 
 
 def _finished(root: Path, parameters: dict[str, Any]) -> bool:
@@ -47,7 +69,7 @@ def write_once(root: Path, parameters: dict[str, Any], fill: Callable[[Path], No
     Args:
       root: where the corpus shall lie.
       parameters: what it is made from, as JSON values; written into the marker and compared with it.
-      fill: writes the files into the folder that it is given.
+      fill: writes the files into the folder that it is given, which has an empty `wav/` and `lab/`.
 
     Raises:
       UserError: `root` holds something else.
@@ -65,6 +87,8 @@ def write_once(root: Path, parameters: dict[str, Any], fill: Callable[[Path], No
             return
         for stale in part.iterdir():
             shutil.rmtree(stale) if stale.is_dir() else stale.unlink()
+        for name in ("wav", "lab"):
+            (part / name).mkdir()
         fill(part)
         (part / MARKER).write_text(json.dumps(parameters, indent=2) + "\n")
         part.replace(root)

@@ -8,9 +8,7 @@ on the real corpus.
 """
 
 import csv
-import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,11 +16,11 @@ import numpy as np
 import soundfile
 
 from jaxpara.corpora.corpus import PARTITIONS
-from jaxpara.corpora.simulated.folder import write_once
+from jaxpara.corpora.simulated.folder import counts_of, preset_of, write_once
 from jaxpara.corpora.simulated.voice import SAMPLE_RATE_HZ
 from jaxpara.corpora.simulated.wearer import Session, Wearer, take
+from jaxpara.corpora.threads import in_threads
 from jaxpara.errors import UserError
-from jaxpara.registry import suggest
 
 VERSION = 1  # of the generator: a changed one makes other files from the same seed
 SESSIONS = 4  # per speaker
@@ -89,20 +87,12 @@ def write(
     Raises:
       UserError: an unknown preset, an impossible size, or a folder that holds something else.
     """
-    if preset not in PRESETS:
-        known = sorted(PRESETS)
-        near = suggest(preset, known)
-        raise UserError(f"simulated Mask corpus: no preset {preset!r}, expected one of {known}{near}")
-    size = PRESETS[preset]
-    people = size.speakers if speakers is None else tuple(speakers)
-    if len(people) != 3 or not all(isinstance(count, int) and 1 <= count <= 100 for count in people):
-        raise UserError(f"simulated Mask corpus: speakers is {people}, expected three counts from 1 to 100")
+    size = preset_of(PRESETS, preset, "Mask")
+    people = counts_of(speakers, size.speakers, "Mask")
     if seconds is not None and not (8 <= seconds <= 5000 and seconds == int(seconds)):
         raise UserError(f"simulated Mask corpus: seconds is {seconds}, expected a whole number from 8 to 5000")
 
     def fill(folder: Path) -> None:
-        (folder / "wav").mkdir()
-        (folder / "lab").mkdir()
         jobs, names = [], []
         for part, partition in enumerate(PARTITIONS):
             rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(part,)))
@@ -126,16 +116,13 @@ def write(
             labels = ["mask" if label else "clear" for label in masked]
             return {name: (label, speaker) for name, label in zip(files, labels, strict=True)}
 
-        # Threads: nearly all of the time is spent inside NumPy and SciPy, which let go of the interpreter.
-        truth = {}
-        pool = ThreadPoolExecutor(os.cpu_count())
-        try:
-            for made in pool.map(one, jobs):
-                truth |= made
-                if progress is not None:
-                    progress(len(truth), len(names))
-        finally:
-            pool.shutdown(cancel_futures=True)
+        ends = np.cumsum([len(files) for _, _, files in jobs]).tolist()
+
+        def clips(done: int, _: int) -> None:
+            if progress is not None:
+                progress(ends[done - 1], len(names))
+
+        truth = {name: told for made in in_threads(one, jobs, clips) for name, told in made.items()}
         shown = {name: "?" if name.startswith("test") else truth[name][0] for name in names}
         _table(folder / "lab" / "labels.csv", "label", shown)
         _table(folder / "lab" / "labels_confidential.csv", "label", {name: truth[name][0] for name in names})

@@ -194,7 +194,7 @@ def speak(voice: Voice, phrases: Sequence[Phrase], seconds: float, rng: np.rando
     Returns:
       `[sample]` float32 at 16 kHz; a stressed vowel at 0 dB has an RMS of about 1.
     """
-    ends, sounds, levels = [0.0], [], []
+    ends, sounds, levels = [], [], []
     for phrase in phrases:
         sounds_in, lengths = _spoken(phrase, voice, rng)
         sounds += [NAMES.index("gap"), *sounds_in]
@@ -205,7 +205,7 @@ def speak(voice: Voice, phrases: Sequence[Phrase], seconds: float, rng: np.rando
     levels += [OFF]
 
     clock = np.arange(round(seconds * CONTROL_HZ) + 1) / CONTROL_HZ
-    now = np.searchsorted(np.array(ends[1:]), clock, side="right")
+    now = np.searchsorted(np.array(ends), clock, side="right")
     said, level = TABLE[sounds], np.array(levels)
     size = round(seconds * SAMPLE_RATE_HZ)
     sample_s = np.arange(size, dtype=np.float32) / SAMPLE_RATE_HZ

@@ -137,10 +137,9 @@ def take(wearer: Wearer, session: Session, masked: bool, clips: int, rng: np.ran
     thirds_db = MOVED_DB * rng.standard_normal((clips, len(THIRDS_HZ))) + LEVEL_DB * rng.standard_normal((clips, 1))
     octaves, knots = np.log2(np.maximum(hz, 20)), np.log2(THIRDS_HZ)
     gain_db = np.array([np.interp(octaves, knots, session.colour_db + clip) for clip in thirds_db])
-    if masked:
-        gain_db += [wearer.fit.moved(rng).gain_db(hz) for _ in range(clips)]
     room = session.room
     if masked:
+        gain_db += [wearer.fit.moved(rng).gain_db(hz) for _ in range(clips)]
         room = replace(room, level_db=room.level_db + wearer.effort_db, noise_db=room.noise_db - wearer.effort_db)
     return record(_filtered(sound, gain_db), room, rng).reshape(clips, SAMPLE_RATE_HZ)
 
