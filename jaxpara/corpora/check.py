@@ -57,7 +57,7 @@ def check(root: Path, task: Task, progress: Callable[[int, int], None] | None = 
         sound = sounds[recording.name]
         check_file(recording.path, sound, task, findings)
         # What is cut short or empty is said to be so; that it has too many labels goes without saying.
-        if task.kind == "sequence" and sound.frames and not sound.missing_bytes:
+        if task.kind == "sequence" and sound.frames and not sound.missing:
             compare_length(recording, sound.frames / sound.rate_hz, corpus.label_rate_hz, findings)
     check_alike(corpus.recordings, sounds, task, findings)
     # Where rows had to be left out, that a class is missing says nothing.

@@ -30,7 +30,7 @@ class Sound:
     Attributes:
       failure: why it cannot be read; the rest is then empty.
       digest: of the samples, whatever the header says and the width they are stored in.
-      missing_bytes: how many the header promises beyond what is there.
+      missing: how much the header promises beyond what is there, in words; empty where nothing.
       bad_samples: NaN or infinite.
       clipped_share: of samples at full scale.
       peak: the largest amplitude; 1 is full scale.
@@ -41,7 +41,7 @@ class Sound:
     frames: int = 0
     rate_hz: int = 0
     channels: int = 0
-    missing_bytes: int = 0
+    missing: str = ""
     bad_samples: int = 0
     silent: bool = False
     clipped_share: float = 0.0
@@ -59,16 +59,16 @@ def hear(path: Path) -> Sound:
     # libsndfile mends a wrong length silently and only its log tells.
     told = re.search(r"^\s*data\s*: (\d+) \(should be (\d+)\)", log, re.MULTILINE)
     promised, held = (int(told[1]), int(told[2])) if told else (0, 0)
-    missing = promised - held if held < promised < UNKNOWN_LENGTH_BYTES else 0
+    missing = f"{promised - held} bytes" if held < promised < UNKNOWN_LENGTH_BYTES else ""
     if len(samples) < frames:
-        missing = (frames - len(samples)) * samples.shape[1] * samples.itemsize
+        missing = f"{frames - len(samples)} samples"
     empty = not samples.size
     return Sound(
         digest=hashlib.sha256(samples.tobytes()).hexdigest(),
         frames=len(samples),
         rate_hz=rate_hz,
         channels=samples.shape[1],
-        missing_bytes=missing,
+        missing=missing,
         bad_samples=int(samples.size - np.count_nonzero(np.isfinite(samples))),
         silent=not empty and bool(samples.max() == samples.min()),
         clipped_share=0.0 if empty else float(np.mean(np.abs(samples) >= FULL_SCALE)),
@@ -90,8 +90,8 @@ def check_file(path: Path, sound: Sound, task: Task, findings: Findings) -> None
     if not sound.frames:
         findings.error("empty files", path, None, "no samples", ANEW)
         return
-    if sound.missing_bytes:
-        what = f"cut short: {sound.missing_bytes} bytes of audio less than its header promises"
+    if sound.missing:
+        what = f"cut short: {sound.missing} of audio less than its header promises"
         findings.error("truncated files", path, None, what, ANEW)
     if sound.rate_hz != task.sample_rate_hz:
         what, mend = f"{sound.rate_hz} Hz, expected {task.sample_rate_hz} Hz", "resample it"

@@ -133,6 +133,15 @@ def test_every_width_is_read(mask, breathing, subtype):
         assert folder.found() == []
 
 
+def test_a_compressed_file_that_is_cut_short(mask):
+    path = mask.root / WAV
+    soundfile.write(path, mask.noise("other", 1), 16_000, format="MP3")
+    path.write_bytes(path.read_bytes()[:3000])
+    left = len(soundfile.read(path)[0])
+    assert 0 < left < 16_000
+    assert f"cut short: {16_000 - left} samples of audio less than" in mask.report().findings[0].what
+
+
 def test_extra_files(mask):
     mask.wav("train_00003.wav", mask.noise("x", 0.1))
     (mask.root / "wav" / "more").mkdir()
