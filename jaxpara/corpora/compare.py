@@ -107,18 +107,20 @@ def scan(root: Path, task: Task, findings: Findings) -> Contents:
     try:
         found = layout.find(root)
         rows: dict[str, tuple[str, Rows]] = {}
+        named: set[str] = set()
         for path, partition in found.labels.items():
             for name, of_name in labels.group(tables.load(path, findings), task).items():
+                named.add(name)
                 _enter(rows, name, of_name, partition, findings)
         sound = {name: entry for name, entry in rows.items() if _leads_to_audio(*entry, found, findings)}
         partitions = {name: partition for name, (partition, _) in sound.items()}
-        speakers = speakers_of(partitions, task, found.speakers, findings)
+        speakers = speakers_of(partitions, named, task, found.speakers, findings)
         times, rate_hz = _times([entry for _, entry in sound.values()], task, findings)
         values = {}
         for name, (partition, entry) in sound.items():
             read_labels = labels.sequence if task.kind == "sequence" else labels.classes
             values[name] = read_labels(entry, task, partition == "test", findings)
-        truth = truth_of(values, times, task, found.confidential, findings)
+        truth = truth_of(values, times, named, task, found.confidential, findings)
     except OSError as error:
         what = f"cannot be read ({error.strerror})"
         raise Defect(Path(error.filename or root), None, what, "permit it") from error
@@ -149,7 +151,7 @@ def scan(root: Path, task: Task, findings: Findings) -> Contents:
         simulated=(root / layout.MARKER).exists(),
         label_file=label_file,
     )
-    return Contents(corpus, tuple(found.wav / name for name in found.audio if name not in rows))
+    return Contents(corpus, tuple(found.wav / name for name in found.audio if name not in named))
 
 
 def _enter(

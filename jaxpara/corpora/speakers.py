@@ -1,6 +1,6 @@
 """Who speaks in which recording: `speakers.csv`, where the corpus has it."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from jaxpara.corpora import tables
@@ -8,16 +8,19 @@ from jaxpara.corpora.corpus import Task
 from jaxpara.corpora.findings import Findings, quote
 
 
-def speakers_of(partitions: Mapping[str, str], task: Task, path: Path | None, findings: Findings) -> dict[str, str]:
+def speakers_of(
+    partitions: Mapping[str, str], named: Collection[str], task: Task, path: Path | None, findings: Findings
+) -> dict[str, str]:
     """The speaker of each recording; empty where nobody tells.
 
     Args:
       partitions: the recordings and their partitions.
+      named: these, and what else the label files name.
       path: the table with the columns `file_name` and `speaker`; None where there is none.
       findings: takes what does not fit between the table and the recordings.
 
     Raises:
-      Defect: the table cannot be read.
+      Defect: the table cannot be read or has no speaker column.
     """
     speakers = {name: Path(name).stem if task.speaker_per_file else "" for name in partitions}
     if path is None:
@@ -31,10 +34,10 @@ def speakers_of(partitions: Mapping[str, str], task: Task, path: Path | None, fi
         for again in indices[1:]:
             what = f"{quote(name)} stands here and in row {row}"
             findings.error("doubled rows", path, table.rows[again], what, "delete one of the rows")
-        if name not in partitions:
+        if name not in named:
             what, mend = f"no label file names {quote(name)}", "correct or delete the row"
             findings.warning("speakers of unknown files", path, row, what, mend)
-        elif speaker:
+        elif speaker and name in partitions:
             told.add(name)
             speakers[name] = speaker
             places = heard_in.setdefault(speaker, {})

@@ -1,6 +1,6 @@
 """What evaluation may see: the confidential labels of the test partition, where the corpus has them."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +13,7 @@ from jaxpara.corpora.findings import Findings, quote
 def truth_of(
     known: Mapping[str, np.ndarray],
     times: Mapping[str, np.ndarray],
+    named: Collection[str],
     task: Task,
     path: Path | None,
     findings: Findings,
@@ -22,11 +23,13 @@ def truth_of(
     Args:
       known: `[label]` of each recording as the label files have them, NaN where hidden.
       times: `[label]` seconds.
+      named: these recordings, and what else the label files name.
       path: the confidential label file, in the form of the label files; None where there is none.
       findings: takes what does not fit between the two.
 
     Raises:
-      Defect: the confidential label file cannot be read.
+      Defect: the confidential label file cannot be read, or its label column or, for a sequence, its time column is
+        missing.
     """
     truth = dict(known)
     if path is None:
@@ -34,8 +37,9 @@ def truth_of(
     for name, rows in labels.group(tables.load(path, findings), task).items():
         row = rows.rows[0]
         if name not in known:
-            what, mend = f"no label file names {quote(name)}", "correct or delete the row"
-            findings.warning("confidential labels of unknown files", path, row, what, mend)
+            if name not in named:
+                what, mend = f"no label file names {quote(name)}", "correct or delete the row"
+                findings.warning("confidential labels of unknown files", path, row, what, mend)
             continue
         if task.kind == "classes":
             told = labels.classes(rows, task, True, findings)

@@ -168,6 +168,21 @@ def test_speakers_without_a_speaker_column(mask):
 CONFIDENTIAL = "lab/labels_confidential.csv"
 
 
+def test_a_row_that_is_an_error_is_not_unknown_as_well(mask):
+    def named(name):
+        mask.set(6, f"{name},?")
+        names = [line.split(",")[0] for line in mask.lines[1:]]
+        mask.write("lab/speakers.csv", ["file_name,speaker", *(f"{name},{name[:5]}" for name in names)])
+        mask.write(CONFIDENTIAL, ["file_name,label", f"{name},mask"])
+        return mask.found()
+
+    path = mask.root / "wav" / "test_00001.wav"
+    other = path.rename(path.with_name("third.wav"))
+    assert named(other.name) == [("error", LABELS, 6)]  # no partition
+    other.unlink()
+    assert named(path.name) == [("error", LABELS, 6)]  # no audio
+
+
 @pytest.mark.parametrize(
     ("line", "finding"),
     [
