@@ -13,10 +13,9 @@ import numpy as np
 
 from jaxpara import __version__, hosts
 from jaxpara.corpora import compare, duplicates
-from jaxpara.corpora.check import check
+from jaxpara.corpora.check import Report, check
 from jaxpara.corpora.corpus import PARTITIONS, Corpus, Task
 from jaxpara.corpora.duplicates import SharedAudio
-from jaxpara.corpora.findings import Finding
 from jaxpara.corpora.simulated import SIMULATED, STAMP
 from jaxpara.corpora.simulated.loudness import loudness_baseline
 from jaxpara.errors import Unavailable, UserError
@@ -76,7 +75,8 @@ def run(
     with Progress() as progress:
         if demo:
             progress.say(f"No corpus given (--config.corpus.root): running on the {STAMP}; demo sizes from config.demo")
-        corpus, fingerprint, findings = _checked(settings["corpus"], seed, progress)
+        checked = _checked(settings["corpus"], seed, progress)
+        corpus, fingerprint = checked.sound(), checked.fingerprint
         shared = _shared_audio(corpus, fingerprint, progress) if hosts.is_first() else []
         if mode == "check":
             return
@@ -117,7 +117,7 @@ def run(
                 recipe=recipe,
                 demo=demo,
                 corpus=corpus,
-                findings=findings,
+                findings={"errors": checked.errors, "warnings": checked.warnings},
                 shared_audio={
                     "fit_and_tune": [d for m in members.values() for f in m.folds for d in duplicates.leaks(shared, f)],
                     "fit_and_test": duplicates.across(
@@ -160,7 +160,7 @@ def run(
                 singles={m: (tune[m], outcomes[m].test) for m in fusing if len(fusing) > 1},
                 curves={m: members[m].curves for m in outcomes},
                 config=str(config),
-                findings=[str(finding) for finding in findings],
+                findings=[str(finding) for finding in checked.findings],
             )
             hosts.first(lambda: None)
         _conclude(progress, results, workdir, table, time.monotonic() - began)
@@ -216,8 +216,8 @@ def _one_of(settings: Mapping[str, Any], field: str, known: Sequence[str]) -> st
     return settings[field]
 
 
-def _checked(wanted: Mapping[str, Any], seed: int, progress: Progress) -> tuple[Corpus, str, tuple[Finding, ...]]:
-    """The corpus, simulated first if none is given, its fingerprint and what the check found."""
+def _checked(wanted: Mapping[str, Any], seed: int, progress: Progress) -> Report:
+    """What the check says of the corpus, which is simulated first if none is given; it has no errors."""
     task = compare.task_named(wanted["task"], "config.corpus.task")
     if wanted["root"]:
         root = Path(wanted["root"])
@@ -237,8 +237,8 @@ def _checked(wanted: Mapping[str, Any], seed: int, progress: Progress) -> tuple[
     for partition in PARTITIONS:
         if not corpus.partition(partition):
             raise UserError(f"{root}: no recording is in {partition}; names begin with {', '.join(PARTITIONS)}")
-    progress.say(f"{root}: {len(corpus.recordings)} recordings, no errors, {len(checked.findings)} warnings")
-    return corpus, checked.fingerprint, checked.findings
+    progress.say(f"{root}: {len(corpus.recordings)} recordings, no errors, {checked.warnings} warnings")
+    return checked
 
 
 def _shared_audio(corpus: Corpus, fingerprint: str, progress: Progress) -> list[SharedAudio]:

@@ -10,9 +10,8 @@ import numpy as np
 from jaxpara.corpora.check_audio import Sound, check_alike, check_file, hear
 from jaxpara.corpora.compare import compare_length, scan
 from jaxpara.corpora.corpus import PARTITIONS, Corpus, Task
-from jaxpara.corpora.findings import Defect, Finding, Findings
+from jaxpara.corpora.findings import Defect, Finding, Findings, refusal
 from jaxpara.corpora.threads import in_threads
-from jaxpara.errors import UserError
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,21 +19,22 @@ class Report:
     """What `check` has to say.
 
     Attributes:
-      findings: the errors, then the warnings.
+      findings: the errors, then the warnings; of each kind as many as anybody reads.
+      errors, warnings: how many there are, listed or not.
       corpus: as `compare.read` reads it; None where there are errors.
       fingerprint: tells whether the corpus has changed; empty where there are errors.
     """
 
     findings: tuple[Finding, ...]
+    errors: int
+    warnings: int
     corpus: Corpus | None = None
     fingerprint: str = ""
 
     def sound(self) -> Corpus:
         """The corpus; raises a UserError that is the first error where there is one."""
         if self.corpus is None:
-            errors = [str(finding) for finding in self.findings if finding.level == "error"]
-            rest = f" (the first of {len(errors)} errors in this corpus)" if len(errors) > 1 else ""
-            raise UserError(errors[0] + rest)
+            raise refusal(self.findings, self.errors)
         return self.corpus
 
 
@@ -49,8 +49,9 @@ def check(root: Path, task: Task, progress: Callable[[int, int], None] | None = 
     try:
         contents = scan(Path(root), task, findings)
     except Defect as defect:
-        return Report((defect.finding, *findings.listed()))
-    corpus, readable = contents.corpus, not findings.errors
+        listed = (defect.finding, *findings.listed())
+        return Report(listed, findings.count("error") + 1, findings.count("warning"))
+    corpus, readable = contents.corpus, not findings.count("error")
     heard = in_threads(hear, [recording.path for recording in corpus.recordings], progress)
     sounds = {recording.name: sound for recording, sound in zip(corpus.recordings, heard, strict=True)}
     for recording in corpus.recordings:
@@ -66,9 +67,10 @@ def check(root: Path, task: Task, progress: Callable[[int, int], None] | None = 
     for path in contents.extra:
         what, mend = "no label file names it", "add its rows, or take it away"
         findings.warning("files without rows", path, None, what, mend)
-    if findings.errors:
-        return Report(findings.listed())
-    return Report(findings.listed(), corpus, fingerprint(corpus, sounds))
+    errors, warnings = findings.count("error"), findings.count("warning")
+    if errors:
+        return Report(findings.listed(), errors, warnings)
+    return Report(findings.listed(), errors, warnings, corpus, fingerprint(corpus, sounds))
 
 
 def check_spread(corpus: Corpus, findings: Findings) -> None:

@@ -11,7 +11,7 @@ import soundfile
 from jaxpara.corpora import labels, layout, tables
 from jaxpara.corpora.check_audio import REFUSALS, unreadable
 from jaxpara.corpora.corpus import PARTITIONS, Corpus, Recording, Task
-from jaxpara.corpora.findings import Defect, Findings, quote
+from jaxpara.corpora.findings import Defect, Findings, quote, refusal
 from jaxpara.corpora.labels import Rows
 from jaxpara.corpora.speakers import speakers_of
 from jaxpara.corpora.truth import truth_of
@@ -80,9 +80,8 @@ def read(root: Path, task: Task) -> Corpus:
                 unreadable(recording.path, str(error), findings)
             else:
                 compare_length(recording, info.frames / info.samplerate, corpus.label_rate_hz, findings)
-    if findings.errors:
-        first, rest = findings.listed()[0], findings.errors - 1
-        raise UserError(str(first) + (f" ({rest} more errors in this corpus)" if rest else ""))
+    if findings.count("error"):
+        raise refusal(findings.listed(), findings.count("error"))
     return corpus
 
 
@@ -138,7 +137,7 @@ def scan(root: Path, task: Task, findings: Findings) -> Contents:
     ]
     label_file = next(iter(found.labels))
     # Where rows had to be left out, that a partition is empty says nothing.
-    for partition in PARTITIONS if not findings.errors else ():
+    for partition in PARTITIONS if not findings.count("error") else ():
         if not any(entry[0] == partition for entry in rows.values()):
             add = findings.warning if partition == "test" else findings.error
             what = f"no recordings in the partition {partition}"

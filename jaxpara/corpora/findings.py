@@ -1,5 +1,6 @@
 """What is wrong with a corpus, in words that name the file, the row and the mend."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -66,10 +67,9 @@ class Findings:
         if len(listed) < MOST_OF_A_KIND:
             listed.append(Finding(level, str(file), row, what, mend))
 
-    @property
-    def errors(self) -> int:
-        """How many errors there are, listed or not."""
-        return sum(count for (level, _), count in self._counts.items() if level == "error")
+    def count(self, level: Level) -> int:
+        """How many there are of a level, listed or not."""
+        return sum(count for (its_level, _), count in self._counts.items() if its_level == level)
 
     def listed(self) -> tuple[Finding, ...]:
         """The errors, then the warnings; each kind together, with a line for those that are not listed."""
@@ -81,6 +81,12 @@ class Findings:
                 what = f"{rest} more {key[1]} are not listed"
                 result.append(Finding(key[0], last.file, None, what, last.mend))
         return tuple(result)
+
+
+def refusal(findings: Sequence[Finding], errors: int) -> UserError:
+    """The first of some findings, which is an error, and how many more errors there are."""
+    rest = errors - 1
+    return UserError(str(findings[0]) + (f" ({rest} more errors in this corpus)" if rest else ""))
 
 
 def quote(text: str) -> str:

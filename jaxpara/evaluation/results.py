@@ -61,7 +61,6 @@ import soundfile
 
 from jaxpara.corpora.corpus import PARTITIONS, Corpus, Recording
 from jaxpara.corpora.duplicates import SharedAudio
-from jaxpara.corpora.findings import Finding
 from jaxpara.evaluation.scores import cross_validation, score
 from jaxpara.fusion.fused import Fused
 from jaxpara.predictions import Predictions, concatenate
@@ -105,7 +104,7 @@ def summarise(
     recipe: str,
     demo: bool,
     corpus: Corpus,
-    findings: Sequence[Finding],
+    findings: Mapping[str, int],
     shared_audio: Mapping[str, Sequence[SharedAudio]],
     members: Mapping[str, MemberOutcome],
     left_out: Mapping[str, str],
@@ -123,7 +122,7 @@ def summarise(
       experiment, recipe: as the user named them.
       demo: whether the sizes are the demonstration's.
       corpus: what all predictions are about.
-      findings: of the corpus check.
+      findings: of the corpus check, how many `errors` and `warnings`.
       shared_audio: pairs of recordings by what lies on their two sides, `fit_and_tune` and `fit_and_test`.
       members: by name.
       left_out: the members that could not be run, with the reason.
@@ -152,7 +151,6 @@ def summarise(
             "test": score(fused.test, corpus, seed),
         }
 
-    levels = [finding.level for finding in findings]
     return {
         "experiment": experiment,
         "recipe": recipe,
@@ -161,7 +159,7 @@ def summarise(
         "task": corpus.task.name,
         "measure": corpus.task.measure,
         "corpus": {"root": str(corpus.root), "partitions": describe(corpus)},
-        "findings": {"errors": levels.count("error"), "warnings": levels.count("warning")},
+        "findings": dict(findings),
         "shared_audio": {
             where: {"pairs": len(set(pairs)), "examples": [asdict(pair) for pair in dict.fromkeys(pairs)][:5]}
             for where, pairs in shared_audio.items()

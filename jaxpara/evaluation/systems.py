@@ -159,8 +159,8 @@ def _table(path: Path) -> tables.Table:
         raise UserError(f"{path}: no such file or folder; give workdirs of finished runs, or CSVs of predictions")
     findings = Findings()
     table = tables.load(path, findings)
-    if findings.errors:
-        raise UserError(f"{findings.listed()[0]} ({findings.errors} such rows)")
+    if errors := findings.count("error"):
+        raise UserError(f"{findings.listed()[0]} ({errors} such rows)")
     return table
 
 

@@ -87,6 +87,29 @@ def test_every_row_of_a_kind_is_listed_up_to_twenty(breathing):
     assert "5 more labels that are no numbers are not listed" in str(findings[-1])
 
 
+def test_all_of_a_kind_are_counted_listed_or_not(breathing):
+    for row in range(27, 52):
+        breathing.set(row, f"devel_00.wav,{(row - 27) * 0.04:.2f},1.{row}")
+    report = breathing.report()
+    assert (len(report.findings), report.errors, report.warnings) == (21, 0, 25)
+
+    for row in range(2, 27):
+        breathing.set(row, breathing.lines[row - 1] + "x")
+    report = breathing.report()
+    assert (len(report.findings), report.errors, report.warnings) == (42, 25, 25)
+    first = str(report.findings[0])
+    for refused in (report.sound, lambda: read(breathing.root, breathing.task)):
+        with pytest.raises(UserError) as caught:
+            refused()
+        assert str(caught.value) == f"{first} (24 more errors in this corpus)"
+
+    # What leaves nothing to go on with is one more.
+    breathing.set(1, "filename,seconds,upper_belt")
+    breathing.set(2, "train_00.wav")
+    report = breathing.report()
+    assert (len(report.findings), report.errors, report.warnings) == (2, 2, 0)
+
+
 def test_labels_at_another_rate_than_the_other_files(breathing):
     rows = [f"train_00.wav,{i * 0.02:.2f},{i / 50}" for i in range(50)]
     breathing.write(lines=[breathing.lines[0], *rows, *breathing.lines[26:]])

@@ -67,9 +67,8 @@ def written(tmp_path_factory, fakes):
         beside = {"convex": fused} if len(members) == 3 else {}
         results = summarise(
             experiment="fake", recipe="paper", demo=simulated, corpus=replace(corpus, simulated=simulated),
-            findings=[], shared_audio={}, members=outcomes, left_out={}, fused=fused,
-            fusion="weighted", beside=beside, fusing=members,
-            baselines={}, about=ABOUT,
+            findings={"errors": 0, "warnings": len(findings)}, shared_audio={}, members=outcomes, left_out={},
+            fused=fused, fusion="weighted", beside=beside, fusing=members, baselines={}, about=ABOUT,
         )  # fmt: skip
         path = tmp_path / "out" / "report.html"
         report.write(
