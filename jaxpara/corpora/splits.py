@@ -93,9 +93,10 @@ def speaker_disjoint(corpus: Corpus, n: int = 4, seed: int = 12) -> list[Fold]:
     """
     unknown = [r.name for r in corpus.partition("train", "devel") if not r.speaker]
     if unknown:
+        rest = f" and of {len(unknown) - 1} more" if len(unknown) > 1 else ""
         raise UserError(
-            f"folds.name is 'speaker_disjoint', but the speaker of {unknown[0]!r} and of {len(unknown) - 1}"
-            " more is unknown; add lab/speakers.csv with the columns file_name,speaker"
+            f"folds.name is 'speaker_disjoint', but the speaker of {unknown[0]!r}{rest} is unknown; add"
+            " lab/speakers.csv with the columns file_name,speaker"
         )
 
     def parts(recordings: Sequence[Recording], count: int) -> Iterator[np.ndarray]:
@@ -195,8 +196,13 @@ def folds_of(spec: Mapping[str, Any], where: str, corpus: Corpus) -> list[Fold]:
         folds = [
             replace(fold, fit=_without(fold.fit, leave_out), tune=_without(fold.tune, leave_out)) for fold in folds
         ]
-        if empty := [fold.index for fold in folds if not (fold.fit and fold.tune)]:
+    if empty := [fold.index for fold in folds if not (fold.fit and fold.tune)]:
+        if leave_out:
             raise UserError(f"config.{where}.leave_out leaves folds {empty} nothing to fit or to tune on")
+        raise UserError(
+            f"config.{where}: folds {empty} have nothing to fit or to tune on, as their speakers are on both sides;"
+            " take more folds, or 'stratified' ('ordered' for a sequence)"
+        )
     if unknown := set(only) - {fold.index for fold in folds}:
         raise UserError(f"config.{where}.only names folds {sorted(unknown)}, but there are {len(folds)}, from 0")
     return [fold for fold in folds if not only or fold.index in only]

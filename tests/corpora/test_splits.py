@@ -5,7 +5,7 @@ import pytest
 
 from jaxpara.corpora.compare import TASKS
 from jaxpara.corpora.corpus import Corpus, Recording
-from jaxpara.corpora.splits import SPLITS, Fold, leaks
+from jaxpara.corpora.splits import SPLITS, Fold, folds_of, leaks
 from jaxpara.errors import UserError
 from jaxpara.registry import build
 
@@ -142,6 +142,24 @@ def test_speaker_disjoint_keeps_a_speaker_of_two_partitions_apart():
         assert leaks(known, fold) == []
 
 
+def test_speakers_who_are_all_in_both_partitions_need_more_folds():
+    known = [(r.name, r.labels[0], r.speaker[-1]) for r in speakers("mask", {"train": 4, "devel": 4}).recordings]
+    known = corpus("mask", known)
+    with pytest.raises(UserError, match=r"config\.folds: folds \[0, 1\] have nothing to fit .* take more folds"):
+        folds_of({"name": "speaker_disjoint", "n": 2}, "folds", known)
+    assert len(folds_of({"name": "speaker_disjoint", "n": 4}, "folds", known)) == 4
+    with pytest.raises(UserError, match=r"config\.folds\.leave_out leaves folds \[0\] nothing"):
+        folds_of({"name": "official", "leave_out": [r.name for r in known.partition("devel")]}, "folds", known)
+
+
+def test_speaker_disjoint_if_known():
+    known = speakers("mask", {"train": 4, "devel": 4})
+    assert SPLITS["speaker_disjoint_if_known"](known, n=4, seed=3) == SPLITS["speaker_disjoint"](known, n=4, seed=3)
+    some = [(r.name, r.labels[0], r.speaker if i else "") for i, r in enumerate(known.recordings)]
+    some = corpus("mask", some)
+    assert SPLITS["speaker_disjoint_if_known"](some, n=4, seed=3) == SPLITS["stratified"](some, n=4, seed=3)
+
+
 def test_leaks():
     known = speakers("mask", {"train": 4, "devel": 4})
     assert leaks(known, SPLITS["stratified"](known)[0]) == ["devel0", "devel1", "devel2", "devel3"]
@@ -165,8 +183,11 @@ def test_what_a_corpus_does_not_allow(breathing, mask):
         SPLITS["stratified"](breathing)
     with pytest.raises(UserError, match="there are 16 recordings in devel"):
         SPLITS["ordered"](breathing, n=34)
-    with pytest.raises(UserError, match=r"'devel_00001.wav' and of 25541 more is unknown|'train_00001.wav'"):
+    with pytest.raises(UserError, match=r"'train_00001\.wav' and of 25541 more is unknown"):
         SPLITS["speaker_disjoint"](mask)
+    known = [(r.name, 0, r.speaker) for r in speakers("mask", {"train": 2, "devel": 2}).recordings]
+    with pytest.raises(UserError, match=r"the speaker of 'devel_1\.wav' is unknown; add lab/speakers\.csv"):
+        SPLITS["speaker_disjoint"](corpus("mask", [*known, ("devel_1.wav", 0, "")]))
     few = speakers("mask", {"train": 4, "devel": 2})
     with pytest.raises(UserError, match="there are 2 speakers in devel"):
         SPLITS["speaker_disjoint"](few, n=6)
