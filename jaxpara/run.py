@@ -12,10 +12,10 @@ import ml_collections
 import numpy as np
 
 from jaxpara import __version__, hosts
-from jaxpara.corpora import compare, duplicates
+from jaxpara.corpora import compare
 from jaxpara.corpora.check import Report, check
 from jaxpara.corpora.corpus import PARTITIONS, Corpus, Task
-from jaxpara.corpora.duplicates import SharedAudio
+from jaxpara.corpora.duplicates import SharedAudio, across, across_fold, shared_audio_kept_in
 from jaxpara.corpora.simulated import SIMULATED, STAMP
 from jaxpara.corpora.simulated.loudness import loudness_baseline
 from jaxpara.errors import Unavailable, UserError
@@ -119,8 +119,8 @@ def run(
                 corpus=corpus,
                 findings={"errors": checked.errors, "warnings": checked.warnings},
                 shared_audio={
-                    "fit_and_tune": [d for m in members.values() for f in m.folds for d in duplicates.leaks(shared, f)],
-                    "fit_and_test": duplicates.across(
+                    "fit_and_tune": [s for m in members.values() for f in m.folds for s in across_fold(shared, f)],
+                    "fit_and_test": across(
                         shared,
                         [r.name for r in corpus.partition("train", "devel")],
                         [r.name for r in corpus.partition("test")],
@@ -245,7 +245,7 @@ def _shared_audio(corpus: Corpus, fingerprint: str, progress: Progress) -> list[
     """Recordings that hold the same audio; looked for once per corpus."""
     path = cache_folder() / "shared_audio" / f"{fingerprint}.json"
     with progress.task("looking for audio that recordings share", 1) as bar:
-        shared = duplicates.kept(path, corpus.recordings, bar.update)
+        shared = shared_audio_kept_in(path, corpus.recordings, bar.update)
     for pair in shared[:SHOWN]:
         progress.say(f"warning: {pair.one} and {pair.other} share {pair.seconds:.2f} s of audio")
     if len(shared) > SHOWN:

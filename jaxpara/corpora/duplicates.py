@@ -99,7 +99,7 @@ def shared_audio(
     return [SharedAudio(recordings[a].name, recordings[b].name, seconds) for (a, b), seconds in sorted(found.items())]
 
 
-def kept(
+def shared_audio_kept_in(
     path: Path, recordings: Sequence[Recording], progress: Callable[[int, int], None] | None = None
 ) -> list[SharedAudio]:
     """`shared_audio`, from a file if it is there, else written to it.
@@ -122,7 +122,7 @@ def across(shared: Sequence[SharedAudio], some: Collection[str], others: Collect
     return [s for s in shared if (s.one in some and s.other in others) or (s.other in some and s.one in others)]
 
 
-def leaks(shared: Sequence[SharedAudio], fold: Fold) -> list[SharedAudio]:
+def across_fold(shared: Sequence[SharedAudio], fold: Fold) -> list[SharedAudio]:
     """The pairs of which a fold is fitted on one and tuned on the other."""
     return across(shared, fold.fit, fold.tune)
 

@@ -17,7 +17,7 @@ ABSURD = 1e6  # for a label, and for a time in seconds
 
 @dataclass(frozen=True, eq=False)
 class Rows:
-    """The rows of one recording in a label file: `[label]` row numbers and texts."""
+    """The rows of one recording in a label file: `[label]` row numbers and texts; no times where it has a class."""
 
     name: str
     table: Table
@@ -33,9 +33,9 @@ def group(table: Table, task: Task) -> dict[str, Rows]:
       Defect: the label column or, for a sequence, the time column is missing.
     """
     labels = table.column((task.target,), "label")
-    times = table.column(TIME_COLUMNS, "time") if task.kind == "sequence" else labels
+    times = table.column(TIME_COLUMNS, "time") if task.kind == "sequence" else []
     return {
-        name: Rows(name, table, [table.rows[i] for i in at], [labels[i] for i in at], [times[i] for i in at])
+        name: Rows(name, table, [table.rows[i] for i in at], [labels[i] for i in at], [times[i] for i in at if times])
         for name, at in table.recordings().items()
     }
 

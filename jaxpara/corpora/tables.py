@@ -58,7 +58,8 @@ def load(path: Path, findings: Findings) -> Table:
       findings: takes the rows that do not fit the header; they are left out.
 
     Raises:
-      Defect: the file cannot be read, is not UTF-8, is empty, or has no column for the file names.
+      Defect: the file cannot be read, is not UTF-8, has no column for the file names, a column twice, a row that is
+        no CSV, or no rows.
     """
     try:
         content = path.read_bytes()

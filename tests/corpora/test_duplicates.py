@@ -7,7 +7,7 @@ import pytest
 import soundfile
 
 from jaxpara.corpora.corpus import Recording
-from jaxpara.corpora.duplicates import SharedAudio, across, leaks, shared_audio
+from jaxpara.corpora.duplicates import SharedAudio, across, across_fold, shared_audio, shared_audio_kept_in
 from jaxpara.corpora.splits import Fold
 from jaxpara.errors import UserError
 
@@ -143,9 +143,26 @@ def test_copies_of_a_recording_share_what_it_shares(heard):
 def test_which_pairs_lie_across_a_fold():
     shared = [SharedAudio("a", "b", 1), SharedAudio("b", "c", 1), SharedAudio("a", "d", 1), SharedAudio("e", "a", 1)]
     fold = Fold(0, fit=("a", "c"), tune=("b", "e"), test=("d",))
-    assert leaks(shared, fold) == [shared[0], shared[1], shared[3]]
+    assert across_fold(shared, fold) == [shared[0], shared[1], shared[3]]
     assert across(shared, fold.fit + fold.tune, fold.test) == [shared[2]]
-    assert leaks(shared, Fold(1, ("a", "b", "c"), ("f",), ())) == []
+    assert across_fold(shared, Fold(1, ("a", "b", "c"), ("f",), ())) == []
+
+
+def test_what_was_found_is_kept(tmp_path):
+    nothing, calls, path = np.zeros(1), [], tmp_path / "cache" / "shared.json"
+    soundfile.write(tmp_path / "a.wav", noise(1, 0), RATE_HZ)
+    recordings = [Recording(name, tmp_path / "a.wav", "train", "", nothing, nothing, nothing) for name in "ab"]
+
+    def find():
+        calls.clear()
+        assert shared_audio_kept_in(path, recordings, lambda *call: calls.append(call)) == [SharedAudio("a", "b", 1.0)]
+        return len(calls)
+
+    assert [find(), find()] == [2, 0]
+    # Cut, of another form, of other fields: looked for anew, and kept again.
+    for damaged in ('[{"one": "a"', "7", '[{"one": "a"}]', ""):
+        path.write_text(damaged)
+        assert [find(), find()] == [2, 0]
 
 
 def test_progress_and_a_file_that_is_no_audio(tmp_path):
