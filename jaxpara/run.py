@@ -273,9 +273,11 @@ def _conclude(progress: Progress, results: dict[str, Any], workdir: Path, table:
                     f"  {name}: mean of its {len(member['folds'])} folds alone {member['mean_of_folds_test']:.3f}"
                 )
         for name, baseline in results["baselines"].items():
-            progress.say(f"  baseline ({name}) {baseline['pooled']:.3f}")
+            value = baseline["pooled"]
+            told = f"has no score: {baseline['undefined']['pooled']}" if value is None else f"{value:.3f}"
+            progress.say(f"  baseline ({name}) {told}")
     else:
-        progress.say("test: no truth at hand, so no score; the submission is ready to be sent in")
+        progress.say(f"test: {test['undefined']['pooled']}, so no score; the submission is ready to be sent in")
     if cv["pooled"] is not None and cv["mean_of_folds"] is not None:
         progress.say(f"cross-validation {measure}: mean of folds {cv['mean_of_folds']:.3f}, pooled {cv['pooled']:.3f}")
     progress.say(f"done in {seconds / 60:.1f} min; submission: {table}; results: {workdir / 'results.json'}")

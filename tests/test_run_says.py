@@ -1,0 +1,61 @@
+"""What a run says on the screen: all warnings counted, and why there is no score where there is none."""
+
+import io
+
+import numpy as np
+import pytest
+import soundfile
+from rich.console import Console
+
+from jaxpara.progress import Progress
+from jaxpara.run import _checked, _conclude
+
+
+@pytest.fixture
+def screen():
+    return io.StringIO()
+
+
+@pytest.fixture
+def progress(screen):
+    return Progress(Console(file=screen, soft_wrap=True))
+
+
+def test_warnings_that_are_not_listed_are_counted(tmp_path, progress, screen):
+    (tmp_path / "wav").mkdir()
+    (tmp_path / "lab").mkdir()
+    names = [f"{part}_{label}.wav" for part in ("train", "devel", "test") for label in ("clear", "mask")]
+    for seed, name in enumerate(names):
+        samples = np.random.default_rng(seed).uniform(-0.1, 0.1, 1600)
+        soundfile.write(tmp_path / "wav" / name, samples, 16_000)
+    rows = [f"{name},{name[:-4].partition('_')[2]}" for name in names]
+    (tmp_path / "lab" / "labels.csv").write_text("\n".join(["file_name,label", *rows]) + "\n")
+    for index in range(25):
+        (tmp_path / "wav" / f"extra_{index}.wav").write_bytes(b"")
+    report = _checked({"task": "mask", "root": str(tmp_path)}, 0, progress)
+    assert (report.errors, report.warnings) == (0, 25)
+    assert screen.getvalue().count("warning: ") == 21
+    assert screen.getvalue().endswith(f"{tmp_path}: 6 recordings, no errors, 25 warnings\n")
+
+
+def score(pooled, why=""):
+    return {"pooled": pooled, "interval_95": None, "undefined": {"pooled": why} if why else {}}
+
+
+def concluded(progress, tmp_path, test, baselines):
+    fusion = {"test": test, "cv": {"pooled": None, "mean_of_folds": None}}
+    results = {"simulated": False, "measure": "PCC", "fusion": fusion, "members": {}, "baselines": baselines}
+    _conclude(progress, results, tmp_path, tmp_path / "table.csv", 60.0)
+
+
+def test_a_baseline_without_a_score(tmp_path, progress, screen):
+    baselines = {"loudness": score(None, "the prediction is constant"), "other": score(0.25)}
+    concluded(progress, tmp_path, score(0.5), baselines)
+    assert "  baseline (loudness) has no score: the prediction is constant\n" in screen.getvalue()
+    assert "  baseline (other) 0.250\n" in screen.getvalue()
+
+
+@pytest.mark.parametrize("why", ["no truth for the test partition", "the prediction is constant"])
+def test_a_test_without_a_score(tmp_path, progress, screen, why):
+    concluded(progress, tmp_path, score(None, why), {})
+    assert f"test: {why}, so no score; the submission is ready to be sent in\n" in screen.getvalue()
