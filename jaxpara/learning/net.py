@@ -17,7 +17,7 @@ from jaxpara.learning.clips import Clips
 from jaxpara.learning.fit import Fit
 from jaxpara.learning.input import Examples
 from jaxpara.learning.logs import Log
-from jaxpara.learning.loop import Loop, new_history, stop_requests, train
+from jaxpara.learning.loop import Interrupted, Loop, new_history, stop_requests, train
 from jaxpara.learning.losses import LOSSES
 from jaxpara.learning.optimizers import OPTIMIZERS
 from jaxpara.learning.programs import Programs
@@ -183,6 +183,9 @@ class Net:
         Returns:
           For each `epochs` (the validated ones, with score and loss), `seconds` (of several fits its share),
           `parameters`; also left as `fit.json`.
+
+        Raises:
+          Interrupted: Ctrl-C or SIGTERM; what was trained is saved.
         """
         fits = list(fits)
         if len(fits) > 1 and hosts.count() > 1:
@@ -195,6 +198,8 @@ class Net:
                 begun = self._begin(fits[number], placement, len(wanted), asked_to_stop, progress)
                 loops[number], states[number] = begun
             lockstep.run(loops, states, self._programs.train_step(placement), placement, len(fits))
+            if parallel.any_process(asked_to_stop()):  # in the last step or validation
+                raise Interrupted(f"{fits[-1].name}: trained; stopped before what comes next")
         return hosts.first(lambda: [json.loads((fit.folder / FINISHED).read_text()) for fit in fits])
 
     def _begin(

@@ -171,6 +171,15 @@ def test_asked_to_stop_all_fits_save_and_go_on_to_the_same_bits(asks, left, shar
     assert_same(undisturbed, fitted(shared, fits), 0)
 
 
+def test_asked_to_stop_in_the_last_step_nothing_else_begins(shared, folds_in, tmp_path, monkeypatch):
+    use(monkeypatch, 1)
+    *_, fit = folds_in(tmp_path)  # of 9 steps
+    monkeypatch.setattr("jaxpara.learning.net.stop_requests", stopping_after(8))
+    with Progress() as progress, pytest.raises(Interrupted, match="net, fold 2: trained; stopped"):
+        shared.fit([fit], progress)
+    assert (fit.folder / "fit.json").exists()
+
+
 def test_killed_while_a_fit_saves_all_go_on_to_the_same_bits(shared, folds_in, tmp_path, monkeypatch):
     """A later save of one fold fails, so that the others are an epoch ahead of it."""
     use(monkeypatch, 1)
