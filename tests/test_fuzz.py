@@ -204,7 +204,7 @@ def test_checkpoint_folders(saved, tmp_path, data):
     folder.mkdir(exist_ok=True)
     with refusing(folder):
         with Checkpoints(folder, keep_best=2) as checkpoints:
-            found = checkpoints.restore(states[3])
+            found = checkpoints.latest(states[3])
         if found is not None:
             state, history = found
             jax.tree.map(np.testing.assert_array_equal, state, states[int(state.step)])

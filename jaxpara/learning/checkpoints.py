@@ -41,7 +41,7 @@ class Checkpoints:
 
     A save is visible only when it is whole: killed in the middle, the one before it is the latest. So one that cannot
     be read was spoiled later, on the disk: it is set aside where there is an older one to go on from, which ends in the
-    same bits.
+    same bits. One whose rank cannot be read is set aside always, as orbax opens no folder with it.
     """
 
     def __init__(self, folder: Path, keep_best: int):
@@ -88,6 +88,7 @@ class Checkpoints:
 
     @property
     def steps(self) -> list[int]:
+        """Of the checkpoints that are kept, in order."""
         return hosts.first(lambda: sorted(self._manager.all_steps()))
 
     def save(self, state: TrainState, history: dict[str, Any], rank: float | None) -> None:
@@ -126,30 +127,16 @@ class Checkpoints:
             metrics=None if rank is None else {"rank": rank, "step": float(step)},
         )
 
-    def restore(self, target: TrainState, step: int | None = None) -> tuple[TrainState, dict[str, Any]] | None:
-        """Reads a checkpoint as NumPy arrays, for any number of devices.
-
-        Args:
-          target: a state of the same shapes, or only shapes and types (`jax.eval_shape`).
-          step: which one; the latest by default.
-
-        Returns:
-          The state and its history; None where there is no checkpoint.
+    def latest(self, target: TrainState) -> tuple[TrainState, dict[str, Any]] | None:
+        """Reads the newest checkpoint that is whole, as `read` does; None where there is no checkpoint.
 
         Raises:
-          UserError: the checkpoint, or every one, is damaged or belongs to another network.
+          UserError: every one is damaged or belongs to another network.
         """
-        found = None
-
-        def newest() -> int | None:
-            nonlocal found
-            step, found = self._newest_whole(target)
-            return step
-
-        if step is None:
-            step = hosts.first(newest)
+        newest, found = self._newest_whole(target) if hosts.is_first() else (None, None)
+        step = hosts.first(lambda: newest)
         # The first process has read it already.
-        return found if found is not None or step is None else self._read(step, target)
+        return found if hosts.is_first() or step is None else self.read(step, target)
 
     def _make_ready(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -162,7 +149,7 @@ class Checkpoints:
         damaged, whole, found = [], None, None
         for step in sorted(self._manager.all_steps(), reverse=True):
             try:
-                whole, found = step, self._read(step, target)
+                whole, found = step, self.read(step, target)
                 break
             except UserError as error:
                 damaged.append((step, error))
@@ -172,11 +159,22 @@ class Checkpoints:
             self._set_aside(self.folder / str(step))
         self._manager.reload()
         for aside in self._aside:
-            goes = "begins anew" if whole is None else "goes on from the one before"
+            goes = "begins anew" if whole is None else f"goes on from step {whole}"
             logging.warning("%s is damaged and was set aside; training %s", aside, goes)
         return whole, found
 
-    def _read(self, step: int, target: TrainState) -> tuple[TrainState, dict[str, Any]]:
+    def read(self, step: int, target: TrainState) -> tuple[TrainState, dict[str, Any]]:
+        """Reads a checkpoint as NumPy arrays, for any number of devices.
+
+        Args:
+          target: a state of the same shapes, or only shapes and types (`jax.eval_shape`).
+
+        Returns:
+          The state and its history.
+
+        Raises:
+          UserError: the checkpoint is missing, damaged or of another network.
+        """
         like = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), target)
         try:
             restored = self._manager.restore(

@@ -223,7 +223,7 @@ class Net:
         fit = self._beyond_frozen(fit, state)
         fitting, tuning = self.examples(fit, fit.fold.fit, fitting=True), self.examples(fit, fit.fold.tune)
         checkpoints = Checkpoints(fit.folder / "checkpoints", self._keep_best)
-        state, history = checkpoints.restore(state) or (state, new_history())
+        state, history = checkpoints.latest(state) or (state, new_history())
         if not self._epochs and not checkpoints.steps:
             checkpoints.save(state, history, None)  # the weights that it starts with
 
@@ -293,11 +293,9 @@ class Net:
             yield from examples.by_recording(self._programs.outputs(state, examples, embed=True))
 
     def restored(self, fit: Fit, epoch: Mapping[str, Any]) -> TrainState:
+        """The state of an epoch that `choose` gave, from its checkpoint or an export."""
         target = jax.eval_shape(lambda: self._fresh(fit))
         if not (fit.folder / FINISHED).exists():
             return weights.read(fit.folder / weights.FILE, target)  # an export
         with Checkpoints(fit.folder / "checkpoints", self._keep_best) as checkpoints:
-            restored = checkpoints.restore(target, epoch["step"])
-        if restored is None:
-            raise UserError(f"{fit.folder / 'checkpoints'}: no checkpoint of step {epoch['step']}; train again")
-        return restored[0]
+            return checkpoints.read(epoch["step"], target)[0]

@@ -1,4 +1,5 @@
 import shutil
+from functools import partial
 from types import SimpleNamespace
 
 import jax
@@ -28,10 +29,10 @@ def test_the_latest_and_the_best_are_kept_and_come_back_whole(tmp_path):
         for step, rank in ((1, 0.1), (2, 0.5), (3, 0.5), (4, -np.inf), (5, None)):
             checkpoints.save(state(step), {"losses": [0.25], "at": step}, rank)
         assert checkpoints.steps == [2, 3, 5]
-        restored, history = checkpoints.restore(state(0), 3)
+        restored, history = checkpoints.read(3, state(0))
         assert history == {"losses": [0.25], "at": 3}
         jax.tree.map(np.testing.assert_array_equal, restored, jax.device_get(state(3)))
-        assert checkpoints.restore(state(0))[1]["at"] == 5
+        assert checkpoints.latest(state(0))[1]["at"] == 5
 
 
 def test_of_equal_ranks_the_earlier_stays(tmp_path):
@@ -43,7 +44,7 @@ def test_of_equal_ranks_the_earlier_stays(tmp_path):
 
 def test_no_checkpoint_is_no_state(tmp_path):
     with Checkpoints(tmp_path, keep_best=1) as checkpoints:
-        assert checkpoints.restore(state(0)) is None
+        assert checkpoints.latest(state(0)) is None
 
 
 def test_a_full_disk_is_one_line(tmp_path, monkeypatch):
@@ -70,13 +71,26 @@ def test_of_a_damaged_latest_checkpoint_the_one_before_is_taken(kind, tmp_path, 
             checkpoints.save(state(step), {"at": step}, rank)
     spoil(tmp_path / "7", kind)
     with Checkpoints(tmp_path, keep_best=2) as checkpoints:
-        restored, history = checkpoints.restore(state(0))
+        restored, history = checkpoints.latest(state(0))
         assert history == {"at": 3}
         jax.tree.map(np.testing.assert_array_equal, restored, jax.device_get(state(3)))
-        assert [line for line in caplog.messages if "7 is damaged and was set aside" in line]
+        assert [
+            line for line in caplog.messages if "7 is damaged and was set aside; training goes on from step 3" in line
+        ]
         checkpoints.save(state(7), {"at": "again"}, 0.4)
-        assert checkpoints.restore(state(0))[1] == {"at": "again"}
+        assert checkpoints.latest(state(0))[1] == {"at": "again"}
     assert (tmp_path / "damaged_7").is_dir()
+
+
+def test_an_older_checkpoint_without_a_readable_rank_is_not_what_training_goes_back_to(tmp_path, caplog):
+    """Orbax cannot open the folder with it, so it is set aside too, and training goes on from the latest."""
+    with Checkpoints(tmp_path, keep_best=1) as checkpoints:
+        for step, rank in ((3, 0.5), (7, 0.4)):
+            checkpoints.save(state(step), {"at": step}, rank)
+    spoil(tmp_path / "3", "metrics")
+    with Checkpoints(tmp_path, keep_best=1) as checkpoints:
+        assert checkpoints.latest(state(0))[1] == {"at": 7}
+    assert [line for line in caplog.messages if "3 is damaged and was set aside; training goes on from step 7" in line]
 
 
 @pytest.mark.parametrize("kind", ["state", "history"])
@@ -85,9 +99,9 @@ def test_where_every_checkpoint_is_damaged_none_is_taken_away(kind, tmp_path):
         checkpoints.save(state(7), {}, 0.0)
     spoil(tmp_path / "7", kind)
     with Checkpoints(tmp_path, keep_best=1) as checkpoints:
-        for step in (None, 7):
+        for read in (checkpoints.latest, partial(checkpoints.read, 7)):
             with pytest.raises(UserError, match=r"7: this checkpoint cannot be read .*; delete .* trained anew"):
-                checkpoints.restore(state(0), step)
+                read(state(0))
     assert (tmp_path / "7").is_dir()
 
 
@@ -96,4 +110,4 @@ def test_the_checkpoint_of_another_network_is_refused(tmp_path):
         checkpoints.save(state(7), {}, 0.0)
         wider = jax.tree.map(lambda x: np.zeros((*x.shape, 2), x.dtype), state(0))
         with pytest.raises(UserError, match="7: this checkpoint is of another network; delete"):
-            checkpoints.restore(wider)
+            checkpoints.latest(wider)
