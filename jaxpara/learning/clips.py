@@ -9,14 +9,13 @@ import numpy as np
 from jax import lax
 from scipy.special import softmax
 
-from jaxpara.corpora.corpus import Recording, Task
+from jaxpara.corpora.corpus import Recording
 from jaxpara.errors import UserError
 from jaxpara.learning.input import Arrays
 from jaxpara.learning.parallel import AXIS
 from jaxpara.models import crop
+from jaxpara.models.pretrained import IMAGENET_MEAN, IMAGENET_STD
 from jaxpara.predictions import Predictions
-
-IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 class Clips:
@@ -26,7 +25,6 @@ class Clips:
 
     def __init__(
         self,
-        task: Task,
         size: tuple[int, int] = (224, 224),
         augment: Literal["role", "partition", "none"] = "role",
         normalise: Literal["imagenet", "batch", "none"] = "imagenet",
@@ -34,7 +32,6 @@ class Clips:
         """Says how pictures reach the network.
 
         Args:
-          task: from the program; its classes.
           size: height and width that pictures are resized to.
           augment: which pictures are cropped at random, anew in every step: those that are fitted on (`role`), those of
             the train partition, also in validation (`partition`, as the authors' published scripts do), or none.
@@ -44,7 +41,7 @@ class Clips:
         for field, value in (("augment", augment), ("normalise", normalise)):
             if value not in known[field]:
                 raise UserError(f"config...examples.{field} is {value!r}, expected one of {known[field]}")
-        self._task, self._augment, self._normalise = task, augment, normalise
+        self._augment, self._normalise = augment, normalise
         self._size = size
 
     def examples(

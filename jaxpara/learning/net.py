@@ -87,8 +87,8 @@ class Net:
             where it is known to be faster, on CPUs.
           precision: `config.precision`, see `jaxpara.learning.steps.PRECISIONS`.
         """
-        self._task, self._frame_rate_hz = task, frame_rate_hz
-        self._examples = build(EXAMPLES, examples, f"{where}.examples", task=task)
+        self._frame_rate_hz = frame_rate_hz
+        self._examples = build(EXAMPLES, examples, f"{where}.examples")
         self.model = build(MODELS, model, f"{where}.model", axis_name=parallel.AXIS, classes=len(task.classes))
         self._loss = build(LOSSES, loss, f"{where}.loss")
         self._optimizer = build(OPTIMIZERS, optimizer, f"{where}.optimizer")

@@ -2,8 +2,10 @@
 
 from collections.abc import Sequence
 
+THRESHOLD = 1e-4  # how much lower, relatively, a loss has to be to count as better
 
-def lr_scale(losses: Sequence[float], patience: int, factor: float, threshold: float = 1e-4) -> float:
+
+def lr_scale(losses: Sequence[float], patience: int, factor: float) -> float:
     """What becomes of the learning rate after these validation losses.
 
     A pure function of the losses, so that a run that goes on needs no state of its own.
@@ -13,7 +15,9 @@ def lr_scale(losses: Sequence[float], patience: int, factor: float, threshold: f
       patience: validations without a new best that are tolerated; the next one lowers the rate. Below 0: the rate
         stays.
       factor: what the rate is multiplied with then.
-      threshold: how much lower, relatively, a loss has to be to count as better.
+
+    Returns:
+      The factor of the learning rate; 1 where it never fell.
 
     Reference: `torch.optim.lr_scheduler.ReduceLROnPlateau` with its defaults.
     """
@@ -21,7 +25,7 @@ def lr_scale(losses: Sequence[float], patience: int, factor: float, threshold: f
     if patience < 0:
         return scale
     for loss in losses:
-        if loss < best * (1 - threshold):
+        if loss < best * (1 - THRESHOLD):
             best, waited = loss, 0
         else:
             waited += 1

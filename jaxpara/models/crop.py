@@ -12,16 +12,11 @@ import jax.numpy as jnp
 from jax import Array
 
 TRIES = 10
+AREA = (0.08, 1.0)  # smallest and largest, as shares of the picture
+ASPECT = (3 / 4, 4 / 3)  # smallest and largest width over height
 
 
-def sample(
-    key: Array,
-    batch: int,
-    height: int,
-    width: int,
-    scale: tuple[float, float] = (0.08, 1.0),
-    ratio: tuple[float, float] = (3 / 4, 4 / 3),
-) -> Array:
+def sample(key: Array, batch: int, height: int, width: int) -> Array:
     """Draws a crop for every picture: area and logarithm of the aspect ratio uniform, then the place.
 
     The first of ten draws that fits is taken; if none does, the largest crop in the middle with an allowed ratio.
@@ -30,8 +25,6 @@ def sample(
       key: random key.
       batch: how many crops.
       height, width: of the pictures.
-      scale: smallest and largest area, as shares of the picture.
-      ratio: smallest and largest width over height.
 
     Returns:
       `[batch, 4]`, int32: top, left, height, width of each crop, in pixels.
@@ -40,8 +33,8 @@ def sample(
     """
     key_area, key_ratio, key_top, key_left = jax.random.split(key, 4)
     shape = (batch, TRIES)
-    area = height * width * jax.random.uniform(key_area, shape, minval=scale[0], maxval=scale[1])
-    logs = (math.log(ratio[0]), math.log(ratio[1]))
+    area = height * width * jax.random.uniform(key_area, shape, minval=AREA[0], maxval=AREA[1])
+    logs = (math.log(ASPECT[0]), math.log(ASPECT[1]))
     aspect = jnp.exp(jax.random.uniform(key_ratio, shape, minval=logs[0], maxval=logs[1]))
     widths = jnp.round(jnp.sqrt(area * aspect)).astype(jnp.int32)
     heights = jnp.round(jnp.sqrt(area / aspect)).astype(jnp.int32)
@@ -52,15 +45,15 @@ def sample(
     top = jax.random.randint(key_top, (batch,), 0, jnp.maximum(height - h, 0) + 1)
     left = jax.random.randint(key_left, (batch,), 0, jnp.maximum(width - w, 0) + 1)
     drawn = jnp.stack([top, left, h, w], axis=1)
-    return jnp.where(fits.any(1)[:, None], drawn, jnp.array(_central(height, width, ratio), jnp.int32))
+    return jnp.where(fits.any(1)[:, None], drawn, jnp.array(_central(height, width), jnp.int32))
 
 
-def _central(height: int, width: int, ratio: tuple[float, float]) -> tuple[int, int, int, int]:
+def _central(height: int, width: int) -> tuple[int, int, int, int]:
     h, w = height, width
-    if width / height < min(ratio):
-        h = round(width / min(ratio))
-    elif width / height > max(ratio):
-        w = round(height * max(ratio))
+    if width / height < ASPECT[0]:
+        h = round(width / ASPECT[0])
+    elif width / height > ASPECT[1]:
+        w = round(height * ASPECT[1])
     return (height - h) // 2, (width - w) // 2, h, w
 
 

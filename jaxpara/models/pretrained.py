@@ -20,6 +20,8 @@ _ON_HUB = {name: f"timm/{name}.tv_in1k" for name in ("resnet18", "resnet34", "re
 # The others: torchvision's files, the first digits of their SHA-256 in their names.
 _ON_WEB = {"alexnet": "https://download.pytorch.org/models/alexnet-owt-7be5be79.pth"}
 KNOWN = frozenset({*_ON_HUB, *_ON_WEB})
+# Mean and standard deviation of ImageNet's colours, of 0 to 1, which these weights expect to be taken out.
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 # timm writes the dense layers of VGG as convolutions and under other names than torchvision.
 _TIMM_NAMES = {
     "pre_logits.fc1.": "classifier.0.",

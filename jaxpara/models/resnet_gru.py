@@ -11,6 +11,7 @@ from jax import Array, lax
 from jaxpara.errors import UserError
 from jaxpara.models.dropout import Dropout
 from jaxpara.models.preact_resnet import PreActResNet18
+from jaxpara.models.pretrained import IMAGENET_MEAN, IMAGENET_STD
 from jaxpara.models.recurrent import GRU, glorot
 from jaxpara.models.resnet import ResNet18, StagedNet
 from jaxpara.models.sequence import OUTPUTS
@@ -37,8 +38,6 @@ BACKBONES = {
         halving=("bn0", "stage2", "stage3", "stage4"),
     ),
 }
-# Mean and standard deviation of ImageNet's colours, which torchvision's weights expect to be taken out.
-MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 class ResNetGRU(nn.Module):
@@ -169,15 +168,14 @@ class ResNetGRU(nn.Module):
         strips = strips if jnp.issubdtype(strips.dtype, jnp.floating) else jnp.asarray(strips, float)
         grey = strips.swapaxes(1, 2)[..., None]
         if self.normalise == "imagenet":
-            return (grey / 255 - np.array(MEAN, grey.dtype)) / np.array(STD, grey.dtype)
+            return (grey / 255 - np.array(IMAGENET_MEAN, grey.dtype)) / np.array(IMAGENET_STD, grey.dtype)
         return jnp.repeat(grey, 3, axis=-1)
 
-    def frozen_maps(self, inputs: Array, train: bool = False) -> Array:
+    def frozen_maps(self, inputs: Array) -> Array:
         """Returns what the frozen stages make of every piece, `[batch, label, height, width, channel]`.
 
         Args:
           inputs: strips, as in `embed`.
-          train: makes no difference.
         """
         labels = self._labels(inputs)
         maps = self.resnet.prefix(self._images(self._cut(inputs, labels)))
