@@ -61,7 +61,7 @@ def resnet_gru(recipe: str) -> dict[str, Any]:
             },
             "pretrained": placeholder(str) if published else common.optional("imagenet"),
             "loss": {"name": "window_pcc", "eps": 0.0 if published else 1e-8},
-            "optimizer": {"name": "adam", "lr": 2e-3, "clip_norm": 0.0},
+            "optimizer": {"name": "adam", "lr": 2e-3, "clip_norm": 0.0, "warmup_steps": 0, "decay_steps": 0},
             "batch": 1,
             "epochs": 20,
             "keep_best": 1,

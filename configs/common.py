@@ -114,8 +114,8 @@ def picture_net(
     published, paper = recipe == "published", recipe == "paper"
     epochs = 120
     rates = {
-        "adam": {"name": "adam", "lr": 1e-4, "eps": 1e-8, "weight_decay": 0.0 if paper else 1e-4, "clip_norm": 0.0},
-        "sgd": {"name": "sgd", "lr": 1e-3, "momentum": 0.9, "clip_norm": 0.0},
+        "adam": {"name": "adam", "lr": 1e-4, "eps": 1e-8, "weight_decay": 0.0 if paper else 1e-4},
+        "sgd": {"name": "sgd", "lr": 1e-3, "momentum": 0.9},
     }
     return {
         "features": features or log_mel_picture(),
@@ -135,7 +135,7 @@ def picture_net(
             "pretrained": optional("imagenet"),
             "loss": {"name": "cross_entropy"},
             # The weight decay of 1e-4 is the scripts'; the paper is silent.
-            "optimizer": rates[optimizer],
+            "optimizer": rates[optimizer] | {"clip_norm": 0.0, "warmup_steps": 0, "decay_steps": 0},
             "batch": 16,
             "epochs": epochs,
             # The paper lowers the rate after two epochs without a better validation loss; the scripts never do.

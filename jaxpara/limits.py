@@ -8,24 +8,30 @@ from jaxpara.errors import UserError
 _SIZES = (
     "batch",
     "blocks",
+    "chunk",
     "filters",
+    "gru",
     "keep_best",
     "kernels",
     "layers",
     "lstm",
+    "piece_frames",
     "pools",
     "stages",
     "stem",
     "stem_kernel",
+    "units",
+    "validate_every",
 )
-_SIZES += ("units", "validate_every")
-_WHOLE = {*_SIZES, "epochs", "microbatch"}
+_COUNTS = ("decay_steps", "epochs", "microbatch", "warmup_steps")
+_WHOLE = {*_SIZES, *_COUNTS}
 # The least that a field can be, and whether that itself is allowed; what it has to stay below.
 LIMITS: dict[str, tuple[float, bool, float]] = {
     **dict.fromkeys(_SIZES, (1, True, math.inf)),
-    **dict.fromkeys(("epochs", "microbatch", "clip_norm", "weight_decay", "eps", "clip_s"), (0, True, math.inf)),
-    **dict.fromkeys(("window_s", "step_s", "hop_s"), (0, True, math.inf)),
+    **dict.fromkeys((*_COUNTS, "clip_norm", "weight_decay", "eps"), (0, True, math.inf)),
+    **dict.fromkeys(("clip_s", "window_s", "step_s", "hop_s"), (0, True, math.inf)),
     "lr": (0, False, math.inf),
+    "plateau_factor": (0, False, 1),
     **dict.fromkeys(("dropout", "head_dropout", "momentum", "b1", "b2"), (0, True, 1)),
 }
 

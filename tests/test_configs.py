@@ -63,6 +63,14 @@ def test_a_config_builds(name, recipe, tmp_path):
         build(FUSIONS, fusion, "fusion", seed=1)
 
 
+@pytest.mark.parametrize("name", CONFIGS)
+def test_the_schedule_of_every_trained_network_can_be_set_on_the_command_line(name):
+    learners = [member["learner"] for member in get(name).to_dict()["members"].values()]
+    trained = [learner for learner in learners if learner.get("epochs")]
+    assert all({"warmup_steps", "decay_steps"} <= learner["optimizer"].keys() for learner in trained)
+    assert trained or name == "breathing_svr"
+
+
 def test_an_unknown_recipe_is_named():
     with pytest.raises(ValueError, match="recipe 'papre' is unknown, expected one of recommended, paper, published"):
         get("breathing_e2e", "papre")

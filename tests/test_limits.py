@@ -12,6 +12,8 @@ from jaxpara.errors import UserError
         ("lr", 0), ("lr", math.nan), ("lr", -1e-3), ("batch", 0), ("batch", 1.5), ("batch", True), ("filters", (4, 0)),
         ("filters", ("4",)), ("dropout", 1.0), ("dropout", -0.1), ("window_s", math.inf), ("anything", math.nan),
         ("anything", (1.0, -math.inf)), ("points", ((1.0, math.nan),)),
+        ("gru", (4.5, 64)), ("chunk", 1.5), ("piece_frames", 0), ("plateau_factor", -0.5), ("plateau_factor", 0),
+        ("plateau_factor", 1), ("warmup_steps", -1), ("decay_steps", 0.5),
     ],
 )  # fmt: skip
 def test_numbers_that_cannot_be_are_named(field, value):
@@ -22,7 +24,8 @@ def test_numbers_that_cannot_be_are_named(field, value):
 @pytest.mark.parametrize(
     ("field", "value"),
     [("lr", 1e-4), ("batch", 1), ("filters", (4, 8)), ("dropout", 0), ("window_s", 0.0), ("anything", -3),
-     ("name", "x"), ("epochs", 0), ("of", ("a", "b")), ("flag", True), ("pretrained", None)],
+     ("name", "x"), ("epochs", 0), ("of", ("a", "b")), ("flag", True), ("pretrained", None),
+     ("gru", (512, 64)), ("chunk", 100), ("piece_frames", 50), ("plateau_factor", 0.1), ("warmup_steps", 0)],
 )  # fmt: skip
 def test_numbers_that_can_be_pass(field, value):
     limits.require("members.a", field, value)

@@ -68,7 +68,7 @@ class BatchPCC:
     """1 - r over all windows of the batch as one long sequence (the authors' system 1).
 
     Attributes:
-      eps: see `WindowPCC`.
+      eps: added to each energy under its root, so that a constant output gives r = 0.
     """
 
     eps: float = 1e-8

@@ -80,7 +80,8 @@ class Net:
           best_by: whether the epoch that is used is the one with the highest validation score or the lowest loss.
           common_epoch: use the same epoch in every fold, the best by the mean over folds; needs every checkpoint kept.
           keep_best: checkpoints kept for being the best, beside the latest.
-          plateau_patience, plateau_factor: see `jaxpara.learning.plateau`; -1 keeps the learning rate.
+          plateau_patience: validations without a lower loss after which one more lowers the rate; -1 never lowers it.
+          plateau_factor: what the learning rate is multiplied with then.
           layer: whose outputs are the embeddings, see `jaxpara.models.layers`; by default the last before the head, or
             before the recurrent ones.
           keep_frozen: whether what the frozen stages make of the recordings is computed once and kept on disk; `auto`:

@@ -1,6 +1,6 @@
 """Optimizers and learning-rate schedules, all from optax."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
@@ -8,15 +8,6 @@ from typing import Any, Literal
 import optax
 
 from jaxpara.errors import UserError
-from jaxpara.registry import build
-
-SCHEDULES: dict[str, Callable[..., optax.Schedule]] = {
-    "constant": lambda lr: optax.constant_schedule(lr),
-    "cosine": lambda lr, decay_steps: optax.cosine_decay_schedule(lr, decay_steps),
-    "warmup_cosine": lambda lr, warmup_steps, decay_steps: optax.warmup_cosine_decay_schedule(
-        0.0, lr, warmup_steps, decay_steps
-    ),
-}
 
 
 def kernels(params: Any) -> Any:
@@ -47,7 +38,8 @@ class Optimizer:
 def _chain(
     scaler: optax.GradientTransformation,
     lr: float,
-    schedule: Mapping[str, Any],
+    warmup_steps: int,
+    decay_steps: int,
     weight_decay: float,
     decay: Decay,
     clip_norm: float,
@@ -60,11 +52,10 @@ def _chain(
     if weight_decay:
         # Coupled, as in PyTorch's Adam and in an L2 term of the loss: added to the gradient before the moments.
         parts.append(optax.add_decayed_weights(weight_decay, DECAYS[decay]))
-    rate = build(SCHEDULES, schedule, "learner.optimizer.schedule", lr=lr)
+    rate = optax.cosine_decay_schedule(lr, decay_steps) if decay_steps else optax.constant_schedule(lr)
+    if warmup_steps:
+        rate = optax.join_schedules([optax.linear_schedule(0.0, lr, warmup_steps), rate], [warmup_steps])
     return Optimizer(optax.chain(*parts, scaler, optax.scale_by_learning_rate(rate)), rate)
-
-
-CONSTANT = {"name": "constant"}
 
 
 def adam(
@@ -76,21 +67,24 @@ def adam(
     weight_decay: float = 0.0,
     decay: Decay = "all",
     clip_norm: float = 0.0,
-    schedule: Mapping[str, Any] = CONSTANT,
+    warmup_steps: int = 0,
+    decay_steps: int = 0,
 ) -> Optimizer:
     """Adam, or with `nesterov` Nadam, with Keras's eps.
 
     Args:
-      lr: the learning rate, or the highest of the schedule.
+      lr: the learning rate, or the highest where it rises and falls.
       eps: added to the root of the second moment; 1e-7 in Keras, 1e-8 in PyTorch.
       b1, b2: how much of the first and of the second moment a step keeps.
       nesterov: whether the momentum looks ahead.
       weight_decay: PyTorch's coupled one, twice the factor of an L2 term of the loss.
       decay: what it pulls on: `all`, or `kernels` of convolutions and dense layers.
       clip_norm: a gradient longer than this is shortened to it; 0 leaves it as it is.
-      schedule: of the learning rate, `{"name": ...}` of `SCHEDULES`.
+      warmup_steps: updates in which the rate rises from 0 to `lr`; 0: it begins there.
+      decay_steps: updates after them in which it falls to 0, as half a cosine; 0: it stays.
     """
-    return _chain(optax.scale_by_adam(b1, b2, eps, nesterov=nesterov), lr, schedule, weight_decay, decay, clip_norm)
+    scaler = optax.scale_by_adam(b1, b2, eps, nesterov=nesterov)
+    return _chain(scaler, lr, warmup_steps, decay_steps, weight_decay, decay, clip_norm)
 
 
 def sgd(
@@ -99,16 +93,21 @@ def sgd(
     weight_decay: float = 0.0,
     decay: Decay = "all",
     clip_norm: float = 0.0,
-    schedule: Mapping[str, Any] = CONSTANT,
+    warmup_steps: int = 0,
+    decay_steps: int = 0,
 ) -> Optimizer:
     """Stochastic gradient descent with PyTorch's momentum.
 
     Args:
-      lr: the learning rate, or the highest of the schedule.
+      lr: the learning rate, or the highest where it rises and falls.
       momentum: how much of the last update a step keeps.
-      weight_decay, decay, clip_norm, schedule: see `adam`.
+      weight_decay: PyTorch's coupled one, twice the factor of an L2 term of the loss.
+      decay: what it pulls on: `all`, or `kernels` of convolutions and dense layers.
+      clip_norm: a gradient longer than this is shortened to it; 0 leaves it as it is.
+      warmup_steps: updates in which the rate rises from 0 to `lr`; 0: it begins there.
+      decay_steps: updates after them in which it falls to 0, as half a cosine; 0: it stays.
     """
-    return _chain(optax.trace(momentum), lr, schedule, weight_decay, decay, clip_norm)
+    return _chain(optax.trace(momentum), lr, warmup_steps, decay_steps, weight_decay, decay, clip_norm)
 
 
 OPTIMIZERS = {"adam": adam, "nadam": partial(adam, nesterov=True), "sgd": sgd}

@@ -14,7 +14,7 @@ from jaxpara.fusion import FUSIONS
 from jaxpara.learning import LEARNERS
 from jaxpara.learning.losses import LOSSES
 from jaxpara.learning.net import EXAMPLES
-from jaxpara.learning.optimizers import OPTIMIZERS, SCHEDULES
+from jaxpara.learning.optimizers import OPTIMIZERS
 from jaxpara.models import MODELS
 
 # What the `name` in a part of a config is looked up in, by the name of the part.
@@ -28,7 +28,6 @@ REGISTRIES: dict[str, Mapping[str, Callable[..., Any]]] = {
     "model": MODELS,
     "loss": LOSSES,
     "optimizer": OPTIMIZERS,
-    "schedule": SCHEDULES,
     "fusion": FUSIONS,
 }
 

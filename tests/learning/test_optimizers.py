@@ -56,6 +56,23 @@ def test_adam_and_nadam_are_optaxs(ours, theirs):
         np.testing.assert_allclose(pairs[0][0]["kernel"], pairs[1][0]["kernel"], rtol=1e-6)
 
 
+def test_the_rate_rises_and_falls_as_optaxs(params):
+    both, warm, flat = (
+        optimizer("adam", **fields)
+        for fields in ({"warmup_steps": 4, "decay_steps": 16}, {"warmup_steps": 4}, {"decay_steps": 0})
+    )
+    steps, theirs = range(24), optax.warmup_cosine_decay_schedule(0.0, 0.1, 4, 20)
+    np.testing.assert_allclose([both.lr(n) for n in steps], [theirs(n) for n in steps], atol=1e-7)
+    np.testing.assert_allclose([warm.lr(n) for n in steps], np.minimum(np.arange(24) / 4, 1) * 0.1, atol=1e-7)
+    assert [flat.lr(n) for n in steps] == [0.1] * 24
+    # The state is of one form, so that a checkpoint does not depend on the rate.
+    forms = {jax.tree.structure(jax.eval_shape(rule.transform.init, params)) for rule in (both, warm, flat)}
+    assert len(forms) == 1
+    zeros, gradient = jax.tree.map(jnp.zeros_like, params), jax.tree.map(jnp.ones_like, params)
+    first, _ = both.transform.update(gradient, both.transform.init(params), params)
+    jax.tree.map(np.testing.assert_array_equal, first, zeros)
+
+
 def test_an_unknown_decay_is_named():
     with pytest.raises(UserError, match=r"optimizer\.decay is 'biases', expected one of \['all', 'kernels'\]"):
         optimizer("adam", decay="biases")
