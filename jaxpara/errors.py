@@ -11,3 +11,8 @@ class UserError(Exception):
 
 class Unavailable(UserError):
     """Something from outside that cannot be had here and now; a run can go on without an optional member."""
+
+
+def reason(error: BaseException) -> str:
+    """What another's error says, as a part of one line: its first line that is not empty, or else its kind."""
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)[:200]

@@ -15,7 +15,7 @@ import tempfile
 from collections.abc import Callable
 from typing import Any, NoReturn, TypeVar
 
-from jaxpara.errors import UserError
+from jaxpara.errors import UserError, reason
 
 T = TypeVar("T")
 
@@ -51,8 +51,7 @@ def join(coordinator: str | None, processes: int | None, process: int | None) ->
         jax.distributed.initialize(coordinator, processes, process, heartbeat_timeout_seconds=SILENT_FOR_S)
     except Exception as error:
         wanted = "give --coordinator=HOST:PORT --processes=N --process=I, with the same port, free, on all hosts"
-        reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
-        raise UserError(f"the processes of this run did not come together ({reason}); {wanted}") from error
+        raise UserError(f"the processes of this run did not come together ({reason(error)}); {wanted}") from error
     _client, _index, _count = global_state.client, jax.process_index(), jax.process_count()
     if jax.device_count() != _count * jax.local_device_count():
         raise UserError(

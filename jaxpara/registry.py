@@ -2,7 +2,7 @@
 
 import difflib
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from jaxpara import limits
@@ -15,6 +15,17 @@ def suggest(word: str, known: list[str]) -> str:
     return f"; did you mean {near[0]!r}?" if near else ""
 
 
+def require_one_of(what: str, value: Any, known: Iterable[str]) -> None:
+    """Raises a UserError unless a value is one of the known ones.
+
+    Args:
+      what: the path of the value, for the message (`config.seed`).
+    """
+    known = list(known)
+    if value not in known:
+        raise UserError(f"{what} is {value!r}, expected one of {known}{suggest(str(value), known)}")
+
+
 def build(registry: Mapping[str, Callable[..., Any]], spec: Mapping[str, Any], where: str, /, **context: Any) -> Any:
     """Calls the entry of `registry` that `spec["name"]` names, with the rest of `spec` as keyword arguments.
 
@@ -24,14 +35,15 @@ def build(registry: Mapping[str, Callable[..., Any]], spec: Mapping[str, Any], w
       where: the config path of `spec`, for error messages (`members.net.learner.model`).
       **context: arguments that come from the program and not from the config; passed where the constructor takes them.
 
+    Returns:
+      What the constructor makes.
+
     Raises:
       UserError: an unknown name, an unknown or a missing argument, or a number that cannot be (`jaxpara.limits`).
     """
     arguments = dict(spec)
     name = arguments.pop("name", None)
-    if name not in registry:
-        known = sorted(registry)
-        raise UserError(f"config.{where}.name is {name!r}, expected one of {known}{suggest(str(name), known)}")
+    require_one_of(f"config.{where}.name", name, sorted(registry))
     constructor = registry[name]
     # Flax modules add fields of their own to every constructor; they are not the user's to set.
     accepted = [p for p in inspect.signature(constructor).parameters.values() if p.name not in ("parent", "name")]

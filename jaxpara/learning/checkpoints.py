@@ -12,7 +12,7 @@ import orbax.checkpoint as ocp
 from absl import logging
 
 from jaxpara import hosts
-from jaxpara.errors import UserError
+from jaxpara.errors import UserError, reason
 from jaxpara.learning.state import TrainState
 
 _policies = ocp.checkpoint_managers
@@ -113,7 +113,7 @@ class Checkpoints:
             self._save(step, state, history, rank)
         except Exception as error:
             raise UserError(
-                f"{self.folder}: the checkpoint of step {step} cannot be written ({str(error).splitlines()[0][:200]});"
+                f"{self.folder}: the checkpoint of step {step} cannot be written ({reason(error)});"
                 " nothing finished is lost: make room and start the same command again"
             ) from error
 
@@ -185,10 +185,9 @@ class Checkpoints:
                 ),
             )
         except Exception as error:  # orbax's have no common root
-            reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
             raise UserError(
-                f"{self.folder / str(step)}: this checkpoint cannot be read ({reason}); delete {self.folder.parent} and"
-                " start again: the fold is then trained anew"
+                f"{self.folder / str(step)}: this checkpoint cannot be read ({reason(error)}); delete"
+                f" {self.folder.parent} and start again: the fold is then trained anew"
             ) from error
         # Orbax gives what is there, whatever shape it was asked for.
         if [x.shape for x in jax.tree.leaves(restored["state"])] != [x.shape for x in jax.tree.leaves(like)]:

@@ -16,6 +16,7 @@ from jaxpara.learning.parallel import AXIS
 from jaxpara.models import crop
 from jaxpara.models.pretrained import IMAGENET_MEAN, IMAGENET_STD
 from jaxpara.predictions import Predictions
+from jaxpara.registry import require_one_of
 
 
 class Clips:
@@ -37,12 +38,12 @@ class Clips:
             the train partition, also in validation (`partition`, as the authors' published scripts do), or none.
           normalise: with the mean and deviation of ImageNet, with those of the batch (z-score, paper §3.1.1), or not.
         """
-        known = {"augment": ("role", "partition", "none"), "normalise": ("imagenet", "batch", "none")}
-        for field, value in (("augment", augment), ("normalise", normalise)):
-            if value not in known[field]:
-                raise UserError(f"config...examples.{field} is {value!r}, expected one of {known[field]}")
+        require_one_of("config...examples.augment", augment, ("role", "partition", "none"))
+        require_one_of("config...examples.normalise", normalise, ("imagenet", "batch", "none"))
+        if not (isinstance(size, (tuple, list)) and len(size) == 2 and all(type(n) is int and n > 0 for n in size)):
+            raise UserError(f"config...examples.size is {size!r}, expected height and width in pixels, as (224, 224)")
         self._augment, self._normalise = augment, normalise
-        self._size = size
+        self._size = (size[0], size[1])
 
     def examples(
         self, recordings: Sequence[Recording], features: Mapping[str, Any], *, fitting: bool, **_: Any

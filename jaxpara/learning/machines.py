@@ -17,7 +17,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import FunctionTransformer, MinMaxScaler, StandardScaler
 from sklearn.svm import SVC, LinearSVC, LinearSVR
 
-from jaxpara.errors import UserError
+from jaxpara.errors import UserError, reason
 from jaxpara.files import replacing
 from jaxpara.seeds import derive
 
@@ -151,5 +151,5 @@ def load(path: Path) -> Pipeline:
     except FileNotFoundError:
         found = "no such file"
     except Exception as error:
-        found = f"not readable ({str(error).splitlines()[0] if str(error) else type(error).__name__})"
+        found = f"not readable ({reason(error)})"
     raise UserError(f"{path}: {found}, expected a fitted machine; delete {path.parent} to fit it again")

@@ -29,7 +29,7 @@ from jaxpara.models import MODELS
 from jaxpara.models.pretrained import KNOWN
 from jaxpara.predictions import Predictions
 from jaxpara.progress import Progress
-from jaxpara.registry import build
+from jaxpara.registry import build, require_one_of
 from jaxpara.seeds import derive
 
 FINISHED = "fit.json"
@@ -100,8 +100,7 @@ class Net:
         # From the command line, None comes as a word.
         self._pretrained = "" if pretrained in (None, "None", "none") else pretrained
         self._plateau = (plateau_patience, plateau_factor)
-        if best_by not in ("score", "loss"):
-            raise UserError(f"config.{where}.best_by is {best_by!r}, expected 'score' or 'loss'")
+        require_one_of(f"config.{where}.best_by", best_by, ("score", "loss"))
         if common_epoch and keep_best < epochs:
             raise UserError(f"config.{where}.keep_best is {keep_best}: common_epoch needs all {epochs} epochs kept")
         self._keep_frozen = frozen.kept(self.model, keep_frozen, bool(optimizer.get("weight_decay")), where)

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import optax
 
-from jaxpara.errors import UserError
+from jaxpara.registry import require_one_of
 
 
 def kernels(params: Any) -> Any:
@@ -44,8 +44,7 @@ def _chain(
     decay: Decay,
     clip_norm: float,
 ) -> Optimizer:
-    if decay not in DECAYS:
-        raise UserError(f"config...optimizer.decay is {decay!r}, expected one of {list(DECAYS)}")
+    require_one_of("config...optimizer.decay", decay, DECAYS)
     parts = []
     if clip_norm:
         parts.append(optax.clip_by_global_norm(clip_norm))

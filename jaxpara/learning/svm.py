@@ -21,7 +21,7 @@ from jaxpara.learning.fit import Fit
 from jaxpara.learning.machines import KERNELS, PLATT_FOLDS, SCALERS, Machines, load, save
 from jaxpara.predictions import Predictions
 from jaxpara.progress import Progress
-from jaxpara.registry import suggest
+from jaxpara.registry import require_one_of
 from jaxpara.seeds import derive
 
 
@@ -92,11 +92,8 @@ class SVM:
         Raises:
           UserError: an impossible value or combination.
         """
-        for field, value, known in (("kernel", kernel, KERNELS), ("scale", scale, list(SCALERS))):
-            if value not in known:
-                raise UserError(
-                    f"config.{where}.{field} is {value!r}, expected one of {known}{suggest(str(value), known)}"
-                )
+        require_one_of(f"config.{where}.kernel", kernel, KERNELS)
+        require_one_of(f"config.{where}.scale", scale, SCALERS)
         if not isinstance(c, (tuple, list)) or not c or not all(_positive(value) for value in c):
             raise UserError(f"config.{where}.c is {c!r}, expected one or more numbers above 0, as (0.01, 0.1)")
         if gamma != "scale" and not _positive(gamma):

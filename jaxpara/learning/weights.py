@@ -9,7 +9,7 @@ import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 from safetensors.numpy import load_file, save
 
-from jaxpara.errors import UserError
+from jaxpara.errors import UserError, reason
 from jaxpara.files import replacing
 from jaxpara.learning.state import TrainState
 
@@ -40,8 +40,7 @@ def read(path: Path, target: TrainState) -> TrainState:
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; copy it there, or export the system again") from None
     except Exception as error:  # safetensors raises kinds of its own
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UserError(f"{path}: damaged ({reason}); copy it there again, or export the system again") from None
+        raise UserError(f"{path}: damaged ({reason(error)}); copy it there again, or export the system again") from None
     leaves: dict[str, Any] = flatten_dict(target.variables, sep="/")
     wanted = {name: (leaf.shape, leaf.dtype) for name, leaf in leaves.items()}
     found = {name: (array.shape, array.dtype) for name, array in arrays.items()}

@@ -10,7 +10,8 @@ from jaxpara.errors import UserError
 from jaxpara.models import ops1d
 from jaxpara.models.dropout import seed_of
 from jaxpara.models.recurrent import glorot
-from jaxpara.models.sequence import SequenceLSTM
+from jaxpara.models.sequence import OUTPUTS, SequenceLSTM
+from jaxpara.registry import require_one_of
 
 POOLS = {"max": ops1d.relu_dropout_max_pool, "mean": ops1d.relu_dropout_mean_pool}
 
@@ -92,6 +93,8 @@ class CNN1DLSTM(nn.Module):
                 f"model.filters {self.filters}, kernels {self.kernels} and pools {self.pools} are not equally many;"
                 " give each one number a layer"
             )
+        require_one_of("model.last_pool", self.last_pool, POOLS)
+        require_one_of("model.output", self.output, OUTPUTS)
 
     def setup(self):
         kinds = ["max"] * (len(self.pools) - 1) + [self.last_pool]

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from jaxpara.errors import UserError
+from jaxpara.registry import require_one_of
 
 HEADS = ("v1", "v2", "torchvision")
 
@@ -89,10 +89,7 @@ def make_head(kind: str, classes: int, own: Classifier | None = None, dropout: f
 
     Reference: paper §3.1.2 (ResNet18v1, ResNet18v2), sizes and dropout from the authors' published scripts.
     """
+    require_one_of("model.head", kind, HEADS)
     if kind == "v1":
         return Classifier((("0", 256), ("3", 16), ("6", classes)), dropout=dropout)
-    if kind == "v2" or (kind == "torchvision" and own is None):
-        return Linear(classes)
-    if kind == "torchvision" and own is not None:
-        return own
-    raise UserError(f"model.head is {kind!r}, expected one of {list(HEADS)}")
+    return Linear(classes) if kind == "v2" or own is None else own

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from flax import traverse_util
 
-from jaxpara.errors import Unavailable, UserError
+from jaxpara.errors import Unavailable, UserError, reason
 from jaxpara.models.torch_file import read_torch_file
 
 # Networks whose ImageNet weights lie on the Hugging Face hub: torchvision's own (BSD-3), republished by timm.
@@ -83,8 +83,9 @@ def fetch(arch: str, cache: Path) -> Path:
         try:
             return Path(hf_hub_download(_ON_HUB[arch], "model.safetensors"))
         except Exception as error:  # the hub's errors have no common root
-            reason = f"{type(error).__name__}: {error}".splitlines()[0]
-            raise Unavailable(f"learner.pretrained='imagenet': {arch} cannot be fetched ({reason}); {mend}") from error
+            raise Unavailable(
+                f"learner.pretrained='imagenet': {arch} cannot be fetched ({reason(error)}); {mend}"
+            ) from error
     if arch not in _ON_WEB:
         raise UserError(
             f"learner.pretrained='imagenet' is for {sorted(KNOWN)}, not for {arch!r}; give the path of a file"
@@ -107,13 +108,9 @@ def _download(url: str, path: Path) -> None:
     except (OSError, HTTPException) as error:
         partial.unlink(missing_ok=True)
         raise Unavailable(
-            f"learner.pretrained='imagenet': {url} cannot be fetched to {path} ({_one_line(error)}); put it there by "
+            f"learner.pretrained='imagenet': {url} cannot be fetched to {path} ({reason(error)}); put it there by "
             "hand, or set learner.pretrained to the path of another copy, or to None for a random start"
         ) from error
-
-
-def _one_line(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}".splitlines()[0]
 
 
 def _verify(path: Path) -> None:

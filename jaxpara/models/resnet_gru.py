@@ -15,7 +15,7 @@ from jaxpara.models.pretrained import IMAGENET_MEAN, IMAGENET_STD
 from jaxpara.models.recurrent import GRU, glorot
 from jaxpara.models.resnet import ResNet18, StagedNet
 from jaxpara.models.sequence import OUTPUTS
-from jaxpara.registry import suggest
+from jaxpara.registry import require_one_of
 
 
 class Backbone(NamedTuple):
@@ -86,20 +86,18 @@ class ResNetGRU(nn.Module):
     output: str = "tanh"
     axis_name: str | None = None
 
-    def setup(self):
-        for field, known in (
-            ("backbone", list(BACKBONES)),
-            ("normalise", ["imagenet", "none"]),
-            ("trunk", ["pieces", "dense"]),
-            ("output", list(OUTPUTS)),
-        ):
-            value = getattr(self, field)
-            if value not in known:
-                raise UserError(f"model.{field} is {value!r}, expected one of {known}{suggest(str(value), known)}")
+    def __post_init__(self):
+        super().__post_init__()
+        require_one_of("model.backbone", self.backbone, BACKBONES)
+        require_one_of("model.normalise", self.normalise, ("imagenet", "none"))
+        require_one_of("model.trunk", self.trunk, ("pieces", "dense"))
+        require_one_of("model.output", self.output, OUTPUTS)
         if self.piece_frames < 2 or self.chunk < 1:
             raise UserError(
                 f"model.piece_frames is {self.piece_frames} and model.chunk {self.chunk}, expected at least 2 and 1"
             )
+
+    def setup(self):
         self.resnet = BACKBONES[self.backbone].make(frozen=self.frozen_stages, axis_name=self.axis_name)
         self.grus = [GRU(size) for size in self.gru]
         self.drop = Dropout(self.dropout)

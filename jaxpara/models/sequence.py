@@ -4,6 +4,7 @@ from flax import linen as nn
 
 from jaxpara.models.dropout import Dropout
 from jaxpara.models.recurrent import LSTM, glorot
+from jaxpara.registry import require_one_of
 
 OUTPUTS = {"tanh": nn.tanh, "linear": lambda x: x}
 
@@ -24,6 +25,10 @@ class SequenceLSTM(nn.Module):
     lstm: tuple[int, ...] = (512, 256)
     dropout: float = 0.4
     output: str = "tanh"
+
+    def __post_init__(self):
+        super().__post_init__()
+        require_one_of("model.output", self.output, OUTPUTS)
 
     def __call__(self, inputs, train: bool = False):
         """Predicts one value a step.

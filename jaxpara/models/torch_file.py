@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from ml_dtypes import bfloat16
 
-from jaxpara.errors import UserError
+from jaxpara.errors import UserError, reason
 
 _DTYPES = {
     "DoubleStorage": np.float64,
@@ -60,8 +60,7 @@ def read_torch_file(path: Path) -> dict[str, np.ndarray]:
     except _Refused as error:
         raise UserError(f"{path}: refused, {error}; nothing in it was executed; expected a plain state dict") from error
     except Exception as error:  # a broken pickle can raise nearly anything
-        reason = f"{type(error).__name__}: {error}".splitlines()[0]
-        raise UserError(f"{path}: damaged ({reason}); fetch it again") from error
+        raise UserError(f"{path}: damaged ({reason(error)}); fetch it again") from error
     if not isinstance(content, dict) or not all(isinstance(value, np.ndarray) for value in content.values()):
         raise UserError(
             f"{path}: holds no state dict (tensors by name); save it with torch.save(net.state_dict(), path)"

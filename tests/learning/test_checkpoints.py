@@ -55,6 +55,18 @@ def test_a_full_disk_is_one_line(tmp_path, monkeypatch):
         assert checkpoints.steps == []
 
 
+def test_an_error_without_a_text_is_named_by_its_kind(tmp_path, monkeypatch):
+    with Checkpoints(tmp_path, keep_best=1) as checkpoints:
+        for error, what in ((TimeoutError(), "TimeoutError"), (OSError("\n\nno room\nat all"), "no room")):
+
+            def failing(*_, error=error):
+                raise error
+
+            monkeypatch.setattr(checkpoints, "_save", failing)
+            with pytest.raises(UserError, match=rf"step 7 cannot be written \({what}\); nothing"):
+                checkpoints.save(state(7), {}, 0.0)
+
+
 def spoil(folder, kind):
     """As a failing disk does."""
     for path in folder.rglob("*"):

@@ -138,5 +138,11 @@ def test_every_picture_has_the_label_of_its_recording():
 
 @pytest.mark.parametrize("field", ["augment", "normalise"])
 def test_unknown_ways_are_refused(field):
-    with pytest.raises(UserError, match=f"examples.{field} is 'some'"):
+    with pytest.raises(UserError, match=f"examples.{field} is 'some', expected one of"):
         Clips(**{field: "some"})
+
+
+@pytest.mark.parametrize("size", [(64,), (64, 0), (64, 32.0), 64, "64x32", (64, 32, 3)])
+def test_a_size_is_a_height_and_a_width(size):
+    with pytest.raises(UserError, match=r"examples.size is .*, expected height and width in pixels, as \(224, 224\)"):
+        Clips(size=size)

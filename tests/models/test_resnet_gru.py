@@ -11,7 +11,9 @@ from networks import golden, relative, seeded_variables
 from seeded import drawn
 
 from jaxpara.errors import UserError
+from jaxpara.models.cnn1d import CNN1DLSTM
 from jaxpara.models.resnet_gru import BACKBONES, ResNetGRU
+from jaxpara.models.sequence import SequenceLSTM
 
 SMALL = partial(ResNetGRU, gru=(6, 4))
 
@@ -220,3 +222,18 @@ def test_maps_of_a_piece():
 def test_what_cannot_be_is_refused(fields, frames, message):
     with pytest.raises(UserError, match=message):
         jax.eval_shape(ResNetGRU(**fields).init, jax.random.key(0), jnp.zeros((1, frames, 128)))
+
+
+@pytest.mark.parametrize(
+    ("network", "field"),
+    [
+        (ResNetGRU, "backbone"),
+        (ResNetGRU, "output"),
+        (CNN1DLSTM, "last_pool"),
+        (CNN1DLSTM, "output"),
+        (SequenceLSTM, "output"),
+    ],
+)
+def test_a_word_that_no_network_knows_is_refused_before_features_are_made(network, field):
+    with pytest.raises(UserError, match=rf"model\.{field} is 'tan', expected one of"):
+        network(**{field: "tan"})
