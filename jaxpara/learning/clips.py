@@ -9,7 +9,7 @@ import numpy as np
 from jax import lax
 from scipy.special import softmax
 
-from jaxpara.corpora.corpus import Recording
+from jaxpara.corpora.corpus import Recording, predictions_of
 from jaxpara.errors import UserError
 from jaxpara.learning.input import Arrays
 from jaxpara.learning.parallel import AXIS
@@ -133,10 +133,4 @@ class ClipExamples:
     def merge(self, outputs: np.ndarray, fold: int) -> Predictions:
         """Probabilities from `[example, class]` logits, averaged over the pictures of a recording."""
         scores = np.stack([values for _, values in self.by_recording(softmax(outputs.astype(np.float64), axis=1))])
-        return Predictions(
-            recordings=np.array([recording.name for recording in self._recordings]),
-            times_s=np.zeros(len(self._recordings)),
-            scores=scores,
-            partitions=np.array([recording.partition for recording in self._recordings]),
-            folds=np.full(len(self._recordings), fold),
-        )
+        return predictions_of(self._recordings, scores, fold)

@@ -6,7 +6,7 @@ from typing import ClassVar
 import jax
 import numpy as np
 
-from jaxpara.corpora.corpus import Recording
+from jaxpara.corpora.corpus import Recording, predictions_of
 from jaxpara.errors import UserError
 from jaxpara.features import windows
 from jaxpara.learning.input import Arrays
@@ -154,14 +154,7 @@ class WindowExamples:
             np.interp(recording.times_s, grid_s, values[:, 0])
             for recording, grid_s, (_, values) in zip(self._recordings, self._grids, series, strict=True)
         ]
-        counts = [len(recording.times_s) for recording in self._recordings]
-        return Predictions(
-            recordings=np.repeat([recording.name for recording in self._recordings], counts),
-            times_s=np.concatenate([recording.times_s for recording in self._recordings]),
-            scores=np.concatenate(scores)[:, None],
-            partitions=np.repeat([recording.partition for recording in self._recordings], counts),
-            folds=np.full(sum(counts), fold),
-        )
+        return predictions_of(self._recordings, np.concatenate(scores)[:, None], fold)
 
 
 def _slice(array: np.ndarray, start: int, size: int) -> np.ndarray:

@@ -12,7 +12,7 @@ from scipy.interpolate import CubicSpline
 from sklearn.pipeline import Pipeline
 
 from jaxpara import hosts
-from jaxpara.corpora.corpus import Recording, Task
+from jaxpara.corpora.corpus import Recording, Task, predictions_of
 from jaxpara.errors import UserError
 from jaxpara.evaluation.metrics import Undefined
 from jaxpara.evaluation.official import official
@@ -267,14 +267,7 @@ class SVM:
         if self._rate_hz:
             series = zip(part.recordings, np.split(outputs, np.cumsum(part.counts)[:-1]), strict=True)
             outputs = np.concatenate([_spline(values, self._rate_hz, r.times_s) for r, values in series])[:, None]
-        counts = [len(recording.times_s) for recording in part.recordings]
-        return Predictions(
-            recordings=np.repeat([recording.name for recording in part.recordings], counts),
-            times_s=np.concatenate([recording.times_s for recording in part.recordings]),
-            scores=outputs.astype(np.float64),
-            partitions=np.repeat([recording.partition for recording in part.recordings], counts),
-            folds=np.full(sum(counts), fit.fold.index),
-        )
+        return predictions_of(part.recordings, outputs, fit.fold.index)
 
 
 def _positive(value: Any) -> bool:

@@ -4,7 +4,7 @@ import numpy as np
 import soundfile
 from sklearn.linear_model import Ridge
 
-from jaxpara.corpora.corpus import Corpus, Recording
+from jaxpara.corpora.corpus import Corpus, Recording, predictions_of
 from jaxpara.predictions import Predictions
 
 CONTEXT_S = 4.0  # heard before and after each label
@@ -41,11 +41,4 @@ def loudness_baseline(corpus: Corpus) -> Predictions:
     )
     test = corpus.partition("test")
     scores = [model.predict(_context(recording, corpus.label_rate_hz)) for recording in test]
-    rows = [len(score) for score in scores]
-    return Predictions(
-        recordings=np.repeat([recording.name for recording in test], rows),
-        times_s=np.concatenate([recording.times_s for recording in test]),
-        scores=np.concatenate(scores).astype(np.float64)[:, None],
-        partitions=np.repeat("test", sum(rows)),
-        folds=np.full(sum(rows), -1),
-    )
+    return predictions_of(test, np.concatenate(scores)[:, None], fold=-1)
