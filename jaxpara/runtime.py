@@ -10,9 +10,9 @@ from jaxpara.errors import UserError
 
 def cache_folder() -> Path:
     """Where simulated corpora, features and compiled programs are kept: `$JAXPARA_CACHE`, else the user's cache."""
-    folder = os.environ.get("JAXPARA_CACHE") or os.environ.get("XDG_CACHE_HOME")
-    path = Path(folder) if folder else Path.home() / ".cache"
-    return path if os.environ.get("JAXPARA_CACHE") else path / "jaxpara"
+    if own := os.environ.get("JAXPARA_CACHE"):
+        return Path(own)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "jaxpara"
 
 
 def prepare() -> None:

@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 
 from jaxpara.errors import UserError
-from jaxpara.predictions import Predictions, keys_of
+from jaxpara.predictions import Predictions
 from jaxpara.registry import suggest
 
 PARTITIONS = ("train", "devel", "test")
@@ -103,13 +103,6 @@ class Corpus:
     def partition(self, *names: str) -> tuple[Recording, ...]:
         """The recordings of one or more partitions, in corpus order."""
         return tuple(recording for recording in self.recordings if recording.partition in names)
-
-
-def label_keys(recordings: Sequence[Recording]) -> np.ndarray:
-    """`[label]` the keys of all labels, recording by recording, as `Predictions` have them."""
-    counts = [len(recording.times_s) for recording in recordings]
-    names = np.repeat([recording.name for recording in recordings], counts)
-    return keys_of(names, np.concatenate([recording.times_s for recording in recordings]))
 
 
 def predictions_of(recordings: Sequence[Recording], scores: np.ndarray, fold: int) -> Predictions:

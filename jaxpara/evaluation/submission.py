@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from jaxpara.corpora.corpus import Corpus, label_keys
+from jaxpara.corpora.corpus import Corpus
 from jaxpara.errors import UserError
 from jaxpara.evaluation.rows import label_keys
 from jaxpara.files import write_text

@@ -8,7 +8,7 @@ from typing import Any
 from jaxpara.errors import UserError
 from jaxpara.registry import suggest
 
-PARTS = ("features", "folds", "learner")
+REQUIRED = ("features", "folds", "learner")
 
 
 def sources_of(member: Mapping[str, Any]) -> tuple[str, ...]:
@@ -27,7 +27,7 @@ def in_order(members: Mapping[str, Mapping[str, Any]]) -> list[str]:
         exist, or in the end of itself.
     """
     for name, member in members.items():
-        absent = [part for part in PARTS if not isinstance(member, Mapping) or part not in member]
+        absent = [part for part in REQUIRED if not isinstance(member, Mapping) or part not in member]
         if absent:
             raise UserError(f"config.members.{name} has no {' and no '.join(absent)}, which every member needs; add it")
         if Path(name).name != name:

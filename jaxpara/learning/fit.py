@@ -8,6 +8,7 @@ import numpy as np
 
 from jaxpara.corpora.corpus import Corpus, Recording
 from jaxpara.corpora.splits import Fold
+from jaxpara.seeds import derive
 
 
 @dataclass(frozen=True, eq=False)
@@ -16,6 +17,8 @@ class Fit:
 
     Attributes:
       name: for messages: `cnn, fold 2`.
+      corpus: of all its recordings.
+      fold: which of them it is fitted, tuned and tested on.
       features: an array per recording name.
       frame_rate_hz: frames of a feature per second; 0 where a feature stands for a whole recording.
       folder: where this fit keeps everything it writes.
@@ -30,5 +33,32 @@ class Fit:
     folder: Path
     seed: int
 
+    @classmethod
+    def of(
+        cls,
+        member: str,
+        member_folder: Path,
+        run_seed: int,
+        corpus: Corpus,
+        fold: Fold,
+        features: Mapping[str, np.ndarray],
+        frame_rate_hz: float,
+    ) -> "Fit":
+        """A fold of a member, under the name, in the folder and with the seed that it has in every run.
+
+        Args:
+          member, member_folder: the member's name, and where its folds lie.
+          run_seed: of the run, from which the fold's own follows.
+          corpus, fold, features, frame_rate_hz: as above.
+        """
+        folder, seed = fold_folder(member_folder, fold.index), derive(run_seed, member, fold.index)
+        return cls(f"{member}, fold {fold.index}", corpus, fold, features, frame_rate_hz, folder, seed)
+
     def recordings(self, names: tuple[str, ...]) -> tuple[Recording, ...]:
+        """Those of these names, in their order."""
         return tuple(self.corpus.by_name[name] for name in names)
+
+
+def fold_folder(member_folder: Path, index: int) -> Path:
+    """Where a fold of a member keeps everything it writes."""
+    return member_folder / f"fold_{index}"

@@ -20,16 +20,15 @@ from jaxpara.files import read_json
 from jaxpara.fusion.mean import mean
 from jaxpara.learning import LEARNERS
 from jaxpara.learning.claim import claim
-from jaxpara.learning.dependencies import sources_of
-from jaxpara.learning.fit import Fit
+from jaxpara.learning.dependencies import REQUIRED, sources_of
+from jaxpara.learning.fit import Fit, fold_folder
 from jaxpara.predictions import Predictions, faults, places
 from jaxpara.progress import Progress
 from jaxpara.registry import build
 from jaxpara.runtime import cache_folder
-from jaxpara.seeds import derive
 
-PARTS = ("tune", "test")
-FIELDS = ("features", "folds", "learner", "optional")
+PREDICTED = ("tune", "test")  # parts of a fold
+FIELDS = (*REQUIRED, "optional")
 
 
 class Member:
@@ -73,12 +72,13 @@ class Member:
             self.table = ""
         self._feature = build(FEATURES, features, f"{where}.features", sources=sources)
         self.folds = folds_of(config["folds"], f"{where}.folds", corpus)
+        self._frame_rate_hz = 0.0 if self.table else self._feature.frame_rate_hz
         self._learner = build(
             LEARNERS,
             config["learner"],
             f"{where}.learner",
             task=corpus.task,
-            frame_rate_hz=0.0 if self.table else self._feature.frame_rate_hz,
+            frame_rate_hz=self._frame_rate_hz,
             where=f"{where}.learner",
             precision=precision,
         )
@@ -131,18 +131,11 @@ class Member:
     _loaded: tuple[int | None, Mapping[str, Any]] | None = None
 
     def _fit(self, fold: Fold, progress: Progress) -> Fit:
-        return Fit(
-            name=f"{self.name}, fold {fold.index}",
-            corpus=self._corpus,
-            fold=fold,
-            features=self._features(fold, progress),
-            frame_rate_hz=self._feature.frame_rate_hz,
-            folder=self._fold_folder(fold),
-            seed=derive(self._seed, self.name, fold.index),
-        )
+        features = self._features(fold, progress)
+        return Fit.of(self.name, self.folder, self._seed, self._corpus, fold, features, self._frame_rate_hz)
 
     def _fold_folder(self, fold: Fold) -> Path:
-        return self.folder / f"fold_{fold.index}"
+        return fold_folder(self.folder, fold.index)
 
     def run(self, progress: Progress, *, from_checkpoints: bool = False, together: bool = False) -> None:
         """Fits every fold and writes its predictions; what is finished is skipped.
@@ -167,7 +160,7 @@ class Member:
         chosen = self.chosen
         for fold in self.folds if self.predicts else ():
             missing = hosts.first(
-                lambda fold=fold: [p for p in PARTS if from_checkpoints or not self._path(fold, p).exists()]
+                lambda fold=fold: [p for p in PREDICTED if from_checkpoints or not self._path(fold, p).exists()]
             )
             if missing:
                 progress.say(f"{self.name}, fold {fold.index}: predicting")
@@ -195,8 +188,7 @@ class Member:
         """The predictions of a fold, which lie on disk; a UserError where they are not those of its labels."""
         path = self._path(fold, part)
         predictions = Predictions.load(path)
-        recordings = [self._corpus.by_name[name] for name in getattr(fold, part)]
-        wanted = label_keys(recordings)
+        wanted = label_keys([self._corpus.by_name[name] for name in getattr(fold, part)])
         if places(predictions.keys, wanted) is None:
             wrong = faults(predictions, wanted.tolist(), "of no such label", finite=False)
             raise UserError(f"{path}: of the labels of this fold, {wrong}; delete it and run again")

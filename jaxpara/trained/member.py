@@ -14,12 +14,11 @@ from jaxpara.features import FEATURES
 from jaxpara.features.embeddings import Read
 from jaxpara.features.feature import Feature
 from jaxpara.learning import LEARNERS, parallel
-from jaxpara.learning.fit import Fit
+from jaxpara.learning.fit import Fit, fold_folder
 from jaxpara.learning.state import TrainState
 from jaxpara.predictions import Predictions
 from jaxpara.progress import Progress
 from jaxpara.registry import build
-from jaxpara.seeds import derive
 
 
 class TrainedMember:
@@ -97,13 +96,11 @@ class TrainedMember:
     def fit(self, corpus: Corpus, fold: int, read: Read, progress: Progress) -> Fit:
         """What the learner is given: recordings of which none is fitted or tuned on."""
         part = Fold(fold, (), (), tuple(recording.name for recording in corpus.recordings))
-        folder = self._folder / f"fold_{fold}"
         if isinstance(self.feature, Feature):
             features = read(self.feature, progress)
         else:
-            features = self.feature.arrays(corpus, part, read, progress, folder)
-        name, seed = f"{self.name}, fold {fold}", derive(self._seed, self.name, fold)
-        return Fit(name, corpus, part, features, self.feature.frame_rate_hz, folder, seed)
+            features = self.feature.arrays(corpus, part, read, progress, fold_folder(self._folder, fold))
+        return Fit.of(self.name, self._folder, self._seed, corpus, part, features, self.feature.frame_rate_hz)
 
     def weights(self, fit: Fit) -> Any:
         """What a fold has fitted, read once: the state of a network, or a machine."""

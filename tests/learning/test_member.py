@@ -128,7 +128,10 @@ def test_the_organisers_file_takes_the_place_of_the_embeddings(run, corpus, monk
         values = {r.name: np.array([i, r.truth[0], 1]) for i, r in enumerate(corpus.partition(partition))}
         tables.write(tables.path_of(corpus, "tones", partition), "tones", values)
     short = AUTOENCODER | {"learner": AUTOENCODER["learner"] | {"epochs": 1}}
-    members = run({"coder": short, "svm": machine("coder", table="tones")})
+    waves = {"features": {"name": "waveform", "table": "tones"}}  # at 16 kHz, and the file's are not
+    members = run({"coder": short, "svm": machine("coder", table="tones"), "waves": machine() | waves})
+    with Progress() as progress:
+        assert members["waves"]._fit(members["waves"].folds[0], progress).frame_rate_hz == 0
     shutil.rmtree(tables.folder(corpus))
     assert members["svm"].sources == ()
     assert accuracy(members["svm"], corpus) == 1
