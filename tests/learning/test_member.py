@@ -196,7 +196,7 @@ def test_another_content_of_the_organisers_files_is_another_member(corpus, tmp_p
         Member("svm", config, corpus, "f", 12, tmp_path)
 
 
-def test_an_optional_member_that_was_left_out_is_left_out_of_evaluation_too(corpus, tmp_path):
+def test_evaluating_what_is_not_trained_says_that_it_is_unavailable(corpus, tmp_path):
     member = Member("coder", AUTOENCODER, corpus, "f", 12, tmp_path)
     with Progress() as progress, pytest.raises(Unavailable, match="training is not finished"):
         member.run(progress, from_checkpoints=True)

@@ -22,6 +22,7 @@ RNG = np.random.default_rng(0)
 WAVES = RNG.normal(size=(4, 640, 1)).astype(np.float32)
 PICTURES = RNG.integers(0, 256, (4, 32, 32, 3)).astype(np.uint8)
 LABELS = RNG.normal(size=(4, 16)).astype(np.float32)
+STRIPS = RNG.integers(0, 256, (1, 80, 32)).astype(np.uint8)
 
 
 class Pictures(nn.Module):
@@ -46,16 +47,18 @@ ONLY_TRACED = {
         ResNet1DLSTM(stem=4, stages=(2, 2), blocks=1, pools=(5, 2, 4), lstm=(4,), axis_name=parallel.AXIS),
         WAVES,
         LABELS,
+        WindowPCC(),
     ),
-    "Breathing 4, pieces": (ResNetGRU(gru=(4,)), RNG.integers(0, 256, (1, 80, 32)).astype(np.uint8), LABELS[:1]),
-    "Breathing 4, dense": (
-        ResNetGRU(gru=(4,), trunk="dense"),
-        RNG.integers(0, 256, (1, 80, 32)).astype(np.uint8),
-        LABELS[:1],
+    "Breathing 4, pieces": (ResNetGRU(gru=(4,)), STRIPS, LABELS[:1], WindowPCC()),
+    "Breathing 4, dense": (ResNetGRU(gru=(4,), trunk="dense"), STRIPS, LABELS[:1], WindowPCC()),
+    "ResNet18": (ResNet18(head="v1"), PICTURES.astype(np.float32), np.zeros(4, np.float32), CrossEntropy()),
+    "VGG16": (VGG16(), PICTURES.astype(np.float32), np.zeros(4, np.float32), CrossEntropy()),
+    "auDeep": (
+        SequenceAutoencoder(units=4, dropout=0.1),
+        LABELS[:, :, None],
+        LABELS[:, :, None],
+        RootMeanSquare(),
     ),
-    "ResNet18": (ResNet18(head="v1"), PICTURES.astype(np.float32), np.zeros(4, np.float32)),
-    "VGG16": (VGG16(), PICTURES.astype(np.float32), np.zeros(4, np.float32)),
-    "auDeep": (SequenceAutoencoder(units=4, dropout=0.1), LABELS[:, :, None], LABELS[:, :, None]),
 }
 
 
@@ -110,8 +113,7 @@ def convolutions(jaxpr):
 
 @pytest.mark.parametrize("case", ONLY_TRACED)
 def test_every_network_is_computed_in_bfloat16(case):
-    model, inputs, targets = ONLY_TRACED[case]
-    loss = {"A": RootMeanSquare(), "B": WindowPCC()}.get(case[0].upper(), CrossEntropy())
+    model, inputs, targets, loss = ONLY_TRACED[case]
     transform = optax.adam(1e-3)
     state = jax.eval_shape(lambda: create(model, inputs[:1], transform, seed=0))
     weights = np.ones(targets.shape if loss == WindowPCC() else len(targets), np.float32)

@@ -47,14 +47,17 @@ def batch(rows, weights_until=None, seed=0):
     return {"inputs": inputs, "targets": targets, "weights": weights}
 
 
-def train(monkeypatch, *, devices, parts=1, updates=5, loss=None, model=None, rows=8, until=None, spread=None):
+def train(
+    monkeypatch, *, devices, parts=1, updates=5, loss=None, model=None, rows=8, copies=1, until=None, spread=None
+):
     monkeypatch.setattr(parallel, "devices", lambda: jax.local_devices()[:devices])
     model, optimizer = model or Toy(), optax.adam(1e-2)
     step = (spread or parallel.spread)(steps.train_step(model, whole, loss or WindowPCC(), optimizer))
     state = parallel.replicate(create(model, np.zeros((1, 24, 1), np.float32), optimizer, seed=3))
     losses = []
     for n in range(updates):
-        arranged = {k: v.reshape(devices * parts, -1, *v.shape[1:]) for k, v in batch(rows, until, n).items()}
+        tiled = {k: np.concatenate([v] * copies) for k, v in batch(rows, until, n).items()}
+        arranged = {k: v.reshape(devices * parts, -1, *v.shape[1:]) for k, v in tiled.items()}
         state, value = step(state, parallel.shard(arranged))
         losses.append(float(value))
     return jax.device_get(state), losses
@@ -114,11 +117,12 @@ def test_shard_map_gives_the_same_bits(monkeypatch):
     jax.tree.map(np.testing.assert_array_equal, by_pmap, by_shard_map)
 
 
-def test_devices_draw_different_dropout(monkeypatch):
+@pytest.mark.parametrize("rate", [0.0, 0.5])
+def test_devices_draw_different_dropout(monkeypatch, rate):
     """With the same rows on every device, equal masks would give the loss of one device."""
-    _, four = train(monkeypatch, devices=4, model=Toy(0.5), updates=1)
-    _, one = train(monkeypatch, devices=1, model=Toy(0.5), updates=1)
-    assert four != one
+    _, four = train(monkeypatch, devices=4, model=Toy(rate), updates=1, rows=2, copies=4)
+    _, one = train(monkeypatch, devices=1, model=Toy(rate), updates=1, rows=2)
+    assert (abs(four[0] - one[0]) > 1e-3) == bool(rate)
 
 
 def test_what_is_returned_is_the_same_on_every_device(monkeypatch):

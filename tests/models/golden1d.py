@@ -4,6 +4,7 @@ import zlib
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -61,3 +62,11 @@ def check_summaries(golden, prefix, tree, rtol=1e-8):
 def check_gradients(golden, gradients, rtol=1e-8):
     """Compares gradients with the golden ones, relative to each one's norm."""
     check_summaries(golden, "gradient", gradients, rtol)
+
+
+def one_minus_pearson(outputs, target):
+    """The loss of the gradients: 1 - r of every window, `[batch, label]`, without weights and without eps."""
+    outputs = outputs - outputs.mean(1, keepdims=True)
+    target = target - target.mean(1, keepdims=True)
+    norms = jnp.linalg.norm(outputs, axis=1) * jnp.linalg.norm(target, axis=1)
+    return (1 - (outputs * target).sum(1) / norms).mean()

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from golden1d import check_gradients, fixed, fixed_like, load
+from golden1d import check_gradients, fixed, fixed_like, load, one_minus_pearson
 
 from jaxpara.errors import UserError
 from jaxpara.models.cnn1d import CNN1DLSTM, ConvPool
@@ -17,13 +17,6 @@ THREE = CNN1DLSTM(
     filters=(64, 128, 256), kernels=(8, 6, 6), pools=(10, 8, 8), last_pool="max", dropout=0.2, output="linear"
 )
 SMALL = CNN1DLSTM(filters=(4, 4), kernels=(10, 8), pools=(10, 64), lstm=(4,))
-
-
-def one_minus_pearson(outputs, target):
-    outputs = outputs - outputs.mean(1, keepdims=True)
-    target = target - target.mean(1, keepdims=True)
-    norms = jnp.linalg.norm(outputs, axis=1) * jnp.linalg.norm(target, axis=1)
-    return (1 - (outputs * target).sum(1) / norms).mean()
 
 
 def loss_of(params, waveform, target):

@@ -6,8 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from golden1d import check_gradients, check_summaries, fixed, fixed_like, load
-from test_cnn1d import one_minus_pearson
+from golden1d import check_gradients, check_summaries, fixed, fixed_like, load, one_minus_pearson
 
 from jaxpara.errors import UserError
 from jaxpara.models.resnet1d import ResNet1DLSTM
