@@ -13,7 +13,7 @@ def load(folder: str | Path) -> "System":
     """Reads a trained system: `load(W)(waveform, sample_rate_hz)` gives times and values.
 
     Args:
-      folder: the workdir of a finished run.
+      folder: the workdir of a finished run, or an export of it.
 
     Raises:
       jaxpara.errors.UserError: there is none, or it cannot be used on new audio.

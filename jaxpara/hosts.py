@@ -71,6 +71,7 @@ def count() -> int:
 
 
 def is_first() -> bool:
+    """Whether this process is the one that writes."""
     return _index == 0
 
 

@@ -49,6 +49,13 @@ class Log:
             self._events.close()
 
     def write(self, kind: str, step: int, epoch: int, **values: float | None) -> None:
+        """Appends a line; TensorBoard gets the values that are not None.
+
+        Args:
+          kind: `train` or `tune`.
+          step, epoch: steps done so far, and the epoch that the last of them belongs to, from 0.
+          **values: what the line says beside that.
+        """
         if not self._writes:
             return
         self._file.write(json.dumps({"kind": kind, "step": step, "epoch": epoch, **values}) + "\n")

@@ -33,14 +33,6 @@ def pearson(outputs: Array, targets: Array, weights: Array, eps: float) -> Array
     return (x * y).sum(-1) / (xp.sqrt((x * x).sum(-1) + eps) * xp.sqrt((y * y).sum(-1) + eps))
 
 
-def _varies(targets: Array, weights: Array) -> Array:
-    """`[example]` 1 where the labels of an example are not all the same: elsewhere r is not defined."""
-    xp = targets.__array_namespace__()
-    low = xp.where(weights > 0, targets, xp.inf).min(-1)
-    high = xp.where(weights > 0, targets, -xp.inf).max(-1)
-    return (high > low).astype(targets.dtype)
-
-
 @dataclass(frozen=True)
 class WindowPCC:
     """1 - r of every window, averaged over the windows (paper §3.2; the authors' systems 2, 3 and 5).
@@ -60,7 +52,11 @@ class WindowPCC:
         return 1 - pearson(outputs, targets, weights, self.eps)
 
     def example_weights(self, targets: Array, weights: Array) -> Array:
-        return _varies(targets, weights)
+        """`[example, time]` twice -> `[example]`: 1 where the labels vary, and 0 elsewhere, where r is not defined."""
+        xp = targets.__array_namespace__()
+        low = xp.where(weights > 0, targets, xp.inf).min(-1)
+        high = xp.where(weights > 0, targets, -xp.inf).max(-1)
+        return (high > low).astype(targets.dtype)
 
 
 @dataclass(frozen=True)
@@ -93,6 +89,7 @@ class CrossEntropy:
         return xp.log(xp.exp(shifted).sum(-1)) - own
 
     def example_weights(self, targets: Array, weights: Array) -> Array:
+        """`[example]` the weights, as they are."""
         return weights
 
 
@@ -113,6 +110,7 @@ class RootMeanSquare:
         return xp.sqrt(((outputs - targets) ** 2).mean((1, 2)) + self.eps)
 
     def example_weights(self, targets: Array, weights: Array) -> Array:
+        """`[example]` the weights, as they are."""
         return weights
 
 

@@ -30,4 +30,5 @@ class ReconstructionExamples(ClipExamples):
     """See `jaxpara.learning.input.Examples`; the labels are the spectrograms themselves."""
 
     def labels(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        """The spectrogram `[frame, band]`, and its weight: 1."""
         return self.inputs(index), np.asarray(1, np.float32)

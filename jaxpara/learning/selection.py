@@ -46,6 +46,8 @@ def mean_loss(loss: Any, outputs: np.ndarray, examples: Examples) -> float:
 
     Args:
       loss: one of `jaxpara.learning.losses`.
+      outputs: `[example, ...]` in the order of the examples.
+      examples: what has the labels.
     """
     size = len(outputs) if loss.whole_batch else AT_ONCE
     total = count = 0.0

@@ -1,4 +1,4 @@
-"""The two steps that run on every device: train and predict."""
+"""The steps that run on every device: training, predictions, embeddings, and what is kept of frozen stages."""
 
 import dataclasses
 from collections.abc import Callable
@@ -37,14 +37,14 @@ def train_step(
       model: called as `model(inputs, train=True)` with a `dropout` key.
       prepare: see `Prepare`; its key is the same on all devices.
       loss: one of `jaxpara.learning.losses`.
-      optimizer: turns the gradient of the whole batch into an update. Each step, device and part draws its dropout
-        from a key of its own.
+      optimizer: turns the gradient of the whole batch into an update.
       precision: one of `PRECISIONS`.
 
     Returns:
       A function of the state and of this device's part of the batch, `{"inputs", "targets", "weights"}` each
       `[part, example, ...]`: the parts are gone through one after the other, and only one has to fit the memory. It
-      returns the new state and the loss of the whole batch.
+      returns the new state and the loss of the whole batch. Each step, device and part draws its dropout from a key of
+      its own.
     """
 
     def step(state: TrainState, batch: Batch) -> tuple[TrainState, jax.Array]:

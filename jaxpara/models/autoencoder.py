@@ -42,7 +42,14 @@ class Stack(nn.Module):
 
 
 class Encoder(nn.Module):
-    """GRU layers whose last states, all together, go through one dense layer with tanh."""
+    """GRU layers whose last states, all together, go through one dense layer with tanh.
+
+    Args:
+      units: size of each GRU layer.
+      layers: how many.
+      features: size of the dense layer.
+      dropout: rate before and after each GRU layer.
+    """
 
     units: int
     layers: int
@@ -64,6 +71,12 @@ class Decoder(nn.Module):
     end, and what it writes is not turned round again: at step t of T the forward stack has seen frames 0 to t - 2 of
     the target, the backward stack frames T - 1 - t to T - 2. The first half has to come from the embedding; in the
     second half the backward stack has met the frame before, and may remember it.
+
+    Args:
+      units: size of each GRU layer.
+      layers: how many, in each direction.
+      bidirectional: whether there is a backward stack.
+      dropout: rate before and after each GRU layer.
     """
 
     units: int

@@ -23,6 +23,7 @@ class Unit(nn.Module):
 
     @nn.compact
     def __call__(self, x: Array, train: bool) -> Array:
+        """Maps `[batch, height, width, channel]` to `[batch, height / stride, width / stride, features]`."""
         y = nn.relu(self.norm(name="bn1")(x, train))
         shortcut = conv(self.features, 1, self.stride, name="sc")(y) if self.project else x
         y = conv(self.features, 3, self.stride, name="conv1")(y)
@@ -39,6 +40,7 @@ class Stage(nn.Module):
 
     @nn.compact
     def __call__(self, x: Array, train: bool) -> Array:
+        """Maps `[batch, height, width, channel]` to `[batch, height / stride, width / stride, features]`."""
         x = Unit(self.features, self.stride, True, self.norm, name="unit1")(x, train)
         return Unit(self.features, 1, False, self.norm, name="unit2")(x, train)
 

@@ -78,6 +78,7 @@ class Shortcut(nn.Module):
 
     @nn.compact
     def __call__(self, x: Array, train: bool) -> Array:
+        """Maps `[batch, height, width, channel]` to `[batch, height / stride, width / stride, features]`."""
         return self.norm(name="1")(conv(self.features, 1, self.stride, name="0")(x), train)
 
 
@@ -91,6 +92,10 @@ class Block(nn.Module):
 
     @nn.compact
     def __call__(self, x: Array, train: bool) -> Array:
+        """Maps `[batch, height, width, channel]` to `[batch, height / stride, width / stride, features]`.
+
+        A bottleneck gives `4 * features`.
+        """
         f, s = self.features, self.stride
         layers = [(f, 1, 1), (f, 3, s), (4 * f, 1, 1)] if self.bottleneck else [(f, 3, s), (f, 3, 1)]
         y = x
@@ -115,6 +120,7 @@ class Layer(nn.Module):
 
     @nn.compact
     def __call__(self, x: Array, train: bool) -> Array:
+        """Maps `[batch, height, width, channel]` as its first block does."""
         for i in range(self.blocks):
             stride = self.stride if i == 0 else 1
             x = Block(self.features, stride, self.bottleneck, self.norm, name=str(i))(x, train)
@@ -128,7 +134,7 @@ class ResNet(StagedNet):
       blocks: residual blocks in each of the four stages.
       bottleneck: the block of ResNet50 and 101 instead of that of ResNet18 and 34.
       classes: how many logits.
-      head: "v1" or "v2" (see `heads.make_head`).
+      head: "v1", three dense layers with dropout; "v2" or "torchvision", one dense layer.
       head_dropout: of head "v1".
       frozen: the first few of "conv1", "bn1", "layer1" ... "layer4"; these are never trained.
       axis_name: device axis of synchronised BatchNorm.
