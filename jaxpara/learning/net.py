@@ -233,11 +233,7 @@ class Net:
                     history,
                     done,
                     batches=self._programs.batches(
-                        fitting,
-                        placement,
-                        first=done,
-                        epochs=self._epochs,
-                        shuffle_seed=derive(fit.seed, "shuffle"),
+                        fitting, placement, first=done, epochs=self._epochs, shuffle_seed=derive(fit.seed, "shuffle")
                     ),
                     steps_per_epoch=-(-len(fitting) // self._batch),
                     epochs=self._epochs,
@@ -255,8 +251,7 @@ class Net:
                     asked_to_stop=asked_to_stop,
                     together=together,
                 )
-            seconds = round(after["seconds"], 1)
-            summary = {"parameters": parameters, "seconds": seconds, "epochs": after["epochs"]}
+            summary = {"parameters": parameters, "seconds": round(after["seconds"], 1), "epochs": after["epochs"]}
             hosts.first(lambda: write_json(fit.folder / FINISHED, summary))
             return after
 
