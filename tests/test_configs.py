@@ -122,4 +122,6 @@ def test_its_network_takes_a_step_as_the_demo_does(name, member_name, shape, tmp
     state, loss = net._programs.train_step(placement)(placement.put([state]), placement.batch([batch]))
     assert np.isfinite(loss)
     moved = jax.tree.map(lambda a, b: not np.array_equal(a, b), before, jax.device_get(state.params))
-    assert all(jax.tree.leaves(moved))
+    still = [jax.tree_util.keystr(path) for path, leaf in jax.tree_util.tree_leaves_with_path(moved) if not leaf]
+    # Its BatchNorm is folded into the convolution before it, whose bias it takes out to the bit.
+    assert still == (["['trunk']['stem']['bias']"] if name == "breathing_s3" else [])
