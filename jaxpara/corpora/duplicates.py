@@ -13,6 +13,7 @@ Reference: Manber, Finding similar files in a large file system, USENIX Winter 1
 
 import hashlib
 import json
+import os
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
@@ -112,7 +113,9 @@ def shared_audio_kept_in(
     except (OSError, ValueError, TypeError):  # not there, or damaged
         pass
     found = shared_audio(recordings, progress)
-    write_json(path, [asdict(pair) for pair in found])
+    own = path.with_name(f"{os.getpid()}_{path.name}")  # as another run may be about to write the same
+    write_json(own, [asdict(pair) for pair in found])
+    own.replace(path)
     return found
 
 

@@ -1,6 +1,7 @@
 """Shared audio is found at whatever offset and under whatever name; silence, noise and other gains are not."""
 
-from itertools import combinations
+import os
+from itertools import combinations, count
 
 import numpy as np
 import pytest
@@ -163,6 +164,25 @@ def test_what_was_found_is_kept(tmp_path):
     for damaged in ('[{"one": "a"', "7", '[{"one": "a"}]', ""):
         path.write_text(damaged)
         assert [find(), find()] == [2, 0]
+
+
+def test_two_runs_find_it_at_once(tmp_path, monkeypatch):
+    """The other one writes the same file while this one is about to."""
+    nothing, path, fsync, processes = np.zeros(1), tmp_path / "cache" / "shared.json", os.fsync, count(1)
+    soundfile.write(tmp_path / "a.wav", noise(1, 0), RATE_HZ)
+    recordings = [Recording(name, tmp_path / "a.wav", "train", "", nothing, nothing, nothing) for name in "ab"]
+    found = []
+
+    def other_run(descriptor):
+        monkeypatch.setattr(os, "fsync", fsync)
+        found.append(shared_audio_kept_in(path, recordings))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "getpid", lambda: next(processes))
+    monkeypatch.setattr(os, "fsync", other_run)
+    found.append(shared_audio_kept_in(path, recordings))
+    assert found == [[SharedAudio("a", "b", 1.0)]] * 2
+    assert [file.name for file in path.parent.iterdir()] == ["shared.json"]
 
 
 def test_progress_and_a_file_that_is_no_audio(tmp_path):
