@@ -26,7 +26,7 @@ from jaxpara.learning.logs import Log
 from jaxpara.learning.selection import best_epochs
 from jaxpara.learning.state import create
 from jaxpara.predictions import Predictions
-from jaxpara.trained import manifest
+from jaxpara.trained import manifest, system
 from jaxpara.trained.audio_files import AudioFile
 
 RATE_HZ = 16_000
@@ -60,7 +60,7 @@ def places(tree, at=()):
         yield from places(value, (*at, key))
 
 
-def edited(tree) -> st.SearchStrategy[bytes]:
+def edited(tree, values=JSON) -> st.SearchStrategy[bytes]:
     """The text of a JSON tree in which one value is another, or whose bytes are spoilt."""
 
     def edit(at, value):
@@ -71,7 +71,7 @@ def edited(tree) -> st.SearchStrategy[bytes]:
         inside[("", *at)[-1]] = value
         return json.dumps(changed[""]).encode()
 
-    return st.one_of(st.builds(edit, st.sampled_from(list(places(tree))), JSON), spoilt(json.dumps(tree).encode()))
+    return st.one_of(st.builds(edit, st.sampled_from(list(places(tree))), values), spoilt(json.dumps(tree).encode()))
 
 
 def wav(subtype: str, path: Path) -> bytes:
@@ -125,16 +125,21 @@ SYSTEM = {
     "simulated": True,
     "label_rate_hz": 25.0,
     "longest_s": 20.0,
-    "members": {"cnn": MEMBER},
-    "shares": {"cnn": {"0": 1.0}},
+    "members": {"cnn": MEMBER, "lstm": MEMBER | {"sources": ["cnn"]}},
+    "shares": {"lstm": {"0": 1.0}},
 }
+NAMES = st.sampled_from(["cnn", "lstm", "0", "1"])
 
 
-@given(content=edited(SYSTEM))
-def test_systems(tmp_path, content):
+@given(content=edited(SYSTEM, JSON | st.lists(NAMES, max_size=2) | st.dictionaries(NAMES, JSON, max_size=2)))
+def test_systems(tmp_path, monkeypatch, content):
+    """As far as what the members' configs name is built."""
+    monkeypatch.setattr(system, "TrainedMember", lambda name, *_: name)
     (tmp_path / manifest.FILE).write_bytes(content)
     with refusing(tmp_path / manifest.FILE):
-        assert manifest.read(tmp_path)["task"]
+        loaded = system.load(tmp_path)
+        assert loaded.shares
+        assert loaded.blocks.step > 0
 
 
 EPOCHS = [{"epoch": n, "step": 4 * n + 4, "score": 0.5 * n, "loss": 0.25} for n in range(2)]

@@ -1,7 +1,8 @@
 """Which member has to run before which."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import Any
 
@@ -32,25 +33,44 @@ def in_order(members: Mapping[str, Mapping[str, Any]]) -> list[str]:
             raise UserError(f"config.members.{name} has no {' and no '.join(absent)}, which every member needs; add it")
         if Path(name).name != name:
             raise UserError(f"config.members.{name}: its name becomes a folder's; take one without / and other than ..")
-    ordered: list[str] = []
-
-    def visit(name: str, path: tuple[str, ...]) -> None:
-        if name in path:
-            raise UserError(f"config.members: {' takes embeddings of '.join((*path, name))}, which never ends")
-        for source in sources_of(members[name]):
+    sources = {name: sources_of(members[name]) for name in sorted(members, key=_numbers_as_numbers)}
+    for name in sources:
+        for source in sources[name]:
             if source not in members:
                 known = sorted(members)
                 raise UserError(
                     f"config.members.{name}.features.of names {source!r}, expected some of {known}"
                     f"{suggest(source, known)}"
                 )
-            visit(source, (*path, name))
-        if name not in ordered:
-            ordered.append(name)
+    return after_sources(sources, "config.members")
 
-    for name in sorted(members, key=_numbers_as_numbers):
-        visit(name, ())
-    return ordered
+
+def after_sources(sources: Mapping[str, Sequence[str]], where: str) -> list[str]:
+    """Names of members, each after those whose embeddings it takes, otherwise as given.
+
+    Args:
+      sources: by name, whose embeddings it takes; all of them are there.
+      where: they come from, for messages.
+
+    Raises:
+      UserError: a member takes embeddings, in the end, of itself.
+    """
+    try:
+        TopologicalSorter(sources).prepare()
+    except CycleError as error:
+        circle = " takes embeddings of ".join(reversed(error.args[1]))
+        raise UserError(f"{where}: {circle}, which never ends") from None
+    ordered: dict[str, None] = {}
+
+    def visit(name: str) -> None:
+        if name not in ordered:
+            for source in sources[name]:
+                visit(source)
+            ordered[name] = None
+
+    for name in sources:
+        visit(name)
+    return list(ordered)
 
 
 def _numbers_as_numbers(name: str) -> list[tuple[int, str]]:

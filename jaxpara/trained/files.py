@@ -8,7 +8,7 @@ import numpy as np
 from jaxpara.errors import UserError
 from jaxpara.trained.audio_files import AudioFile
 from jaxpara.trained.heard import SHORTEST_S
-from jaxpara.trained.system import AT_ONCE_S, Estimate, System
+from jaxpara.trained.system import AT_ONCE_S, TOO_SHORT, Estimate, System
 
 
 @dataclass(eq=False)
@@ -70,7 +70,7 @@ def predicted(
         except UserError as error:
             job.failure = str(error)
         job.read = True
-        job.failure = job.failure or ("" if job.starts else "is too short for one sample at the system's rate")
+        job.failure = job.failure or ("" if job.starts else TOO_SHORT)
     yield from finished()
 
 

@@ -1,6 +1,6 @@
 """New audio as a corpus without labels, in memory, so that everything that learned from a corpus takes it."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 
 from jaxpara.corpora.corpus import Corpus, Recording, Task
-from jaxpara.errors import UserError
 from jaxpara.features.feature import Feature
 from jaxpara.progress import Progress
 
@@ -50,7 +49,7 @@ class Heard:
         key = str(feature.description())
         if key not in self._features:
             with ThreadPoolExecutor() as pool:
-                made = pool.map(_named(feature), self._waveforms.items())
+                made = pool.map(feature, self._waveforms.values())
                 self._features[key] = dict(zip(self._waveforms, made, strict=True))
         return self._features[key]
 
@@ -60,14 +59,3 @@ def grid_s(length_s: float, rate_hz: float) -> np.ndarray:
     if not rate_hz:
         return np.zeros(1)
     return np.arange(max(1, int(np.ceil(length_s * rate_hz - 1e-6)))) / rate_hz
-
-
-def _named(feature: Feature) -> Callable[[tuple[str, np.ndarray]], Any]:
-    def make(item: tuple[str, np.ndarray]) -> Any:
-        name, waveform = item
-        try:
-            return feature(waveform)
-        except UserError as error:
-            raise UserError(f"{name}: {error}") from None
-
-    return make

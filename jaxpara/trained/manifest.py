@@ -4,7 +4,8 @@ jaxpara, experiment, recipe, demo, seed: version of the program, name, recipe an
 corpus, simulated: fingerprint of the corpus that it was trained on; whether this program made it.
 task: key of `jaxpara.corpora.compare.TASKS`.
 label_rate_hz: predictions per second; 0 where there is one for a whole recording.
-longest_s: of the recordings it was trained on. What is longer is predicted in blocks of this length.
+longest_s: of the corpus' recordings, of classes without those of test. What is longer is predicted in blocks of this
+  length.
 members.<name>: of those that predict or whose embeddings are taken: `config`; `sources` (whose embeddings it takes),
   `table` (the organisers' features that it was trained on, or empty), `precision` that it computes in, `folds` {fold:
   what was chosen to predict with}.
@@ -41,6 +42,8 @@ def write(
 
     Args:
       about: `experiment`, `recipe`, `demo`, `seed` and `corpus`.
+      task: key of `jaxpara.corpora.compare.TASKS`.
+      corpus: that the run was on.
       members: all there are.
       shares: from the fusion.
     """
@@ -86,10 +89,14 @@ def read(folder: Path) -> dict[str, Any]:
         for name, folds in content["shares"].items():
             content["shares"][name] = {int(fold): float(share) for fold, share in folds.items()}
         for name, member in content["members"].items():
-            folder_of = member["folds"].items()
-            content["members"][name] = {**member, "folds": {int(fold): choice for fold, choice in folder_of}}
-            _ = member["config"]["features"], member["config"]["learner"], member["sources"], member["table"]
-        _ = float(content["label_rate_hz"]), float(content["longest_s"]), content["seed"], content["simulated"]
+            folds = {int(fold): choice for fold, choice in member["folds"].items()}
+            content["members"][name] = {**member, "folds": folds}
+            _ = member["config"]["features"].items(), member["config"]["learner"].items(), member["table"]
+        _require_whole(content["members"], content["shares"])
+        rate_hz, longest_s = content["label_rate_hz"], content["longest_s"]
+        if not (0 <= longest_s < float("inf") and (rate_hz == 0 or 0.01 <= rate_hz <= 1000)):
+            raise ValueError(f"label_rate_hz is {rate_hz!r} and longest_s {longest_s!r}")
+        _ = content["seed"], content["simulated"]
         return content
     except FileNotFoundError:
         if not folder.is_dir():
@@ -105,6 +112,22 @@ def read(folder: Path) -> dict[str, Any]:
         ) from error
 
 
+def _require_whole(members: Mapping[str, Any], shares: Mapping[str, Any]) -> None:
+    """Raises a ValueError where they name something that is not there, or nothing."""
+    if not all([shares, *shares.values()]):
+        raise ValueError("no shares")
+    for name, folds in shares.items():
+        for fold in folds:
+            if name not in members or fold not in members[name]["folds"]:
+                raise ValueError(f"shares has fold {fold} of {name!r}, which members has not")
+    for name, member in members.items():
+        if not member["folds"]:
+            raise ValueError(f"member {name!r} has no folds")
+        for source in member["sources"]:
+            if source not in members:
+                raise ValueError(f"member {name!r} takes embeddings of {source!r}, which is no member")
+
+
 def _with_tuples(tree: Any) -> Any:
     """Networks keep their settings as tuples."""
     if isinstance(tree, dict):
@@ -113,7 +136,7 @@ def _with_tuples(tree: Any) -> Any:
 
 
 def _longest_s(corpus: Corpus) -> float:
-    """Of the recordings with labels."""
+    """Of all recordings of sequences, whose lengths are those of their labels; else of those that are learned from."""
     if corpus.label_rate_hz:
         return max(float(np.max(r.times_s)) for r in corpus.recordings) + 1 / corpus.label_rate_hz
     return max(soundfile.info(recording.path).duration for recording in corpus.partition("train", "devel"))

@@ -1,10 +1,9 @@
 """A trained system: what is in a workdir after a run, for recordings that no corpus lists."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from rich.console import Console
@@ -12,6 +11,7 @@ from rich.console import Console
 from jaxpara.corpora.compare import TASKS
 from jaxpara.errors import UserError
 from jaxpara.fusion.mean import mix
+from jaxpara.learning.dependencies import after_sources
 from jaxpara.learning.fit import Fit
 from jaxpara.progress import Progress
 from jaxpara.trained import blocks, manifest, sound
@@ -19,6 +19,7 @@ from jaxpara.trained.heard import Heard
 from jaxpara.trained.member import TrainedMember
 
 AT_ONCE_S = 480.0  # of audio that is predicted at once: fills batches, bounds memory
+TOO_SHORT = "is too short for one sample at the system's rate"
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,8 +65,9 @@ class System:
         self.task = TASKS[self.about["task"]]
         self.members: dict[str, TrainedMember] = {}
         self._quiet = Progress()  # there is nothing to say: all that is learned is there
-        for name in _in_order(self.about["members"]):
-            spec = self.about["members"][name]
+        specs = self.about["members"]
+        for name in after_sources({name: spec["sources"] for name, spec in specs.items()}, str(folder / manifest.FILE)):
+            spec = specs[name]
             self.members[name] = TrainedMember(name, spec, self.task, self.about["seed"], folder, self.members)
         self.shares: dict[str, dict[int, float]] = self.about["shares"]
         rate_hz, longest_s = self.about["label_rate_hz"], self.about["longest_s"]
@@ -88,33 +90,34 @@ class System:
           sample_rate_hz: any.
 
         Raises:
-          UserError: it holds no samples, or no finite numbers.
+          UserError: it holds no samples, also at the system's rate, or no finite numbers.
         """
         waveform = sound.as_float(waveform)
         if not len(waveform):
             raise UserError("waveform holds no samples")
-        if not 1 <= sample_rate_hz == int(sample_rate_hz):
+        if not (np.isfinite(sample_rate_hz) and 1 <= sample_rate_hz == int(sample_rate_hz)):
             raise UserError(f"sample_rate_hz is {sample_rate_hz}, expected a whole number above 0")
         cut = self.blocks.cut(sound.brought([waveform], int(sample_rate_hz), self.task.sample_rate_hz))
         starts, values = [], []
         while group := list(islice(cut, self.at_once)):
             starts += [start for start, _ in group]
             values += self.predict([block for _, block in group])
+        if not values:
+            raise UserError(f"waveform {TOO_SHORT}")
         return self.joined(starts, values)
 
-    def predict(self, recordings: Sequence[np.ndarray], names: Sequence[str] = ()) -> list[np.ndarray]:
+    def predict(self, recordings: Sequence[np.ndarray]) -> list[np.ndarray]:
         """Predicts recordings that are no longer than a block, all at once.
 
         Args:
           recordings: `[sample]` float32 each, at the task's rate.
-          names: of the recordings, for messages.
 
         Returns:
           `[row, value]` each: belt positions at the times of `jaxpara.trained.heard.grid_s`, or one row of
           probabilities.
         """
-        names = names or [f"recording {number}" for number in range(1, len(recordings) + 1)]
-        heard = Heard(dict(zip(names, recordings, strict=True)), self.task, self.about["label_rate_hz"])
+        named = {f"block {number}": recording for number, recording in enumerate(recordings, 1)}
+        heard = Heard(named, self.task, self.about["label_rate_hz"])
         parts = {
             name: {fold: self.members[name].predict(heard.corpus, fold, heard.read, self._quiet) for fold in folds}
             for name, folds in self.shares.items()
@@ -156,17 +159,3 @@ def load(folder: str | Path) -> System:
       UserError: there is none, or it cannot be used on new audio.
     """
     return System(Path(folder))
-
-
-def _in_order(members: Mapping[str, Any]) -> list[str]:
-    """Each after those whose embeddings it takes."""
-    ordered: list[str] = []
-
-    def visit(names: Iterable[str]) -> None:
-        for name in names:
-            visit(members[name]["sources"])
-            if name not in ordered:
-                ordered.append(name)
-
-    visit(members)
-    return ordered

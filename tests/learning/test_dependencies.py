@@ -1,7 +1,7 @@
 import pytest
 
 from jaxpara.errors import UserError
-from jaxpara.learning.dependencies import in_order
+from jaxpara.learning.dependencies import after_sources, in_order
 
 
 def members(**of):
@@ -25,3 +25,11 @@ def test_an_unknown_member_is_named():
 def test_members_that_need_each_other_are_refused():
     with pytest.raises(UserError, match="a takes embeddings of b takes embeddings of a, which never ends"):
         in_order(members(a=("b",), b=("a",)))
+
+
+def test_what_comes_after_its_sources_is_otherwise_as_given():
+    assert after_sources({"b": (), "d": ("c", "a"), "a": (), "c": ("a",)}, "") == ["b", "a", "c", "d"]
+    wide = {"0": ()} | {str(n): (str(n - 1),) * 2 for n in range(1, 60)}  # 2^59 ways from the last to the first
+    assert after_sources(dict(reversed(wide.items())), "") == list(wide)
+    with pytest.raises(UserError, match=r"^here: a takes embeddings of a, which never ends$"):
+        after_sources({"a": ("a",)}, "here")

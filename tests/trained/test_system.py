@@ -48,20 +48,6 @@ def test_recordings_of_any_length_share_one_program(trained):
     assert not [event for event in compiled if "backend_compile" in event]
 
 
-def test_the_example_of_the_readme(trained, monkeypatch, capsys):
-    workdir, corpus = trained("breathing")
-    monkeypatch.chdir(corpus / "wav")
-    code = f"""
-import jaxpara, soundfile
-system = jaxpara.load({str(workdir)!r})
-waveform, sample_rate_hz = soundfile.read("test_00.wav")
-estimate = system(waveform, sample_rate_hz)
-print(estimate.times_s, estimate.values)
-"""
-    exec(code, {})
-    assert capsys.readouterr().out.startswith("[0.   0.04 0.08")
-
-
 def test_what_is_no_trained_system_is_one_line(trained, tmp_path):
     with pytest.raises(UserError, match="no such folder, expected the workdir of a finished run"):
         jaxpara.load(tmp_path / "none")
@@ -76,3 +62,46 @@ def test_what_is_no_trained_system_is_one_line(trained, tmp_path):
     (tmp_path / "system.json").write_text(json.dumps(known))
     with pytest.raises(UserError, match=r"member cnn was trained on the organisers' feature files \(ComParE\)"):
         jaxpara.load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("edit", "words"),
+    [
+        ({"shares": {"rnn": {"0": 1.0}}}, "shares has fold 0 of 'rnn', which members has not"),
+        ({"shares": {"cnn": {"7": 1.0}}}, "shares has fold 7 of 'cnn', which members has not"),
+        ({"shares": {}}, "no shares"),
+        ({"shares": {"cnn": {}}}, "no shares"),
+        ({"label_rate_hz": float("inf")}, "label_rate_hz is inf and longest_s 10"),
+        ({"other": {"folds": {}}}, "member 'other' has no folds"),
+        ({"other": {"sources": ["rnn"]}}, "member 'other' takes embeddings of 'rnn', which is no member"),
+        (
+            {"other": {"sources": ["cnn"]}, "cnn": {"sources": ["other"]}},
+            r"system\.json: (\w+) takes embeddings of \w+ takes embeddings of \1, which never ends",
+        ),
+    ],
+)
+def test_an_edited_system_is_one_line(trained, tmp_path, edit, words):
+    known = json.loads((trained("breathing")[0] / "system.json").read_text())
+    known["members"] = {name: known["members"]["cnn"] | edit.get(name, {}) for name in ("cnn", "other")}
+    (tmp_path / "system.json").write_text(json.dumps(known | {"shares": {"cnn": {"0": 1.0}}} | edit))
+    with pytest.raises(UserError, match=words) as error:
+        jaxpara.load(tmp_path)
+    assert str(error.value).startswith(f"{tmp_path / 'system.json'}: ")
+    assert len(str(error.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("samples", "rate_hz", "words"),
+    [
+        (0, 16_000, "waveform holds no samples"),
+        (1, 192_000, "waveform is too short for one sample at the system's rate"),
+        (1000, float("inf"), "sample_rate_hz is inf, expected a whole number above 0"),
+        (1000, float("nan"), "sample_rate_hz is nan, expected a whole number above 0"),
+        (1000, 16_000.5, r"sample_rate_hz is 16000\.5, expected"),
+        (1000, 0, "sample_rate_hz is 0, expected"),
+    ],
+)
+@pytest.mark.parametrize("task", ["breathing", "mask"])
+def test_what_is_no_recording_is_one_line(trained, task, samples, rate_hz, words):
+    with pytest.raises(UserError, match=words):
+        jaxpara.load(trained(task)[0])(np.zeros(samples), rate_hz)
