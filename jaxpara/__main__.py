@@ -12,7 +12,7 @@ from absl import flags
 from ml_collections import ConfigDict, config_flags
 
 from jaxpara import __version__, hosts, runtime
-from jaxpara.errors import UserError
+from jaxpara.errors import UserError, refusal
 from jaxpara.registry import suggest
 
 PARTS = ("recipe", "seed", "corpus", "members", "fusion", "demo")
@@ -48,7 +48,6 @@ HELP = f"""jaxpara {__version__}: computational paralinguistics in JAX
 SHIPPED = next(
     folder for folder in (Path(__file__).parent / "shipped", Path(__file__).parents[1]) if (folder / "configs").is_dir()
 )
-SMALLER = "lower learner.batch, or set learner.microbatch, or shorten the windows; nothing finished is lost"
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "The experiment.", lock_config=True)
 _WORKDIR = flags.DEFINE_string("workdir", None, "Where everything is left.")
@@ -83,13 +82,13 @@ def main(argv: list[str] | None = None) -> NoReturn:
     except UserError as error:
         hosts.end(f"error: {error}", 1)
     except MemoryError as error:
-        hosts.end(f"error: out of memory ({error}); {SMALLER}", 1)
+        hosts.end(f"error: out of memory ({error}); {_more_memory(_MODE.value)}", 1)
     except OSError as error:
-        where = f"{error.filename2 or error.filename}: " if error.filename else ""  # of a renaming, where to
-        hosts.end(f"error: {where}{error.strerror or error}; nothing finished is lost, mend it and run again", 1)
+        hosts.end(f"error: {refusal(error)}; nothing finished is lost, mend it and run again", 1)
     except Exception as error:
         if "RESOURCE_EXHAUSTED" in str(error):  # JAX's word for a device's memory that is full
-            hosts.end(f"error: out of memory on the device ({str(error).splitlines()[0][:200]}); {SMALLER}", 1)
+            what = str(error).splitlines()[0][:200]
+            hosts.end(f"error: out of memory on the device ({what}); {_more_memory(_MODE.value)}", 1)
         if hosts.count() == 1:
             raise
         # Without a word to the others, who would be waited for.
@@ -120,6 +119,13 @@ def _do(mode: str, workdir: Path | None) -> None:
         from jaxpara.run import run
 
         run(_CONFIG.value, overrides=overrides, name=file.stem, workdir=workdir, mode=mode)
+
+
+def _more_memory(mode: str) -> str:
+    """What to do where there is too little."""
+    if mode in ("train", "evaluate"):
+        return "lower learner.batch, or set learner.microbatch, or shorten the windows; nothing finished is lost"
+    return "end other programs, or take a machine with more; nothing finished is lost"
 
 
 def _stop(*_: object) -> NoReturn:

@@ -16,3 +16,9 @@ class Unavailable(UserError):
 def reason(error: BaseException) -> str:
     """What another's error says, as a part of one line: its first line that is not empty, or else its kind."""
     return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)[:200]
+
+
+def refusal(error: OSError) -> str:
+    """Which file the system refused, and why; of a renaming, the file that it was to become."""
+    where = f"{error.filename2 or error.filename}: " if error.filename else ""
+    return f"{where}{error.strerror or error}"

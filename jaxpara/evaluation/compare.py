@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
 
-from jaxpara.errors import UserError
+from jaxpara.errors import UserError, refusal
 from jaxpara.evaluation import intervals, plots
 from jaxpara.evaluation.conclusions import interval, number
 from jaxpara.evaluation.metrics import defined
@@ -271,8 +271,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except OSError as error:
-        where = f"{error.filename}: " if error.filename else ""
-        print(f"error: {where}{error.strerror or error}; mend it and run again", file=sys.stderr)
+        print(f"error: {refusal(error)}; mend it and run again", file=sys.stderr)
         return 1
     return 0
 

@@ -1,13 +1,12 @@
 """python -m jaxpara.export W OUT: the system in a workdir as one folder that needs nothing else."""
 
 import argparse
-import os
 import sys
 from pathlib import Path
 from typing import NoReturn
 
-from jaxpara import runtime
-from jaxpara.errors import UserError
+from jaxpara import hosts, runtime
+from jaxpara.errors import UserError, refusal
 
 
 def main(argv: list[str] | None = None) -> NoReturn:
@@ -19,28 +18,22 @@ def main(argv: list[str] | None = None) -> NoReturn:
     flags = parser.parse_args(argv)
     try:
         runtime.prepare()
-        from jaxpara.export import package, programs  # after prepare(): this imports JAX
+        from jaxpara.export import package  # after prepare(): this imports JAX
 
         for name, facts in package.write(flags.workdir, flags.out, overwrite=flags.overwrite).items():
             print(
                 f"{name}: {facts['inputs']} to {facts['outputs']}, StableHLO for {' and '.join(facts['platforms'])};"
                 f" differs from the network by {facts['difference']:.1e} of its greatest output, at most"
-                f" {programs.TOLERANCE:g} is allowed"
+                f" {facts['tolerance']:g} is allowed"
             )
     except KeyboardInterrupt:
-        _fail("stopped; nothing was exported", 130)
+        hosts.end("stopped; nothing was exported", 130)
     except UserError as error:
-        _fail(f"error: {error}", 1)
+        hosts.end(f"error: {error}", 1)
     except OSError as error:
-        where = f"{error.filename}: " if error.filename else ""
-        _fail(f"error: {where}{error.strerror or error}; nothing was exported, mend it and run again", 1)
+        hosts.end(f"error: {refusal(error)}; nothing was exported, mend it and run again", 1)
     print(f"exported: {flags.out}, README.md says what it is")
     sys.exit(0)
-
-
-def _fail(line: str, status: int) -> NoReturn:
-    print(line, file=sys.stderr, flush=True)
-    os._exit(status)
 
 
 if __name__ == "__main__":
