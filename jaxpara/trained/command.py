@@ -45,7 +45,8 @@ def predict(workdir: Path, given: str, output: Path, *, pictures: bool = False) 
         parts = Parts(output.with_name(f"{output.name}.parts"), _identity(workdir), system.task.classes)
         kept = {file.path: parts.path(file) for file in files}
         failures: dict[str, str] = {}
-        todo = [file for file in files if parts.load(kept[file.path]) is None]
+        finished = {file.path for file in files if parts.load(kept[file.path]) is not None}
+        todo = [file for file in files if file.path not in finished]
         if len(todo) < len(files):
             progress.say(f"{len(files) - len(todo)} of {len(files)} files are there from before, in {parts.folder}")
 
@@ -64,7 +65,7 @@ def predict(workdir: Path, given: str, output: Path, *, pictures: bool = False) 
                 bar.advance(f"{file.name}: {file.seconds / 60:.0f} min heard", by=0)
 
             for file in files:
-                if file not in todo:
+                if file.path in finished:
                     draw(file)
             for file, estimate in predicted(system, todo, failed, heard):
                 parts.save(kept[file.path], file, estimate)
@@ -112,6 +113,8 @@ def _require(output: Path, files: list[AudioFile]) -> None:
         folder.mkdir(exist_ok=True)
         (folder / ".try").touch()
         (folder / ".try").unlink()
+        if not any(folder.iterdir()):  # nothing may come of this call; what is written makes it again
+            folder.rmdir()
     except OSError as error:
         raise UserError(f"--output={output}: cannot be written ({error.strerror}); choose another") from error
 

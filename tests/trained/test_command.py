@@ -15,9 +15,10 @@ import soxr
 
 import jaxpara
 from jaxpara.errors import UserError
+from jaxpara.features.waveform import Waveform
 from jaxpara.trained import command, files
+from jaxpara.trained.audio_files import AudioFile
 from jaxpara.trained.command import predict
-from jaxpara.trained.system import System
 
 ROOT = Path(__file__).parents[2]
 # Name, subtype, rate, channels and seconds of a file.
@@ -146,15 +147,15 @@ def test_a_broken_file_is_reported_and_loses_no_other(trained, mixed, speech, tm
 
 def test_one_that_no_feature_can_be_made_of_loses_no_other(trained, mixed, tmp_path, monkeypatch):
     workdir, _ = trained("breathing")
-    whole = System.predict
+    whole = Waveform.extract
 
-    def picky(system, blocks, *rest):
-        if any(len(block) < 16_000 for block in blocks):
+    def picky(feature, waveform):
+        if len(waveform) == 16_000 and waveform.any():  # 0.1 s, filled up
             raise UserError("too short for this feature")
-        return whole(system, blocks, *rest)
+        return whole(feature, waveform)
 
-    monkeypatch.setattr(System, "predict", picky)
-    with pytest.raises(UserError, match=r"1 of 8 files .*'sub/float\.wav': too short for this feature"):
+    monkeypatch.setattr(Waveform, "extract", picky)
+    with pytest.raises(UserError, match=r"1 of 8 files .*first of them 'sub/float\.wav': too short for this feature;"):
         predict(workdir, str(mixed), tmp_path / "t.csv")
     assert len(belts_of(tmp_path / "t.csv")) == 7
 
@@ -229,6 +230,31 @@ def test_what_a_user_gets_wrong_is_said_before_any_work(trained, mixed, tmp_path
     base = mixed if "/" in output else tmp_path
     with pytest.raises(UserError, match=message):
         predict(workdir, str(folder / given), base / output)
+
+
+def test_without_a_system_nothing_is_left(mixed, tmp_path):
+    with pytest.raises(UserError, match="expected the workdir of a finished run"):
+        predict(tmp_path / "none", str(mixed), tmp_path / "t.csv")
+    assert not list(tmp_path.iterdir())
+
+
+def test_many_files_are_not_compared_with_each_other(trained, mixed, tmp_path, monkeypatch):
+    workdir, _ = trained("breathing")
+    monkeypatch.setattr(AudioFile, "__eq__", None)
+    predict(workdir, str(mixed / "*.flac"), tmp_path / "t.csv")
+
+
+def test_out_of_memory_it_names_no_field_of_a_config(tmp_path):
+    code = "from jaxpara import __main__ as cli\ndef full(*_): raise MemoryError('1 GiB')\ncli._do = full\ncli.main()"
+    for mode, words in (("predict", "take a machine with more"), ("evaluate", "lower learner.batch")):
+        flags = [f"--mode={mode}", "--config=configs/mask_s1.py", "--workdir=w", "--input=i", "--output=o.csv"]
+        result = subprocess.run(
+            [sys.executable, "-c", code, *flags], cwd=ROOT, capture_output=True, text=True, check=False
+        )
+        assert result.returncode == 1
+        assert result.stderr.startswith("error: out of memory (1 GiB); ")
+        assert words in result.stderr
+        assert ("learner" in result.stderr) == (mode == "evaluate")
 
 
 def test_the_command_line_says_what_is_missing():
