@@ -77,17 +77,16 @@ def remarks_of(file: Path, wanted: set[str] | None = None) -> Iterator[Remark]:
     """The remarks in a config file, and then those in the files of `configs` that it imports.
 
     Args:
-      wanted: names of the functions to look into; by default all of them.
+      wanted: names of the functions to look into, and into those of the file that they name; by default all of them.
     """
     text = file.read_text(encoding="utf-8")
     comments = _comments(text)
     tree = ast.parse(text)
-    for function in tree.body:
-        if not isinstance(function, ast.FunctionDef) or "demo" in function.name:
+    functions = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
+    for name in functions if wanted is None else _called(functions, wanted):
+        if "demo" in name:
             continue
-        if wanted is not None and function.name not in wanted:
-            continue
-        for statement in function.body:
+        for statement in functions[name].body:
             found = list(_keys(statement, ()))
             names = {keys: node.value for keys, _, node in found if keys[-1] == "name" and _is_text(node)}
             # Of several keys in a line the comment is about the first, which comes last here.
@@ -110,6 +109,16 @@ def _uses(tree: ast.Module, module: str) -> set[str]:
         for node in ast.walk(tree)
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == module
     }
+
+
+def _called(functions: Mapping[str, ast.FunctionDef], wanted: set[str]) -> list[str]:
+    """Those that are wanted, and those that they name, in the order of the file."""
+    known, new = set(), wanted & functions.keys()
+    while new:
+        known |= new
+        nodes = (node for name in new for node in ast.walk(functions[name]))
+        new = {node.id for node in nodes if isinstance(node, ast.Name)} & functions.keys() - known
+    return [name for name in functions if name in known]
 
 
 def _comments(text: str) -> dict[int, str]:

@@ -76,6 +76,13 @@ def test_remarks_on_the_demo_are_not_about_the_recipe():
     assert "In so few steps" not in shown(ROOT / "configs/mask_s1.py")
 
 
+@pytest.mark.parametrize("name", ["mask_s1", "mask_s5", "mask_backbones"])
+def test_remarks_come_also_from_what_a_shared_builder_calls(name):
+    """`log_mel_picture`, which the config names itself or `picture_net` does."""
+    text = shown(ROOT / f"configs/{name}.py")
+    assert "features.matrix\n  # 32-ms windows every 10 ms; the paper calls 10 ms the overlap.\n" in text
+
+
 def test_a_config_of_ones_own_needs_no_recipes(tmp_path):
     file = tmp_path / "mine.py"
     file.write_text("from configs import breathing_e2e\n\ndef get_config():\n    return breathing_e2e.get_config()\n")
