@@ -54,6 +54,10 @@ def for_sequences(longest_s: float, rate_hz: float, sample_rate_hz: int) -> Bloc
     Args:
       longest_s: of a recording that is not cut.
       rate_hz: predictions per second.
+      sample_rate_hz: of the recordings.
+
+    Returns:
+      Blocks of as many predictions as `longest_s` holds, two at least.
     """
     cell = (Fraction(sample_rate_hz) / Fraction(rate_hz).limit_denominator(1000)).numerator
     cells = max(2, round(longest_s * sample_rate_hz) // cell)
@@ -61,7 +65,15 @@ def for_sequences(longest_s: float, rate_hz: float, sample_rate_hz: int) -> Bloc
 
 
 def for_classes(longest_s: float, sample_rate_hz: int) -> Blocks:
-    """Clips one after the other, of which the last ends with the recording."""
+    """Clips one after the other, of which the last ends with the recording.
+
+    Args:
+      longest_s: of a recording that is not cut.
+      sample_rate_hz: of the recordings.
+
+    Returns:
+      Blocks that do not overlap, but for the last.
+    """
     size = max(1, round(longest_s * sample_rate_hz))
     return Blocks(size, size, 1)
 

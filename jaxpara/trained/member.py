@@ -77,7 +77,12 @@ class TrainedMember:
         """What a fold predicts for all recordings.
 
         Args:
+          corpus: the recordings; none of them is learned from.
+          fold: whose weights predict, one of `folds`.
           read: gives a feature of all of them.
+
+        Returns:
+          A row for each of their labels' times, see `Predictions`.
         """
         fit = self.fit(corpus, fold, read, progress)
         return self.learner.predict(fit, fit.fold.test, self.folds[fold], self.weights(fit))

@@ -31,7 +31,12 @@ class Parts:
     """A folder of finished files, by path, size, time of change and system."""
 
     def __init__(self, folder: Path, system: str, classes: tuple[str, ...]):
-        """Args: system: what tells it from others."""
+        """Says where; what is kept makes the folder.
+
+        Args:
+          system: what tells it from others.
+          classes: of what it predicts, see `Estimate`.
+        """
         self.folder, self._system, self._classes = folder, system, classes
 
     def path(self, file: AudioFile) -> Path:

@@ -39,7 +39,17 @@ def brought(chunks: Iterable[np.ndarray], rate_hz: int, wanted_hz: int) -> Itera
 
 
 def as_float(waveform: np.ndarray) -> np.ndarray:
-    """Whole numbers to floats in [-1, 1]; floats as they are."""
+    """Whole numbers to floats in [-1, 1]; floats as they are.
+
+    Args:
+      waveform: `[sample]` or `[sample, channel]`.
+
+    Returns:
+      Of the same shape; float32 of whole numbers.
+
+    Raises:
+      UserError: it has another shape, or holds no numbers.
+    """
     waveform = np.asarray(waveform)
     if waveform.ndim not in (1, 2) or waveform.dtype.kind not in "iuf":
         raise UserError(
