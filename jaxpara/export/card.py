@@ -7,6 +7,7 @@ from typing import Any
 import jinja2
 
 from jaxpara import __version__
+from jaxpara.learning.net import Net
 from jaxpara.trained.system import System
 
 VERSIONS = ("jax", "flax", "numpy", "scipy", "librosa", "scikit-learn", "skops", "safetensors")
@@ -38,7 +39,7 @@ def text(system: System, results: Mapping[str, Any], programs: Mapping[str, Any]
         configs=configs,
         programs=programs,
         opensmile="opensmile" in str(configs),
-        imagenet=[n for n, c in configs.items() if c["learner"].get("pretrained") not in (None, "None", "none")],
+        imagenet=[n for n, m in system.members.items() if isinstance(m.learner, Net) and m.learner.pretrained],
         version=__version__,
         versions={name: importlib.metadata.version(name) for name in VERSIONS},
     )

@@ -22,10 +22,9 @@ from jaxpara.features.fitted import FILE as FITTED
 from jaxpara.files import write_json, write_text
 from jaxpara.learning import weights
 from jaxpara.learning.net import Net
+from jaxpara.learning.svm import SVM
 from jaxpara.trained import manifest
 from jaxpara.trained.system import System
-
-MACHINES = ("refitted.skops", "fitted.skops")  # the first of them that is there predicts new recordings
 
 
 def write(workdir: Path, out: Path, *, overwrite: bool = False) -> dict[str, Any]:
@@ -48,23 +47,23 @@ def write(workdir: Path, out: Path, *, overwrite: bool = False) -> dict[str, Any
         raise UserError(
             f"{workdir}: results.json is of {results['experiment']}, system.json of another run; run it again"
         )
-    if out.resolve() == workdir.resolve() or workdir.resolve().is_relative_to(out.resolve()):
+    if workdir.resolve().is_relative_to(out.resolve()):
         raise UserError(f"{out}: holds the workdir itself; choose another folder")
     with _replacing_folder(out, overwrite) as folder:
         facts = {}
         for name, member in system.members.items():
-            network = isinstance(member.learner, Net)
             for fold in member.folds:
                 source, target = (root / "members" / name / f"fold_{fold}" for root in (workdir, folder))
                 target.mkdir(parents=True)
                 if (source / FITTED).exists():
                     shutil.copyfile(source / FITTED, target / FITTED)
-                if not network:
-                    _copy_machine(source, target)
-            if network:
-                for fold, fit in system.fits(name).items():
+                if isinstance(member.learner, SVM):
+                    _copy_machine(member.learner.machine_file(source), target)
+            if isinstance(member.learner, Net):
+                fits = system.fits(name)
+                for fold, fit in fits.items():
                     weights.write(folder / "members" / name / f"fold_{fold}" / weights.FILE, member.weights(fit))
-                facts[name] = programs.write(system, name, folder / "stablehlo" / f"{name}.bin")
+                facts[name] = programs.write(member, fits, folder / "stablehlo" / f"{name}.bin")
         about = json.loads((workdir / manifest.FILE).read_text(encoding="utf-8"))
         write_json(folder / manifest.FILE, _without_paths(about))
         scores = {part: _figures(results["fusion"][part]) for part in ("cv", "test")}
@@ -87,12 +86,10 @@ def _results(workdir: Path) -> dict[str, Any]:
         ) from error
 
 
-def _copy_machine(source: Path, target: Path) -> None:
-    for name in MACHINES:
-        if (source / name).exists():
-            shutil.copyfile(source / name, target / name)
-            return
-    raise UserError(f"{source / MACHINES[-1]}: no such file, expected a fitted machine; train this member again")
+def _copy_machine(file: Path, target: Path) -> None:
+    if not file.exists():
+        raise UserError(f"{file}: no such file, expected a fitted machine; train this member again")
+    shutil.copyfile(file, target / file.name)
 
 
 def _figures(score: dict[str, Any]) -> dict[str, Any]:

@@ -20,28 +20,8 @@ def warm_up_samples(feature: Waveform) -> int:
     return round(WARM_UP_S * feature.sample_rate_hz) if feature.scale == "zscore" else 0
 
 
-def whole(feature: Waveform, waveform: np.ndarray) -> np.ndarray:
-    """The causal form of a feature, of a recording that is at hand as a whole.
-
-    Args:
-      feature: says how amplitudes are scaled.
-      waveform: `[sample]` float32 in [-1, 1].
-
-    Returns:
-      `[sample, 1]` float32.
-    """
-    if feature.scale != "zscore":
-        return feature.extract(waveform)
-    count = np.arange(1, len(waveform) + 1)
-    mean = np.cumsum(waveform, dtype=np.float64) / count
-    power = np.cumsum(np.square(waveform, dtype=np.float64)) / count
-    last = np.minimum(warm_up_samples(feature), len(waveform)) - 1
-    mean[:last], power[:last] = mean[last], power[last]
-    return _scaled(waveform, mean, power)
-
-
 class Running:
-    """The causal form of a feature, part by part; all parts together are `whole`, however the signal is cut."""
+    """The causal form of a feature, part by part; all parts together are the same, however the signal is cut."""
 
     def __init__(self, feature: Waveform):
         self._feature = feature

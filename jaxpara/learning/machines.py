@@ -27,6 +27,7 @@ SCALERS = {
     "standard": StandardScaler,
     "none": FunctionTransformer,
 }
+FITTED, REFITTED = "fitted.skops", "refitted.skops"  # on the fit part; on the tune part as well
 KERNELS = ["linear", "rbf", "nystroem"]
 PLATT_FOLDS = 5  # as LIBSVM has it
 CACHE_MIB = 2000  # of kernel rows that LIBSVM keeps at most

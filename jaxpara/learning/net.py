@@ -39,7 +39,8 @@ EXAMPLES = {"windows": Windows, "clips": Clips, "reconstruction": Reconstruction
 class Net:
     """A network with its loss, its optimizer and the way it is trained.
 
-    Steps are compiled once and shared by all folds.
+    Steps are compiled once and shared by all folds. `forward` is the network alone, see `jaxpara.learning.steps`;
+    `pretrained` says where its first weights come from, and is empty for a random start.
     """
 
     def __init__(
@@ -98,7 +99,7 @@ class Net:
         self._common_epoch = common_epoch
         self._takes: tuple[str, str] = getattr(self.model, "pretrained", (model["name"], ""))
         # From the command line, None comes as a word.
-        self._pretrained = "" if pretrained in (None, "None", "none") else pretrained
+        self.pretrained = "" if pretrained in (None, "None", "none") else pretrained
         self._plateau = (plateau_patience, plateau_factor)
         require_one_of(f"config.{where}.best_by", best_by, ("score", "loss"))
         if common_epoch and keep_best < epochs:
@@ -115,6 +116,7 @@ class Net:
             microbatch=microbatch,
             precision=precision,
         )
+        self.forward = self._programs.forward
         if self._loss.whole_batch and self._programs.parts(devices=1)[0] > 1:
             raise UserError(f"config.{where}.microbatch: {loss['name']!r} needs the whole batch at once; set it to 0")
 
@@ -212,8 +214,8 @@ class Net:
     ) -> tuple[Loop, TrainState]:
         """The training loop of a fit, which leaves `fit.json` when it has ended, and the state that it begins with."""
         state = self._fresh(fit)
-        if self._pretrained:
-            state, notes = with_weights(state, self._pretrained, *self._takes)
+        if self.pretrained:
+            state, notes = with_weights(state, self.pretrained, *self._takes)
             for note in notes:
                 progress.say(f"{fit.name}: {note}")
         elif self._takes[0] in KNOWN or self._takes[1]:

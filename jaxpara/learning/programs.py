@@ -68,6 +68,10 @@ class Programs:
         for batch in _own(examples, self._batch, rows=parts * rows * placement.devices, **which):
             yield {name: value.reshape(-1, rows, *value.shape[1:]) for name, value in batch.items()}
 
+    def forward(self, *, embed: bool = False) -> Callable[[Any, Any], Any]:
+        """The network, or its embeddings, as `outputs` computes them."""
+        return steps.forward(self._model, self._precision, embed=embed, layer=self._layer)
+
     @cached_property
     def _predict_step(self) -> Step:
         return parallel.spread(steps.predict_step(self._model, self._prepare, self._precision))

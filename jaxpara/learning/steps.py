@@ -62,8 +62,8 @@ def train_step(
         def objective(params, batch_stats, part, key):
             """This device's and part's share of the loss: the shares of a batch sum up to its loss."""
             outputs, changed = model.apply(
-                {"params": _computed_in(precision, params), "batch_stats": batch_stats},
-                _computed_in(precision, prepare(part, shared_key)),
+                {"params": computed_in(precision, params), "batch_stats": batch_stats},
+                computed_in(precision, prepare(part, shared_key)),
                 train=True,
                 mutable=["batch_stats"],
                 rngs={"dropout": key},
@@ -105,9 +105,40 @@ def train_step(
     return step
 
 
-def _computed_in(precision: str, tree: Any) -> Any:
+def computed_in(precision: str, tree: Any) -> Any:
+    """Arrays as a network takes them that is computed in one of `PRECISIONS`."""
     dtype = PRECISIONS[precision]
     return tree if dtype is None else jax.tree.map(lambda x: x.astype(dtype), tree)
+
+
+def forward(
+    model: nn.Module, precision: str = "float32", *, embed: bool = False, layer: str = ""
+) -> Callable[[Any, jax.Array], jax.Array]:
+    """The network without training.
+
+    Args:
+      precision: one of `PRECISIONS`.
+      embed: whether it gives embeddings: what a layer (`jaxpara.models.layers`) gives, or what the model's `embed`
+        does where none is named.
+
+    Returns:
+      A function of variables and inputs that returns float32.
+    """
+    if not embed:
+        return _in_float32(precision, partial(model.apply, train=False))
+    if layer:
+        return _in_float32(precision, lambda variables, inputs: output_of(model, variables, inputs, layer))
+    return _in_float32(precision, partial(model.apply, train=False, method="embed"))
+
+
+def _in_float32(precision: str, outputs_of: Callable[[Any, jax.Array], Any]) -> Callable[[Any, jax.Array], jax.Array]:
+    """What is computed in `precision`, from float32 to float32."""
+
+    def outputs(variables: Any, inputs: jax.Array) -> jax.Array:
+        variables = variables | {"params": computed_in(precision, variables["params"])}
+        return outputs_of(variables, computed_in(precision, inputs)).astype(jnp.float32)
+
+    return outputs
 
 
 def predict_step(
@@ -119,32 +150,27 @@ def predict_step(
       A function of the state and of this device's part of the batch, each `[example, ...]`, that returns the outputs of
       all devices.
     """
-    return _forward(prepare, precision, partial(model.apply, train=False))
+    return _step(prepare, forward(model, precision))
 
 
 def embed_step(
     model: nn.Module, prepare: Prepare, layer: str = "", precision: str = "float32"
 ) -> Callable[[TrainState, Batch], jax.Array]:
-    """As `predict_step`, with what a layer (`jaxpara.models.layers`) gives; what `embed` gives, where none is named."""
-    if layer:
-        return _forward(prepare, precision, lambda variables, inputs: output_of(model, variables, inputs, layer))
-    return _forward(prepare, precision, partial(model.apply, train=False, method="embed"))
+    """As `predict_step`, with embeddings, see `forward`."""
+    return _step(prepare, forward(model, precision, embed=True, layer=layer))
 
 
 def frozen_step(
     model: nn.Module, prepare: Prepare, precision: str = "float32"
 ) -> Callable[[TrainState, Batch], jax.Array]:
     """As `predict_step`, with what the model's `frozen_maps` gives: the part of it that training does not change."""
-    return _forward(prepare, precision, partial(model.apply, method="frozen_maps"))
+    return _step(prepare, _in_float32(precision, partial(model.apply, method="frozen_maps")))
 
 
-def _forward(
-    prepare: Prepare, precision: str, outputs_of: Callable[[Any, jax.Array], Any]
-) -> Callable[[TrainState, Batch], jax.Array]:
+def _step(prepare: Prepare, outputs: Callable[[Any, jax.Array], jax.Array]) -> Callable[[TrainState, Batch], jax.Array]:
     def step(state: TrainState, batch: Batch) -> jax.Array:
-        variables = state.variables | {"params": _computed_in(precision, state.params)}
-        outputs = outputs_of(variables, _computed_in(precision, prepare(batch, _step_key(state))))
-        return lax.all_gather(outputs.astype(jnp.float32), AXIS, tiled=True)
+        inputs = prepare(batch, _step_key(state))
+        return lax.all_gather(outputs(state.variables, inputs), AXIS, tiled=True)
 
     return step
 

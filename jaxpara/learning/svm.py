@@ -18,7 +18,7 @@ from jaxpara.evaluation.metrics import Undefined
 from jaxpara.evaluation.official import official
 from jaxpara.files import write_json
 from jaxpara.learning.fit import Fit
-from jaxpara.learning.machines import KERNELS, PLATT_FOLDS, SCALERS, Machines, load, save
+from jaxpara.learning.machines import FITTED, KERNELS, PLATT_FOLDS, REFITTED, SCALERS, Machines, load, save
 from jaxpara.predictions import Predictions
 from jaxpara.progress import Progress
 from jaxpara.registry import require_one_of
@@ -109,8 +109,7 @@ class SVM:
             found = f"{frame_rate_hz:g} frames per second" if frame_rate_hz else "one vector per recording"
             wanted = "frames" if sequence else "one vector per recording"
             raise UserError(f"config.{where}: the features are {found}, but {task.name} needs {wanted}; take others")
-        self._task, self._rate_hz, self._where = task, frame_rate_hz, where
-        self._c, self._refit = tuple(c), refit
+        self._task, self._rate_hz, self._where, self._c, self._refit = task, frame_rate_hz, where, tuple(c), refit
         self._machines = Machines(
             regression=sequence,
             kernel=kernel,
@@ -157,11 +156,11 @@ class SVM:
                 bar.advance(f"{c:g}: " + ("no score" if score is None else f"{score:.3f}"))
         assert best
         chosen, machine = best
-        save(machine, _path(fit, refitted=False))
+        save(machine, fit.folder / FITTED)
         del best, machine, fitted  # with the kernel matrix, before there is another
         if self._refit:
             fitted = self._fitting(fit, (*fit.fold.fit, *fit.fold.tune), progress)
-            save(fitted(chosen["c"])[0], _path(fit, refitted=True))
+            save(fitted(chosen["c"])[0], fit.folder / REFITTED)
         summary = {"seconds": round(time.monotonic() - began, 1), "chosen": chosen, "tried": tried}
         write_json(finished, summary)
         return summary
@@ -179,12 +178,17 @@ class SVM:
           UserError: the machine's file is missing or damaged, and it is not given as it was `restored`.
         """
         if machine is None:
-            machine = load(_path(fit, self._refit and not set(names) & {*fit.fold.fit, *fit.fold.tune}))
+            known = set(names) & {*fit.fold.fit, *fit.fold.tune}
+            machine = load(fit.folder / FITTED if known else self.machine_file(fit.folder))
         return self._predictions(fit, machine, self._part(fit, names))
 
     def restored(self, fit: Fit, choice: Mapping[str, Any]) -> Pipeline:
         """The machine for recordings that were neither fitted nor tuned on."""
-        return load(_path(fit, self._refit))
+        return load(self.machine_file(fit.folder))
+
+    def machine_file(self, folder: Path) -> Path:
+        """Where a fit leaves the machine for recordings that were neither fitted nor tuned on."""
+        return folder / (REFITTED if self._refit else FITTED)
 
     def _fitting(
         self, fit: Fit, names: tuple[str, ...], progress: Progress
@@ -284,7 +288,3 @@ def _spline(values: np.ndarray, rate_hz: float, times_s: np.ndarray) -> np.ndarr
 
 def _rank(score: float | None) -> float:
     return -np.inf if score is None else score
-
-
-def _path(fit: Fit, refitted: bool) -> Path:
-    return fit.folder / ("refitted.skops" if refitted else "fitted.skops")

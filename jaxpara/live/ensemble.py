@@ -5,11 +5,12 @@ from functools import partial
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from jaxpara.errors import UserError
-from jaxpara.features import causal
 from jaxpara.features.waveform import Waveform
+from jaxpara.learning.steps import computed_in
 from jaxpara.models.cnn1d import CNN1DLSTM
 from jaxpara.trained.system import System
 
@@ -23,12 +24,14 @@ class Ensemble:
       networks: its variables, one tree a fold.
       shares: `[network]` how much each counts; the sum is 1.
       feature: what the network hears.
+      precision: that the network is computed in, see `jaxpara.learning.steps.PRECISIONS`.
     """
 
     model: CNN1DLSTM
     networks: tuple[Any, ...]
     shares: np.ndarray
     feature: Waveform
+    precision: str = "float32"
 
     @property
     def hop(self) -> int:
@@ -64,26 +67,8 @@ class Ensemble:
         Returns:
           `[label]`, and the carries.
         """
-        outputs, carries = _go_on(self.model, self.networks, samples[None], carries, end)
+        outputs, carries = _go_on(self.model, self.precision, self.networks, samples[None], carries, end)
         return self.mixed(outputs), carries
-
-    def offline(self, waveform: np.ndarray) -> np.ndarray:
-        """The causal prediction of a recording that is at hand as a whole; live gives the same, hop by hop.
-
-        It is the ordinary network over the whole recording at once, on samples that are scaled causally. So it is the
-        prediction from one window as long as the recording, and not the mean of shorter ones, each with an LSTM that
-        begins anew.
-
-        Args:
-          waveform: `[sample]` float32 in [-1, 1].
-
-        Returns:
-          `[label]`; what is missing to a whole number of labels is silence.
-        """
-        samples = causal.whole(self.feature, waveform)
-        samples = np.pad(samples, ((0, -len(samples) % self.hop), (0, 0)))[None]
-        apply = jax.jit(self.model.apply)
-        return self.mixed([apply(variables, samples) for variables in self.networks])
 
 
 def of(system: System) -> Ensemble:
@@ -103,18 +88,19 @@ def of(system: System) -> Ensemble:
         )
     fits = system.fits(name)
     networks = tuple(jax.device_get(member.weights(fits[fold]).variables) for fold in shares)
-    return Ensemble(model, networks, np.array(list(shares.values())), feature)
+    return Ensemble(model, networks, np.array(list(shares.values())), feature, member.learner.precision)
 
 
-@partial(jax.jit, static_argnums=(0, 4))
+@partial(jax.jit, static_argnums=(0, 1, 5))
 def _go_on(
-    model: CNN1DLSTM, networks: Any, samples: jax.Array, carries: list[Any], end: bool
+    model: CNN1DLSTM, precision: str, networks: Any, samples: jax.Array, carries: list[Any], end: bool
 ) -> tuple[list[Any], list[Any]]:
     """All networks in one program, one after the other: batched convolutions, each row with kernels of its own, are
     several times slower on a CPU.
     """
-    pairs = [
-        model.apply(variables, samples, carry, end, method="go_on")
-        for variables, carry in zip(networks, carries, strict=True)
-    ]
-    return [values for values, _ in pairs], [carry for _, carry in pairs]
+    pairs = []
+    for variables, carry in zip(networks, carries, strict=True):
+        variables = variables | {"params": computed_in(precision, variables["params"])}
+        carry = carry._replace(seen=computed_in(precision, carry.seen))
+        pairs.append(model.apply(variables, computed_in(precision, samples), carry, end, method="go_on"))
+    return [values.astype(jnp.float32) for values, _ in pairs], [carry for _, carry in pairs]

@@ -9,7 +9,12 @@ AT_ONCE = (25, 1)  # hops that go through together, the most that have come; eac
 
 
 class Stream:
-    """One signal, from its beginning to its end; equal to `Ensemble.offline`, however it is cut."""
+    """One signal, from its beginning to its end, however it is cut.
+
+    What it gives is the ordinary network over the whole recording at once, on samples that are scaled causally. So it
+    is the prediction from one window as long as the recording, and not the mean of shorter ones, each with an LSTM
+    that begins anew. What is missing to a whole number of values is silence.
+    """
 
     def __init__(self, ensemble: Ensemble):
         self._ensemble = ensemble

@@ -115,6 +115,21 @@ def trained(tmp_path_factory):
     return train
 
 
+@pytest.fixture
+def in_precision(tmp_path):
+    """`in_precision(workdir, "bfloat16")`: a copy that computes its networks in it."""
+
+    def copy(workdir, precision):
+        copied = shutil.copytree(workdir, tmp_path / precision)
+        about = json.loads((copied / "system.json").read_text())
+        for spec in about["members"].values():
+            spec["precision"] = precision
+        (copied / "system.json").write_text(json.dumps(about))
+        return copied
+
+    return copy
+
+
 @pytest.fixture(scope="session")
 def alone(trained, tmp_path_factory):
     """The workdir of a system that is the 1D CNN + LSTM alone."""

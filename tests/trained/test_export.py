@@ -14,8 +14,9 @@ from flax.traverse_util import unflatten_dict
 from safetensors.numpy import load_file, save_file
 
 import jaxpara
+from jaxpara import hosts, runtime
 from jaxpara.errors import UserError
-from jaxpara.export import package, programs
+from jaxpara.export import __main__, package, programs
 
 ROOT = Path(__file__).parents[2]
 PREDICT = """
@@ -102,6 +103,22 @@ def test_programs_give_what_the_networks_give(exported, task):
         assert 0 <= fact["difference"] <= fact["tolerance"] == 1e-5
 
 
+def test_a_program_computes_in_the_precision_of_its_network(alone, in_precision, tmp_path):
+    workdir, waveform = in_precision(alone, "bfloat16"), speech(4.0)
+    fact = package.write(workdir, tmp_path / "out")["cnn"]
+    assert fact["difference"] <= fact["tolerance"] == 2e-2
+    assert "(allowed 0.02)" in (tmp_path / "out" / "README.md").read_text()
+    system = jaxpara.load(tmp_path / "out")
+    program = jax.export.deserialize(bytearray((tmp_path / "out" / "stablehlo" / "cnn.bin").read_bytes()))
+    values = np.zeros(100)
+    for fold, share in system.shares["cnn"].items():
+        tree = load_file(tmp_path / "out" / "members" / "cnn" / f"fold_{fold}" / "weights.safetensors")
+        weights = {"params": {}, "batch_stats": {}} | unflatten_dict(tree, sep="/")
+        values += share * np.asarray(program.call(weights, system.members["cnn"].feature(waveform)[None]))[0]
+    np.testing.assert_allclose(values, system(waveform, 16_000).values, rtol=0, atol=1e-6)
+    assert np.abs(values - jaxpara.load(alone)(waveform, 16_000).values).max() > 1e-5  # in float32
+
+
 def test_a_network_for_sequences_takes_any_length(exported):
     facts = json.loads((exported("breathing") / "export.json").read_text())["programs"]
     assert facts["cnn"]["inputs"] == "float32[b,640*t,1]"
@@ -124,6 +141,36 @@ def test_the_card_says_what_it_is_and_how_well_it_does(trained, exported):
     mask = (exported("mask") / "README.md").read_text()
     assert "not for commercial use" in mask
     assert "license: other\n" in mask  # its bags are made by openSMILE
+
+
+def test_the_machine_that_predicts_goes_along_or_nothing_does(trained, tmp_path):
+    """Refitted machines are no longer there once the config says not to refit, or the other way round."""
+    workdir = shutil.copytree(trained("mask")[0], tmp_path / "run")
+    (workdir / "members" / "bags" / "fold_1" / "refitted.skops").unlink()
+    with pytest.raises(UserError, match=r"bags/fold_1/refitted\.skops: no such file, expected a fitted machine"):
+        package.write(workdir, tmp_path / "out")
+    (workdir / "members" / "coded" / "fold_0" / "refitted.skops").touch()  # of an older run
+    about = json.loads((workdir / "system.json").read_text())
+    about["members"] = {name: about["members"][name] for name in ("coder", "coded")}
+    about["shares"] = {"coded": {"0": 1.0}}
+    (workdir / "system.json").write_text(json.dumps(about))
+    package.write(workdir, tmp_path / "out")
+    left = {path.name for path in (tmp_path / "out" / "members" / "coded").rglob("*.skops")}
+    assert left == {"fitted.skops"}
+
+
+def test_a_disk_that_is_full_is_one_line_that_names_the_file(tmp_path, monkeypatch):
+    def fail(*_, **__):
+        raise OSError(28, "No space left on device", "out/.a.json.part", None, "out/a.json")
+
+    def end(line, status):
+        raise SystemExit(f"{status}: {line}")
+
+    monkeypatch.setattr(package, "write", fail)
+    monkeypatch.setattr(hosts, "end", end)
+    monkeypatch.setattr(runtime, "prepare", lambda: None)
+    with pytest.raises(SystemExit, match=r"^1: error: out/a\.json: No space left on device; nothing was exported"):
+        __main__.main([str(tmp_path), str(tmp_path / "out")])
 
 
 def test_what_lies_there_is_refused(alone, tmp_path, monkeypatch):

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from ensembles import offline
 
 import jaxpara
 from jaxpara.errors import UserError
@@ -29,22 +30,26 @@ def test_samples_in_values_out(alone, tmp_path):
     assert result.returncode == 0, result.stderr
     rows = np.array([line.split() for line in result.stdout.decode().splitlines()], float)
     np.testing.assert_allclose(rows[:, 0], np.arange(76) * 0.04, rtol=0, atol=1e-9)
-    wanted = of(jaxpara.load(alone)).offline(waveform.astype(np.float32) / 32768)
+    wanted = offline(of(jaxpara.load(alone)), waveform.astype(np.float32) / 32768)
     np.testing.assert_allclose(rows[:, 1], wanted, rtol=0, atol=1e-4)
     assert b"real-time factor" in result.stderr
 
 
-def test_weights_and_shares_are_those_of_the_system(alone):
+def test_weights_shares_and_precision_are_those_of_the_system(alone, in_precision):
     """Where no state is carried over a window's end, live is the ordinary prediction but for the scale."""
-    system = jaxpara.load(alone)
-    ensemble = of(system)
     waveform = (0.1 * np.random.default_rng(2).standard_normal(16_000 * 4)).astype(np.float32)
-    np.testing.assert_allclose(
-        ensemble.mixed([ensemble.model.apply(tree, ensemble.feature(waveform)[None]) for tree in ensemble.networks]),
-        system(waveform, 16_000).values,
-        rtol=0,
-        atol=1e-5,
-    )
+
+    def both(system):
+        ensemble = of(system)
+        samples, lookahead = ensemble.feature(waveform), ensemble.model.lookahead
+        first, carries = ensemble.go_on(samples[:lookahead], ensemble.start())
+        rest, _ = ensemble.go_on(samples[lookahead:], carries, end=True)
+        return np.concatenate([first, rest]), system(waveform, 16_000).values
+
+    live, predicted = both(jaxpara.load(alone))
+    np.testing.assert_allclose(live, predicted, rtol=0, atol=1e-5)
+    live, coarse = both(jaxpara.load(in_precision(alone, "bfloat16")))
+    assert np.abs(live - coarse).mean() < 0.5 * np.abs(predicted - coarse).mean()
 
 
 def test_other_systems_are_told_which_can(trained):

@@ -1,0 +1,59 @@
+"""Small ensembles, something for them to hear, and what they should make of it."""
+
+from functools import cache
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxpara.features.causal import FLOOR, warm_up_samples
+from jaxpara.features.waveform import Waveform
+from jaxpara.learning.steps import forward
+from jaxpara.live.ensemble import Ensemble
+from jaxpara.models.cnn1d import CNN1DLSTM
+
+RATE_HZ = 16_000
+FOUR = CNN1DLSTM(filters=(4, 4, 4, 4), lstm=(4, 4))
+THREE = CNN1DLSTM(filters=(4, 4, 4), kernels=(8, 6, 6), pools=(10, 8, 8), last_pool="max", lstm=(4,), output="linear")
+# It looks further ahead than a hop, and its last samples are several hops.
+FAR = CNN1DLSTM(filters=(3, 3), kernels=(4, 41), pools=(2, 4), lstm=(4,))
+HERE = CNN1DLSTM(filters=(3,), kernels=(1,), pools=(8,), lstm=(4,))
+
+
+@cache
+def _init(model):
+    return jax.jit(model.init)
+
+
+def ensemble(model=FOUR, scale="zscore", sample_rate_hz=RATE_HZ, networks=2, seed=0, precision="float32"):
+    shape = jnp.zeros((1, model.samples_per_output, 1))
+    trees = tuple(_init(model)(jax.random.key(seed + number), shape) for number in range(networks))
+    # Weights of the size of a trained network's: the first outputs of a fresh one are near zero.
+    trees = jax.tree.map(lambda leaf: 2 * leaf, trees)
+    shares = np.arange(1, networks + 1) / np.arange(1, networks + 1).sum()
+    return Ensemble(model, trees, shares, Waveform(scale=scale, sample_rate_hz=sample_rate_hz), precision)
+
+
+def whole(feature, waveform):
+    """The causal form of a feature, of a recording that is at hand as a whole: each sample by all up to itself."""
+    if feature.scale != "zscore":
+        return feature.extract(waveform)
+    last = np.maximum(np.arange(len(waveform)), min(warm_up_samples(feature), len(waveform)) - 1)
+    count, signal = last + 1, waveform.astype(np.float64)
+    mean, power = (np.append(0, np.cumsum(values))[count] / count for values in (signal, signal**2))
+    return ((signal - mean) / np.sqrt(np.maximum(power - mean**2, FLOOR**2))).astype(np.float32)[:, None]
+
+
+def offline(ensemble, waveform):
+    """The ordinary network over the whole recording at once, filled up with silence to a whole number of values."""
+    samples = whole(ensemble.feature, waveform)
+    samples = np.pad(samples, ((0, -len(samples) % ensemble.hop), (0, 0)))[None]
+    apply = jax.jit(forward(ensemble.model, ensemble.precision))
+    return ensemble.mixed([apply(variables, samples) for variables in ensemble.networks])
+
+
+def speech(samples, seed=5):
+    rng = np.random.default_rng(seed)
+    knots = np.arange(samples // 4000 + 2) * 4000
+    loudness = np.interp(np.arange(samples), knots, rng.uniform(0, 0.3, len(knots)))
+    return np.rint((loudness * rng.standard_normal(samples)).clip(-1, 0.999) * 32768).astype(np.float32) / 32768
