@@ -23,6 +23,12 @@ CLIPPED_SHARE = 1e-3
 UNKNOWN_LENGTH_BYTES = 0x7FFF0000
 
 
+def reason(error: BaseException) -> str:
+    """Why a file was refused, in one line, without its name and a full stop."""
+    text = getattr(error, "error_string", None) or getattr(error, "strerror", None) or str(error)
+    return " ".join(text.split()).rstrip(".") or type(error).__name__
+
+
 @dataclass(frozen=True)
 class Sound:
     """One audio file, heard.
@@ -55,7 +61,7 @@ def hear(path: Path) -> Sound:
             samples = file.read(dtype="float32", always_2d=True)
             rate_hz, frames, log = file.samplerate, file.frames, file.extra_info
     except REFUSALS as error:
-        return Sound(failure=str(error) or type(error).__name__)
+        return Sound(failure=reason(error))
     # libsndfile mends a wrong length silently and only its log tells.
     told = re.search(r"^\s*data\s*: (\d+) \(should be (\d+)\)", log, re.MULTILINE)
     promised, held = (int(told[1]), int(told[2])) if told else (0, 0)
@@ -77,8 +83,8 @@ def hear(path: Path) -> Sound:
 
 
 def unreadable(path: Path, failure: str, findings: Findings) -> None:
-    """Adds that a file is no audio; libsndfile's message ends in the reason."""
-    what = f"not readable as audio ({failure.rsplit(': ', 1)[-1]})"
+    """Adds that a file is no audio, and the `reason`."""
+    what = f"not readable as audio ({failure})"
     findings.error("unreadable files", path, None, what, ANEW)
 
 

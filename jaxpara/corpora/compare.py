@@ -9,7 +9,7 @@ import numpy as np
 import soundfile
 
 from jaxpara.corpora import labels, layout, tables
-from jaxpara.corpora.check_audio import REFUSALS, unreadable
+from jaxpara.corpora.check_audio import REFUSALS, reason, unreadable
 from jaxpara.corpora.corpus import PARTITIONS, Corpus, Recording, Task
 from jaxpara.corpora.findings import Defect, Findings, quote, refusal
 from jaxpara.corpora.labels import Rows
@@ -77,7 +77,7 @@ def read(root: Path, task: Task) -> Corpus:
             try:
                 info = soundfile.info(recording.path)
             except REFUSALS as error:
-                unreadable(recording.path, str(error), findings)
+                unreadable(recording.path, reason(error), findings)
             else:
                 compare_length(recording, info.frames / info.samplerate, corpus.label_rate_hz, findings)
     if findings.count("error"):

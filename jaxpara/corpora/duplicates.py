@@ -23,7 +23,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from jaxpara.corpora.check_audio import REFUSALS
+from jaxpara.corpora.check_audio import REFUSALS, reason
 from jaxpara.corpora.corpus import Recording
 from jaxpara.corpora.splits import Fold
 from jaxpara.corpora.threads import in_threads
@@ -135,7 +135,7 @@ def _read(path: Path) -> tuple[np.ndarray, int]:
     try:
         samples, rate_hz = soundfile.read(path, dtype="float32", always_2d=True)
     except REFUSALS as error:
-        raise UserError(f"{path}: not readable as audio ({error}); put an intact recording there") from None
+        raise UserError(f"{path}: not readable as audio ({reason(error)}); put an intact recording there") from None
     samples += 0.0  # minus zero, which float files may hold, has other bits
     return samples.ravel(), rate_hz * samples.shape[1]
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from jaxpara.corpora.check_audio import REFUSALS
+from jaxpara.corpora.check_audio import REFUSALS, reason
 from jaxpara.errors import UserError
 
 
@@ -27,16 +27,10 @@ def read(path: Path, sample_rate_hz: int) -> np.ndarray:
         waveform, rate_hz = soundfile.read(path, dtype="float32", always_2d=True)
     except REFUSALS as error:
         found = "not readable as audio" if path.exists() else "no such file"
-        reason = getattr(error, "error_string", "") or str(error) or type(error).__name__
-        raise UserError(f"{path}: {found} ({reason}); put an intact recording there") from None
-    return _mono(_at_rate(waveform, rate_hz, sample_rate_hz, path), path)
-
-
-def _at_rate(waveform: np.ndarray, rate_hz: int, wanted_hz: int, path: Path) -> np.ndarray:
-    """The place for a resampler, should predictions on arbitrary recordings want one; corpora must not need it."""
-    if rate_hz != wanted_hz:
-        raise UserError(f"{path}: sampled at {rate_hz} Hz, expected {wanted_hz} Hz; resample the file")
-    return waveform
+        raise UserError(f"{path}: {found} ({reason(error)}); put an intact recording there") from None
+    if rate_hz != sample_rate_hz:
+        raise UserError(f"{path}: sampled at {rate_hz} Hz, expected {sample_rate_hz} Hz; resample the file")
+    return _mono(waveform, path)
 
 
 def _mono(waveform: np.ndarray, path: Path) -> np.ndarray:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from jaxpara.corpora.check_audio import REFUSALS
+from jaxpara.corpora.check_audio import REFUSALS, reason
 from jaxpara.errors import UserError
 from jaxpara.trained.sound import brought
 
@@ -55,7 +55,7 @@ class AudioFile:
                 yield from brought(self._chunks(file), file.samplerate, wanted_hz)
                 promised_s = 0 if file.format == "MP3" else file.frames / file.samplerate  # MP3's is an estimate
         except REFUSALS as error:
-            raise UserError(f"not readable as audio ({_reason(error)})") from None
+            raise UserError(f"not readable as audio ({reason(error)})") from None
         if not self.seconds:
             raise UserError("holds no samples")
         if self.seconds < promised_s:
@@ -71,11 +71,6 @@ class AudioFile:
             read += len(chunk)
             self.seconds = read / file.samplerate
             yield chunk
-
-
-def _reason(error: BaseException) -> str:
-    text = getattr(error, "error_string", None) or getattr(error, "strerror", None) or str(error)
-    return " ".join(text.split()).rstrip(".") or type(error).__name__
 
 
 def found(given: str) -> list[AudioFile]:
