@@ -181,7 +181,8 @@ def keep_others(workdir: Path, name: str) -> None:
     except (OSError, ValueError, KeyError, TypeError):
         return
     if other != name and isinstance(other, str) and Path(other).name == other:
-        for file in ("results.json", "report.html", "system.json", "predictions/tune.npz", "predictions/test.npz"):
+        # Last, as it says whose the others are.
+        for file in ("report.html", "system.json", "predictions/tune.npz", "predictions/test.npz", "results.json"):
             kept = (workdir / file).with_name(f"{other}.{Path(file).name}")
             if (workdir / file).exists():
                 (workdir / file).replace(kept)

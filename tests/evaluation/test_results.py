@@ -2,13 +2,14 @@
 
 import json
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from jaxpara.corpora.duplicates import SharedAudio
 from jaxpara.evaluation import results as results_module
-from jaxpara.evaluation.results import FoldOutcome, MemberOutcome, describe, summarise
+from jaxpara.evaluation.results import FoldOutcome, MemberOutcome, describe, keep_others, summarise
 from jaxpara.evaluation.scores import cross_validation, score
 from jaxpara.fusion.fused import Fused
 
@@ -100,3 +101,25 @@ def test_a_partition_without_truth_in_numbers(tmp_path, fakes):
     row = describe(fakes.breathing(tmp_path, audio=False, test_truth=False))["test"]
     assert (row["labels"], row["unlabelled"], row["label_mean"]) == (0, 3000, None)
     assert describe(fakes.mask(tmp_path, known=False))["train"]["speakers"] is None
+
+
+@pytest.mark.parametrize("after", range(5))
+def test_killed_while_it_puts_away_anothers_results_it_goes_on_with_them(tmp_path, monkeypatch, after):
+    files = ("results.json", "report.html", "system.json", "predictions/tune.npz", "predictions/test.npz")
+    (tmp_path / "predictions").mkdir()
+    for file in files:
+        (tmp_path / file).write_text('{"experiment": "mask_s4"}')
+    moves, replace = iter(range(5)), Path.replace
+
+    def killed(path, target):
+        if next(moves) == after:
+            raise KeyboardInterrupt
+        return replace(path, target)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "replace", killed)
+        with pytest.raises(KeyboardInterrupt):
+            keep_others(tmp_path, "mask_s5")
+    keep_others(tmp_path, "mask_s5")
+    left = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.*")}
+    assert left == {str(Path(file).with_name(f"mask_s4.{Path(file).name}")) for file in files}
