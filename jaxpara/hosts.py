@@ -93,6 +93,11 @@ def first(work: Callable[[], T]) -> T:
     return json.loads(_client.blocking_key_value_get(key, FOREVER_MS))
 
 
+def wait_for_first() -> None:
+    """The others wait here until the first has come by."""
+    first(lambda: None)
+
+
 def lost(error: BaseException) -> str:
     """The line that says so, where an error is that another process is gone; else empty."""
     if _count == 1 or type(error).__name__ not in ("JaxRuntimeError", "XlaRuntimeError"):

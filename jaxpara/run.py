@@ -97,7 +97,7 @@ def run(
                 progress.say(str(stop))
                 raise KeyboardInterrupt from None
             if not hosts.is_first():
-                return hosts.first(lambda: None)  # it writes what follows
+                return hosts.wait_for_first()  # it writes what follows
             progress.say("scoring, plotting, writing the report")
             outcomes = {m: member.outcome() for m, member in members.items() if member.predicts and m not in left_out}
             fusing = _fusing(wanted, outcomes, left_out)
@@ -162,7 +162,7 @@ def run(
                 config=str(config),
                 findings=[str(finding) for finding in checked.findings],
             )
-            hosts.first(lambda: None)
+            hosts.wait_for_first()
         _conclude(progress, results, workdir, table, time.monotonic() - began)
 
 

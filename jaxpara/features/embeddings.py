@@ -172,8 +172,12 @@ def stored(folder: Path, names: Sequence[str], compute: Callable[[], Iterable[tu
     """The embeddings in a folder; computed and written first where they are not there, whole or not at all.
 
     Args:
+      folder: of these embeddings alone.
       names: of the recordings.
       compute: pairs of a recording's name and its `[time, ...]` or `[channel]` embeddings; each is written as it comes.
+
+    Returns:
+      `[time, ...]` or `[channel]` float32 by recording, in the order of `names`.
     """
 
     def there() -> bool:
@@ -183,7 +187,7 @@ def stored(folder: Path, names: Sequence[str], compute: Callable[[], Iterable[tu
         return Stored(folder)
     if not hosts.is_first():  # it takes part in the computing, and leaves the writing to the first
         deque(compute(), maxlen=0)
-        hosts.first(bool)
+        hosts.wait_for_first()
         return Stored(folder)
     index: dict[str, Any] = {"names": [], "lengths": []}
     with replacing(folder / "data.bin") as part, part.open("wb") as file:
@@ -195,7 +199,7 @@ def stored(folder: Path, names: Sequence[str], compute: Callable[[], Iterable[tu
             index |= {"shape": rows.shape[1:], "vectors": values.ndim == 1}
     # Last, as it says that the rest is there.
     write_json(folder / "index.json", index)
-    hosts.first(bool)
+    hosts.wait_for_first()
     return Stored(folder)
 
 
