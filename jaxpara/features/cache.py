@@ -36,8 +36,6 @@ from jaxpara.files import mapped
 ALIGNMENT = 64  # bytes; a cache line
 CHUNK = 1 << 20  # bytes read at once where a file is only checked
 
-Progress = Callable[[int, int], None]
-
 
 class Cached(Mapping[str, np.ndarray]):
     """Read-only features by recording name, in the order of the recordings; each is read when it is asked for."""
@@ -57,7 +55,10 @@ class Cached(Mapping[str, np.ndarray]):
 
 
 def store(
-    feature: Feature, recordings: Sequence[Recording], folder: Path, progress: Progress | None = None
+    feature: Feature,
+    recordings: Sequence[Recording],
+    folder: Path,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Mapping[str, np.ndarray]:
     """The features of all recordings, computed where the folder does not hold them yet.
 
