@@ -1,6 +1,6 @@
 """Bags of audio words as features: a codebook for each fold, from the recordings that it is fitted on."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -9,13 +9,12 @@ import numpy as np
 from jaxpara.corpora.corpus import Corpus
 from jaxpara.corpora.splits import Fold
 from jaxpara.features.boaw import BagOfWords
+from jaxpara.features.embeddings import Arrays, Read
 from jaxpara.features.feature import Feature
 from jaxpara.features.fitted import fitted
 from jaxpara.features.opensmile import OpenSmile
 from jaxpara.progress import Progress
 from jaxpara.registry import build
-
-Arrays = Mapping[str, np.ndarray]
 
 
 class Bags:
@@ -51,19 +50,12 @@ class Bags:
         """As its frames."""
         self._frames.require()
 
-    def arrays(
-        self,
-        corpus: Corpus,
-        fold: Fold,
-        read: Callable[[Feature, Progress], Arrays],
-        progress: Progress,
-        folder: Path,
-    ) -> Arrays:
+    def arrays(self, corpus: Corpus, fold: Fold, read: Read, progress: Progress, folder: Path) -> Arrays:
         """The bags of all recordings, with the fold's codebooks, which are kept in `folder`."""
         frames = read(self._frames, progress)
 
         def codebooks() -> dict[str, np.ndarray]:
             progress.say(f"fold {fold.index}: codebooks from {len(fold.fit)} recordings")
-            return self._bags.fit(frames[name] for name in fold.fit).fitted
+            return self._bags.fit((name, frames[name]) for name in fold.fit).fitted
 
         return self._bags.restore(fitted(folder, fold.fit, codebooks)).transform_all(frames)

@@ -72,19 +72,18 @@ class BagOfWords:
         self._size, self._nearest, self._codebooks, self._candidates = size, nearest, codebooks, candidates
         self._method, self._log, self._normalise, self._seed = method, log, normalise, seed
 
-    def fit(self, frames: Iterable[np.ndarray] | Mapping[str, np.ndarray]) -> "BagOfWords":
+    def fit(self, frames: Iterable[tuple[str, np.ndarray]]) -> "BagOfWords":
         """Finds the words, in one pass that keeps `candidates` frames.
 
         Args:
-          frames: `[time, descriptor]` of each recording, as an iterable, or by recording name.
+          frames: pairs of a recording's name and its `[time, descriptor]`.
 
         Raises:
           UserError: a value that is not finite, or fewer different frames than words.
         """
-        named = frames.items() if isinstance(frames, Mapping) else enumerate(frames)
         scaler = StandardScaler()
         sample = _Sample(self._candidates, derive(self._seed, "candidates"))
-        for name, array in named:
+        for name, array in frames:
             array = self._checked(array, name)
             scaler.partial_fit(array)
             sample.add(array)
@@ -152,7 +151,7 @@ class BagOfWords:
         seed = derive(self._seed, "words", codebook)
         return kmeans_plusplus(frames, self._size, n_local_trials=1, random_state=seed)[0]
 
-    def _checked(self, frames: np.ndarray, name: object) -> np.ndarray:
+    def _checked(self, frames: np.ndarray, name: str) -> np.ndarray:
         if frames.ndim != 2 or not len(frames) or frames.shape[1] % self._codebooks:
             raise UserError(
                 f"{name}: descriptors are {list(frames.shape)}, expected [time, descriptor], at least one frame, and"
