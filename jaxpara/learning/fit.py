@@ -3,12 +3,16 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from jaxpara.corpora.corpus import Corpus, Recording
 from jaxpara.corpora.splits import Fold
+from jaxpara.files import read_json
 from jaxpara.seeds import derive
+
+FINISHED = "fit.json"  # in the folder of a fit, as soon as it has ended
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,3 +66,8 @@ class Fit:
 def fold_folder(member_folder: Path, index: int) -> Path:
     """Where a fold of a member keeps everything it writes."""
     return member_folder / f"fold_{index}"
+
+
+def summary_of(folder: Path) -> dict[str, Any]:
+    """What a learner's `fit` left in the folder of a fit that has ended; a UserError where it is damaged."""
+    return read_json(folder / FINISHED, "delete it and run again", ("seconds",))

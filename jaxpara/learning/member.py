@@ -16,12 +16,11 @@ from jaxpara.features import FEATURES, tables
 from jaxpara.features.cache import store
 from jaxpara.features.embeddings import stored
 from jaxpara.features.feature import Feature
-from jaxpara.files import read_json
 from jaxpara.fusion.mean import mean
 from jaxpara.learning import LEARNERS
 from jaxpara.learning.claim import claim
 from jaxpara.learning.dependencies import REQUIRED, sources_of
-from jaxpara.learning.fit import Fit, fold_folder
+from jaxpara.learning.fit import FINISHED, Fit, fold_folder, summary_of
 from jaxpara.predictions import Predictions, faults, places
 from jaxpara.progress import Progress
 from jaxpara.registry import build
@@ -196,10 +195,10 @@ class Member:
 
     def _summary(self, fold: Fold) -> dict[str, Any]:
         """What the learner's `fit` left."""
-        return read_json(self._fold_folder(fold) / "fit.json", "delete it and run again", ("seconds",))
+        return summary_of(self._fold_folder(fold))
 
     def _finished(self, fold: Fold) -> bool:
-        return hosts.first((self._fold_folder(fold) / "fit.json").exists)
+        return hosts.first((self._fold_folder(fold) / FINISHED).exists)
 
     # For members that take this one's embeddings as their features.
 

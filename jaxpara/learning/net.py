@@ -1,6 +1,5 @@
 """The learner that is a neural network: fit on a fold, predict from its checkpoints."""
 
-import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
@@ -14,7 +13,7 @@ from jaxpara.files import write_json
 from jaxpara.learning import frozen, lockstep, parallel, plateau, weights
 from jaxpara.learning.checkpoints import Checkpoints
 from jaxpara.learning.clips import Clips
-from jaxpara.learning.fit import Fit
+from jaxpara.learning.fit import FINISHED, Fit, summary_of
 from jaxpara.learning.input import Examples
 from jaxpara.learning.logs import Log
 from jaxpara.learning.loop import Interrupted, Loop, new_history, stop_requests, train
@@ -32,7 +31,6 @@ from jaxpara.progress import Progress
 from jaxpara.registry import build, require_one_of
 from jaxpara.seeds import derive
 
-FINISHED = "fit.json"
 EXAMPLES = {"windows": Windows, "clips": Clips, "reconstruction": Reconstruction}
 
 
@@ -202,7 +200,7 @@ class Net:
             lockstep.run(loops, states, self._programs.train_step(placement), placement, len(fits))
             if parallel.any_process(asked_to_stop()):  # in the last step or validation
                 raise Interrupted(f"{fits[-1].name}: trained; stopped before what comes next")
-        return hosts.first(lambda: [json.loads((fit.folder / FINISHED).read_text()) for fit in fits])
+        return hosts.first(lambda: [summary_of(fit.folder) for fit in fits])
 
     def _begin(
         self,

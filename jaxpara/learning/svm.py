@@ -1,6 +1,5 @@
 """The learner that is a support vector machine: the classical baseline, on one vector per recording or per frame."""
 
-import json
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from jaxpara.errors import UserError
 from jaxpara.evaluation.metrics import Undefined
 from jaxpara.evaluation.official import official
 from jaxpara.files import write_json
-from jaxpara.learning.fit import Fit
+from jaxpara.learning.fit import FINISHED, Fit, summary_of
 from jaxpara.learning.machines import FITTED, KERNELS, PLATT_FOLDS, REFITTED, SCALERS, Machines, load, save
 from jaxpara.predictions import Predictions
 from jaxpara.progress import Progress
@@ -139,9 +138,8 @@ class SVM:
         Raises:
           UserError: features or labels that cannot be learned from.
         """
-        finished = fit.folder / "fit.json"
-        if finished.exists():
-            return json.loads(finished.read_text())
+        if (fit.folder / FINISHED).exists():
+            return summary_of(fit.folder)
         began = time.monotonic()
         tuning = self._part(fit, fit.fold.tune)
         fitted = self._fitting(fit, fit.fold.fit, progress)
@@ -162,7 +160,7 @@ class SVM:
             fitted = self._fitting(fit, (*fit.fold.fit, *fit.fold.tune), progress)
             save(fitted(chosen["c"])[0], fit.folder / REFITTED)
         summary = {"seconds": round(time.monotonic() - began, 1), "chosen": chosen, "tried": tried}
-        write_json(finished, summary)
+        write_json(fit.folder / FINISHED, summary)
         return summary
 
     def choose(self, summaries: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

@@ -12,9 +12,10 @@ import pytest
 from jaxpara.corpora import compare
 from jaxpara.corpora.corpus import Corpus, Recording
 from jaxpara.corpora.splits import Fold
+from jaxpara.errors import UserError
 from jaxpara.learning import parallel
 from jaxpara.learning.checkpoints import Checkpoints
-from jaxpara.learning.fit import Fit
+from jaxpara.learning.fit import FINISHED, Fit
 from jaxpara.learning.loop import Interrupted
 from jaxpara.learning.net import Net
 from jaxpara.progress import Progress
@@ -255,3 +256,13 @@ def test_in_bfloat16_a_fit_learns_as_much(folds_in, tmp_path, monkeypatch):
     assert outcomes[1]["log"][-2] < outcomes[1]["log"][0] / 2  # of training, the first and the last epoch
     np.testing.assert_allclose(outcomes[0]["losses"], outcomes[1]["losses"], atol=0.02)
     assert np.abs(outcomes[0]["scores"] - outcomes[1]["scores"]).max() > 0
+
+
+@pytest.mark.parametrize("content", ["", '{"epochs": [', "[]", "{}"])
+def test_among_all_folds_at_once_a_damaged_one_that_has_ended_is_named(folds_in, tmp_path, content):
+    fits = list(folds_in(tmp_path))
+    for fit, text in zip(fits, ['{"seconds": 1.0, "epochs": []}', content, '{"seconds": 2.0}'], strict=True):
+        fit.folder.mkdir()
+        (fit.folder / FINISHED).write_text(text)
+    with Progress() as progress, pytest.raises(UserError, match=r"1/fit\.json: damaged \(.*\); delete it and run"):
+        net().fit(fits, progress)

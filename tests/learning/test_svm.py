@@ -241,6 +241,13 @@ def test_what_is_finished_is_not_fitted_again(mask):
     assert {path: path.stat().st_mtime_ns for path in mask.folder.iterdir()} == before
 
 
+@pytest.mark.parametrize("content", ["", '{"chosen": {', "[]", "{}"])
+def test_what_is_finished_and_damaged_is_named(mask, content):
+    (mask.folder / "fit.json").write_text(content)
+    with pytest.raises(UserError, match=r"fit\.json: damaged \(.*\); delete it and run"):
+        machine(mask).fit([mask], quiet())
+
+
 @pytest.mark.parametrize("kernel", ["linear", "rbf", "nystroem"])
 @pytest.mark.parametrize("probabilities", [False, True])
 @pytest.mark.parametrize("scale", ["minmax", "standard", "none"])
