@@ -3,7 +3,6 @@
 import importlib.util
 import threading
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
@@ -63,11 +62,6 @@ class OpenSmile(Feature):
     def require(self) -> None:
         if importlib.util.find_spec("opensmile") is None:
             raise UserError(MISSING)
-
-    @cached_property
-    def names(self) -> tuple[str, ...]:
-        """What each value is called in openSMILE."""
-        return tuple(name for extractor in self._extractors() for name in extractor.feature_names)
 
     def extract(self, waveform: np.ndarray) -> np.ndarray:
         if self.level == "lld":

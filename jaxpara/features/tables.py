@@ -1,8 +1,7 @@
-"""The feature files that the organisers of the challenges ship beside the audio, read and written."""
+"""The feature files that the organisers of the challenges ship beside the audio."""
 
-import csv
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +10,6 @@ from absl import logging
 
 from jaxpara.corpora.corpus import PARTITIONS, Corpus
 from jaxpara.errors import UserError
-from jaxpara.files import replacing
 from jaxpara.registry import suggest
 
 
@@ -146,22 +144,3 @@ def _rows(path: Path, form: Format) -> dict[str, tuple[int, np.ndarray]]:
                 )
             rows[stem] = (row, values)
     return rows
-
-
-def write(path: Path, name: str, features: Mapping[str, np.ndarray], columns: Sequence[str] | None = None) -> None:
-    """Writes a feature set in the organisers' format, so that `read` gives the same float32 numbers.
-
-    Args:
-      features: `[feature]` by recording.
-      columns: names of the features; numbered by default.
-    """
-    form = FORMATS[name]
-    with replacing(path) as part, part.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, delimiter=form.separator, lineterminator="\n")
-        fill = [""] * (form.leading - 1)
-        if form.header:
-            names = columns or [f"feat_{number}" for number in range(form.columns)]
-            writer.writerow(["name", *("timestamp" for _ in fill), *names])
-        for recording, values in features.items():
-            # Nine digits tell all float32 numbers apart.
-            writer.writerow([recording, *fill, *(f"{value:.9g}" for value in values.tolist())])

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+import organisers
 import pytest
 
 from jaxpara.corpora.compare import TASKS
@@ -31,7 +32,7 @@ def written(corpus, name):
     features = {r.name: RNG.normal(size=count).astype(np.float32) for r in corpus.recordings}
     for part in ("train", "devel", "test"):
         own = {n: v for n, v in features.items() if n.startswith(part)}
-        tables.write(tables.path_of(corpus, name, part), name, own)
+        organisers.write(tables.path_of(corpus, name, part), name, own)
     return features
 
 
@@ -99,7 +100,7 @@ def test_a_missing_partition_and_an_unknown_set_are_named(corpus):
 def test_constant_columns_are_told_of(corpus, caplog):
     features = written(corpus, "ComParE")
     own = {n: np.r_[7, v[1:]] for n, v in features.items() if n.startswith("train")}
-    tables.write(tables.path_of(corpus, "ComParE", "train"), "ComParE", own)
+    organisers.write(tables.path_of(corpus, "ComParE", "train"), "ComParE", own)
     tables.read(corpus, "ComParE")
     assert "1 of 5 features of train never change" in caplog.text
 

@@ -4,6 +4,7 @@ import shutil
 from dataclasses import replace
 
 import numpy as np
+import organisers
 import pytest
 import soundfile
 
@@ -126,7 +127,7 @@ def test_the_organisers_file_takes_the_place_of_the_embeddings(run, corpus, monk
     tables.folder(corpus).mkdir()
     for partition in ("train", "devel", "test"):
         values = {r.name: np.array([i, r.truth[0], 1]) for i, r in enumerate(corpus.partition(partition))}
-        tables.write(tables.path_of(corpus, "tones", partition), "tones", values)
+        organisers.write(tables.path_of(corpus, "tones", partition), "tones", values)
     short = AUTOENCODER | {"learner": AUTOENCODER["learner"] | {"epochs": 1}}
     waves = {"features": {"name": "waveform", "table": "tones"}}  # at 16 kHz, and the file's are not
     members = run({"coder": short, "svm": machine("coder", table="tones"), "waves": machine() | waves})

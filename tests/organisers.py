@@ -1,0 +1,22 @@
+"""Feature files as the organisers of the challenges write them."""
+
+import csv
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from jaxpara.features.tables import FORMATS
+
+
+def write(path: Path, name: str, features: Mapping[str, np.ndarray]) -> None:
+    """Writes a feature set, `[feature]` by recording, so that all float32 numbers are told apart."""
+    form = FORMATS[name]
+    fill = [""] * (form.leading - 1)
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, delimiter=form.separator, lineterminator="\n")
+        if form.header:
+            columns = [f"feat_{number}" for number in range(form.columns)]
+            writer.writerow(["name", *("timestamp" for _ in fill), *columns])
+        for recording, values in features.items():
+            writer.writerow([recording, *fill, *(f"{value:.9g}" for value in values.tolist())])
