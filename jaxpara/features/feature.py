@@ -1,12 +1,13 @@
 """What every feature has: fields that are its schema, and a picture of itself that tells two settings apart."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar
 
 import numpy as np
 
 from jaxpara.errors import UserError
-from jaxpara.registry import suggest
+from jaxpara.registry import build, suggest
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +66,22 @@ class Feature:
         if value not in known:
             hint = suggest(str(value), list(known))
             raise UserError(f"{type(self).__name__}.{name} is {value!r}, expected one of {list(known)}{hint}")
+
+    def _build_matrix(self, registry: Mapping[str, Callable[..., "Feature"]]) -> None:
+        """Makes the field `matrix` from its config, where it is one.
+
+        Raises:
+          UserError: it is for another sample rate.
+        """
+        matrix: Any = vars(self)["matrix"]
+        if isinstance(matrix, Mapping):
+            matrix = build(registry, matrix, "features.matrix", sample_rate_hz=self.sample_rate_hz)
+            object.__setattr__(self, "matrix", matrix)
+        if matrix.sample_rate_hz != self.sample_rate_hz:
+            raise UserError(
+                f"{type(self).__name__} is for {self.sample_rate_hz} Hz, its matrix for {matrix.sample_rate_hz} Hz;"
+                " give both the same sample_rate_hz"
+            )
 
 
 def samples(seconds: float, sample_rate_hz: int, what: str) -> int:

@@ -1,6 +1,6 @@
 """Spectrograms as pictures, for networks that were trained on photographs (paper §3.1)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from typing import ClassVar, Literal, overload
@@ -15,7 +15,6 @@ from jaxpara.features.feature import Feature, samples
 from jaxpara.features.mel import LogMel
 from jaxpara.features.mfcc import MFCC
 from jaxpara.features.windows import starts
-from jaxpara.registry import build
 
 MATRICES = {"log_mel": LogMel, "mfcc": MFCC}
 COLORS = 256  # in matplotlib's colour tables
@@ -59,14 +58,7 @@ class MelImage(Feature):
             raise UserError(f"MelImage.colormap is {self.colormap!r}, but frames have no colours; set it to 'none'")
         if len(self.size) != 2 or min(self.size) < 1:
             raise UserError(f"MelImage.size is {self.size!r}, expected (height, width) in pixels")
-        if isinstance(self.matrix, Mapping):
-            matrix = build(MATRICES, self.matrix, "features.matrix", sample_rate_hz=self.sample_rate_hz)
-            object.__setattr__(self, "matrix", matrix)
-        if self.matrix.sample_rate_hz != self.sample_rate_hz:
-            raise UserError(
-                f"MelImage is for {self.sample_rate_hz} Hz, its matrix for {self.matrix.sample_rate_hz} Hz;"
-                " give both the same sample_rate_hz"
-            )
+        self._build_matrix(MATRICES)
 
     @property
     def frame_rate_hz(self) -> float:

@@ -1,6 +1,5 @@
 """A recording as one long grey picture, from which networks cut a piece around every label (paper §3.2.2)."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -8,7 +7,6 @@ import numpy as np
 from jaxpara.errors import UserError
 from jaxpara.features.feature import Feature
 from jaxpara.features.mel import LogMel
-from jaxpara.registry import build
 
 
 def _published() -> LogMel:
@@ -37,14 +35,7 @@ class MelStrip(Feature):
     mirror_frames: int = 24
 
     def __post_init__(self):
-        if isinstance(self.matrix, Mapping):
-            matrix = build({"log_mel": LogMel}, self.matrix, "features.matrix", sample_rate_hz=self.sample_rate_hz)
-            object.__setattr__(self, "matrix", matrix)
-        if self.matrix.sample_rate_hz != self.sample_rate_hz:
-            raise UserError(
-                f"MelStrip is for {self.sample_rate_hz} Hz, its matrix for {self.matrix.sample_rate_hz} Hz;"
-                " give both the same sample_rate_hz"
-            )
+        self._build_matrix({"log_mel": LogMel})
         if not self.matrix.center or not self.matrix.high_first or self.matrix.levels == "db":
             raise UserError(
                 f"MelStrip.matrix has center {self.matrix.center}, high_first {self.matrix.high_first} and levels"
