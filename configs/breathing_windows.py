@@ -4,7 +4,8 @@
 
 Reproduces: the sweeps of paper §3.2.1 and §3.2.2, for which only the best lengths were published, 16 and 80 s.
 Fitted on train and tuned on devel, steps of 2/5 of a window for system 2 and of half for system 4.
-Costs: without a corpus, under 10 minutes on 2 CPU cores for the 18 networks (recordings of 80 s, one epoch each).
+Costs: without a corpus, under 10 minutes on 2 CPU cores for the 18 networks (recordings of 80 s; two epochs for
+system 2, one for system 4).
 """
 
 from ml_collections import ConfigDict

@@ -56,7 +56,7 @@ def test_imports_only_go_down(path):
     if here in GROUND:
         floor = 0
     else:
-        assert here in FLOORS, f"{here} has no floor: give it one in design and here"
+        assert here in FLOORS, f"{here} has no floor: give it one in CONTRIBUTING.md and here"
         floor = FLOORS[here]
     for name in imports(path):
         parts = name.split(".")
