@@ -33,7 +33,8 @@ def build(registry: Mapping[str, Callable[..., Any]], spec: Mapping[str, Any], w
       registry: the known names, each with a constructor.
       spec: `{"name": ..., **arguments}`, usually a part of the config.
       where: the config path of `spec`, for error messages (`members.net.learner.model`).
-      **context: arguments that come from the program and not from the config; passed where the constructor takes them.
+      **context: arguments that come from the program and not from the config, as `where` does; passed where the
+        constructor takes them.
 
     Returns:
       What the constructor makes.
@@ -41,7 +42,7 @@ def build(registry: Mapping[str, Callable[..., Any]], spec: Mapping[str, Any], w
     Raises:
       UserError: an unknown name, an unknown or a missing argument, or a number that cannot be (`jaxpara.limits`).
     """
-    arguments = dict(spec)
+    arguments, context = dict(spec), {"where": where} | context
     name = arguments.pop("name", None)
     require_one_of(f"config.{where}.name", name, sorted(registry))
     constructor = registry[name]

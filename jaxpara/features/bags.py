@@ -26,6 +26,7 @@ class Bags:
     def __init__(
         self,
         frames: Mapping[str, Any],
+        where: str,
         size: int = 2000,
         nearest: int = 10,
         method: Literal["random", "kmeans++"] = "random",
@@ -37,13 +38,14 @@ class Bags:
 
         Args:
           frames: `{"name": "opensmile", "level": "lld", ...}`.
+          where: from the program: this config's path for messages.
           size: words in each of the two codebooks.
           nearest: words that a frame counts for.
           method: how words are chosen among the frames.
           log, normalise: see `jaxpara.features.boaw`.
           seed: of that choice.
         """
-        self._frames: Feature = build({"opensmile": OpenSmile}, frames, "features.frames")
+        self._frames: Feature = build({"opensmile": OpenSmile}, frames, f"{where}.frames")
         self._bags = BagOfWords(size=size, nearest=nearest, method=method, log=log, normalise=normalise, seed=seed)
 
     def require(self) -> None:

@@ -43,6 +43,7 @@ class Embeddings:
         self,
         of: Sequence[str],
         sources: Mapping[str, Source],
+        where: str,
         standardise: Sequence[str] = (),
         standardise_on: str = "fit",
         unit_length: bool = False,
@@ -51,7 +52,7 @@ class Embeddings:
 
         Args:
           of: names of members; their channels follow each other in this order.
-          sources: from the program: the members there are.
+          sources, where: from the program: the members there are, this config's path for messages.
           standardise: those of `of` whose channels get mean 0 and variance 1.
           standardise_on: the recordings that say what the mean and variance are: `fit`, those that the fold is fitted
             on; `train_and_devel`, all labelled ones, the tuned on included, as in the authors' published scripts.
@@ -61,18 +62,16 @@ class Embeddings:
           UserError: an impossible combination.
         """
         if not of:
-            raise UserError("config...features.of is empty, expected the names of members")
+            raise UserError(f"config.{where}.of is empty, expected the names of members")
         if unknown := set(standardise) - set(of):
-            raise UserError(f"config...features.standardise names {sorted(unknown)}, expected some of {list(of)}")
+            raise UserError(f"config.{where}.standardise names {sorted(unknown)}, expected some of {list(of)}")
         if standardise_on not in ("fit", "train_and_devel"):
-            raise UserError(
-                f"config...features.standardise_on is {standardise_on!r}, expected 'fit' or 'train_and_devel'"
-            )
+            raise UserError(f"config.{where}.standardise_on is {standardise_on!r}, expected 'fit' or 'train_and_devel'")
         self._sources = {name: sources[name] for name in of}
         rates = {name: source.embedding_rate_hz for name, source in self._sources.items()}
         if len(set(rates.values())) > 1:
             raise UserError(
-                f"config...features.of: embeddings of different rates (per second) do not go together: {rates}"
+                f"config.{where}.of: embeddings of different rates (per second) do not go together: {rates}"
             )
         self.frame_rate_hz = next(iter(rates.values()))
         self._standardise, self._on, self._unit_length = tuple(standardise), standardise_on, unit_length

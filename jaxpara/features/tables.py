@@ -53,15 +53,18 @@ def path_of(corpus: Corpus, name: str, partition: str) -> Path:
     return folder(corpus) / f"{corpus.task.name}.{name}.{partition}.csv"
 
 
-def available(corpus: Corpus, name: str) -> bool:
+def available(corpus: Corpus, name: str, where: str) -> bool:
     """Whether the corpus has a file of this set for any of its partitions.
+
+    Args:
+      where: the config path of the features that name it, for the message.
 
     Raises:
       UserError: there is no such set.
     """
     if name not in FORMATS:
         raise UserError(
-            f"config...features.table is {name!r}, expected one of {list(FORMATS)}{suggest(name, list(FORMATS))}"
+            f"config.{where}.table is {name!r}, expected one of {list(FORMATS)}{suggest(name, list(FORMATS))}"
         )
     return any(path_of(corpus, name, partition).exists() for partition in PARTITIONS)
 

@@ -26,6 +26,7 @@ class Clips:
 
     def __init__(
         self,
+        where: str,
         size: tuple[int, int] = (224, 224),
         augment: Literal["role", "partition", "none"] = "role",
         normalise: Literal["imagenet", "batch", "none"] = "imagenet",
@@ -33,15 +34,16 @@ class Clips:
         """Says how pictures reach the network.
 
         Args:
+          where: from the program: this config's path for messages.
           size: height and width that pictures are resized to.
           augment: which pictures are cropped at random, anew in every step: those that are fitted on (`role`), those of
             the train partition, also in validation (`partition`, as the authors' published scripts do), or none.
           normalise: with the mean and deviation of ImageNet, with those of the batch (z-score, paper §3.1.1), or not.
         """
-        require_one_of("config...examples.augment", augment, ("role", "partition", "none"))
-        require_one_of("config...examples.normalise", normalise, ("imagenet", "batch", "none"))
+        require_one_of(f"config.{where}.augment", augment, ("role", "partition", "none"))
+        require_one_of(f"config.{where}.normalise", normalise, ("imagenet", "batch", "none"))
         if not (isinstance(size, (tuple, list)) and len(size) == 2 and all(type(n) is int and n > 0 for n in size)):
-            raise UserError(f"config...examples.size is {size!r}, expected height and width in pixels, as (224, 224)")
+            raise UserError(f"config.{where}.size is {size!r}, expected height and width in pixels, as (224, 224)")
         self._augment, self._normalise = augment, normalise
         self._size = (size[0], size[1])
 

@@ -67,7 +67,7 @@ class Member:
         self.optional = bool(config.get("optional", False))
         features = dict(config["features"])
         self.table = features.pop("table", "")
-        if self.table and not tables.available(corpus, self.table):
+        if self.table and not tables.available(corpus, self.table, f"{where}.features"):
             self.table = ""
         self._feature = build(FEATURES, features, f"{where}.features", sources=sources)
         self.folds = folds_of(config["folds"], f"{where}.folds", corpus)
@@ -78,7 +78,6 @@ class Member:
             f"{where}.learner",
             task=corpus.task,
             frame_rate_hz=self._frame_rate_hz,
-            where=f"{where}.learner",
             precision=precision,
         )
         self.sources = () if self.table else sources_of(config)

@@ -36,6 +36,7 @@ class Optimizer:
 
 
 def _chain(
+    where: str,
     scaler: optax.GradientTransformation,
     lr: float,
     warmup_steps: int,
@@ -44,7 +45,7 @@ def _chain(
     decay: Decay,
     clip_norm: float,
 ) -> Optimizer:
-    require_one_of("config...optimizer.decay", decay, DECAYS)
+    require_one_of(f"config.{where}.decay", decay, DECAYS)
     parts = []
     if clip_norm:
         parts.append(optax.clip_by_global_norm(clip_norm))
@@ -58,6 +59,7 @@ def _chain(
 
 
 def adam(
+    where: str,
     lr: float,
     eps: float = 1e-7,
     b1: float = 0.9,
@@ -72,6 +74,7 @@ def adam(
     """Adam, or with `nesterov` Nadam, with Keras's eps.
 
     Args:
+      where: from the program: this config's path for messages.
       lr: the learning rate, or the highest where it rises and falls.
       eps: added to the root of the second moment; 1e-7 in Keras, 1e-8 in PyTorch.
       b1, b2: how much of the first and of the second moment a step keeps.
@@ -83,10 +86,11 @@ def adam(
       decay_steps: updates after them in which it falls to 0, as half a cosine; 0: it stays.
     """
     scaler = optax.scale_by_adam(b1, b2, eps, nesterov=nesterov)
-    return _chain(scaler, lr, warmup_steps, decay_steps, weight_decay, decay, clip_norm)
+    return _chain(where, scaler, lr, warmup_steps, decay_steps, weight_decay, decay, clip_norm)
 
 
 def sgd(
+    where: str,
     lr: float,
     momentum: float = 0.9,
     weight_decay: float = 0.0,
@@ -98,6 +102,7 @@ def sgd(
     """Stochastic gradient descent with PyTorch's momentum.
 
     Args:
+      where: from the program: this config's path for messages.
       lr: the learning rate, or the highest where it rises and falls.
       momentum: how much of the last update a step keeps.
       weight_decay: PyTorch's coupled one, twice the factor of an L2 term of the loss.
@@ -106,7 +111,7 @@ def sgd(
       warmup_steps: updates in which the rate rises from 0 to `lr`; 0: it begins there.
       decay_steps: updates after them in which it falls to 0, as half a cosine; 0: it stays.
     """
-    return _chain(optax.trace(momentum), lr, warmup_steps, decay_steps, weight_decay, decay, clip_norm)
+    return _chain(where, optax.trace(momentum), lr, warmup_steps, decay_steps, weight_decay, decay, clip_norm)
 
 
 OPTIMIZERS = {"adam": adam, "nadam": partial(adam, nesterov=True), "sgd": sgd}

@@ -18,16 +18,17 @@ class Windows:
 
     supervised: ClassVar[bool] = True
 
-    def __init__(self, window_s: float, step_s: float, keep_duplicates: bool = False):
+    def __init__(self, where: str, window_s: float, step_s: float, keep_duplicates: bool = False):
         """Says how they are cut, see `jaxpara.features.windows.starts`.
 
         Args:
+          where: from the program: this config's path for messages.
           window_s: seconds in a window.
           step_s: from the beginning of one window to that of the next.
           keep_duplicates: whether the window that ends with the recording counts twice where the regular ones end there
             too, as in the authors' published scripts.
         """
-        self._window_s, self._step_s, self._keep_duplicates = window_s, step_s, keep_duplicates
+        self._where, self._window_s, self._step_s, self._keep_duplicates = where, window_s, step_s, keep_duplicates
 
     def examples(
         self,
@@ -44,6 +45,7 @@ class Windows:
         return WindowExamples(
             recordings,
             features,
+            where=self._where,
             frame_rate_hz=frame_rate_hz,
             frames_per_output=frames_per_output,
             context_frames=context_frames,
@@ -74,6 +76,7 @@ class WindowExamples:
         recordings: Sequence[Recording],
         features: Mapping[str, np.ndarray],
         *,
+        where: str,
         frame_rate_hz: float,
         frames_per_output: int,
         window_s: float,
@@ -85,6 +88,7 @@ class WindowExamples:
 
         Args:
           features: `[frame, ...]` by recording name.
+          where: the config path of `window_s` and `step_s`, for messages.
           frame_rate_hz: frames of a feature per second.
           frames_per_output: frames that become one output of the network.
           window_s, step_s, keep_duplicates: see `jaxpara.features.windows.starts`.
@@ -97,7 +101,7 @@ class WindowExamples:
         step = round(step_s * rate_hz)
         if self.window < 1 or step < 1:
             raise UserError(
-                f"config learner.window_s = {window_s}, step_s = {step_s}: shorter than one output of the network"
+                f"config.{where} has window_s {window_s} and step_s {step_s}: shorter than one output of the network"
                 f" ({1 / rate_hz:g} s); make them longer"
             )
         self._grids, self._targets, self._weights, self._starts = [], [], [], []

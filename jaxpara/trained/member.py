@@ -68,7 +68,6 @@ class TrainedMember:
             f"{where}.learner",
             task=task,
             frame_rate_hz=self.feature.frame_rate_hz,
-            where=f"{where}.learner",
             precision=spec.get("precision", "float32"),
         )
         self._weights: dict[int, Any] = {}

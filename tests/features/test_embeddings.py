@@ -14,6 +14,7 @@ from jaxpara.features.embeddings import Embeddings, stored
 
 FOLD = Fold(1, ("a", "b"), ("c",), ("d",))
 RNG = np.random.default_rng(0)
+WHERE = "members.svm.features"
 CORPUS = SimpleNamespace(partition=lambda *_: [SimpleNamespace(name=name) for name in "abc"])
 
 
@@ -38,7 +39,7 @@ def arrays(feature):
 
 def test_channels_stand_side_by_side_in_the_order_of_the_config():
     cnn, net = Source(3), Source(2, frames=(41, 30, 20, 10))  # one frame more at the end of a
-    joined = arrays(Embeddings(("net", "cnn"), {"cnn": cnn, "net": net, "other": Source(1)}))
+    joined = arrays(Embeddings(("net", "cnn"), {"cnn": cnn, "net": net, "other": Source(1)}, WHERE))
     assert list(joined) == ["a", "b", "c", "d"]
     for name in joined:
         frames = len(cnn.arrays[name])
@@ -50,7 +51,7 @@ def test_channels_stand_side_by_side_in_the_order_of_the_config():
 def test_scaling_is_scikit_learns_over_the_recordings_that_the_config_names(on, names):
     cnn, net = Source(3), Source(2)
     feature = Embeddings(
-        ("cnn", "net"), {"cnn": cnn, "net": net}, standardise=("cnn",), standardise_on=on, unit_length=True
+        ("cnn", "net"), {"cnn": cnn, "net": net}, WHERE, standardise=("cnn",), standardise_on=on, unit_length=True
     )
     scaler = StandardScaler().fit(np.concatenate([cnn.arrays[name] for name in names]))
     joined = arrays(feature)
@@ -61,7 +62,7 @@ def test_scaling_is_scikit_learns_over_the_recordings_that_the_config_names(on, 
 
 def test_vectors_of_whole_recordings():
     nets = {"a": Source(4, rate_hz=0.0), "b": Source(2, rate_hz=0.0)}
-    feature = Embeddings(("a", "b"), nets, standardise=("a", "b"))
+    feature = Embeddings(("a", "b"), nets, WHERE, standardise=("a", "b"))
     assert feature.frame_rate_hz == 0
     joined = arrays(feature)
     assert joined["d"].shape == (6,)
@@ -74,12 +75,12 @@ def test_vectors_of_whole_recordings():
         ({"of": ()}, "of is empty"),
         ({"of": ("a",), "standardise": ("b",)}, r"standardise names \['b'\]"),
         ({"of": ("a",), "standardise_on": "all"}, "standardise_on is 'all'"),
-        ({"of": ("a", "b")}, "different rates"),
+        ({"of": ("a", "b")}, "of: embeddings of different rates"),
     ],
 )
 def test_impossible_fields_are_refused(fields, message):
-    with pytest.raises(UserError, match=message):
-        Embeddings(sources={"a": Source(2), "b": Source(2, rate_hz=50.0)}, **fields)
+    with pytest.raises(UserError, match=rf"^config\.members\.svm\.features\.{message}"):
+        Embeddings(sources={"a": Source(2), "b": Source(2, rate_hz=50.0)}, where=WHERE, **fields)
 
 
 @pytest.mark.parametrize("rate_hz", [25.0, 0.0])

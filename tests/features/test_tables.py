@@ -38,9 +38,9 @@ def written(corpus, name):
 
 @pytest.mark.parametrize("name", ["ComParE", "BoAW-125", "auDeep-30"])
 def test_round_trip_to_the_last_bit(corpus, name):
-    assert not tables.available(corpus, name)
+    assert not tables.available(corpus, name, "features")
     features = written(corpus, name)
-    assert tables.available(corpus, name)
+    assert tables.available(corpus, name, "features")
     read = tables.read(corpus, name)
     assert read.keys() == features.keys()
     for recording in features:
@@ -93,8 +93,10 @@ def test_a_missing_partition_and_an_unknown_set_are_named(corpus):
     tables.path_of(corpus, "ComParE", "test").unlink()
     with pytest.raises(UserError, match=r"ComParE.test.csv: is missing"):
         tables.read(corpus, "ComParE")
-    with pytest.raises(UserError, match="did you mean 'BoAW-2000'"):
-        tables.available(corpus, "BoAW-200")
+    with pytest.raises(
+        UserError, match=r"^config\.members\.svm\.features\.table is 'BoAW-200'.* did you mean 'BoAW-2000'"
+    ):
+        tables.available(corpus, "BoAW-200", "members.svm.features")
 
 
 def test_constant_columns_are_told_of(corpus, caplog):

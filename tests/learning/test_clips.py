@@ -16,6 +16,7 @@ from jaxpara.models.pretrained import IMAGENET_MEAN, IMAGENET_STD
 
 PARTS = ("train", "devel", "train", "devel")
 RNG = np.random.default_rng(0)
+WHERE = "members.net.learner.examples"
 
 
 def recordings(labels=(0, 1, 1, np.nan)):
@@ -52,7 +53,7 @@ def prepared(clips, batch, seed=0):
     ],
 )
 def test_only_the_pictures_that_are_meant_are_cropped(augment, fitting, cropped):
-    clips = Clips(size=(12, 16), augment=augment, normalise="none")
+    clips = Clips(WHERE, size=(12, 16), augment=augment, normalise="none")
     batch = stacked(clips.examples(recordings(), pictures(), fitting=fitting))
     assert batch["cropped"].tolist() == [bool(c) for c in cropped]
     seen = prepared(clips, batch)
@@ -61,7 +62,7 @@ def test_only_the_pictures_that_are_meant_are_cropped(augment, fitting, cropped)
 
 
 def test_each_step_and_example_has_a_crop_of_its_own():
-    clips = Clips(size=(12, 16), normalise="none")
+    clips = Clips(WHERE, size=(12, 16), normalise="none")
     same = np.repeat(RNG.integers(0, 256, (1, 12, 16, 3)), 2, 0).astype(np.uint8)
     features = {f"{i}.wav": same[:1] for i in range(4)}
     batch = stacked(clips.examples(recordings(), features, fitting=True))
@@ -72,14 +73,14 @@ def test_each_step_and_example_has_a_crop_of_its_own():
 
 
 def test_normalisation_with_the_statistics_of_imagenet():
-    clips = Clips(size=(12, 16), augment="none")
+    clips = Clips(WHERE, size=(12, 16), augment="none")
     batch = stacked(clips.examples(recordings(), pictures(), fitting=True))
     expected = (batch["inputs"] / 255 - np.array(IMAGENET_MEAN)) / np.array(IMAGENET_STD)
     np.testing.assert_allclose(prepared(clips, batch), expected, rtol=1e-5, atol=1e-6)
 
 
 def test_normalisation_with_the_batchs_own_statistics_leaves_out_the_rows_that_fill_it_up():
-    clips = Clips(size=(12, 16), augment="none", normalise="batch")
+    clips = Clips(WHERE, size=(12, 16), augment="none", normalise="batch")
     batch = stacked(clips.examples(recordings((0, 1, 1, 0)), pictures(), fitting=True))
     batch["real"][3] = 0
     kept = batch["inputs"][:3].astype(np.float64)
@@ -90,7 +91,7 @@ def test_normalisation_with_the_batchs_own_statistics_leaves_out_the_rows_that_f
 @pytest.mark.parametrize("real", [1, 0])
 def test_normalisation_with_the_batchs_own_statistics_asks_for_no_label(real):
     """As in test and new audio; and a part of a batch may be all rows that fill it up."""
-    clips = Clips(size=(12, 16), augment="none", normalise="batch")
+    clips = Clips(WHERE, size=(12, 16), augment="none", normalise="batch")
     batch = stacked(clips.examples(recordings((np.nan,) * 4), pictures(), fitting=False))
     assert not batch["weights"].any()
     batch["real"][:] = real
@@ -100,7 +101,7 @@ def test_normalisation_with_the_batchs_own_statistics_asks_for_no_label(real):
 
 
 def test_a_batch_that_is_filled_up_says_which_rows_are_real():
-    examples = Clips().examples(recordings(), pictures(), fitting=False)
+    examples = Clips(WHERE).examples(recordings(), pictures(), fitting=False)
     first, second = batches(examples, 3, rows=5)
     assert first["real"].tolist() == [1, 1, 1, 0, 0]
     assert second["real"].tolist() == [1, 0, 0, 0, 0]
@@ -108,7 +109,7 @@ def test_a_batch_that_is_filled_up_says_which_rows_are_real():
 
 
 def test_the_batch_is_normalised_over_all_devices():
-    clips = Clips(size=(12, 16), augment="none", normalise="batch")
+    clips = Clips(WHERE, size=(12, 16), augment="none", normalise="batch")
     batch = stacked(clips.examples(recordings((0, 1, 1, 0)), pictures(), fitting=True))
     halves = {name: value.reshape(2, 2, *value.shape[1:]) for name, value in batch.items()}
     two = jax.vmap(lambda b: clips.prepare(b, jax.random.key(0)), axis_name=AXIS)(halves)
@@ -117,7 +118,7 @@ def test_the_batch_is_normalised_over_all_devices():
 
 def test_probabilities_of_several_pictures_are_averaged():
     counts = (1, 3, 2, 1)
-    examples = Clips().examples(recordings(), pictures(counts), fitting=False)
+    examples = Clips(WHERE).examples(recordings(), pictures(counts), fitting=False)
     assert len(examples) == 7
     logits = RNG.normal(size=(7, 2))
     merged = examples.merge(logits, 5)
@@ -129,7 +130,7 @@ def test_probabilities_of_several_pictures_are_averaged():
 
 def test_every_picture_has_the_label_of_its_recording():
     features = pictures((1, 3, 2, 1))
-    examples = Clips().examples(recordings(), features, fitting=False)
+    examples = Clips(WHERE).examples(recordings(), features, fitting=False)
     batch = stacked(examples)
     assert batch["targets"].tolist() == [0, 1, 1, 1, 1, 1, 0]
     assert batch["weights"].tolist() == [1, 1, 1, 1, 1, 1, 0]  # the last label is not known
@@ -138,11 +139,15 @@ def test_every_picture_has_the_label_of_its_recording():
 
 @pytest.mark.parametrize("field", ["augment", "normalise"])
 def test_unknown_ways_are_refused(field):
-    with pytest.raises(UserError, match=f"examples.{field} is 'some', expected one of"):
-        Clips(**{field: "some"})
+    with pytest.raises(
+        UserError, match=rf"^config\.members\.net\.learner\.examples\.{field} is 'some', expected one of"
+    ):
+        Clips(WHERE, **{field: "some"})
 
 
 @pytest.mark.parametrize("size", [(64,), (64, 0), (64, 32.0), 64, "64x32", (64, 32, 3)])
 def test_a_size_is_a_height_and_a_width(size):
-    with pytest.raises(UserError, match=r"examples.size is .*, expected height and width in pixels, as \(224, 224\)"):
-        Clips(size=size)
+    with pytest.raises(
+        UserError, match=r"learner\.examples\.size is .*, expected height and width in pixels, as \(224, 224\)"
+    ):
+        Clips(WHERE, size=size)

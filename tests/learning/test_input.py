@@ -9,6 +9,8 @@ from jaxpara.errors import UserError
 from jaxpara.learning.input import Timed, batches
 from jaxpara.learning.sequences import WindowExamples
 
+WHERE = "members.net.learner.examples"
+
 
 def recording(name, labels, rate_hz=25.0, **kwargs):
     labels = np.asarray(labels, float)
@@ -25,6 +27,7 @@ def examples(lengths, *, window_s=4.0, step_s=2.0, rate_hz=25.0, samples_per_out
     made = WindowExamples(
         recordings,
         features,
+        where=WHERE,
         frame_rate_hz=25.0 * samples_per_output,
         frames_per_output=samples_per_output,
         window_s=window_s,
@@ -66,8 +69,8 @@ def test_unlabelled_rows_have_no_weight():
     labels = np.sin(np.arange(100.0))
     labels[40:60] = np.nan
     made = WindowExamples(
-        [recording("a", labels)], {"a": np.zeros((100, 1), np.float32)}, frame_rate_hz=25, frames_per_output=1,
-        window_s=4, step_s=4,
+        [recording("a", labels)], {"a": np.zeros((100, 1), np.float32)}, where=WHERE, frame_rate_hz=25,
+        frames_per_output=1, window_s=4, step_s=4,
     )  # fmt: skip
     one = made.load(0)
     np.testing.assert_array_equal(one["weights"] == 0, np.isnan(labels))
@@ -118,7 +121,9 @@ def test_processes_share_a_batch():
 
 
 def test_a_window_shorter_than_one_output_is_refused():
-    with pytest.raises(UserError, match=r"window_s = 0\.001"):
+    with pytest.raises(
+        UserError, match=r"^config\.members\.net\.learner\.examples has window_s 0\.001 and step_s 2\.0: shorter"
+    ):
         examples((100,), window_s=0.001)
 
 

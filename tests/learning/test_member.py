@@ -47,6 +47,7 @@ UNTRAINED = {
         "layer": "layer1",
     },
 }
+BAGS = {"name": "boaw", "frames": {"name": "opensmile", "level": "lld"}, "size": 10, "nearest": 3}
 
 
 def machine(*of, **features):
@@ -222,3 +223,19 @@ def test_the_precision_is_part_of_what_a_network_is_and_not_of_what_a_machine_is
     Member("net", UNTRAINED, corpus, "f", 12, tmp_path)
     with pytest.raises(UserError, match=r"another config \(precision: absent there, bfloat16 now\)"):
         Member("net", UNTRAINED, corpus, "f", 12, tmp_path, precision="bfloat16")
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        (machine("net", table="BoAW-1"), r"features\.table is 'BoAW-1'"),
+        (machine("net", standardise_on="all"), r"features\.standardise_on is 'all'"),
+        (machine("net") | {"features": BAGS | {"frames": {"name": "lld"}}}, r"features\.frames\.name is 'lld'"),
+        (UNTRAINED | {"learner": UNTRAINED["learner"] | {"examples": {"name": "clips", "augment": "all"}}},
+         r"learner\.examples\.augment is 'all'"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_in_a_config_is_named_by_its_whole_path(corpus, tmp_path, config, message):
+    net = Member("net", UNTRAINED, corpus, "f", 12, tmp_path)
+    with pytest.raises(UserError, match=rf"^config\.members\.one\.{message}"):
+        Member("one", config, corpus, "f", 12, tmp_path, {"net": net})

@@ -17,7 +17,7 @@ def params():
 
 
 def optimizer(name, **fields):
-    return build(OPTIMIZERS, {"name": name, "lr": 0.1, **fields}, "optimizer")
+    return build(OPTIMIZERS, {"name": name, "lr": 0.1, **fields}, "members.net.learner.optimizer")
 
 
 def test_decay_of_kernels_is_the_gradient_of_an_l2_term_on_convolutions_and_dense_layers(params):
@@ -74,5 +74,8 @@ def test_the_rate_rises_and_falls_as_optaxs(params):
 
 
 def test_an_unknown_decay_is_named():
-    with pytest.raises(UserError, match=r"optimizer\.decay is 'biases', expected one of \['all', 'kernels'\]"):
+    with pytest.raises(
+        UserError,
+        match=r"^config\.members\.net\.learner\.optimizer\.decay is 'biases', expected one of \['all', 'kernels'\]",
+    ):
         optimizer("adam", decay="biases")
