@@ -27,23 +27,22 @@ class Bags:
         self,
         frames: Mapping[str, Any],
         where: str,
+        seed: int,
         size: int = 2000,
         nearest: int = 10,
         method: Literal["random", "kmeans++"] = "random",
         log: bool = True,
         normalise: Literal["none", "sum", "length"] = "none",
-        seed: int = 12,
     ):
         """Says which frames, and how they are counted.
 
         Args:
           frames: `{"name": "opensmile", "level": "lld", ...}`.
-          where: from the program: this config's path for messages.
+          where, seed: from the program: this config's path for messages, and what the words are drawn by.
           size: words in each of the two codebooks.
           nearest: words that a frame counts for.
           method: how words are chosen among the frames.
           log, normalise: see `jaxpara.features.boaw`.
-          seed: of that choice.
         """
         self._frames: Feature = build({"opensmile": OpenSmile}, frames, f"{where}.frames")
         self._bags = BagOfWords(size=size, nearest=nearest, method=method, log=log, normalise=normalise, seed=seed)

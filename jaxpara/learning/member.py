@@ -25,6 +25,7 @@ from jaxpara.predictions import Predictions, faults, places
 from jaxpara.progress import Progress
 from jaxpara.registry import build
 from jaxpara.runtime import cache_folder
+from jaxpara.seeds import derive
 
 PREDICTED = ("tune", "test")  # parts of a fold
 FIELDS = (*REQUIRED, "optional")
@@ -69,7 +70,7 @@ class Member:
         self.table = features.pop("table", "")
         if self.table and not tables.available(corpus, self.table, f"{where}.features"):
             self.table = ""
-        self._feature = build(FEATURES, features, f"{where}.features", sources=sources)
+        self._feature = build(FEATURES, features, f"{where}.features", sources=sources, seed=derive(seed, name))
         self.folds = folds_of(config["folds"], f"{where}.folds", corpus)
         self._frame_rate_hz = 0.0 if self.table else self._feature.frame_rate_hz
         self._learner = build(

@@ -19,6 +19,7 @@ from jaxpara.learning.state import TrainState
 from jaxpara.predictions import Predictions
 from jaxpara.progress import Progress
 from jaxpara.registry import build
+from jaxpara.seeds import derive
 
 
 class TrainedMember:
@@ -60,7 +61,7 @@ class TrainedMember:
         # What frozen stages make of recordings is kept for the epochs of a training alone.
         learner = {key: value for key, value in spec["config"]["learner"].items() if key != "keep_frozen"}
         where = f"members.{name}"
-        self.feature = build(FEATURES, features, f"{where}.features", sources=sources)
+        self.feature = build(FEATURES, features, f"{where}.features", sources=sources, seed=derive(seed, name))
         self.feature.require()
         self.learner = build(
             LEARNERS,

@@ -16,7 +16,7 @@ LLD = {"name": "opensmile", "level": "lld"}
 
 
 def arrays(folder, frames=FRAMES):
-    bags = Bags(LLD, "members.svm.features", size=10, nearest=3)
+    bags = Bags(LLD, "members.svm.features", 12, size=10, nearest=3)
     return bags.arrays(None, FOLD, lambda *_: frames, SimpleNamespace(say=lambda _: None), folder)
 
 

@@ -239,3 +239,21 @@ def test_what_is_wrong_in_a_config_is_named_by_its_whole_path(corpus, tmp_path, 
     net = Member("net", UNTRAINED, corpus, "f", 12, tmp_path)
     with pytest.raises(UserError, match=rf"^config\.members\.one\.{message}"):
         Member("one", config, corpus, "f", 12, tmp_path, {"net": net})
+
+
+def test_codebooks_come_from_the_seed_of_the_run_and_the_name_of_the_member(corpus, tmp_path):
+    rng = np.random.default_rng(0)
+    frames = {recording.name: rng.normal(size=(20, 6)).astype(np.float32) for recording in corpus.recordings}
+
+    def bags(name, seed, workdir):
+        member = Member(name, machine() | {"features": BAGS}, corpus, "f", seed, tmp_path / workdir)
+        with Progress() as progress:
+            (fold,) = member.folds
+            return member._feature.arrays(corpus, fold, lambda *_: frames, progress, member.folder)["train_00000.wav"]
+
+    one, same, of_another_seed, of_another_name = (
+        bags(*given) for given in [("bags", 12, "a"), ("bags", 12, "b"), ("bags", 13, "c"), ("words", 12, "d")]
+    )
+    np.testing.assert_array_equal(one, same)
+    assert not np.array_equal(one, of_another_seed)
+    assert not np.array_equal(one, of_another_name)
