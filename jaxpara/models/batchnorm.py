@@ -43,7 +43,8 @@ class BatchNorm(nn.Module):
         if not train:
             return _affine(x, running_mean.value, running_var.value, scale, bias, self.epsilon)
         axis_name = None if self.is_initializing() else self.axis_name
-        y, mean, var = normalised(x, scale, bias, self.epsilon, axis_name)
+        found: tuple[Array, Array, Array] = normalised(x, scale, bias, self.epsilon, axis_name)
+        y, mean, var = found
         if not self.is_initializing():
             count = _count(x, axis_name)
             keep, kept_var = self.momentum, var * (count / max(count - 1, 1)) if self.unbiased else var
