@@ -44,7 +44,7 @@ def programs(network: networks.Network, precision: str) -> tuple[Any, Any]:
     learner, task = network.learner(), TASKS[network.task]
     if network.size != (0, 0):
         learner["examples"] = learner["examples"] | {"size": network.size}
-    examples = build(EXAMPLES, learner["examples"], "examples", task=task)
+    examples = build(EXAMPLES, learner["examples"], "examples")
     model = build(MODELS, learner["model"], "model", axis_name=parallel.AXIS, classes=len(task.classes))
     optimizer = build(OPTIMIZERS, learner["optimizer"], "optimizer").transform
     loss = build(LOSSES, learner["loss"], "loss")

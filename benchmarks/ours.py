@@ -27,7 +27,7 @@ WHERE = "members.net.learner"
 
 def side(learner: Mapping[str, Any], batch: Arrays, *, task: str, train: bool) -> Side:
     """Times a training step, or outputs, of a `net`."""
-    examples = build(EXAMPLES, learner["examples"], f"{WHERE}.examples", task=TASKS[task])
+    examples = build(EXAMPLES, learner["examples"], f"{WHERE}.examples")
     context = {"axis_name": parallel.AXIS, "classes": len(TASKS[task].classes)}
     model = build(MODELS, learner["model"], f"{WHERE}.model", **context)
     loss = build(LOSSES, learner["loss"], f"{WHERE}.loss")

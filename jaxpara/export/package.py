@@ -21,6 +21,7 @@ from jaxpara.export import card, programs
 from jaxpara.features.fitted import FILE as FITTED
 from jaxpara.files import write_json, write_text
 from jaxpara.learning import weights
+from jaxpara.learning.fit import fold_folder
 from jaxpara.learning.net import Net
 from jaxpara.learning.svm import SVM
 from jaxpara.trained import manifest
@@ -53,7 +54,7 @@ def write(workdir: Path, out: Path, *, overwrite: bool = False) -> dict[str, Any
         facts = {}
         for name, member in system.members.items():
             for fold in member.folds:
-                source, target = (root / "members" / name / f"fold_{fold}" for root in (workdir, folder))
+                source, target = (fold_folder(root / "members" / name, fold) for root in (workdir, folder))
                 target.mkdir(parents=True)
                 if (source / FITTED).exists():
                     shutil.copyfile(source / FITTED, target / FITTED)
@@ -62,7 +63,7 @@ def write(workdir: Path, out: Path, *, overwrite: bool = False) -> dict[str, Any
             if isinstance(member.learner, Net):
                 fits = system.fits(name)
                 for fold, fit in fits.items():
-                    weights.write(folder / "members" / name / f"fold_{fold}" / weights.FILE, member.weights(fit))
+                    weights.write(fold_folder(folder / "members" / name, fold) / weights.FILE, member.weights(fit))
                 facts[name] = programs.write(member, fits, folder / "stablehlo" / f"{name}.bin")
         about = json.loads((workdir / manifest.FILE).read_text(encoding="utf-8"))
         write_json(folder / manifest.FILE, _without_paths(about))

@@ -12,7 +12,8 @@ from jaxpara.models.batchnorm import BatchNorm
 from jaxpara.models.cnn1d import check_samples
 from jaxpara.models.ops1d import conv_relu_dropout_max_pool, moments
 from jaxpara.models.recurrent import glorot
-from jaxpara.models.sequence import SequenceLSTM
+from jaxpara.models.sequence import OUTPUTS, SequenceLSTM
+from jaxpara.registry import require_one_of
 
 MOMENTUM, EPSILON = 0.99, 1e-3  # of every BatchNorm, as in Keras
 Conv = partial(nn.Conv, kernel_init=glorot)
@@ -150,6 +151,7 @@ class ResNet1DLSTM(nn.Module):
 
     def __post_init__(self):
         super().__post_init__()
+        require_one_of("model.output", self.output, OUTPUTS)
         if len(self.pools) != len(self.stages) + 1:
             raise UserError(
                 f"model.stages {self.stages} and pools {self.pools}: expected one pool more than stages, the first for"
