@@ -115,9 +115,9 @@ def taken(step):
 def small(argv):
     """A launch at small sizes; what the page sets itself stands."""
     config = experiment(argv)
-    if not trains(argv) and "--mode=evaluate" not in argv:
+    if not config or "--mode=show" in argv:
         return argv
-    sizes = tiny.flags(config)
+    sizes = [] if "--mode=check" in argv else tiny.flags(config)
     if not any(flag.startswith("--config.corpus.root=") for flag in argv):
         corpus = SIZES[config.partition("_")[0]]
         sizes += [f"--config.corpus.{field}={value}".replace(" ", "") for field, value in corpus.items()]

@@ -60,6 +60,7 @@ def write(
         "interval": lambda bounds: interval(measure, bounds),
         "percent": lambda value: number("UAR", value),
         "plain": lambda value: number("PCC", value),
+        "of": lambda score, field: score.get(field),
         "duration": _duration,
         "thousands": lambda value: "–" if value is None else f"{value:,}",
         "known": lambda value, otherwise="unknown": otherwise if value is None else value,

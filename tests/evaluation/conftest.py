@@ -34,7 +34,7 @@ def make_breathing(folder, speakers=(4, 4, 3), seconds=40.0, audio=True, test_tr
     return Corpus(BREATHING, folder, tuple(recordings), 25.0, True, folder / "lab" / "labels.csv")
 
 
-def make_mask(folder, speakers=(4, 4, 4), clips=40, test_truth=True, known=True, seed=0):
+def make_mask(folder, speakers=(4, 4, 4), clips=40, test_truth=True, known=True, seed=0, task=MASK):
     """A class corpus: about `clips` clips a speaker, of speakers who differ in how many they have."""
     rng = np.random.default_rng(seed)
     recordings = []
@@ -42,12 +42,12 @@ def make_mask(folder, speakers=(4, 4, 4), clips=40, test_truth=True, known=True,
         who = np.repeat(np.arange(count), rng.integers(clips // 2, clips * 2, count))
         for number, speaker in enumerate(rng.permutation(who), 1):
             name = f"{partition}_{number:05d}.wav"
-            label = np.array([float(rng.integers(2))])
+            label = np.array([float(rng.integers(len(task.classes)))])
             hidden = np.array([np.nan])
             labels, truth = (hidden, label if test_truth else hidden) if partition == "test" else (label, label)
             speaker = f"{partition}_{speaker}" if known else ""
             recordings.append(Recording(name, folder / name, partition, speaker, np.zeros(1), labels, truth))
-    return Corpus(MASK, folder, tuple(recordings), 0.0, True, folder / "lab" / "labels.csv")
+    return Corpus(task, folder, tuple(recordings), 0.0, True, folder / "lab" / "labels.csv")
 
 
 def predict(corpus, recordings, skill=1.0, fold=-1, seed=0):
@@ -60,6 +60,9 @@ def predict(corpus, recordings, skill=1.0, fold=-1, seed=0):
     if corpus.task.kind == "sequence":
         noise = np.convolve(rng.standard_normal(len(truth) + 24), np.full(25, 0.2), "valid")[: len(truth)]
         scores = (0.3 * skills * truth + 0.1 * noise)[:, None]
+    elif len(corpus.task.classes) > 2:
+        rightness = np.exp(skills[:, None] * np.eye(len(corpus.task.classes))[truth.astype(int)] + rng.random())
+        scores = rightness / rightness.sum(1, keepdims=True)
     else:
         positive = 1 / (1 + np.exp(-skills * (2 * truth - 1) - rng.standard_normal(len(truth))))
         scores = np.stack([1 - positive, positive], 1)
@@ -98,6 +101,7 @@ def spoil(predictions, how):
 @pytest.fixture(scope="session")
 def fakes():
     return SimpleNamespace(
+        MASK=MASK,
         breathing=make_breathing,
         mask=make_mask,
         predict=predict,

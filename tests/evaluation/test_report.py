@@ -137,6 +137,13 @@ def test_classes(class_page):
     assert 'id="sequences"' not in text
 
 
+def test_more_than_two_classes_have_no_curve_of_one_against_the_other(tmp_path, fakes, written):
+    task = replace(fakes.MASK, classes=("0", "1", "2"))
+    text = written(fakes.make_mask(tmp_path, speakers=(3, 3, 3), clips=9, task=task))
+    assert "calibration error" in text
+    assert "ROC" not in text
+
+
 def test_three_members_have_a_triangle_of_weights_and_other_fusions_stand_beside(tmp_path, fakes, written):
     text = written(fakes.breathing(tmp_path), members=("cnn", "gru", "deep"))
     assert Page(text).count["svg"] == 8  # members, folds, speakers, belts, weights, three members' curves
