@@ -139,7 +139,7 @@ def test_classes(class_page):
 
 def test_more_than_two_classes_have_no_curve_of_one_against_the_other(tmp_path, fakes, written):
     task = replace(fakes.MASK, classes=("0", "1", "2"))
-    text = written(fakes.make_mask(tmp_path, speakers=(3, 3, 3), clips=9, task=task))
+    text = written(fakes.mask(tmp_path, speakers=(3, 3, 3), clips=9, task=task))
     assert "calibration error" in text
     assert "ROC" not in text
 
