@@ -14,6 +14,7 @@ LEARNERS = {
     "net": {"epochs": 1, "batch": 8, "microbatch": 0, "keep_best": 1, "pretrained": "none", "plateau_patience": -1},
     "svm": {"c": (1.0,)},
 }
+FEATURES = {"mel_image": {"size": PICTURE, "style": "resize"}, "boaw": {"size": 20}}
 EXAMPLES = {
     "windows": {"window_s": 4.0, "step_s": 4.0},
     "clips": {"size": PICTURE, "augment": "none"},
@@ -38,8 +39,8 @@ def _small(member: dict) -> list[tuple[str, object]]:
     if "examples" in learner:
         changes += _known("learner.examples", EXAMPLES[learner["examples"]["name"]], learner["examples"])
         changes += _known("learner.model", MODELS.get(learner["model"]["name"], {}), learner["model"])
-    if "size" in features and "style" in features:
-        changes += _known("features", {"size": PICTURE, "style": "resize"}, features)
+    if features["name"] in FEATURES:
+        changes += _known("features", FEATURES[features["name"]], features)
     if not folds.get("only"):
         changes += _known("folds", {"n": 2}, folds)
     return changes
