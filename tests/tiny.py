@@ -39,7 +39,7 @@ def _small(member: dict) -> list[tuple[str, object]]:
     if "examples" in learner:
         changes += _known("learner.examples", EXAMPLES[learner["examples"]["name"]], learner["examples"])
         changes += _known("learner.model", MODELS.get(learner["model"]["name"], {}), learner["model"])
-    if features["name"] in FEATURES:
+    if "size" in features:
         changes += _known("features", FEATURES[features["name"]], features)
     if not folds.get("only"):
         changes += _known("folds", {"n": 2}, folds)
