@@ -150,7 +150,7 @@ def bootstrap(rows: int, resamples: int) -> Case:
 def demo(config: str, *changes: str) -> Case:
     """A demo from the command line to the report; first with empty caches, corpus and all, then with full ones."""
     size = f"{config}.py" + (", as little as possible" if changes else "")
-    return Case(size, 1, "runs", lambda: functions.demo(config, changes), {}, warm_ups=0, most_rounds=2)
+    return Case(size, 1, "runs", lambda: functions.demo(config, changes), {}, warm_ups=0, most_rounds=1)
 
 
 def cases(*, tiny: bool) -> dict[str, Callable[[], Case]]:
