@@ -54,6 +54,10 @@ STEPS = {page.name: list(steps_of(page)) for page in PAGES}
 NEEDY = [step for steps in STEPS.values() for step in steps if step.needs]
 
 
+def test_there_are_commands():
+    assert sum(len(steps) for steps in STEPS.values()) > 30
+
+
 def added(step):
     """Whether it is of what docs/extending.md adds, and so run by tests/test_extending.py."""
     return "snore" in step.text or "breathing_loudness" in step.text
