@@ -33,6 +33,9 @@ def experiment(
             "recipe": recipe,
             # Everything random follows from it.
             "seed": 12,
+            # How often every fold is fitted, each time with another start and order. All fits are fused, and the report
+            # says how far seeds are apart; more may be asked for later.
+            "seeds": 1,
             # What several devices, or one, do at once: `data`, parts of a batch; `folds`, the folds of a network,
             # trained as one program.
             "parallel": "data",

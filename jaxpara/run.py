@@ -68,7 +68,7 @@ def run(
     if demo:
         config = with_demo(config, overrides)
         settings = config.to_dict()
-    recipe, seed = settings["recipe"], settings["seed"]
+    recipe, seed, seeds = settings["recipe"], settings["seed"], settings["seeds"]
     together = _one_of(settings, "parallel", ("data", "folds")) == "folds"
     precision = _one_of(settings, "precision", list(PRECISIONS))
     workdir = workdir or Path("runs") / (name if recipe == "recommended" else f"{name}_{recipe}")
@@ -84,7 +84,7 @@ def run(
             members: dict[str, Member] = {}
             for member in in_order(settings["members"]):
                 part = settings["members"][member]
-                members[member] = Member(member, part, corpus, fingerprint, seed, workdir, members, precision)
+                members[member] = Member(member, part, corpus, fingerprint, seed, workdir, members, precision, seeds)
             fusion = dict(settings["fusion"])
             wanted, other_names = tuple(fusion.pop("members", ())), tuple(fusion.pop("beside", ()))
             unscored = corpus.known(fusion.pop("leave_out", ()), "config.fusion.leave_out")

@@ -3,6 +3,7 @@
 Attributes of a config that no constructor takes (`*` stands for the name of a member):
   recipe: which form of the experiment this is; named after the colon of `--config=FILE:RECIPE`.
   seed: everything random follows from it.
+  seeds: how often every fold is fitted, each time with another start and order; all fits are fused.
   parallel: what several devices, or one, do at once: `data`, parts of a batch; `folds`, the folds of a network, trained
     as one program.
   precision: what networks are computed in, `float32` or `bfloat16`; weights, optimizer and loss are float32 always.

@@ -2,6 +2,7 @@
 
 Where there are many, a server imports the program once and forks for every command; no JAX backend runs in the server,
 so a fork is as good as a new process: exit status, signals, output and environment are those of `python -m MODULE`.
+Programs are compiled hastily, as small ones cost more to optimize than to run.
 """
 
 import contextlib
@@ -20,6 +21,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 LONGEST_S = 120
+HASTILY = {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
 
 
 @dataclass(frozen=True)
@@ -33,9 +35,9 @@ class Outcome:
 
 def started(*words: object, cache: Path, cwd: Path = ROOT, **environment: str) -> subprocess.Popen[bytes]:
     """A process of `python WORDS`, on one device, that keeps its caches in a folder."""
-    surroundings = os.environ | {"JAXPARA_CACHE": str(cache), "XLA_FLAGS": "", "PYTHONPATH": str(ROOT)} | environment
+    surroundings = os.environ | HASTILY | {"JAXPARA_CACHE": str(cache), "XLA_FLAGS": "", "PYTHONPATH": str(ROOT)}
     pipes: dict = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
-    return subprocess.Popen([sys.executable, *map(str, words)], cwd=cwd, env=surroundings, **pipes)
+    return subprocess.Popen([sys.executable, *map(str, words)], cwd=cwd, env=surroundings | environment, **pipes)
 
 
 def ended(process: subprocess.Popen[bytes], data: bytes = b"", timeout_s: float = 240) -> Outcome:
@@ -77,7 +79,7 @@ class Commands:
 def serving(cache: Path, where: Path = ROOT) -> Iterator[Commands]:
     """A server whose commands run in a folder, and keep their caches in one, unless they are told otherwise."""
     environment = os.environ | {"JAXPARA_CACHE": str(cache), "JAX_COMPILATION_CACHE_DIR": str(cache / "compiled")}
-    environment |= {"XLA_FLAGS": "", "PYTHONPATH": str(ROOT)}
+    environment |= HASTILY | {"XLA_FLAGS": "", "PYTHONPATH": str(ROOT)}
     with tempfile.TemporaryDirectory() as folder:
         server = subprocess.Popen(
             [sys.executable, __file__],

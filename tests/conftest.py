@@ -2,6 +2,7 @@
 
 import os
 
+import pytest
 from hypothesis import HealthCheck, settings
 
 os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=4"
@@ -17,3 +18,13 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 settings.load_profile("jaxpara")
+
+
+@pytest.fixture(scope="module")
+def hastily_compiled():
+    """For tests of what is done with programs, and not of programs: small ones cost more to optimize than to run."""
+    import jax
+
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)

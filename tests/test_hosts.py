@@ -81,7 +81,8 @@ def test_a_killed_process_ends_the_others_and_the_same_command_goes_on(alone, la
     workdir = tmp_path / "run"
     first, other = launch_two(workdir)
     try:
-        wait_for(lambda: list(workdir.glob("members/cnn/fold_0/checkpoints/*/commit_success.txt")), first)
+        checkpoints = workdir / "members/cnn/fold_0/checkpoints"
+        wait_for(lambda: any(path.name.isdigit() for path in checkpoints.glob("*")), first)  # whole ones
         first.send_signal(signal.SIGKILL)
         outcome = ended(other)
     finally:

@@ -164,6 +164,21 @@ def test_a_finished_run_trains_nothing_again(finished, launch, tmp_path):
     assert before == {path: path.stat().st_mtime_ns for path in workdir.rglob("members/**/*") if path.is_file()}
 
 
+def test_seeds_are_added_to_a_finished_run(finished, launch, tmp_path):
+    workdir = tmp_path / "copy"
+    shutil.copytree(finished[0], workdir)
+    before = {path: path.stat().st_mtime_ns for path in workdir.rglob("members/**/*") if path.is_file()}
+    outcome = ended(launch(workdir, "--config.seeds=2"))
+    assert outcome.status == 0, outcome.err
+    assert before.items() <= {p: p.stat().st_mtime_ns for p in workdir.rglob("members/**/*") if p.is_file()}.items()
+    member = results(workdir)["members"]["cnn"]
+    assert [(fold["fold"], fold["seed"]) for fold in member["folds"]] == [(f, f // 4) for f in range(8)]
+    alone = results(finished[0])["members"]["cnn"]
+    assert member["seeds"]["0"] == {"cv": alone["cv"]["mean_of_folds"], "test": alone["test"]["pooled"]}
+    assert member["seeds"]["1"]["test"] not in (None, member["seeds"]["0"]["test"])
+    assert "With one seed alone cnn reaches" in (workdir / "report.html").read_text()
+
+
 def test_a_changed_config_is_refused_with_the_difference(finished, launch):
     outcome = ended(launch(finished[0], "--config.members.cnn.learner.optimizer.lr=0.01"))
     assert outcome.status == 1

@@ -1,6 +1,11 @@
-"""Flags that make any shipped experiment take seconds: small networks, short windows, few folds, one epoch."""
+"""Flags that make any shipped experiment take seconds: small networks, short windows, few folds, one epoch.
+
+With a corpus and without, the sizes are the same, so that programs are compiled once for both.
+"""
 
 import importlib
+
+from jaxpara.settings import flat
 
 MODELS = {
     "cnn1d_lstm": {"filters": (4, 4, 4, 4), "lstm": (4, 4)},
@@ -25,11 +30,12 @@ EXAMPLES = {
 def flags(config: str) -> list[str]:
     """`--config.FIELD=VALUE` for an experiment, as `breathing_e2e` or `mask_s1:paper`."""
     name, _, recipe = config.partition(":")
-    members = importlib.import_module(f"configs.{name}").get_config(*filter(None, [recipe]))["members"].to_dict()
+    config = importlib.import_module(f"configs.{name}").get_config(*filter(None, [recipe])).to_dict()
+    demo = config["demo"].get("members", {})
     return [
         f"--config.members.{member}.{field}={value}".replace(" ", "")
-        for member, parts in members.items()
-        for field, value in _small(parts)
+        for member, parts in config["members"].items()
+        for field, value in (flat(demo.get(member, {})) | dict(_small(parts))).items()
     ]
 
 

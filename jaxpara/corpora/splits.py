@@ -14,12 +14,18 @@ from jaxpara.registry import build
 
 @dataclass(frozen=True)
 class Fold:
-    """The names of the recordings that a fold is fitted on, tuned on and tested on."""
+    """The names of the recordings that a fold is fitted on, tuned on and tested on.
+
+    Attributes:
+      index: tells the fold from all others of its member; its randomness follows from it.
+      seed: folds that differ in nothing but their randomness are numbered by it, from 0.
+    """
 
     index: int
     fit: tuple[str, ...]
     tune: tuple[str, ...]
     test: tuple[str, ...]
+    seed: int = 0
 
 
 def official(corpus: Corpus) -> list[Fold]:
@@ -186,8 +192,17 @@ def _names(recordings: Sequence[Recording]) -> tuple[str, ...]:
     return tuple(recording.name for recording in recordings)
 
 
-def folds_of(spec: Mapping[str, Any], where: str, corpus: Corpus) -> list[Fold]:
-    """The folds of a split; those in `only`, if it names any, without the recordings that `leave_out` names."""
+def folds_of(spec: Mapping[str, Any], where: str, corpus: Corpus, seeds: int = 1) -> list[Fold]:
+    """The folds of a split; those in `only`, if it names any, without the recordings that `leave_out` names.
+
+    Args:
+      spec: the name of the split and its fields, `only` and `leave_out`.
+      where: of `spec` in the config.
+      corpus: what is split.
+      seeds: how often every fold stands there, under an index of its own each time; the first of them keep theirs.
+    """
+    if seeds < 1:
+        raise UserError(f"config.seeds is {seeds}: expected at least 1 fit of every fold")
     spec = dict(spec)
     only = tuple(spec.pop("only", ()))
     leave_out = set(corpus.known(spec.pop("leave_out", ()), f"config.{where}.leave_out"))
@@ -205,7 +220,10 @@ def folds_of(spec: Mapping[str, Any], where: str, corpus: Corpus) -> list[Fold]:
         )
     if unknown := set(only) - {fold.index for fold in folds}:
         raise UserError(f"config.{where}.only names folds {sorted(unknown)}, but there are {len(folds)}, from 0")
-    return [fold for fold in folds if not only or fold.index in only]
+    taken = [fold for fold in folds if not only or fold.index in only]
+    return [
+        replace(fold, index=fold.index + seed * len(folds), seed=seed) for seed in range(seeds) for fold in taken
+    ]
 
 
 def _without(names: tuple[str, ...], left_out: set[str]) -> tuple[str, ...]:

@@ -53,6 +53,7 @@ def conclude(results: Json) -> list[str]:
     sentences += _against_chance(score)
     if score is test:
         sentences += _against_fits(results) + _against_baselines(results) + _against_cv(results)
+    sentences += _between_seeds(results)
     sentences += _leaks(results) + _shared_audio(results) + _known_to_features(results)
     return sentences + _between_partitions(results) + _where_weights_were_found(results)
 
@@ -81,6 +82,21 @@ def _against_fits(results: Json) -> list[str]:
         and member["mean_of_folds_test"] is not None
         and len(member["folds"]) > 1
     ]
+
+
+def _between_seeds(results: Json) -> list[str]:
+    measure, sentences = results["measure"], []
+    for name, member in results["members"].items():
+        for part, where in (("test", "on test"), ("cv", "in cross-validation, mean of folds")):
+            values = [alone[part] for alone in member["seeds"].values()]
+            if values and None not in values:
+                sentences.append(
+                    f"With one seed alone {name} reaches {', '.join(number(measure, value) for value in values)} {where}:"
+                    f" {number(measure, float(np.mean(values)))} on average, standard deviation"
+                    f" {_points(measure, float(np.std(values, ddof=1)))}. A difference of that size may be chance."
+                )
+                break
+    return sentences
 
 
 def _gain(measure: str, difference: float) -> str:
@@ -131,10 +147,11 @@ def _leaks(results: Json) -> list[str]:
     measure, cv, test = results["measure"], results["fusion"]["cv"], results["fusion"]["test"]
     if cv["pooled"] is not None and test["pooled"] is not None:
         difference = cv["pooled"] - test["pooled"]
+        points = _points(measure, abs(difference))
+        apart = "no less" if points == _points(measure, 0) else f"{points} {'less' if difference > 0 else 'more'}"
         sentence += (
             f" On voices that were fitted on it is {number(measure, cv['pooled'])}, on the test partition's"
-            f" {number(measure, test['pooled'])}: {_points(measure, abs(difference))}"
-            f" {'less' if difference >= 0 else 'more'}. Clean folds: --config...folds.name=speaker_disjoint."
+            f" {number(measure, test['pooled'])}: {apart}. Clean folds: --config...folds.name=speaker_disjoint."
         )
     return [sentence]
 

@@ -11,8 +11,10 @@ Top level
   shared_audio.fit_and_tune, .fit_and_test: `pairs`, the number of pairs of recordings that hold the same audio and
     lie on these two sides in a fold; `examples`, up to five {`one`, `other`, `seconds`}.
   members.<name>: `parameters`; `leak`, what its features knew of the tuned on recordings, or empty; `folds`, a
-    list of {`fold`, `best_epoch`, `best_step`, `seconds`, `tune`: score, `test`: score}; `cv`: cross-validation;
-    `test`: score of the mean of its folds; `mean_of_folds_test`: the mean of the folds' own pooled test scores.
+    list of {`fold`, `seed`, `best_epoch`, `best_step`, `seconds`, `tune`: score, `test`: score}; `cv`:
+    cross-validation; `test`: score of the mean of its folds; `mean_of_folds_test`: the mean of the folds' own pooled
+    test scores; `seeds`, where every fold was fitted several times, {seed: {`cv`: mean of its folds' measures,
+    `test`: the measure of the mean of its folds}}, null where there is none; else empty.
   left_out: {member: reason} of optional members that could not be run.
   fusion: `name`; `members`, those that were fused; `weights` {member: [weight per fold]}, null where none are
     searched; `cv`; `cv_cross_fitted`, the same with each fold's weights found on the other folds, or null; `test`.
@@ -61,8 +63,11 @@ import soundfile
 
 from jaxpara.corpora.corpus import PARTITIONS, Corpus, Recording
 from jaxpara.corpora.duplicates import SharedAudio
+from jaxpara.evaluation.metrics import defined
+from jaxpara.evaluation.rows import rows_of
 from jaxpara.evaluation.scores import cross_validation, score
 from jaxpara.fusion.fused import Fused
+from jaxpara.fusion.mean import mean
 from jaxpara.predictions import Predictions, concatenate
 
 
@@ -71,6 +76,7 @@ class FoldOutcome:
     """What one fit came to.
 
     Attributes:
+      seed: tells it from fits of the same fold.
       best_epoch, best_step: None for learners without epochs.
       shared_speakers: whom it is both fitted and tuned on; None where speakers are unknown.
     """
@@ -82,6 +88,7 @@ class FoldOutcome:
     best_epoch: int | None = None
     best_step: int | None = None
     shared_speakers: int | None = None
+    seed: int = 0
 
 
 @dataclass(frozen=True)
@@ -234,6 +241,7 @@ def _member(member: MemberOutcome, corpus: Corpus, seed: int) -> dict[str, Any]:
     folds = [
         {
             "fold": fold.fold,
+            "seed": fold.seed,
             "best_epoch": fold.best_epoch,
             "best_step": fold.best_step,
             "seconds": float(fold.seconds),
@@ -243,6 +251,7 @@ def _member(member: MemberOutcome, corpus: Corpus, seed: int) -> dict[str, Any]:
         for fold in member.folds
     ]
     of_test = [fold["test"]["pooled"] for fold in folds]
+    seeds = sorted({fold.seed for fold in member.folds})
     return {
         "parameters": member.parameters,
         "leak": member.leak,
@@ -250,4 +259,15 @@ def _member(member: MemberOutcome, corpus: Corpus, seed: int) -> dict[str, Any]:
         "cv": cross_validation(concatenate([fold.tune for fold in member.folds]), corpus, seed, _shared([member])),
         "test": score(member.test, corpus, seed),
         "mean_of_folds_test": None if None in of_test else float(np.mean(of_test)),
+        "seeds": {str(seed): _of_seed(member, folds, seed, corpus) for seed in seeds} if len(seeds) > 1 else {},
+    }
+
+
+def _of_seed(member: MemberOutcome, folds: Sequence[Mapping[str, Any]], seed: int, corpus: Corpus) -> dict[str, Any]:
+    """What the folds of one seed come to without the others."""
+    tuned = [fold["tune"]["pooled"] for fold in folds if fold["seed"] == seed]
+    test = rows_of(mean([fold.test for fold in member.folds if fold.seed == seed]), corpus)
+    return {
+        "cv": None if None in tuned else float(np.mean(tuned)),
+        "test": defined(test.value, "test", {}) if len(test) else None,
     }

@@ -79,8 +79,8 @@ class Rows:
         return self.units(self.speakers)
 
     def sample_units(self) -> intervals.Units:
-        """Single rows as units; blocks of 10 s where the rows are a sequence."""
-        if self.task.measure == "UAR":
+        """Recordings as units; blocks of 10 s where the rows are a sequence."""
+        if self.task.measure == "UAR" and len(np.unique(self.recordings)) == len(self):
             return intervals.single_rows(self.confusion)
         return self.units(packed(self.recordings, (self.times_s // BLOCK_S).astype(np.int64)))
 

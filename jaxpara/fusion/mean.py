@@ -54,6 +54,12 @@ def by_fold(tune: Mapping[str, Predictions]) -> dict[int, dict[str, Predictions]
     }
 
 
+def others(parts: Mapping[int, Predictions]) -> dict[int, list[int]]:
+    """By fold, the folds that were tuned on none of its recordings: fits of one fold with several seeds share all."""
+    names = {fold: frozenset(part.recordings.tolist()) for fold, part in parts.items()}
+    return {fold: [f for f in names if not names[f] & names[fold]] for fold in names}
+
+
 class Mean:
     """Every fit (one fold of one member) counts the same."""
 

@@ -1,19 +1,19 @@
 """No fusion but a choice: the member that does best on what it was tuned on (paper §3.1.2, choice of a backbone)."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from jaxpara.fusion.fused import Fused, Measure
-from jaxpara.fusion.mean import by_fold, mix
+from jaxpara.fusion.mean import by_fold, mix, others
 from jaxpara.predictions import Predictions, concatenate
 
 
 class Select:
     """One member for all folds: the one with the highest mean over its folds of the measure; of equals the first.
 
-    The cross-fitted predictions of a fold come from the member that is best on the other folds; there are none where
-    there is only one fold.
+    The cross-fitted predictions of a fold come from the member that is best on those folds that share no recording
+    with it; there are none where no fold is such.
     """
 
     def __call__(
@@ -28,9 +28,9 @@ class Select:
             for name, part in tune.items()
         }
 
-        def best(*, without: int | None = None) -> str:
+        def best(among: Sequence[int] | None = None) -> str:
             means = {
-                name: np.mean([value for fold, value in folds.items() if fold != without])
+                name: np.mean([value for fold, value in folds.items() if among is None or fold in among])
                 for name, folds in values.items()
             }
             return max(means, key=means.__getitem__)
@@ -38,9 +38,11 @@ class Select:
         chosen = best()
         folds = sorted(values[chosen])
         cross_fitted = None
-        if len(folds) > 1 and all(sorted(own) == folds for own in values.values()):
+        if all(sorted(own) == folds for own in values.values()):
             parts = by_fold(tune)
-            cross_fitted = concatenate([parts[fold][best(without=fold)] for fold in folds])
+            elsewhere = others({fold: parts[fold][chosen] for fold in folds})
+            if all(elsewhere.values()):
+                cross_fitted = concatenate([parts[fold][best(elsewhere[fold])] for fold in folds])
         shares = {chosen: {fold: 1 / len(folds) for fold in folds}}
         return Fused(
             tune=tune[chosen],

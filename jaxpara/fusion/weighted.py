@@ -7,14 +7,14 @@ import numpy as np
 from jaxpara.errors import UserError
 from jaxpara.fusion.correlation import correlations
 from jaxpara.fusion.fused import Fused, Measure
-from jaxpara.fusion.mean import by_fold, mean, mix
+from jaxpara.fusion.mean import by_fold, mean, mix, others
 from jaxpara.predictions import Predictions, align, concatenate
 
 
 class Searched:
     """Per fold, the weights with the highest measure on what the fold was tuned on; the folds are averaged.
 
-    The cross-fitted predictions of a fold use the mean of the other folds' weights.
+    The cross-fitted predictions of a fold use the mean of the weights of those folds that share no recording with it.
     """
 
     def search(self, truth: np.ndarray, scores: np.ndarray, measure: Measure) -> np.ndarray:
@@ -54,19 +54,17 @@ class Searched:
         def fuse(weights: Mapping[int, np.ndarray]) -> Predictions:
             return concatenate([mean([m[n] for n in names], list(weights[f])) for f, m in folds.items()])
 
+        elsewhere = others({fold: members[names[0]] for fold, members in folds.items()})
         shares = {name: {fold: float(w[i]) / len(found) for fold, w in found.items()} for i, name in enumerate(names)}
         return Fused(
             tune=fuse(found),
             test=mix(test, shares),
             shares=shares,
             weights={name: [float(found[fold][i]) for fold in sorted(found)] for i, name in enumerate(names)},
-            cross_fitted=fuse(_of_others(found)) if len(found) > 1 else None,
+            cross_fitted=fuse({f: np.mean([found[o] for o in of], axis=0) for f, of in elsewhere.items()})
+            if all(elsewhere.values())
+            else None,
         )
-
-
-def _of_others(found: Mapping[int, np.ndarray]) -> dict[int, np.ndarray]:
-    """By fold, the mean of the other folds' weights."""
-    return {fold: np.mean([w for f, w in found.items() if f != fold], axis=0) for fold in found}
 
 
 class Tried(Searched):

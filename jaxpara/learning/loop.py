@@ -114,7 +114,7 @@ def train(
         progress.task(f"{name}: epochs", epochs, done // steps_per_epoch) as epoch_bar,
         progress.task(f"{name}: steps", epochs * steps_per_epoch, done) as step_bar,
     ):
-        if done and done < epochs * steps_per_epoch:
+        if done:
             progress.say(f"{name}: goes on after step {done} of {epochs * steps_per_epoch}")
         scale = lr_scale([entry["loss"] for entry in history["epochs"]])
         tick, tick_step = time.monotonic(), done

@@ -44,6 +44,7 @@ class Member:
         workdir: Path,
         sources: "Mapping[str, Member]" = {},  # noqa: B006 (never changed)
         precision: str = "float32",
+        seeds: int = 1,
     ):
         """Builds what the config names; nothing is run yet.
 
@@ -55,6 +56,7 @@ class Member:
           seed: of the run.
           sources: the members whose embeddings this one may take as its features.
           precision: of networks, see `jaxpara.learning.steps.PRECISIONS`.
+          seeds: fits of every fold; more may be asked for later.
 
         Raises:
           UserError: the config names something unknown, or the workdir holds another member under this name.
@@ -71,7 +73,7 @@ class Member:
         if self.table and not tables.available(corpus, self.table, f"{where}.features"):
             self.table = ""
         self._feature = build(FEATURES, features, f"{where}.features", sources=sources, seed=derive(seed, name))
-        self.folds = folds_of(config["folds"], f"{where}.folds", corpus)
+        self.folds = folds_of(config["folds"], f"{where}.folds", corpus, seeds)
         self._frame_rate_hz = 0.0 if self.table else self._feature.frame_rate_hz
         self._learner = build(
             LEARNERS,
@@ -241,6 +243,7 @@ class Member:
         folds = [
             FoldOutcome(
                 fold=fold.index,
+                seed=fold.seed,
                 tune=self._predicted(fold, "tune"),
                 test=self._predicted(fold, "test"),
                 seconds=summaries[fold.index]["seconds"],

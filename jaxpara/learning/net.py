@@ -115,6 +115,7 @@ class Net:
             precision=precision,
         )
         self.forward = self._programs.forward
+        self._shapes: Any = None
         if self._loss.whole_batch and self._programs.parts(devices=1)[0] > 1:
             raise UserError(f"config.{where}.microbatch: {loss['name']!r} needs the whole batch at once; set it to 0")
 
@@ -289,7 +290,9 @@ class Net:
 
     def restored(self, fit: Fit, epoch: Mapping[str, Any]) -> TrainState:
         """The state of an epoch that `choose` gave, from its checkpoint or an export."""
-        target = jax.eval_shape(lambda: self._fresh(fit))
+        if self._shapes is None:  # the same in every fit
+            self._shapes = jax.eval_shape(lambda: self._fresh(fit))
+        target = self._shapes
         if not (fit.folder / FINISHED).exists():
             return weights.read(fit.folder / weights.FILE, target)  # an export
         with Checkpoints(fit.folder / "checkpoints", self._keep_best) as checkpoints:

@@ -201,3 +201,18 @@ def test_from_a_config(mask):
     assert len(build(SPLITS, {"name": "stratified", "n": 2, "seed": 3}, "folds", corpus=mask)) == 2
     with pytest.raises(UserError, match=r"config.folds.n is not a field of 'official'"):
         build(SPLITS, {"name": "official", "n": 2}, "folds", corpus=mask)
+
+
+def test_seeds_fit_every_fold_again_under_an_index_of_its_own(breathing):
+    spec = {"name": "ordered", "n": 4, "only": (1, 2)}
+    once, folds = folds_of(spec, "folds", breathing), folds_of(spec, "folds", breathing, seeds=3)
+    assert folds[:2] == once
+    assert [(fold.index, fold.seed) for fold in folds] == [(1, 0), (2, 0), (5, 1), (6, 1), (9, 2), (10, 2)]
+    for fold in folds:
+        same = once[(fold.index - 1) % 4]
+        assert (fold.fit, fold.tune, fold.test) == (same.fit, same.tune, same.test)
+
+
+def test_no_seed_is_refused(breathing):
+    with pytest.raises(UserError, match=r"config.seeds is 0: expected at least 1 fit of every fold"):
+        folds_of({"name": "official"}, "folds", breathing, seeds=0)

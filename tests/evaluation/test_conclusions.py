@@ -38,7 +38,7 @@ NO_TRUTH = {
 RESULTS = {
     "measure": "UAR",
     "shared_audio": {"fit_and_tune": {"pairs": 0, "examples": []}, "fit_and_test": {"pairs": 0, "examples": []}},
-    "members": {"adam": {"folds": FOLDS, "mean_of_folds_test": 0.66, "leak": ""}},
+    "members": {"adam": {"folds": FOLDS, "mean_of_folds_test": 0.66, "leak": "", "seeds": {}}},
     "fusion": {"name": "mean", "members": ["adam"], "cv": CV, "cv_cross_fitted": None, "test": SCORE},
     "baselines": {"svm": SCORE | {"pooled": 0.55}},
 }
@@ -58,6 +58,25 @@ def test_a_plain_run():
         "The single fits of adam reach 66.0 % on average, so that the fusion gains 4.0 points.",
         "The baseline svm reaches 55.0 %, below that interval.",
     ]
+
+
+@pytest.mark.parametrize(
+    ("alone", "told"),
+    [
+        ({"cv": 0.72, "test": 0.69}, "70.0 %, 69.0 % on test: 69.5 % on average, standard deviation 0.7 points"),
+        (
+            {"cv": 0.72, "test": None},
+            "71.0 %, 72.0 % in cross-validation, mean of folds: 71.5 % on average, standard deviation 0.7 points",
+        ),
+        ({"cv": None, "test": None}, ""),
+    ],
+)
+def test_how_far_seeds_are_apart(alone, told):
+    results = deepcopy(RESULTS)
+    results["members"]["adam"]["seeds"] = {"0": {"cv": 0.71, "test": 0.7}, "1": alone}
+    found = [s.replace("\N{NO-BREAK SPACE}", " ") for s in conclude(results) if "seed" in s]
+    whole = f"With one seed alone adam reaches {told}. A difference of that size may be chance."
+    assert found == ([whole] if told else [])
 
 
 def test_shared_audio_and_features_that_know_too_much_are_told():

@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from jaxpara.evaluation import results as results_module
 from jaxpara.evaluation.results import FoldOutcome, MemberOutcome, describe, keep_others, summarise
 from jaxpara.evaluation.scores import cross_validation, score
 from jaxpara.fusion.fused import Fused
+from jaxpara.fusion.mean import mean
 
 ABOUT = {"jaxpara": "0", "devices": ["cpu"], "versions": {"numpy": np.__version__}}
 
@@ -68,6 +70,34 @@ def test_scores_stand_where_the_docstring_says(results, corpus):
     assert result["findings"] == {"errors": 0, "warnings": 31}
     assert result["simulated"] is result["demo"] is True
     assert result["jaxpara"] == "0"
+
+
+def test_seeds_are_told_apart(corpus, fakes):
+    """Two folds, each fitted with two seeds: the figures of a seed are those of a run with its folds alone."""
+    test = corpus.partition("test")
+    tuned = fakes.predict_folds(corpus, 2)
+    folds = [
+        FoldOutcome(f, replace(tuned[f % 2], folds=np.full(len(tuned[f % 2]), f)), fakes.predict(corpus, test, fold=f),
+                    1.0, seed=f // 2)
+        for f in range(4)
+    ]  # fmt: skip
+
+    def summary(folds):
+        tune, whole = fakes.concatenate([fold.tune for fold in folds]), mean([fold.test for fold in folds])
+        nothing = {"corpus": corpus, "findings": {}, "shared_audio": {}, "left_out": {}, "beside": {}, "baselines": {}}
+        return summarise(
+            experiment="", recipe="", demo=True, members={"cnn": MemberOutcome(folds, whole)},
+            fused=Fused(tune, whole, {}), fusion="mean", fusing=["cnn"], about=ABOUT, **nothing,
+        )["members"]["cnn"]  # fmt: skip
+
+    both = summary(folds)
+    assert [fold["seed"] for fold in both["folds"]] == [0, 0, 1, 1]
+    for seed in (0, 1):
+        alone = summary(folds[2 * seed : 2 * seed + 2])
+        assert alone["seeds"] == {}
+        expected = {"cv": alone["cv"]["mean_of_folds"], "test": alone["test"]["pooled"]}
+        assert both["seeds"][str(seed)] == pytest.approx(expected)
+    assert both["cv"]["mean_of_folds"] == pytest.approx(np.mean([of["cv"] for of in both["seeds"].values()]))
 
 
 def test_it_is_json(results):

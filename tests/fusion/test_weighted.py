@@ -5,7 +5,9 @@ import pytest
 from members import member, uar
 
 from jaxpara.errors import UserError
+from jaxpara.fusion.mean import mean
 from jaxpara.fusion.weighted import Best, Weighted
+from jaxpara.predictions import concatenate
 
 
 @pytest.fixture
@@ -86,3 +88,35 @@ def test_one_fold_has_no_other_to_find_its_weights_on():
     (adam, adam_test, truth), (sgd, sgd_test, _) = member(1, folds=(0,)), member(2, folds=(0,))
     members = {"adam": adam, "sgd": sgd}, {"adam": adam_test, "sgd": sgd_test}, {"adam": truth, "sgd": truth}
     assert Weighted()(*members, uar).cross_fitted is None
+
+
+def test_fits_of_one_fold_are_no_other_folds_for_weights(two):
+    """Two seeds of two folds: the weights of a fold come from both fits of the other one, and not from its twin."""
+    tune, test, truth, _, _ = two
+    twins = {name: replace(part, folds=part.folds + 2, scores=part.scores[::-1]) for name, part in tune.items()}
+    fused = Weighted()(
+        {name: concatenate([tune[name], twins[name]]) for name in tune},
+        {name: of | {fold + 2: part for fold, part in of.items()} for name, of in test.items()},
+        {name: np.tile(values, 2) for name, values in truth.items()},
+        uar,
+    )
+    for fold, (one, other) in {0: (1, 3), 1: (0, 2), 2: (1, 3), 3: (0, 2)}.items():
+        parts = {name: part.select(part.folds == fold % 2) for name, part in tune.items()}
+        if fold > 1:
+            parts = {name: part.select(part.folds == fold) for name, part in twins.items()}
+        weights = {name: (of[one] + of[other]) / 2 for name, of in fused.weights.items()}
+        expected = mean([parts["adam"], parts["sgd"]], [weights["adam"], weights["sgd"]])
+        found = fused.cross_fitted.select(fused.cross_fitted.folds == fold)
+        np.testing.assert_allclose(found.scores, expected.scores)
+
+
+def test_seeds_of_a_single_fold_leave_no_other_fold(two):
+    tune, test, truth, _, _ = two
+    one = {name: part.select(part.folds == 0) for name, part in tune.items()}
+    fused = Weighted()(
+        {name: concatenate([part, replace(part, folds=part.folds + 1)]) for name, part in one.items()},
+        test,
+        {name: np.tile(truth[name][tune[name].folds == 0], 2) for name in tune},
+        uar,
+    )
+    assert fused.cross_fitted is None
