@@ -221,9 +221,7 @@ def folds_of(spec: Mapping[str, Any], where: str, corpus: Corpus, seeds: int = 1
     if unknown := set(only) - {fold.index for fold in folds}:
         raise UserError(f"config.{where}.only names folds {sorted(unknown)}, but there are {len(folds)}, from 0")
     taken = [fold for fold in folds if not only or fold.index in only]
-    return [
-        replace(fold, index=fold.index + seed * len(folds), seed=seed) for seed in range(seeds) for fold in taken
-    ]
+    return [replace(fold, index=fold.index + seed * len(folds), seed=seed) for seed in range(seeds) for fold in taken]
 
 
 def _without(names: tuple[str, ...], left_out: set[str]) -> tuple[str, ...]:

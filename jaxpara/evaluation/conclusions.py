@@ -88,10 +88,11 @@ def _between_seeds(results: Json) -> list[str]:
     measure, sentences = results["measure"], []
     for name, member in results["members"].items():
         for part, where in (("test", "on test"), ("cv", "in cross-validation, mean of folds")):
-            values = [alone[part] for alone in member["seeds"].values()]
+            values = [reached[part] for reached in member["seeds"].values()]
             if values and None not in values:
+                alone = ", ".join(number(measure, value) for value in values)
                 sentences.append(
-                    f"With one seed alone {name} reaches {', '.join(number(measure, value) for value in values)} {where}:"
+                    f"With one seed alone {name} reaches {alone} {where}:"
                     f" {number(measure, float(np.mean(values)))} on average, standard deviation"
                     f" {_points(measure, float(np.std(values, ddof=1)))}. A difference of that size may be chance."
                 )

@@ -23,7 +23,7 @@ def member(seed, noise=1.0, sign=1.0, folds=(0, 1)):
     rng = np.random.default_rng(seed)
     truth = belt(folds)
     n = len(truth)
-    names, times = np.repeat("a", n), np.arange(n) / 25
+    names, times = np.repeat([f"{fold}.wav" for fold in folds], ROWS), np.arange(n) / 25
     scores = sign * truth[:, None] + noise * rng.normal(size=(n, 1))
     tune = Predictions(names, times, scores, np.repeat("train", n), np.repeat(folds, ROWS))
     test = {
