@@ -21,7 +21,7 @@ CONFIG = {
     "loss": {"name": "window_pcc"},
     "optimizer": {"name": "sgd", "lr": 1e-3},  # Adam makes a sign of what is nearly 0
     "batch": 4,
-    "epochs": 2,
+    "epochs": 1,
 }
 TASK = compare.TASKS["breathing"]
 
