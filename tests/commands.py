@@ -2,7 +2,6 @@
 
 Where there are many, a server imports the program once and forks for every command; no JAX backend runs in the server,
 so a fork is as good as a new process: exit status, signals, output and environment are those of `python -m MODULE`.
-Programs are compiled hastily, as small ones cost more to optimize than to run.
 """
 
 import contextlib
@@ -21,7 +20,6 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 LONGEST_S = 120
-HASTILY = {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
 
 
 @dataclass(frozen=True)
@@ -35,7 +33,7 @@ class Outcome:
 
 def started(*words: object, cache: Path, cwd: Path = ROOT, **environment: str) -> subprocess.Popen[bytes]:
     """A process of `python WORDS`, on one device, that keeps its caches in a folder."""
-    surroundings = os.environ | HASTILY | {"JAXPARA_CACHE": str(cache), "XLA_FLAGS": "", "PYTHONPATH": str(ROOT)}
+    surroundings = os.environ | {"JAXPARA_CACHE": str(cache), "XLA_FLAGS": "", "PYTHONPATH": str(ROOT)}
     pipes: dict = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
     return subprocess.Popen([sys.executable, *map(str, words)], cwd=cwd, env=surroundings | environment, **pipes)
 
@@ -79,7 +77,7 @@ class Commands:
 def serving(cache: Path, where: Path = ROOT) -> Iterator[Commands]:
     """A server whose commands run in a folder, and keep their caches in one, unless they are told otherwise."""
     environment = os.environ | {"JAXPARA_CACHE": str(cache), "JAX_COMPILATION_CACHE_DIR": str(cache / "compiled")}
-    environment |= HASTILY | {"XLA_FLAGS": "", "PYTHONPATH": str(ROOT)}
+    environment |= {"XLA_FLAGS": "", "PYTHONPATH": str(ROOT)}
     with tempfile.TemporaryDirectory() as folder:
         server = subprocess.Popen(
             [sys.executable, __file__],

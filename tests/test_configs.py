@@ -19,8 +19,6 @@ from jaxpara.learning.member import Member
 from jaxpara.registry import build
 from jaxpara.settings import with_demo
 
-pytestmark = pytest.mark.usefixtures("hastily_compiled")
-
 CONFIGS = sorted(path.stem for path in (Path(__file__).parent.parent / "configs").glob("[a-z]*.py"))
 CONFIGS.remove("common")
 

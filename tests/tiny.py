@@ -48,7 +48,7 @@ def _small(member: dict) -> list[tuple[str, object]]:
     if "size" in features:
         changes += _known("features", FEATURES[features["name"]], features)
     if not folds.get("only"):
-        changes += _known("folds", {"n": 2}, folds)
+        changes += _known("folds", {"n": 2, "only": (0,)}, folds)
     return changes
 
 

@@ -13,8 +13,6 @@ from jaxpara.learning.fit import Fit
 from jaxpara.learning.net import Net
 from jaxpara.progress import Progress
 
-pytestmark = pytest.mark.usefixtures("hastily_compiled")
-
 CONFIG = {
     "examples": {"name": "windows", "window_s": 2.0, "step_s": 1.0},
     "model": {"name": "resnet_gru", "gru": (4, 3), "chunk": 25, "dropout": 0.0},

@@ -11,8 +11,6 @@ from jaxpara.learning.loop import new_history, train
 from jaxpara.learning.state import TrainState
 from jaxpara.progress import Progress
 
-pytestmark = pytest.mark.usefixtures("hastily_compiled")
-
 
 @pytest.mark.parametrize(
     ("loss", "tune_loss", "what"), [(np.nan, 0.5, "the loss is nan"), (0.5, np.nan, "the validation loss is nan")]

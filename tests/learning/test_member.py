@@ -17,8 +17,6 @@ from jaxpara.learning.dependencies import in_order
 from jaxpara.learning.member import Member
 from jaxpara.progress import Progress
 
-pytestmark = pytest.mark.usefixtures("hastily_compiled")
-
 MATRIX = {"name": "log_mel", "window_s": 0.08, "hop_s": 0.04, "bands": 16}
 FRAMES = {"name": "mel_image", "style": "frames", "colormap": "none", "clip_s": 0.5}
 PICTURE = {"name": "mel_image", "style": "resize", "size": (32, 32), "clip_s": 0.5}

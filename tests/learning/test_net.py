@@ -20,8 +20,6 @@ from jaxpara.learning.loop import Interrupted
 from jaxpara.learning.net import Net
 from jaxpara.progress import Progress
 
-pytestmark = pytest.mark.usefixtures("hastily_compiled")
-
 TASK = compare.TASKS["breathing"]
 # Narrow, and without dropout, whose masks differ by device; SGD, as Adam makes a sign of a gradient that is nearly 0.
 CONFIG = {

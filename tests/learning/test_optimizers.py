@@ -9,8 +9,6 @@ from jaxpara.learning.optimizers import OPTIMIZERS, kernels
 from jaxpara.models import MODELS
 from jaxpara.registry import build
 
-pytestmark = pytest.mark.usefixtures("hastily_compiled")
-
 
 @pytest.fixture(scope="module")
 def params():

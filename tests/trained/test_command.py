@@ -20,8 +20,6 @@ from jaxpara.trained import command, files
 from jaxpara.trained.audio_files import AudioFile
 from jaxpara.trained.command import predict
 
-pytestmark = pytest.mark.usefixtures("hastily_compiled")
-
 ROOT = Path(__file__).parents[2]
 # Name, subtype, rate, channels and seconds of a file.
 MIXED = [

@@ -18,8 +18,6 @@ from jaxpara import hosts, runtime
 from jaxpara.errors import UserError
 from jaxpara.export import __main__, package, programs
 
-pytestmark = pytest.mark.usefixtures("hastily_compiled")
-
 ROOT = Path(__file__).parents[2]
 PREDICT = """
 import sys, numpy as np, jaxpara

@@ -13,8 +13,6 @@ import jaxpara
 from jaxpara.errors import UserError
 from jaxpara.live.ensemble import of
 
-pytestmark = pytest.mark.usefixtures("hastily_compiled")
-
 ROOT = Path(__file__).parents[2]
 
 

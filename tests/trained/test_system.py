@@ -13,8 +13,6 @@ import jaxpara
 from jaxpara.errors import UserError
 from jaxpara.predictions import Predictions
 
-pytestmark = pytest.mark.usefixtures("hastily_compiled")
-
 
 @pytest.mark.parametrize("task", ["breathing", "mask"])
 def test_it_predicts_the_test_recordings_as_the_run_did(trained, task):
