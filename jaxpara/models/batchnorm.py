@@ -1,12 +1,30 @@
 """BatchNorm with the running statistics of PyTorch or of Keras; its gradient goes over what it normalised twice."""
 
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
+
+
+class Running(NamedTuple):
+    """Mean and variance `[channel]` that follow those of the batches, and stand for them in prediction."""
+
+    mean: nn.Variable
+    var: nn.Variable
+
+    @classmethod
+    def of(cls, module: nn.Module, features: int) -> "Running":
+        """Those of a module."""
+        mean = module.variable("batch_stats", "mean", jnp.zeros, features)
+        return cls(mean, module.variable("batch_stats", "var", jnp.ones, features))
+
+    def follow(self, mean: Array, var: Array, momentum: float) -> None:
+        """Takes those of a batch in; the share `momentum` of the old ones stays."""
+        for kept, now in ((self.mean, mean), (self.var, var)):
+            kept.value = momentum * kept.value + (1 - momentum) * now
 
 
 class BatchNorm(nn.Module):
@@ -36,20 +54,17 @@ class BatchNorm(nn.Module):
     def __call__(self, x: Array, train: bool = False) -> Array:
         """Returns `x`, `[..., channel]`, normalised by the batch (`train`) or by the running statistics."""
         features = x.shape[-1]
-        running_mean = self.variable("batch_stats", "mean", jnp.zeros, features)
-        running_var = self.variable("batch_stats", "var", jnp.ones, features)
+        running = Running.of(self, features)
         scale = self.param("scale", nn.initializers.ones, (features,)) if self.use_scale else jnp.ones(features)
         bias = self.param("bias", nn.initializers.zeros, (features,))
         if not train:
-            return _affine(x, running_mean.value, running_var.value, scale, bias, self.epsilon)
+            return _affine(x, running.mean.value, running.var.value, scale, bias, self.epsilon)
         axis_name = None if self.is_initializing() else self.axis_name
         found: tuple[Array, Array, Array] = normalised(x, scale, bias, self.epsilon, axis_name)
         y, mean, var = found
         if not self.is_initializing():
             count = _count(x, axis_name)
-            keep, kept_var = self.momentum, var * (count / max(count - 1, 1)) if self.unbiased else var
-            running_mean.value = keep * running_mean.value + (1 - keep) * mean
-            running_var.value = keep * running_var.value + (1 - keep) * kept_var
+            running.follow(mean, var * (count / max(count - 1, 1)) if self.unbiased else var, self.momentum)
         return y
 
 

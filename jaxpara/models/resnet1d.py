@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from jaxpara.errors import UserError
-from jaxpara.models.batchnorm import BatchNorm
+from jaxpara.models.batchnorm import BatchNorm, Running
 from jaxpara.models.cnn1d import check_samples
 from jaxpara.models.ops1d import conv_relu_dropout_max_pool, moments
 from jaxpara.models.recurrent import glorot
@@ -73,17 +73,15 @@ class StemNorm(nn.Module):
     @nn.compact
     def __call__(self, signal, kernel, bias, train: bool = False) -> tuple[jax.Array, jax.Array]:
         """Returns kernel and bias of the convolution of `signal`, `[batch, sample]`, and its BatchNorm together."""
-        running_mean = self.variable("batch_stats", "mean", jnp.zeros, bias.shape)
-        running_var = self.variable("batch_stats", "var", jnp.ones, bias.shape)
+        running = Running.of(self, len(bias))
         scale = self.param("scale", nn.initializers.ones, bias.shape)
         offset = self.param("bias", nn.initializers.zeros, bias.shape)
-        mean, var = running_mean.value, running_var.value
+        mean, var = running.mean.value, running.var.value
         if train:
             wide = jnp.promote_types(signal.dtype, jnp.float32)
             mean, var = self._of_batch(signal.astype(wide), kernel.astype(wide), bias.astype(wide))
             if not self.is_initializing():
-                running_mean.value = MOMENTUM * running_mean.value + (1 - MOMENTUM) * mean
-                running_var.value = MOMENTUM * running_var.value + (1 - MOMENTUM) * var
+                running.follow(mean, var, MOMENTUM)
         factor = scale * jax.lax.rsqrt(var + EPSILON)
         return (kernel * factor).astype(kernel.dtype), ((bias - mean) * factor + offset).astype(bias.dtype)
 

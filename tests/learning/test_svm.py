@@ -11,33 +11,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 import skops.io
-from rich.console import Console
-from scipy.interpolate import CubicSpline
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.kernel_approximation import Nystroem
 from sklearn.metrics import recall_score
-from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MinMaxScaler, StandardScaler
-from sklearn.svm import SVC, LinearSVC, LinearSVR
+from sklearn.svm import SVC, LinearSVC
+from svms import GRID, corpus, fit_of, fitted, machine, quiet, said
 
 from jaxpara.corpora.compare import TASKS
-from jaxpara.corpora.corpus import Corpus, Recording
-from jaxpara.corpora.splits import official
+from jaxpara.corpora.corpus import Recording
 from jaxpara.errors import UserError
-from jaxpara.learning.fit import Fit
 from jaxpara.learning.svm import SVM
-from jaxpara.progress import Progress
 
-GRID = (1e-4, 1e-2, 1.0)
 PARTS = {"train": 60, "devel": 40, "test": 30}
-
-
-def corpus(task, recordings):
-    return Corpus(task, Path(), tuple(recordings), 25.0 if task.kind == "sequence" else 0.0)
-
-
-def fit_of(corpus, features, folder, rate_hz=0.0, seed=12):
-    return Fit("svm, fold 0", corpus, official(corpus)[0], features, rate_hz, folder, seed)
 
 
 @pytest.fixture
@@ -58,47 +45,6 @@ def classes(task, folder, parts=PARTS, unknown=("train_3.wav", "devel_1.wav")):
             seen = np.array([np.nan if part == "test" or name in unknown else label])
             recordings.append(Recording(name, Path(), part, "", np.zeros(1), seen, np.array([label])))
     return fit_of(corpus(task, recordings), features, folder)
-
-
-@pytest.fixture
-def breathing(tmp_path):
-    """A belt of 12 s at 25 Hz, and features once a second of which some follow it; a label is not known."""
-    rng, rate_hz = np.random.default_rng(4), 1.0
-    recordings, features = [], {}
-    for part, count in (("train", 6), ("devel", 4), ("test", 3)):
-        for i in range(count):
-            times_s = np.arange(300) / 25
-            truth = np.sin(2 * np.pi * (0.13 + 0.01 * i) * times_s + i)
-            seen = np.full(300, np.nan) if part == "test" else truth.copy()
-            if (part, i) == ("train", 2):
-                seen[100] = np.nan
-            vectors = rng.standard_normal((12, 8)) * 0.3
-            vectors[:, :3] += np.interp(np.arange(12), times_s, truth)[:, None]
-            name = f"{part}_{i:02}.wav"
-            features[name] = vectors.astype(np.float32)
-            recordings.append(Recording(name, Path(), part, "", times_s, seen, truth))
-    return fit_of(corpus(TASKS["breathing"], recordings), features, tmp_path, rate_hz)
-
-
-def machine(fit, **fields):
-    fields = {"c": GRID} | fields
-    return SVM(task=fit.corpus.task, frame_rate_hz=fit.frame_rate_hz, where="members.svm.learner", **fields)
-
-
-def quiet():
-    return Progress(Console(file=io.StringIO()))
-
-
-def said(progress):
-    return progress.console.file.getvalue()
-
-
-def fitted(fit, **fields):
-    """The learner, what it summarised, and its tune and test predictions."""
-    svm = machine(fit, **fields)
-    (summary,) = svm.fit([fit], quiet())
-    (choice,) = svm.choose([summary])
-    return svm, summary, svm.predict(fit, fit.fold.tune, choice), svm.predict(fit, fit.fold.test, choice)
 
 
 def matrix(fit, names):
@@ -296,75 +242,6 @@ def test_progress_counts_the_grid(mask):
     assert re.search(r"svm, fold 0: C 3/3  1: 0\.\d{3}", said(progress))
 
 
-def sequence_by_hand(fit, c, seen):
-    """LinearSVR on frames, one after the other, with labels interpolated between their neighbours."""
-    rows, targets = [], []
-    for name in seen:
-        recording = fit.corpus.by_name[name]
-        for i, vector in enumerate(fit.features[name]):
-            after = int(np.searchsorted(recording.times_s, i))
-            if recording.times_s[after] == i:
-                label = recording.labels[after]
-            else:
-                share = (i - recording.times_s[after - 1]) / (recording.times_s[after] - recording.times_s[after - 1])
-                label = recording.labels[after - 1] * (1 - share) + recording.labels[after] * share
-            if np.isfinite(label):
-                rows.append(vector)
-                targets.append(label)
-    low, high = np.min(rows, 0), np.max(rows, 0)
-    seed = int(np.random.default_rng(0).integers(100))
-    return (
-        low,
-        high,
-        LinearSVR(C=c, random_state=seed, max_iter=10**6, tol=1e-8).fit((rows - low) / (high - low), targets),
-    )
-
-
-def test_a_sequence_is_regressed_frame_by_frame_and_splined_to_the_labels(breathing):
-    _, summary, tune, test = fitted(breathing, refit=True, c=(0.01, 0.1))
-    c = summary["chosen"]["c"]
-    for predictions, names, seen in (
-        (tune, breathing.fold.tune, breathing.fold.fit),
-        (test, breathing.fold.test, (*breathing.fold.fit, *breathing.fold.tune)),
-    ):
-        low, high, by_hand = sequence_by_hand(breathing, c, seen)
-        parts = [
-            CubicSpline(np.arange(12), by_hand.predict((breathing.features[n] - low) / (high - low))) for n in names
-        ]
-        within = np.arange(300) <= 11 * 25  # after the last frame values stay
-        times_s = np.where(within, np.arange(300) / 25, 11)
-        np.testing.assert_allclose(predictions.scores[:, 0], np.concatenate([s(times_s) for s in parts]), atol=2e-3)
-        assert predictions.recordings.tolist() == [name for name in names for _ in range(300)]
-        np.testing.assert_array_equal(predictions.times_s, np.tile(np.arange(300) / 25, len(names)))
-    truth = np.concatenate([breathing.corpus.by_name[name].truth for name in breathing.fold.tune])
-    assert summary["chosen"]["score"] == pytest.approx(np.corrcoef(truth, tune.scores[:, 0])[0, 1], rel=1e-12)
-    assert summary["chosen"]["score"] > 0.7
-
-
-def test_splines_of_outputs_are_outputs_of_splined_features(breathing):
-    """The challenge interpolates the features; for one linear machine that is the same."""
-    _, _, tune, _ = fitted(breathing, c=(0.1,))
-    model: Pipeline = skops.io.load(breathing.folder / "fitted.skops")
-    times_s = np.arange(276) / 25
-    splined = [
-        CubicSpline(np.arange(12), breathing.features[n].astype(np.float64))(times_s) for n in breathing.fold.tune
-    ]
-    expected = model.predict(np.concatenate(splined)).reshape(4, 276)
-    np.testing.assert_allclose(tune.scores.reshape(4, 300)[:, :276], expected, atol=1e-6)
-
-
-def test_a_recording_of_one_frame_is_constant(breathing):
-    first = breathing.fold.tune[0]
-    fit = replace(breathing, features=breathing.features | {first: breathing.features[first][:1]})
-    _, _, tune, _ = fitted(fit, c=(0.1,))
-    assert np.ptp(tune.scores[:300]) == 0
-
-
-def test_nystroem_regresses_sequences_too(breathing):
-    _, summary, _, _ = fitted(breathing, kernel="nystroem", components=30, c=(0.1, 1.0))
-    assert summary["chosen"]["score"] > 0.6
-
-
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
@@ -404,19 +281,6 @@ def test_impossible_features_are_refused(mask, name, feature, message):
     with pytest.raises(UserError, match=message):
         machine(mask).fit([replace(mask, features=mask.features | {name: feature})], quiet())
     assert not list(mask.folder.iterdir())
-
-
-def test_impossible_frames_are_refused(breathing):
-    name = breathing.fold.fit[1]
-    spoiled = breathing.features[name].copy()
-    spoiled[7, 2] = np.nan
-    for feature, message in (
-        (spoiled, r"^train_01\.wav: feature 2 .* is nan in frame 7;"),
-        (spoiled[:0], r"^train_01\.wav: features are \[0, 8\]"),
-        (spoiled[0], r"expects \[frame, feature\]"),
-    ):
-        with pytest.raises(UserError, match=message):
-            machine(breathing).fit([replace(breathing, features=breathing.features | {name: feature})], quiet())
 
 
 def test_a_fit_part_without_a_class_is_refused(tmp_path):
