@@ -87,14 +87,6 @@ def test_a_run_leaves_what_it_promises(finished):
     assert "cnn: features 6/6" in out  # plain lines of progress, as this is no terminal
 
 
-def test_another_process_finds_all_programs_compiled(finished, launch, cache, tmp_path):
-    compiled = {path.name for path in (cache / "compiled").glob("*-cache")}
-    assert compiled
-    outcome = ended(launch(tmp_path / "run"))
-    assert outcome.status == 0, outcome.err
-    assert {path.name for path in (cache / "compiled").glob("*-cache")} == compiled
-
-
 def test_the_submission_has_every_test_label_in_corpus_order(finished, cache):
     workdir, _ = finished
     (table,) = (workdir / "submission").glob("*.csv")
@@ -164,13 +156,16 @@ def test_a_finished_run_trains_nothing_again(finished, launch, tmp_path):
     assert before == {path: path.stat().st_mtime_ns for path in workdir.rglob("members/**/*") if path.is_file()}
 
 
-def test_seeds_are_added_to_a_finished_run(finished, launch, tmp_path):
+def test_seeds_are_added_to_a_finished_run_by_a_process_that_compiles_nothing(finished, launch, cache, tmp_path):
     workdir = tmp_path / "copy"
     shutil.copytree(finished[0], workdir)
+    compiled = {path.name for path in (cache / "compiled").glob("*-cache")}
+    assert compiled
     before = {path: path.stat().st_mtime_ns for path in workdir.rglob("members/**/*") if path.is_file()}
     outcome = ended(launch(workdir, "--config.seeds=2"))
     assert outcome.status == 0, outcome.err
     assert before.items() <= {p: p.stat().st_mtime_ns for p in workdir.rglob("members/**/*") if p.is_file()}.items()
+    assert {path.name for path in (cache / "compiled").glob("*-cache")} == compiled
     member = results(workdir)["members"]["cnn"]
     assert [(fold["fold"], fold["seed"]) for fold in member["folds"]] == [(f, f // 4) for f in range(8)]
     alone = results(finished[0])["members"]["cnn"]

@@ -12,6 +12,7 @@ from functools import cache
 from typing import Any, Protocol
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax import lax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
@@ -190,7 +191,15 @@ class Stacked:
             alone = jax.vmap(step, axis_name=AXIS, in_axes=(None, 0))
             return jax.tree.map(lambda x: x[0], alone(state, jax.tree.map(lambda x: x[None], batch)))
 
-        return jax.pmap(jax.vmap(one), axis_name=FITS, donate_argnums=(0,), devices=devices()[: self._grid[0]])
+        used, each = self._grid
+
+        def one_by_one(states: Any, batches: Any) -> Any:
+            fits = [one(*jax.tree.map(lambda x, fit=fit: x[fit], (states, batches))) for fit in range(each)]
+            return jax.tree.map(lambda *x: jnp.stack(x), *fits)
+
+        # A CPU has no fast kernels for several networks in one; it overlaps those that stand beside each other.
+        all_fits = one_by_one if each == 1 or on_cpu() else jax.vmap(one)
+        return jax.pmap(all_fits, axis_name=FITS, donate_argnums=(0,), devices=devices()[:used])
 
     def put(self, trees: Sequence[Any]) -> Any:
         used = Mesh(np.array(devices()[: self._grid[0]]), (FITS,))

@@ -26,9 +26,9 @@ TASK = compare.TASKS["breathing"]
 
 @pytest.fixture(scope="module")
 def fit_in():
-    """Recordings of 3 s and one of 4.4 s, which takes two runs of maps."""
+    """Recordings of 2 s and one of 4.4 s, which takes two runs of maps."""
     rng, recordings, features = np.random.default_rng(0), [], {}
-    for i, labels in enumerate((75, 75, 110, 75)):
+    for i, labels in enumerate((50, 50, 110, 50)):
         name, times = f"train_{i:02d}.wav", np.arange(labels) / 25
         recordings.append(Recording(name, None, "train", name, times, np.sin(times * 2 + i), np.sin(times)))
         features[name] = rng.integers(0, 256, (2 * labels + 48, 16)).astype(np.uint8)
@@ -58,7 +58,7 @@ def test_the_outcome_is_the_same_and_the_maps_are_made_once(fit_in, tmp_path):
     (folder,) = (tmp_path / "maps").glob("frozen_*")
     index = json.loads((folder / "index.json").read_text())
     assert index["shape"] == [2, 7, 128]
-    assert index["lengths"] == [75, 75, 110, 75]
+    assert index["lengths"] == [50, 50, 110, 50]
     assert not list((tmp_path / "strips").glob("frozen_*"))
 
 

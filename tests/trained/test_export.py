@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -178,11 +179,8 @@ def test_what_lies_there_is_refused(alone, tmp_path, monkeypatch):
     out.mkdir()
     package.write(workdir, out)  # empty
     before = {path: path.stat().st_mtime_ns for path in out.rglob("*")}
-    result = python("-m", "jaxpara.export", workdir, out)
-    assert result.returncode == 1
-    (line,) = result.stderr.splitlines()
-    assert line.startswith(f"error: {out}: there is something already")
-    assert "--overwrite" in line
+    with pytest.raises(UserError, match=rf"^{re.escape(str(out))}: there is something already.*--overwrite"):
+        package.write(workdir, out)
     assert {path: path.stat().st_mtime_ns for path in out.rglob("*")} == before
     (out / "stale").touch()
     result = python("-m", "jaxpara.export", workdir, out, "--overwrite")
