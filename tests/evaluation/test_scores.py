@@ -220,3 +220,12 @@ def test_doubled_keys_are_refused_within_a_fold_only(tmp_path, fakes):
     with pytest.raises(UserError, match=r"1 of \d+ predictions stand twice.* devel_00003.wav"):
         score(fold.select(np.r_[0 : len(fold), 2]), corpus)
     cross_validation(fakes.concatenate([fold, replace(fold, folds=fold.folds + 1)]), corpus)
+
+
+def test_a_recording_in_several_folds_is_one_sample(tmp_path, fakes):
+    """Of two fits with different seeds, say: the same recordings twice tell no more than once."""
+    corpus = fakes.mask(tmp_path)
+    once = fakes.predict(corpus, corpus.partition("test"), fold=0)
+    twice = fakes.concatenate([once, replace(once, folds=once.folds + 1)])
+    widths = [np.ptp(score(part, corpus)["interval_95_over_samples"]) for part in (once, twice)]
+    assert widths[1] == pytest.approx(widths[0], rel=0.1)  # and not a factor of the root of 2 smaller
