@@ -89,7 +89,7 @@ def _between_seeds(results: Json) -> list[str]:
     for name, member in results["members"].items():
         for part, where in (("test", "on test"), ("cv", "in cross-validation, mean of folds")):
             values = [reached[part] for reached in member["seeds"].values()]
-            if values and None not in values:
+            if None not in values and len(set(values)) > 1:  # what has no randomness is the same with every seed
                 alone = ", ".join(number(measure, value) for value in values)
                 sentences.append(
                     f"With one seed alone {name} reaches {alone} {where}:"

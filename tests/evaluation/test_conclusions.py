@@ -69,6 +69,7 @@ def test_a_plain_run():
             "71.0 %, 72.0 % in cross-validation, mean of folds: 71.5 % on average, standard deviation 0.7 points",
         ),
         ({"cv": None, "test": None}, ""),
+        ({"cv": 0.71, "test": 0.7}, ""),
     ],
 )
 def test_how_far_seeds_are_apart(alone, told):
