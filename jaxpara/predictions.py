@@ -3,7 +3,7 @@
 import zipfile
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -126,6 +126,22 @@ def concatenate(parts: Sequence[Predictions]) -> Predictions:
     return Predictions(
         *(np.concatenate([getattr(p, name) for p in parts]) for name in Predictions.__dataclass_fields__)
     )
+
+
+def averaged(predictions: Predictions) -> Predictions:
+    """The mean of what several folds predicted for a recording and time, as fits with several seeds do; fold -1 there.
+
+    In the order of the first of each. Nothing is averaged where a fold has two rows for one thing, which is a fault.
+    """
+    labels = _numbered(predictions.keys, {})
+    _, first, label, count = np.unique(labels, return_index=True, return_inverse=True, return_counts=True)
+    if len(first) == len(labels) or len(np.unique(np.stack([labels, predictions.folds]), axis=1).T) < len(labels):
+        return predictions
+    sums = np.zeros((len(first), predictions.scores.shape[1]))
+    np.add.at(sums, label, predictions.scores)
+    order = np.argsort(first)
+    one = predictions.select(first[order])
+    return replace(one, scores=(sums / count[:, None])[order], folds=np.where(count[order] > 1, -1, one.folds))
 
 
 def align(parts: Sequence[Predictions]) -> list[Predictions]:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from jaxpara.errors import UserError
-from jaxpara.predictions import Predictions, align, concatenate, keys_of, places
+from jaxpara.predictions import Predictions, align, averaged, concatenate, keys_of, places
 
 
 def make(names, times, scores=None, fold=0):
@@ -69,6 +69,19 @@ def test_concatenation_keeps_all_rows():
     both = concatenate([make(["a"], [0], fold=0), make(["long name"], [0], fold=1)])
     assert list(both.recordings) == ["a", "long name"]
     assert list(both.folds) == [0, 1]
+
+
+def test_what_several_folds_predicted_is_averaged():
+    first, second = make(["b", "a", "a"], [0, 1, 0], [1, 2, 3], fold=0), make(["a", "b"], [1, 0], [6, 2], fold=1)
+    one = averaged(concatenate([first, second]))
+    assert list(zip(one.recordings, one.times_s, one.scores[:, 0], one.folds, strict=True)) == [
+        ("b", 0, 1.5, -1),
+        ("a", 1, 4, -1),
+        ("a", 0, 3, 0),
+    ]
+    assert averaged(first) is first
+    doubled = concatenate([first, first, second])  # a fault, which is not averaged away
+    assert averaged(doubled) is doubled
 
 
 def test_places_are_those_of_a_dictionary():

@@ -16,7 +16,7 @@ from jaxpara.corpora.labels import ABSURD, numbers
 from jaxpara.errors import UserError
 from jaxpara.evaluation.metrics import Undefined
 from jaxpara.evaluation.rows import Rows, label_keys, rows_of
-from jaxpara.predictions import Predictions, faults, places
+from jaxpara.predictions import Predictions, averaged, faults, places
 
 AGAIN = "run the command of that run once more, they are written without training"
 
@@ -72,12 +72,12 @@ def load(paths: Sequence[Path], root: Path | None = None, task: str | None = Non
     which = "labels of the test partition" if part == "test" else f"labels that {paths[0]} was tuned on"
     rows: dict[str, Rows] = {}
     for path, name in zip(paths, names, strict=True):
-        predictions = _of_run(path, part) if path in runs else _of_table(tables_of[path], corpus)
+        fits = _of_run(path, part) if path in runs else _of_table(tables_of[path], corpus)
+        predictions = averaged(fits)
         wanted = predictions.keys if wanted is None else wanted
-        predictions = _checked(path, predictions, wanted, which, corpus)
-        rows[name] = rows_of(predictions, corpus)
+        rows[name] = rows_of(_checked(path, predictions, wanted, which, corpus), corpus)
         if path in runs:
-            _recognise(path, rows[name], runs[path].pooled[part])
+            _recognise(path, rows[name] if predictions is fits else rows_of(fits, corpus), runs[path].pooled[part])
     return Systems(corpus, part, rows)
 
 

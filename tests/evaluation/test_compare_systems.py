@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from systems_on_disk import make, refused
+from systems_on_disk import make, refused, write_run
 
 from jaxpara.evaluation import compare, paired, submission
 from jaxpara.evaluation.scores import score
@@ -125,6 +125,25 @@ def test_without_truth_the_tuned_on_recordings_are_compared(tmp_path, fakes, cap
     assert f"{scale * (told[0] - told[1]):+.{places}f}" in printed
     submission.write(tmp_path / "one.csv", made.tests["one"], made.corpus)
     assert "the test partition has no truth" in refused(capsys, made.runs[1], str(tmp_path / "one.csv"))
+
+
+@KINDS
+def test_fits_with_several_seeds_count_as_their_mean(tmp_path, fakes, capsys, kind):
+    made = make(tmp_path, fakes, kind, truth=False)
+    other, again = (fakes.concatenate(fakes.predict_folds(made.corpus, 2, seed=seed)) for seed in (1, 7))
+    write_run(
+        tmp_path / "two",
+        made.corpus,
+        made.root,
+        fakes.concatenate([other, replace(again, folds=again.folds + 2)]),
+        made.tests["two"],
+    )
+    assert compare.main(made.runs) == 0
+    one = fakes.concatenate(fakes.predict_folds(made.corpus, 2, 0.6, seed=0))
+    both = replace(other, scores=(other.scores + again.scores) / 2)
+    values = [score(part, made.corpus)["pooled"] for part in (one, both)]
+    scale, places = (100, 1) if kind == "mask" else (1, 3)
+    assert f"{scale * (values[0] - values[1]):+.{places}f}" in capsys.readouterr().out
 
 
 def test_unknown_speakers_are_said(tmp_path, fakes, capsys):
