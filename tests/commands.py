@@ -33,9 +33,9 @@ class Outcome:
 
 def started(*words: object, cache: Path, cwd: Path = ROOT, **environment: str) -> subprocess.Popen[bytes]:
     """A process of `python WORDS`, on one device, that keeps its caches in a folder."""
-    surroundings = os.environ | {"JAXPARA_CACHE": str(cache), "XLA_FLAGS": "", "PYTHONPATH": str(ROOT)}
+    surroundings = os.environ | {"JAXPARA_CACHE": str(cache), "XLA_FLAGS": "", "PYTHONPATH": str(ROOT)} | environment
     pipes: dict = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
-    return subprocess.Popen([sys.executable, *map(str, words)], cwd=cwd, env=surroundings | environment, **pipes)
+    return subprocess.Popen([sys.executable, *map(str, words)], cwd=cwd, env=surroundings, **pipes)
 
 
 def ended(process: subprocess.Popen[bytes], data: bytes = b"", timeout_s: float = 240) -> Outcome:

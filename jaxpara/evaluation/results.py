@@ -258,7 +258,7 @@ def _member(member: MemberOutcome, corpus: Corpus, seed: int) -> dict[str, Any]:
         "folds": folds,
         "cv": cross_validation(concatenate([fold.tune for fold in member.folds]), corpus, seed, _shared([member])),
         "test": score(member.test, corpus, seed),
-        "mean_of_folds_test": None if None in of_test else float(np.mean(of_test)),
+        "mean_of_folds_test": _mean_of(of_test),
         "seeds": {str(seed): _of_seed(member, folds, seed, corpus) for seed in seeds} if len(seeds) > 1 else {},
     }
 
@@ -268,6 +268,11 @@ def _of_seed(member: MemberOutcome, folds: Sequence[Mapping[str, Any]], seed: in
     tuned = [fold["tune"]["pooled"] for fold in folds if fold["seed"] == seed]
     test = rows_of(mean([fold.test for fold in member.folds if fold.seed == seed]), corpus)
     return {
-        "cv": None if None in tuned else float(np.mean(tuned)),
+        "cv": _mean_of(tuned),
         "test": defined(test.value, "test", {}) if len(test) else None,
     }
+
+
+def _mean_of(values: Sequence[float | None]) -> float | None:
+    """None where one of them is."""
+    return None if None in values else float(np.mean(np.array(values, float)))

@@ -55,9 +55,13 @@ def by_fold(tune: Mapping[str, Predictions]) -> dict[int, dict[str, Predictions]
 
 
 def others(parts: Mapping[int, Predictions]) -> dict[int, list[int]]:
-    """By fold, the folds that were tuned on none of its recordings: fits of one fold with several seeds share all."""
+    """By fold, the folds that were tuned on none of its recordings; empty where a fold has no such other.
+
+    Fits of one fold with several seeds share all of them.
+    """
     names = {fold: frozenset(part.recordings.tolist()) for fold, part in parts.items()}
-    return {fold: [f for f in names if not names[f] & names[fold]] for fold in names}
+    found = {fold: [f for f in names if not names[f] & names[fold]] for fold in names}
+    return found if all(found.values()) else {}
 
 
 class Mean:

@@ -41,7 +41,7 @@ class Select:
         if all(sorted(own) == folds for own in values.values()):
             parts = by_fold(tune)
             elsewhere = others({fold: parts[fold][chosen] for fold in folds})
-            if all(elsewhere.values()):
+            if elsewhere:
                 cross_fitted = concatenate([parts[fold][best(elsewhere[fold])] for fold in folds])
         shares = {chosen: {fold: 1 / len(folds) for fold in folds}}
         return Fused(

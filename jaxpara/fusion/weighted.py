@@ -55,15 +55,14 @@ class Searched:
             return concatenate([mean([m[n] for n in names], list(weights[f])) for f, m in folds.items()])
 
         elsewhere = others({fold: members[names[0]] for fold, members in folds.items()})
+        of_others = {fold: np.mean([found[other] for other in of], axis=0) for fold, of in elsewhere.items()}
         shares = {name: {fold: float(w[i]) / len(found) for fold, w in found.items()} for i, name in enumerate(names)}
         return Fused(
             tune=fuse(found),
             test=mix(test, shares),
             shares=shares,
             weights={name: [float(found[fold][i]) for fold in sorted(found)] for i, name in enumerate(names)},
-            cross_fitted=fuse({f: np.mean([found[o] for o in of], axis=0) for f, of in elsewhere.items()})
-            if all(elsewhere.values())
-            else None,
+            cross_fitted=fuse(of_others) if of_others else None,
         )
 
 
