@@ -33,15 +33,15 @@ def programs(network: networks.Network, precision: str) -> tuple[Any, Any]:
     """The steps of a network as a run compiles them, and a fresh state by its seed."""
     import jax
 
-    from jaxpara.corpora.compare import TASKS
-    from jaxpara.learning import parallel
-    from jaxpara.learning.losses import LOSSES
-    from jaxpara.learning.net import EXAMPLES
-    from jaxpara.learning.optimizers import OPTIMIZERS
-    from jaxpara.learning.programs import Programs
-    from jaxpara.learning.state import create
+    from jaxpara.corpora.challenge import TASKS
     from jaxpara.models import MODELS
     from jaxpara.registry import build
+    from jaxpara.training import parallel
+    from jaxpara.training.losses import LOSSES
+    from jaxpara.training.net import EXAMPLES
+    from jaxpara.training.optimizers import OPTIMIZERS
+    from jaxpara.training.programs import Programs
+    from jaxpara.training.state import create
 
     learner, task = network.learner(), TASKS[network.task]
     if network.size != (0, 0):
@@ -75,7 +75,7 @@ class Way:
 
 def timed(network: networks.Network, fits: int, rounds: int, precision: str) -> dict[str, Any]:
     """Seconds of a step of all fits, both ways; the compilation; and how far the losses are apart after all steps."""
-    from jaxpara.learning.parallel import Shared, Stacked
+    from jaxpara.training.parallel import Shared, Stacked
 
     made, fresh = programs(network, precision)
     batch = network.batch()

@@ -12,15 +12,15 @@ from flax.traverse_util import flatten_dict
 from benchmarks import flop
 from benchmarks.peers.side import Arrays, Side
 from benchmarks.peers.weights import to_torch
-from jaxpara.corpora.compare import TASKS
-from jaxpara.learning import parallel, steps
-from jaxpara.learning.losses import LOSSES
-from jaxpara.learning.net import EXAMPLES
-from jaxpara.learning.optimizers import OPTIMIZERS
-from jaxpara.learning.state import create
+from jaxpara.corpora.challenge import TASKS
 from jaxpara.models import MODELS
 from jaxpara.models.recurrent import LSTM
 from jaxpara.registry import build
+from jaxpara.training import parallel, steps
+from jaxpara.training.losses import LOSSES
+from jaxpara.training.net import EXAMPLES
+from jaxpara.training.optimizers import OPTIMIZERS
+from jaxpara.training.state import create
 
 WHERE = "members.net.learner"
 

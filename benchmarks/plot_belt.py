@@ -14,7 +14,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import soundfile
 
-from jaxpara.corpora.compare import TASKS, read
+from jaxpara.corpora.challenge import TASKS, read
 from jaxpara.predictions import Predictions
 
 SHOWN_S = 30.0

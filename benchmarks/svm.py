@@ -26,7 +26,7 @@ def bags(rows: int, words: int, random: np.random.Generator) -> tuple[np.ndarray
 
 def measure(kernel: Any, rows: int, words: int) -> dict[str, float]:
     """Seconds of fitting and of predicting a tenth as many, the share told rightly, and the peak memory."""
-    from jaxpara.learning.machines import Machines
+    from jaxpara.training.machines import Machines
 
     random = np.random.default_rng(0)
     inputs, targets = bags(rows + rows // 10, words, random)

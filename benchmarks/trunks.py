@@ -21,11 +21,11 @@ def measure(way: str, seconds: int, steps: int) -> dict[str, float]:
     import numpy as np
     import optax
 
-    from jaxpara.learning import parallel
-    from jaxpara.learning.losses import WindowPCC
-    from jaxpara.learning.state import create
-    from jaxpara.learning.steps import train_step
     from jaxpara.models import MODELS
+    from jaxpara.training import parallel
+    from jaxpara.training.losses import WindowPCC
+    from jaxpara.training.state import create
+    from jaxpara.training.steps import train_step
 
     model = MODELS["resnet_gru"](trunk=way.split(",")[0], axis_name=parallel.AXIS)
     labels, random = 25 * seconds, np.random.default_rng(0)

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from jaxpara.trained.system import System
+    from jaxpara.inference.system import System
 
 __version__ = "0.1.0"
 
@@ -18,6 +18,6 @@ def load(folder: str | Path) -> "System":
     Raises:
       jaxpara.errors.UserError: there is none, or it cannot be used on new audio.
     """
-    from jaxpara.trained.system import load  # here, as it imports JAX
+    from jaxpara.inference.system import load  # here, as it imports JAX
 
     return load(folder)

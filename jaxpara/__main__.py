@@ -11,7 +11,8 @@ from typing import NoReturn
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
-from jaxpara import __version__, hosts, runtime
+from jaxpara import __version__, runtime
+from jaxpara import processes as processes_
 from jaxpara.errors import UserError, refusal
 from jaxpara.registry import suggest
 
@@ -78,34 +79,34 @@ def main(argv: list[str] | None = None) -> NoReturn:
         _do(_MODE.value, Path(_WORKDIR.value) if _WORKDIR.value else None)
     except KeyboardInterrupt:
         goes_on = "" if _MODE.value == "live" else "; the same command goes on where it stopped"
-        hosts.end(f"stopped{goes_on}", 130)
+        processes_.exit_with(f"stopped{goes_on}", 130)
     except UserError as error:
-        hosts.end(f"error: {error}", 1)
+        processes_.exit_with(f"error: {error}", 1)
     except MemoryError as error:
-        hosts.end(f"error: out of memory ({error}); {_more_memory(_MODE.value)}", 1)
+        processes_.exit_with(f"error: out of memory ({error}); {_more_memory(_MODE.value)}", 1)
     except OSError as error:
-        hosts.end(f"error: {refusal(error)}; nothing finished is lost, mend it and run again", 1)
+        processes_.exit_with(f"error: {refusal(error)}; nothing finished is lost, mend it and run again", 1)
     except Exception as error:
         if "RESOURCE_EXHAUSTED" in str(error):  # JAX's word for a device's memory that is full
             what = str(error).splitlines()[0][:200]
-            hosts.end(f"error: out of memory on the device ({what}); {_more_memory(_MODE.value)}", 1)
-        if hosts.count() == 1:
+            processes_.exit_with(f"error: out of memory on the device ({what}); {_more_memory(_MODE.value)}", 1)
+        if processes_.count() == 1:
             raise
         # Without a word to the others, who would be waited for.
-        hosts.end(hosts.lost(error) or format_exc(), 1)
+        processes_.exit_with(processes_.peer_error(error) or format_exc(), 1)
     sys.exit(0)
 
 
 def _do(mode: str, workdir: Path | None) -> None:
     # Imports come only after runtime.prepare(), as they import JAX.
     if mode == "predict":
-        from jaxpara.trained.command import predict
+        from jaxpara.inference.command import predict
 
         given, output = str(_INPUT.value), Path(str(_OUTPUT.value))  # both are there, see NEEDS
         predict(Path(str(_WORKDIR.value)), given, output, pictures=bool(_PLOT.value))
         return
     if mode == "live":
-        from jaxpara.live import console
+        from jaxpara.inference import console
 
         console.main(Path(str(_WORKDIR.value)))
         return
@@ -149,7 +150,7 @@ def _join() -> None:
         return
     if _MODE.value not in ("train", "evaluate"):
         raise UserError(f"command line: --mode={_MODE.value} is the work of one process; leave the others out")
-    hosts.join(*by_hand)
+    processes_.join(*by_hand)
 
 
 def _parse(argv: list[str]) -> None:

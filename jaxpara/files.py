@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxpara import hosts
+from jaxpara import processes
 from jaxpara.errors import UserError
 
 
@@ -100,7 +100,7 @@ def mapped(path: Path, dtype: Any, shape: Sequence[int], offset: int = 0) -> np.
 @contextmanager
 def locked(workdir: Path) -> Iterator[None]:
     """Keeps a second run out of the workdir; the lock goes with the (first) process, however it ends."""
-    if not hosts.is_first():
+    if not processes.is_main():
         yield
         return
     try:

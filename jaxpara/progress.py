@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
 
-from jaxpara import hosts
+from jaxpara import processes
 
 LINE_EVERY_S = 10.0
 
@@ -21,7 +21,7 @@ class Progress:
     """
 
     def __init__(self, console: Console | None = None):
-        self.console = console or Console(highlight=False, soft_wrap=True, quiet=not hosts.is_first())
+        self.console = console or Console(highlight=False, soft_wrap=True, quiet=not processes.is_main())
         self._bars = (
             Bars(
                 TextColumn("{task.description}"),

@@ -11,8 +11,9 @@ import jax
 import ml_collections
 import numpy as np
 
-from jaxpara import __version__, hosts
-from jaxpara.corpora import compare
+from jaxpara import __version__, processes
+from jaxpara.config import with_demo
+from jaxpara.corpora import challenge
 from jaxpara.corpora.check import Report, check
 from jaxpara.corpora.corpus import PARTITIONS, Corpus, Task
 from jaxpara.corpora.duplicates import SharedAudio, across, across_fold, shared_audio_kept_in
@@ -26,17 +27,16 @@ from jaxpara.evaluation.results import keep_others, summarise
 from jaxpara.evaluation.rows import labels_of
 from jaxpara.files import locked, write_json
 from jaxpara.fusion import FUSIONS
-from jaxpara.learning.dependencies import in_order
-from jaxpara.learning.loop import Interrupted
-from jaxpara.learning.member import Member
-from jaxpara.learning.steps import PRECISIONS
+from jaxpara.inference import manifest
 from jaxpara.predictions import Predictions, concatenate
 from jaxpara.progress import Progress
 from jaxpara.registry import build, suggest
 from jaxpara.runtime import cache_folder
 from jaxpara.seeds import derive
-from jaxpara.settings import with_demo
-from jaxpara.trained import manifest
+from jaxpara.training.dependencies import in_order
+from jaxpara.training.loop import Interrupted
+from jaxpara.training.member import Member
+from jaxpara.training.steps import PRECISIONS
 
 SHOWN = 10  # pairs of recordings that share audio
 
@@ -77,7 +77,7 @@ def run(
             progress.say(f"No corpus given (--config.corpus.root): running on the {STAMP}; demo sizes from config.demo")
         checked = _checked(settings["corpus"], seed, progress)
         corpus, fingerprint = checked.sound(), checked.fingerprint
-        shared = _shared_audio(corpus, fingerprint, progress) if hosts.is_first() else []
+        shared = _shared_audio(corpus, fingerprint, progress) if processes.is_main() else []
         if mode == "check":
             return
         with locked(workdir):
@@ -96,12 +96,12 @@ def run(
             except Interrupted as stop:
                 progress.say(str(stop))
                 raise KeyboardInterrupt from None
-            if not hosts.is_first():
-                return hosts.wait_for_first()  # it writes what follows
+            if not processes.is_main():
+                return processes.wait_for_main()  # it writes what follows
             progress.say("scoring, plotting, writing the report")
             outcomes = {m: member.outcome() for m, member in members.items() if member.predicts and m not in left_out}
             fusing = _fusing(wanted, outcomes, left_out)
-            tune = {m: concatenate([fold.tune for fold in outcomes[m].folds]) for m in fusing}
+            tune = {m: concatenate([fold.validation for fold in outcomes[m].folds]) for m in fusing}
             tune = {m: part.select(~np.isin(part.recordings, unscored)) for m, part in tune.items()}
             fused, *beside = (
                 fusion_of(
@@ -119,8 +119,10 @@ def run(
                 corpus=corpus,
                 findings={"errors": checked.errors, "warnings": checked.warnings},
                 shared_audio={
-                    "fit_and_tune": [s for m in members.values() for f in m.folds for s in across_fold(shared, f)],
-                    "fit_and_test": across(
+                    "train_and_validation": [
+                        s for m in members.values() for f in m.folds for s in across_fold(shared, f)
+                    ],
+                    "train_and_test": across(
                         shared,
                         [r.name for r in corpus.partition("train", "devel")],
                         [r.name for r in corpus.partition("test")],
@@ -149,20 +151,20 @@ def run(
             write_json(workdir / "results.json", results)
             about = {"experiment": name, "recipe": recipe, "demo": demo, "seed": seed, "corpus": fingerprint}
             manifest.write(workdir, about, settings["corpus"]["task"], corpus, members, fused.shares)
-            for part, predictions in (("tune", fused.tune), ("test", fused.test)):
+            for part, predictions in (("validation", fused.validation), ("test", fused.test)):
                 predictions.save(workdir / "predictions" / f"{part}.npz")
             report.write(
                 workdir / "report.html",
                 results=results,
                 corpus=corpus,
-                tune=fused.tune,
+                validation=fused.validation,
                 test=fused.test,
                 singles={m: (tune[m], outcomes[m].test) for m in fusing if len(fusing) > 1},
                 curves={m: members[m].curves for m in outcomes},
                 config=str(config),
                 findings=[str(finding) for finding in checked.findings],
             )
-            hosts.wait_for_first()
+            processes.wait_for_main()
         _conclude(progress, results, workdir, table, time.monotonic() - began)
 
 
@@ -218,7 +220,7 @@ def _one_of(settings: Mapping[str, Any], field: str, known: Sequence[str]) -> st
 
 def _checked(wanted: Mapping[str, Any], seed: int, progress: Progress) -> Report:
     """What the check says of the corpus, which is simulated first if none is given; it has no errors."""
-    task = compare.task_named(wanted["task"], "config.corpus.task")
+    task = challenge.task_named(wanted["task"], "config.corpus.task")
     if wanted["root"]:
         root = Path(wanted["root"])
     elif wanted["task"] not in SIMULATED:

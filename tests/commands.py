@@ -93,7 +93,7 @@ def serving(cache: Path, where: Path = ROOT) -> Iterator[Commands]:
 
 
 def _serve() -> None:
-    for module in ("jaxpara.run", "jaxpara.evaluation.compare"):
+    for module in ("jaxpara.run", "jaxpara.evaluation.compare_systems"):
         importlib.import_module(module)
     answers = os.fdopen(os.dup(1), "w")
     for line in sys.stdin:

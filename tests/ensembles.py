@@ -8,9 +8,9 @@ import numpy as np
 
 from jaxpara.features.causal import FLOOR, warm_up_samples
 from jaxpara.features.waveform import Waveform
-from jaxpara.learning.steps import forward
-from jaxpara.live.ensemble import Ensemble
+from jaxpara.inference.ensemble import Ensemble
 from jaxpara.models.cnn1d import CNN1DLSTM
+from jaxpara.training.steps import forward
 
 RATE_HZ = 16_000
 FOUR = CNN1DLSTM(filters=(4, 4, 4, 4), lstm=(4, 4))

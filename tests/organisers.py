@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from jaxpara.features.tables import FORMATS
+from jaxpara.features.organiser_tables import FORMATS
 
 
 def write(path: Path, name: str, features: Mapping[str, np.ndarray]) -> None:

@@ -8,16 +8,16 @@ import numpy as np
 import pytest
 
 from configs.common import RECIPES
-from jaxpara.corpora import compare
+from jaxpara.config import with_demo
+from jaxpara.corpora import challenge
 from jaxpara.corpora.corpus import Corpus, Recording
 from jaxpara.errors import UserError
 from jaxpara.fusion import FUSIONS
-from jaxpara.learning import parallel
-from jaxpara.learning.dependencies import in_order
-from jaxpara.learning.fit import Fit
-from jaxpara.learning.member import Member
 from jaxpara.registry import build
-from jaxpara.settings import with_demo
+from jaxpara.training import parallel
+from jaxpara.training.dependencies import in_order
+from jaxpara.training.fit import Fit
+from jaxpara.training.member import Member
 
 CONFIGS = sorted(path.stem for path in (Path(__file__).parent.parent / "configs").glob("[a-z]*.py"))
 CONFIGS.remove("common")
@@ -29,7 +29,7 @@ def get(name, recipe="recommended"):
 
 def corpus(task_name):
     """A corpus of the task that exists in memory alone: enough of everything for ten folds."""
-    task = compare.TASKS[task_name]
+    task = challenge.TASKS[task_name]
     recordings = []
     for partition in ("train", "devel", "test"):
         for i in range(40):
@@ -114,7 +114,7 @@ def test_its_network_takes_a_step_as_the_demo_does(name, member_name, shape, tmp
     fold = member.folds[0]
     fit = Fit("", spoken, fold, features, member._feature.frame_rate_hz, tmp_path, 3)
     net = member._learner
-    examples = net.examples(fit, fold.fit[:2], fitting=True)
+    examples = net.examples(fit, fold.train_names[:2], fitting=True)
     state = net._fresh(fit)
     before = jax.device_get(state.params)
     placement = parallel.Shared()

@@ -7,7 +7,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 # Anyone may import these.
-GROUND = {"errors", "files", "hosts", "limits", "registry", "seeds", "progress", "runtime", "settings"}
+GROUND = {"errors", "files", "processes", "limits", "registry", "seeds", "progress", "runtime", "config"}
 FLOORS = {
     "predictions": 0,
     "fusion": 0,
@@ -15,10 +15,8 @@ FLOORS = {
     "corpora": 1,
     "evaluation": 2,
     "features": 2,
-    "learning": 3,
-    "trained": 4,
-    "live": 5,
-    "export": 5,
+    "training": 3,
+    "inference": 4,
     "run": 5,
     "show": 5,
     "__main__": 6,

@@ -21,13 +21,13 @@ from jaxpara.errors import UserError
 from jaxpara.evaluation import plots
 from jaxpara.features import audio
 from jaxpara.files import read_json, read_json_lines
-from jaxpara.learning.checkpoints import Checkpoints
-from jaxpara.learning.logs import Log
-from jaxpara.learning.selection import best_epochs
-from jaxpara.learning.state import create
+from jaxpara.inference import manifest, system
+from jaxpara.inference.audio_files import AudioFile
 from jaxpara.predictions import Predictions
-from jaxpara.trained import manifest, system
-from jaxpara.trained.audio_files import AudioFile
+from jaxpara.training.checkpoints import Checkpoints
+from jaxpara.training.logs import Log
+from jaxpara.training.selection import best_epochs
+from jaxpara.training.state import create
 
 RATE_HZ = 16_000
 EXAMPLES = settings().max_examples  # see conftest.py
@@ -154,7 +154,9 @@ def test_summaries_of_fits(tmp_path, content, common):
         assert isinstance(chosen["step"], int)
 
 
-LINES = [{"kind": kind, "step": 4, "epoch": 0, "loss": 0.5, "score": None, "lr": 0.1} for kind in ("train", "tune")]
+LINES = [
+    {"kind": kind, "step": 4, "epoch": 0, "loss": 0.5, "score": None, "lr": 0.1} for kind in ("train", "validation")
+]
 
 
 @settings(max_examples=max(10, EXAMPLES // 20))  # a picture each

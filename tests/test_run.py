@@ -79,7 +79,7 @@ def test_a_run_leaves_what_it_promises(finished):
     for fold in range(4):
         folder = workdir / "members" / "cnn" / f"fold_{fold}"
         lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-        assert [line["epoch"] for line in lines if line["kind"] == "tune"] == [0, 1, 2]
+        assert [line["epoch"] for line in lines if line["kind"] == "validation"] == [0, 1, 2]
         assert all(0 <= line["waiting"] <= 1 for line in lines if line["kind"] == "train")
         assert list((folder / "tensorboard").glob("events.*"))
         assert list((folder / "checkpoints").iterdir())
@@ -130,7 +130,7 @@ def test_killed_again_and_again_a_run_ends_in_the_same_bits(finished, launch, tm
     # What a killed run wrote after its last checkpoint is not there twice.
     for fold in range(4):
         lines = (cnn / f"fold_{fold}" / "metrics.jsonl").read_text().splitlines()
-        steps = [json.loads(line)["step"] for line in lines if json.loads(line)["kind"] == "tune"]
+        steps = [json.loads(line)["step"] for line in lines if json.loads(line)["kind"] == "validation"]
         assert steps == sorted(set(steps))
 
 
@@ -207,7 +207,10 @@ def test_an_experiment_in_the_same_workdir_does_not_overwrite_anothers_results(t
 
 def test_the_fused_predictions_are_kept_too(finished):
     workdir, _ = finished
-    with np.load(workdir / "predictions" / "test.npz") as test, np.load(workdir / "predictions" / "tune.npz") as tune:
+    with (
+        np.load(workdir / "predictions" / "test.npz") as test,
+        np.load(workdir / "predictions" / "validation.npz") as tune,
+    ):
         assert len(test["scores"]) == 2 * 500
         assert len(tune["scores"]) == 4 * 500
         assert set(tune["folds"].tolist()) == {0, 1, 2, 3}

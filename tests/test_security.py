@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from jaxpara.corpora.compare import TASKS, read
+from jaxpara.corpora.challenge import TASKS, read
 from jaxpara.errors import UserError
 
 ROOT = Path(__file__).parent.parent

@@ -5,7 +5,7 @@ With a corpus and without, the sizes are the same, so that programs are compiled
 
 import importlib
 
-from jaxpara.settings import flat
+from jaxpara.config import flat
 
 MODELS = {
     "cnn1d_lstm": {"filters": (4, 4, 4, 4), "lstm": (4, 4)},

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
+from jaxpara.corpora.challenge import compare_length, scan
 from jaxpara.corpora.check_audio import Sound, check_alike, check_file, hear
-from jaxpara.corpora.compare import compare_length, scan
 from jaxpara.corpora.corpus import PARTITIONS, Corpus, Task
 from jaxpara.corpora.findings import Defect, Finding, Findings, refusal
 from jaxpara.corpora.threads import in_threads
@@ -21,7 +21,7 @@ class Report:
     Attributes:
       findings: the errors, then the warnings; of each kind as many as anybody reads.
       errors, warnings: how many there are, listed or not.
-      corpus: as `compare.read` reads it; None where there are errors.
+      corpus: as `challenge.read` reads it; None where there are errors.
       fingerprint: tells whether the corpus has changed; empty where there are errors.
     """
 

@@ -127,7 +127,7 @@ def across(shared: Sequence[SharedAudio], some: Collection[str], others: Collect
 
 def across_fold(shared: Sequence[SharedAudio], fold: Fold) -> list[SharedAudio]:
     """The pairs of which a fold is fitted on one and tuned on the other."""
-    return across(shared, fold.fit, fold.tune)
+    return across(shared, fold.train_names, fold.val_names)
 
 
 def _read(path: Path) -> tuple[np.ndarray, int]:

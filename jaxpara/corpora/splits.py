@@ -22,9 +22,9 @@ class Fold:
     """
 
     index: int
-    fit: tuple[str, ...]
-    tune: tuple[str, ...]
-    test: tuple[str, ...]
+    train_names: tuple[str, ...]
+    val_names: tuple[str, ...]
+    test_names: tuple[str, ...]
     seed: int = 0
 
 
@@ -115,9 +115,9 @@ def speaker_disjoint(corpus: Corpus, n: int = 4, seed: int = 12) -> list[Fold]:
 
     folds = []
     for fold in _folds(corpus, n, ("devel", "train"), parts):
-        tuned = {corpus.by_name[name].speaker for name in fold.tune}
-        fit = tuple(name for name in fold.fit if corpus.by_name[name].speaker not in tuned)
-        folds.append(Fold(fold.index, fit, fold.tune, fold.test))
+        tuned = {corpus.by_name[name].speaker for name in fold.val_names}
+        fit = tuple(name for name in fold.train_names if corpus.by_name[name].speaker not in tuned)
+        folds.append(Fold(fold.index, fit, fold.val_names, fold.test_names))
     return folds
 
 
@@ -142,7 +142,7 @@ SPLITS: dict[str, Callable[..., list[Fold]]] = {
 
 def leaks(corpus: Corpus, fold: Fold) -> list[str]:
     """The speakers, of those that are known, whom a fold is both fitted and tuned on."""
-    fit, tune = ({corpus.by_name[name].speaker for name in names} for names in (fold.fit, fold.tune))
+    fit, tune = ({corpus.by_name[name].speaker for name in names} for names in (fold.train_names, fold.val_names))
     return sorted((fit & tune) - {""})
 
 
@@ -209,9 +209,12 @@ def folds_of(spec: Mapping[str, Any], where: str, corpus: Corpus, seeds: int = 1
     folds: list[Fold] = build(SPLITS, spec, where, corpus=corpus)
     if leave_out:
         folds = [
-            replace(fold, fit=_without(fold.fit, leave_out), tune=_without(fold.tune, leave_out)) for fold in folds
+            replace(
+                fold, train_names=_without(fold.train_names, leave_out), val_names=_without(fold.val_names, leave_out)
+            )
+            for fold in folds
         ]
-    if empty := [fold.index for fold in folds if not (fold.fit and fold.tune)]:
+    if empty := [fold.index for fold in folds if not (fold.train_names and fold.val_names)]:
         if leave_out:
             raise UserError(f"config.{where}.leave_out leaves folds {empty} nothing to fit or to tune on")
         raise UserError(

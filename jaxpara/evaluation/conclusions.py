@@ -137,7 +137,7 @@ def _against_cv(results: Json) -> list[str]:
 
 
 def _leaks(results: Json) -> list[str]:
-    shared = results["fusion"]["cv"]["speakers_in_fit_and_tune"]
+    shared = results["fusion"]["cv"]["speakers_in_train_and_validation"]
     leaking = [count for count in shared.values() if count]
     if not leaking:
         return []
@@ -158,7 +158,7 @@ def _leaks(results: Json) -> list[str]:
 
 
 def _shared_audio(results: Json) -> list[str]:
-    what = {"fit_and_tune": "fitted and validated on", "fit_and_test": "in training and test"}
+    what = {"train_and_validation": "fitted and validated on", "train_and_test": "in training and test"}
     sentences = []
     for where, shared in results["shared_audio"].items():
         if shared["pairs"]:
@@ -200,13 +200,13 @@ def _between_partitions(results: Json) -> list[str]:
     by_number = {fold["fold"]: fold for member in reversed(members) for fold in member["folds"]}
     groups: dict[str, list[Json]] = {}
     for _, fold in sorted(by_number.items()):
-        if len(fold["tune"]["per_partition"]) == 1 and cv["per_fold"].get(str(fold["fold"])) is not None:
-            groups.setdefault(next(iter(fold["tune"]["per_partition"])), []).append(fold)
+        if len(fold["validation"]["per_partition"]) == 1 and cv["per_fold"].get(str(fold["fold"])) is not None:
+            groups.setdefault(next(iter(fold["validation"]["per_partition"])), []).append(fold)
     if len(groups) != 2:
         return []
     folds = [fold for group in groups.values() for fold in group]
     if all(cv["per_fold_interval_95"][str(fold["fold"])] for fold in folds):
-        shared = sum(fold["tune"]["speakers"] for fold in folds) > cv["speakers"]
+        shared = sum(fold["validation"]["speakers"] for fold in folds) > cv["speakers"]
         basis = "the choice of speakers explains"
     elif min(map(len, groups.values())) > 1:
         shared = None
@@ -234,7 +234,10 @@ def _line(measure: str, values: Any) -> np.ndarray:
 
 
 def _by_intervals(cv: Json, folds: list[Json], shared: bool) -> _Mean:
-    names, freedom = [str(fold["fold"]) for fold in folds], np.array([fold["tune"]["speakers"] - 1 for fold in folds])
+    names, freedom = (
+        [str(fold["fold"]) for fold in folds],
+        np.array([fold["validation"]["speakers"] - 1 for fold in folds]),
+    )
     values = _line(cv["measure"], [cv["per_fold"][name] for name in names])
     low, high = _line(cv["measure"], [cv["per_fold_interval_95"][name] for name in names]).T
     errors = (high - low) / 2 / stats.t.ppf(0.975, freedom)

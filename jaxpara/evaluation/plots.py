@@ -70,7 +70,7 @@ def learning_curves(
         colours = colormaps["viridis"](np.linspace(0, 0.9, max(len(curves), 2)))
         for (fold, lines), colour in zip(curves.items(), colours, strict=False):
             _by_epoch(loss, lines, "train", "loss", colour, f"fold {fold}")
-            epochs, scores = _by_epoch(tune, lines, "tune", "score", colour, f"fold {fold}")
+            epochs, scores = _by_epoch(tune, lines, "validation", "score", colour, f"fold {fold}")
             epoch = best.get(fold)
             if epoch is not None and epoch in epochs:
                 tune.plot(epoch, scores[epochs.index(epoch)], "o", mfc="none", mec=colour, ms=8)

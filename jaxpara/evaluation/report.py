@@ -28,7 +28,7 @@ def write(
     *,
     results: Json,
     corpus: Corpus,
-    tune: Predictions,
+    validation: Predictions,
     test: Predictions,
     singles: Mapping[str, tuple[Predictions, Predictions]],
     curves: Mapping[str, Mapping[int, Path]],
@@ -41,7 +41,7 @@ def write(
       path: the HTML file.
       results: from `results.summarise`.
       corpus: what the run was about.
-      tune: the final predictions of the recordings that the folds were tuned on.
+      validation: the final predictions of the recordings that the folds were tuned on.
       test: the final predictions of the test partition.
       singles: both of single members, to be drawn beside the fusion.
       curves: by member and fold, the metrics.jsonl; those that are not there are left out.
@@ -89,7 +89,7 @@ def write(
         belts=_belts(
             score,
             corpus,
-            test if shown == "test" else tune,
+            test if shown == "test" else validation,
             {name: parts[shown == "test"] for name, parts in singles.items()},
         ),
         confusions=_confusions(results, corpus.task.classes),

@@ -8,10 +8,10 @@ Top level
     readable), `labels`, `unlabelled`, `speakers` (null where unknown), and `classes` {name: labels} or
     `label_mean` and `label_std`.
   findings: counts of `errors` and `warnings` of the corpus check.
-  shared_audio.fit_and_tune, .fit_and_test: `pairs`, the number of pairs of recordings that hold the same audio and
-    lie on these two sides in a fold; `examples`, up to five {`one`, `other`, `seconds`}.
+  shared_audio.train_and_validation, .train_and_test: `pairs`, the number of pairs of recordings that hold the same
+    audio and are on these two sides in a fold; `examples`, up to five {`one`, `other`, `seconds`}.
   members.<name>: `parameters`; `leak`, what its features knew of the tuned on recordings, or empty; `folds`, a
-    list of {`fold`, `seed`, `best_epoch`, `best_step`, `seconds`, `tune`: score, `test`: score}; `cv`:
+    list of {`fold`, `seed`, `best_epoch`, `best_step`, `seconds`, `validation`: score, `test`: score}; `cv`:
     cross-validation; `test`: score of the mean of its folds; `mean_of_folds_test`: the mean of the folds' own pooled
     test scores; `seeds`, where every fold was fitted several times, {seed: {`cv`: mean of its folds' measures,
     `test`: the measure of the mean of its folds}}, null where there is none; else empty.
@@ -49,7 +49,7 @@ A score
 A cross-validation is the score of the tune rows of all folds, and beside it
   per_fold, per_fold_interval_95: {fold: value}, {fold: interval over speakers}.
   mean_of_folds: the mean of `per_fold`; `pooled` is another number, and papers quote now one, now the other.
-  speakers_in_fit_and_tune: {fold: number of speakers on both sides}; empty where speakers are unknown.
+  speakers_in_train_and_validation: {fold: number of speakers on both sides}; empty where speakers are unknown.
 """
 
 import json
@@ -82,7 +82,7 @@ class FoldOutcome:
     """
 
     fold: int
-    tune: Predictions
+    validation: Predictions
     test: Predictions
     seconds: float
     best_epoch: int | None = None
@@ -130,7 +130,7 @@ def summarise(
       demo: whether the sizes are the demonstration's.
       corpus: what all predictions are about.
       findings: of the corpus check, how many `errors` and `warnings`.
-      shared_audio: pairs of recordings by what lies on their two sides, `fit_and_tune` and `fit_and_test`.
+      shared_audio: pairs of recordings by what lies on their two sides, `train_and_validation` and `train_and_test`.
       members: by name.
       left_out: the members that could not be run, with the reason.
       fused: what the members came to together.
@@ -153,7 +153,7 @@ def summarise(
             "name": name,
             "members": list(fusing),
             "weights": fused.weights,
-            "cv": validate(fused.tune),
+            "cv": validate(fused.validation),
             "cv_cross_fitted": None if fused.cross_fitted is None else validate(fused.cross_fitted),
             "test": score(fused.test, corpus, seed),
         }
@@ -189,7 +189,13 @@ def keep_others(workdir: Path, name: str) -> None:
         return
     if other != name and isinstance(other, str) and Path(other).name == other:
         # Last, as it says whose the others are.
-        for file in ("report.html", "system.json", "predictions/tune.npz", "predictions/test.npz", "results.json"):
+        for file in (
+            "report.html",
+            "system.json",
+            "predictions/validation.npz",
+            "predictions/test.npz",
+            "results.json",
+        ):
             kept = (workdir / file).with_name(f"{other}.{Path(file).name}")
             if (workdir / file).exists():
                 (workdir / file).replace(kept)
@@ -245,7 +251,7 @@ def _member(member: MemberOutcome, corpus: Corpus, seed: int) -> dict[str, Any]:
             "best_epoch": fold.best_epoch,
             "best_step": fold.best_step,
             "seconds": float(fold.seconds),
-            "tune": score(fold.tune, corpus, seed),
+            "validation": score(fold.validation, corpus, seed),
             "test": score(fold.test, corpus, seed),
         }
         for fold in member.folds
@@ -256,7 +262,9 @@ def _member(member: MemberOutcome, corpus: Corpus, seed: int) -> dict[str, Any]:
         "parameters": member.parameters,
         "leak": member.leak,
         "folds": folds,
-        "cv": cross_validation(concatenate([fold.tune for fold in member.folds]), corpus, seed, _shared([member])),
+        "cv": cross_validation(
+            concatenate([fold.validation for fold in member.folds]), corpus, seed, _shared([member])
+        ),
         "test": score(member.test, corpus, seed),
         "mean_of_folds_test": _mean_of(of_test),
         "seeds": {str(seed): _of_seed(member, folds, seed, corpus) for seed in seeds} if len(seeds) > 1 else {},
@@ -265,7 +273,7 @@ def _member(member: MemberOutcome, corpus: Corpus, seed: int) -> dict[str, Any]:
 
 def _of_seed(member: MemberOutcome, folds: Sequence[Mapping[str, Any]], seed: int, corpus: Corpus) -> dict[str, Any]:
     """What the folds of one seed come to without the others."""
-    tuned = [fold["tune"]["pooled"] for fold in folds if fold["seed"] == seed]
+    tuned = [fold["validation"]["pooled"] for fold in folds if fold["seed"] == seed]
     test = rows_of(mean([fold.test for fold in member.folds if fold.seed == seed]), corpus)
     return {
         "cv": _mean_of(tuned),

@@ -39,7 +39,7 @@ def cross_validation(
 
     Returns:
       `score` of all rows together (`pooled`), and beside it `per_fold`, `per_fold_interval_95`,
-      `mean_of_folds` and `speakers_in_fit_and_tune`; `jaxpara.evaluation.results` describes them.
+      `mean_of_folds` and `speakers_in_train_and_validation`; `jaxpara.evaluation.results` describes them.
 
     Raises:
       UserError: as `score`.
@@ -47,7 +47,7 @@ def cross_validation(
     rows = rows_of(predictions, corpus)
     result = _score(predictions, rows, seed)
     result |= {"per_fold": {}, "per_fold_interval_95": {}, "mean_of_folds": None}
-    result["speakers_in_fit_and_tune"] = {str(fold): count for fold, count in (shared or {}).items()}
+    result["speakers_in_train_and_validation"] = {str(fold): count for fold, count in (shared or {}).items()}
     for fold in np.unique(predictions.folds).tolist():
         part = rows.select(rows.folds == fold)
         _fill(result, "per_fold", part.value, str(fold))

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from jaxpara.corpora import tables
-from jaxpara.corpora.compare import TASKS, read, task_named
+from jaxpara.corpora.challenge import TASKS, read, task_named
 from jaxpara.corpora.corpus import Corpus, Task
 from jaxpara.corpora.findings import Findings, quote
 from jaxpara.corpora.labels import ABSURD, numbers
@@ -26,7 +26,7 @@ class Systems:
     """What is compared.
 
     Attributes:
-      part: `test`, or `tune` where the test partition has no truth: the recordings that the folds were tuned on.
+      part: `test`, or `validation` where the test partition has no truth: the recordings that the folds were tuned on.
       rows: {system: its predictions}, row for row of the same labels.
     """
 
@@ -62,8 +62,8 @@ def load(paths: Sequence[Path], root: Path | None = None, task: str | None = Non
     tables_of = {path: _table(path) for path in paths if path not in runs}
     corpus = read(*_corpus(runs, list(tables_of.values()), root, task))
     test = corpus.partition("test")
-    part = "test" if any(np.isfinite(recording.truth).any() for recording in test) else "tune"
-    if part == "tune" and tables_of:
+    part = "test" if any(np.isfinite(recording.truth).any() for recording in test) else "validation"
+    if part == "validation" and tables_of:
         raise UserError(
             f"{corpus.label_file}: the test partition has no truth, and {next(iter(tables_of))} predicts nothing else;"
             " add lab/labels_confidential.csv, or compare workdirs, which have predictions for other recordings too"
@@ -97,7 +97,7 @@ def _run(workdir: Path) -> Run:
     try:
         results = json.loads(path.read_text(encoding="utf-8"))
         fusion = results["fusion"]
-        told = {"test": fusion["test"]["pooled"], "tune": fusion["cv"]["pooled"]}
+        told = {"test": fusion["test"]["pooled"], "validation": fusion["cv"]["pooled"]}
         pooled = {part: None if value is None else float(value) for part, value in told.items()}
         return Run(results["task"], Path(results["corpus"]["root"]), pooled)
     except FileNotFoundError:

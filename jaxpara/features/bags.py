@@ -56,7 +56,7 @@ class Bags:
         frames = read(self._frames, progress)
 
         def codebooks() -> dict[str, np.ndarray]:
-            progress.say(f"fold {fold.index}: codebooks from {len(fold.fit)} recordings")
-            return self._bags.fit((name, frames[name]) for name in fold.fit).fitted
+            progress.say(f"fold {fold.index}: codebooks from {len(fold.train_names)} recordings")
+            return self._bags.fit((name, frames[name]) for name in fold.train_names).fitted
 
-        return self._bags.restore(fitted(folder, fold.fit, codebooks)).transform_all(frames)
+        return self._bags.restore(fitted(folder, fold.train_names, codebooks)).transform_all(frames)

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from jaxpara import hosts
+from jaxpara import processes
 from jaxpara.corpora.corpus import Corpus
 from jaxpara.corpora.splits import Fold
 from jaxpara.errors import UserError
@@ -45,7 +45,7 @@ class Embeddings:
         sources: Mapping[str, Source],
         where: str,
         standardise: Sequence[str] = (),
-        standardise_on: str = "fit",
+        standardise_on: str = "train",
         unit_length: bool = False,
     ):
         """Says whose embeddings, and how they are normalised.
@@ -54,7 +54,7 @@ class Embeddings:
           of: names of members; their channels follow each other in this order.
           sources, where: from the program: the members there are, this config's path for messages.
           standardise: those of `of` whose channels get mean 0 and variance 1.
-          standardise_on: the recordings that say what the mean and variance are: `fit`, those that the fold is fitted
+          standardise_on: the recordings that say what the mean and variance are: `train`, those that the fold is fitted
             on; `train_and_devel`, all labelled ones, the tuned on included, as in the authors' published scripts.
           unit_length: whether each vector of all channels is then divided by its length.
 
@@ -65,8 +65,10 @@ class Embeddings:
             raise UserError(f"config.{where}.of is empty, expected the names of members")
         if unknown := set(standardise) - set(of):
             raise UserError(f"config.{where}.standardise names {sorted(unknown)}, expected some of {list(of)}")
-        if standardise_on not in ("fit", "train_and_devel"):
-            raise UserError(f"config.{where}.standardise_on is {standardise_on!r}, expected 'fit' or 'train_and_devel'")
+        if standardise_on not in ("train", "train_and_devel"):
+            raise UserError(
+                f"config.{where}.standardise_on is {standardise_on!r}, expected 'train' or 'train_and_devel'"
+            )
         self._sources = {name: sources[name] for name in of}
         rates = {name: source.embedding_rate_hz for name, source in self._sources.items()}
         if len(set(rates.values())) > 1:
@@ -82,7 +84,7 @@ class Embeddings:
     @property
     def leak(self) -> str:
         """What of the tuned on recordings is known in fitting; nothing as a rule."""
-        leaks = self._standardise and self._on != "fit"
+        leaks = self._standardise and self._on != "train"
         return "embeddings are scaled by the statistics of train and devel, the tuned on part included" if leaks else ""
 
     def arrays(self, corpus: Corpus, fold: Fold, read: Read, progress: Progress, folder: Path) -> Arrays:
@@ -90,7 +92,7 @@ class Embeddings:
         parts = {name: source.embeddings(corpus, fold, read, progress) for name, source in self._sources.items()}
         if not self._standardise:
             return _Joined(parts, {}, self._unit_length)
-        names = fold.fit if self._on == "fit" else [r.name for r in corpus.partition("train", "devel")]
+        names = fold.train_names if self._on == "train" else [r.name for r in corpus.partition("train", "devel")]
 
         def moments() -> dict[str, np.ndarray]:
             return {name: np.stack(_moments(parts[name], names)) for name in self._standardise}
@@ -182,11 +184,11 @@ def stored(folder: Path, names: Sequence[str], compute: Callable[[], Iterable[tu
     def there() -> bool:
         return (kept := _opened(folder)) is not None and list(kept) == list(names)
 
-    if hosts.first(there):
+    if processes.on_main(there):
         return Stored(folder)
-    if not hosts.is_first():  # it takes part in the computing, and leaves the writing to the first
+    if not processes.is_main():  # it takes part in the computing, and leaves the writing to the first
         deque(compute(), maxlen=0)
-        hosts.wait_for_first()
+        processes.wait_for_main()
         return Stored(folder)
     index: dict[str, Any] = {"names": [], "lengths": []}
     with replacing(folder / "data.bin") as part, part.open("wb") as file:
@@ -198,7 +200,7 @@ def stored(folder: Path, names: Sequence[str], compute: Callable[[], Iterable[tu
             index |= {"shape": rows.shape[1:], "vectors": values.ndim == 1}
     # Last, as it says that the rest is there.
     write_json(folder / "index.json", index)
-    hosts.wait_for_first()
+    processes.wait_for_main()
     return Stored(folder)
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from jaxpara import hosts
+from jaxpara import processes
 from jaxpara.errors import UserError
 from jaxpara.files import replacing
 
@@ -25,7 +25,7 @@ def fitted(folder: Path, names: Sequence[str], find: Callable[[], dict[str, np.n
     """
     path = folder / FILE
     if names:
-        hosts.first(lambda: _make_sure(path, find))
+        processes.on_main(lambda: _make_sure(path, find))
     return _read(path)
 
 

@@ -18,16 +18,17 @@ class Fused:
     """One system's predictions.
 
     Attributes:
-      tune: of the recordings that the folds were tuned on, each by its own fold.
+      validation: of the recordings that the folds were tuned on, each by its own fold.
       test: of the test partition, of all folds together: the mix of its members and folds by `shares`.
       shares: by member and fold, how much it counts in what is not tuned on; the sum is 1.
       weights: what the fusion found: by member, a weight per fold in the order of the folds. None where it searches
         none.
-      cross_fitted: `tune` once more, every fold with weights that the other folds found: its score is not flattered by
+      cross_fitted: `validation` once more, every fold with weights that the other folds found: its score is not
+        flattered by
         having been searched on the same recordings. None where nothing is searched.
     """
 
-    tune: Predictions
+    validation: Predictions
     test: Predictions
     shares: Shares
     weights: dict[str, list[float]] | None = None
@@ -37,7 +38,7 @@ class Fused:
 class Fusion(Protocol):
     def __call__(
         self,
-        tune: Mapping[str, Predictions],
+        validation: Mapping[str, Predictions],
         test: Mapping[str, Mapping[int, Predictions]],
         truth: Mapping[str, np.ndarray],
         measure: Measure,
@@ -45,9 +46,9 @@ class Fusion(Protocol):
         """Fuses.
 
         Args:
-          tune: by member, the predictions of the recordings that its folds were tuned on.
+          validation: by member, the predictions of the recordings that its folds were tuned on.
           test: by member and fold, predictions of the test partition.
-          truth: by member, `[row]` the labels of `tune`; NaN where there are none.
+          truth: by member, `[row]` the labels of `validation`; NaN where there are none.
           measure: the official measure, for fusions that search weights.
 
         Returns:

@@ -45,11 +45,11 @@ def mix(parts: Mapping[str, Mapping[int, Predictions]], shares: Shares) -> Predi
     return mean([part for part, _ in counted], None if equal else [share for _, share in counted])
 
 
-def by_fold(tune: Mapping[str, Predictions]) -> dict[int, dict[str, Predictions]]:
+def by_fold(validation: Mapping[str, Predictions]) -> dict[int, dict[str, Predictions]]:
     """`{fold: {member: predictions}}` from each member's predictions of all its folds."""
-    numbers = sorted({int(fold) for part in tune.values() for fold in np.unique(part.folds)})
+    numbers = sorted({int(fold) for part in validation.values() for fold in np.unique(part.folds)})
     return {
-        fold: {name: part.select(part.folds == fold) for name, part in tune.items() if (part.folds == fold).any()}
+        fold: {name: part.select(part.folds == fold) for name, part in validation.items() if (part.folds == fold).any()}
         for fold in numbers
     }
 
@@ -69,12 +69,12 @@ class Mean:
 
     def __call__(
         self,
-        tune: Mapping[str, Predictions],
+        validation: Mapping[str, Predictions],
         test: Mapping[str, Mapping[int, Predictions]],
         truth: Mapping[str, np.ndarray],
         measure: Measure,
     ) -> Fused:
         fits = sum(len(folds) for folds in test.values())
         shares = {name: {fold: 1 / fits for fold in folds} for name, folds in test.items()}
-        tuned = concatenate([mean(list(members.values())) for members in by_fold(tune).values()])
+        tuned = concatenate([mean(list(members.values())) for members in by_fold(validation).values()])
         return Fused(tuned, mix(test, shares), shares)

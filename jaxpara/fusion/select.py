@@ -18,14 +18,14 @@ class Select:
 
     def __call__(
         self,
-        tune: Mapping[str, Predictions],
+        validation: Mapping[str, Predictions],
         test: Mapping[str, Mapping[int, Predictions]],
         truth: Mapping[str, np.ndarray],
         measure: Measure,
     ) -> Fused:
         values = {
             name: {fold: _value(part, truth[name], fold, measure) for fold in np.unique(part.folds).tolist()}
-            for name, part in tune.items()
+            for name, part in validation.items()
         }
 
         def best(among: Sequence[int] | None = None) -> str:
@@ -39,16 +39,16 @@ class Select:
         folds = sorted(values[chosen])
         cross_fitted = None
         if all(sorted(own) == folds for own in values.values()):
-            parts = by_fold(tune)
+            parts = by_fold(validation)
             elsewhere = others({fold: parts[fold][chosen] for fold in folds})
             if elsewhere:
                 cross_fitted = concatenate([parts[fold][best(elsewhere[fold])] for fold in folds])
         shares = {chosen: {fold: 1 / len(folds) for fold in folds}}
         return Fused(
-            tune=tune[chosen],
+            validation=validation[chosen],
             test=mix(test, shares),
             shares=shares,
-            weights={name: [float(name == chosen)] * len(folds) for name in tune},
+            weights={name: [float(name == chosen)] * len(folds) for name in validation},
             cross_fitted=cross_fitted,
         )
 

@@ -32,13 +32,13 @@ class Searched:
 
     def __call__(
         self,
-        tune: Mapping[str, Predictions],
+        validation: Mapping[str, Predictions],
         test: Mapping[str, Mapping[int, Predictions]],
         truth: Mapping[str, np.ndarray],
         measure: Measure,
     ) -> Fused:
-        names = sorted(tune)
-        folds = by_fold({name: tune[name] for name in names})
+        names = sorted(validation)
+        folds = by_fold({name: validation[name] for name in names})
         found: dict[int, np.ndarray] = {}
         for fold, members in folds.items():
             if sorted(members) != names:
@@ -47,7 +47,7 @@ class Searched:
                 )
             # In the order of the first member, and so is its truth.
             scores = np.stack([part.scores for part in align([members[name] for name in names])])
-            labels = truth[names[0]][tune[names[0]].folds == fold]
+            labels = truth[names[0]][validation[names[0]].folds == fold]
             known = np.isfinite(labels)
             found[fold] = self.search(labels[known], scores[:, known], measure)
 
@@ -58,7 +58,7 @@ class Searched:
         of_others = {fold: np.mean([found[other] for other in of], axis=0) for fold, of in elsewhere.items()}
         shares = {name: {fold: float(w[i]) / len(found) for fold, w in found.items()} for i, name in enumerate(names)}
         return Fused(
-            tune=fuse(found),
+            validation=fuse(found),
             test=mix(test, shares),
             shares=shares,
             weights={name: [float(found[fold][i]) for fold in sorted(found)] for i, name in enumerate(names)},

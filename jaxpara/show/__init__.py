@@ -8,7 +8,7 @@ from typing import Any
 
 import ml_collections
 
-from jaxpara.settings import flat, with_demo
+from jaxpara.config import flat, with_demo
 from jaxpara.show.meanings import meaning
 from jaxpara.show.origins import RECIPES, Remark, origin, recipes_of, remarks_of
 

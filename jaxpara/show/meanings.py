@@ -7,15 +7,15 @@ from fnmatch import fnmatchcase
 from functools import cache, partial
 from typing import Any
 
-from jaxpara import settings
+from jaxpara import config as settings
 from jaxpara.corpora.splits import SPLITS
 from jaxpara.features import FEATURES
 from jaxpara.fusion import FUSIONS
-from jaxpara.learning import LEARNERS
-from jaxpara.learning.losses import LOSSES
-from jaxpara.learning.net import EXAMPLES
-from jaxpara.learning.optimizers import OPTIMIZERS
 from jaxpara.models import MODELS
+from jaxpara.training import LEARNERS
+from jaxpara.training.losses import LOSSES
+from jaxpara.training.net import EXAMPLES
+from jaxpara.training.optimizers import OPTIMIZERS
 
 # What the `name` in a part of a config is looked up in, by the name of the part.
 REGISTRIES: dict[str, Mapping[str, Callable[..., Any]]] = {

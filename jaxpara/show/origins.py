@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeGuard
 
-from jaxpara.settings import flat
+from jaxpara.config import flat
 
 RECIPES = {
     "recommended": "the published code, mended where it leaks or errs",

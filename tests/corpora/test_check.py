@@ -7,8 +7,8 @@ import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
 
+from jaxpara.corpora.challenge import read
 from jaxpara.corpora.check import check
-from jaxpara.corpora.compare import read
 
 
 def test_sound_corpora_have_no_findings(mask, breathing):

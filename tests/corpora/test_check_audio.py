@@ -10,7 +10,7 @@ from jaxpara.corpora.corpus import Recording
 from jaxpara.corpora.duplicates import shared_audio
 from jaxpara.errors import UserError
 from jaxpara.features import audio
-from jaxpara.trained.audio_files import AudioFile
+from jaxpara.inference.audio_files import AudioFile
 
 
 def test_everyone_who_reads_a_file_gives_the_same_reason(tmp_path):

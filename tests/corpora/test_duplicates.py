@@ -143,9 +143,9 @@ def test_copies_of_a_recording_share_what_it_shares(heard):
 
 def test_which_pairs_lie_across_a_fold():
     shared = [SharedAudio("a", "b", 1), SharedAudio("b", "c", 1), SharedAudio("a", "d", 1), SharedAudio("e", "a", 1)]
-    fold = Fold(0, fit=("a", "c"), tune=("b", "e"), test=("d",))
+    fold = Fold(0, train_names=("a", "c"), val_names=("b", "e"), test_names=("d",))
     assert across_fold(shared, fold) == [shared[0], shared[1], shared[3]]
-    assert across(shared, fold.fit + fold.tune, fold.test) == [shared[2]]
+    assert across(shared, fold.train_names + fold.val_names, fold.test_names) == [shared[2]]
     assert across_fold(shared, Fold(1, ("a", "b", "c"), ("f",), ())) == []
 
 

@@ -15,8 +15,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVC
 
+from jaxpara.corpora.challenge import TASKS
 from jaxpara.corpora.check import check
-from jaxpara.corpora.compare import TASKS
 from jaxpara.corpora.simulated import SIMULATED, mask
 from jaxpara.corpora.simulated.wearer import Fit, Session, Wearer, take
 from jaxpara.errors import UserError

@@ -3,7 +3,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from jaxpara.corpora.compare import TASKS
+from jaxpara.corpora.challenge import TASKS
 from jaxpara.corpora.corpus import Corpus, Recording
 from jaxpara.corpora.splits import SPLITS, Fold, folds_of, leaks
 from jaxpara.errors import UserError
@@ -55,56 +55,56 @@ def names(part, first, last):
 def is_partition(corpus, folds):
     """Every recording of train and devel is tuned on once and fitted on in all other folds; test is test."""
     known = {r.name for r in corpus.partition("train", "devel")}
-    assert sorted(name for fold in folds for name in fold.tune) == sorted(known)
+    assert sorted(name for fold in folds for name in fold.val_names) == sorted(known)
     for fold in folds:
-        assert set(fold.fit) == known - set(fold.tune)
-        assert len(fold.fit) == len(set(fold.fit))
-        assert fold.test == tuple(r.name for r in corpus.partition("test"))
+        assert set(fold.train_names) == known - set(fold.val_names)
+        assert len(fold.train_names) == len(set(fold.train_names))
+        assert fold.test_names == tuple(r.name for r in corpus.partition("test"))
     assert [fold.index for fold in folds] == list(range(len(folds)))
 
 
 def test_official(breathing):
     (fold,) = SPLITS["official"](breathing)
-    assert (set(fold.fit), set(fold.tune)) == (set(names("train", 0, 16)), set(names("devel", 0, 15)))
-    assert len(fold.test) == 16
+    assert (set(fold.train_names), set(fold.val_names)) == (set(names("train", 0, 16)), set(names("devel", 0, 15)))
+    assert len(fold.test_names) == 16
 
 
 def test_ordered_is_the_table_of_the_published_scripts(breathing):
     folds = SPLITS["ordered"](breathing, n=4)
-    assert [fold.tune for fold in folds] == [
+    assert [fold.val_names for fold in folds] == [
         names("train", 0, 7),
         names("train", 8, 16),
         names("devel", 0, 7),
         names("devel", 8, 15),
     ]
-    assert [len(fold.fit) for fold in folds] == [25, 24, 25, 25]
+    assert [len(fold.train_names) for fold in folds] == [25, 24, 25, 25]
     is_partition(breathing, folds)
 
 
 def test_stratified_has_the_sizes_of_the_published_scripts(mask):
     folds = SPLITS["stratified"](mask, n=4)
-    assert [len(fold.tune) for fold in folds] == [7324, 7323, 5448, 5447]
-    assert [len(fold.fit) for fold in folds] == [18218, 18219, 20094, 20095]
-    assert clear_and_mask(mask, folds[0].tune) == (3333, 3991)
-    assert clear_and_mask(mask, folds[2].tune) == (2677, 2771)
-    assert {name[:5] for name in folds[1].tune} == {"devel"}
-    assert {name[:5] for name in folds[2].tune} == {"train"}
+    assert [len(fold.val_names) for fold in folds] == [7324, 7323, 5448, 5447]
+    assert [len(fold.train_names) for fold in folds] == [18218, 18219, 20094, 20095]
+    assert clear_and_mask(mask, folds[0].val_names) == (3333, 3991)
+    assert clear_and_mask(mask, folds[2].val_names) == (2677, 2771)
+    assert {name[:5] for name in folds[1].val_names} == {"devel"}
+    assert {name[:5] for name in folds[2].val_names} == {"train"}
     is_partition(mask, folds)
 
 
 def test_stratified_in_ten(mask):
     folds = SPLITS["stratified"](mask, n=10)
-    assert sorted({len(fold.tune) for fold in folds[:5]}) == [2929, 2930]
-    assert {len(fold.fit) for fold in folds[:5]} == {22612, 22613}
-    assert {len(fold.tune) for fold in folds[5:]} == {2179}
-    assert {len(fold.fit) for fold in folds[5:]} == {23363}
+    assert sorted({len(fold.val_names) for fold in folds[:5]}) == [2929, 2930]
+    assert {len(fold.train_names) for fold in folds[:5]} == {22612, 22613}
+    assert {len(fold.val_names) for fold in folds[5:]} == {2179}
+    assert {len(fold.train_names) for fold in folds[5:]} == {23363}
     is_partition(mask, folds)
 
 
 def test_stratified_depends_on_the_seed_and_not_on_the_label_file(mask):
     turned = Corpus(mask.task, mask.root, mask.recordings[::-1], 0)
     one, same, other = (
-        [set(fold.tune) for fold in SPLITS["stratified"](c, seed=seed)]
+        [set(fold.val_names) for fold in SPLITS["stratified"](c, seed=seed)]
         for c, seed in ((mask, 12), (turned, 12), (mask, 13))
     )
     assert one == same
@@ -130,8 +130,8 @@ def test_speaker_disjoint(task, n):
     known = speakers(task, {"train": 12, "devel": 10, "test": 4})
     folds = SPLITS["speaker_disjoint"](known, n=n)
     assert [leaks(known, fold) for fold in folds] == [[]] * n
-    assert [{name[:5] for name in fold.tune} for fold in folds] == [{"devel"}] * (n // 2) + [{"train"}] * (n // 2)
-    assert all(fold.tune for fold in folds)
+    assert [{name[:5] for name in fold.val_names} for fold in folds] == [{"devel"}] * (n // 2) + [{"train"}] * (n // 2)
+    assert all(fold.val_names for fold in folds)
     is_partition(known, folds)
 
 
@@ -210,7 +210,11 @@ def test_seeds_fit_every_fold_again_under_an_index_of_its_own(breathing):
     assert [(fold.index, fold.seed) for fold in folds] == [(1, 0), (2, 0), (5, 1), (6, 1), (9, 2), (10, 2)]
     for fold in folds:
         same = once[(fold.index - 1) % 4]
-        assert (fold.fit, fold.tune, fold.test) == (same.fit, same.tune, same.test)
+        assert (fold.train_names, fold.val_names, fold.test_names) == (
+            same.train_names,
+            same.val_names,
+            same.test_names,
+        )
 
 
 def test_no_seed_is_refused(breathing):

@@ -6,9 +6,9 @@ from types import SimpleNamespace
 import numpy as np
 import soundfile
 
-from jaxpara.corpora.compare import TASKS
+from jaxpara.corpora.challenge import TASKS
 from jaxpara.corpora.corpus import Corpus
-from jaxpara.evaluation import compare
+from jaxpara.evaluation import compare_systems
 from jaxpara.evaluation.scores import cross_validation, score
 
 
@@ -39,7 +39,7 @@ def write_corpus(root, corpus, speakers=True, truth=True):
 
 def write_run(workdir, corpus, root, tune, test, task=None):
     """What of a workdir is read."""
-    for part, predictions in (("tune", tune), ("test", test)):
+    for part, predictions in (("validation", tune), ("test", test)):
         predictions.save(workdir / "predictions" / f"{part}.npz")
     results = {
         "task": task or corpus.task.name,
@@ -67,7 +67,7 @@ def make(folder, fakes, kind, systems=("one", "two"), skills=(0.6, 1.5, 1.2), tr
 
 
 def refused(capsys, *arguments):
-    assert compare.main([str(argument) for argument in arguments]) == 1
+    assert compare_systems.main([str(argument) for argument in arguments]) == 1
     out, err = capsys.readouterr()
     assert out == ""
     assert err.startswith("error: ")

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from systems_on_disk import make, refused, write_run
 
-from jaxpara.evaluation import compare, paired, submission
+from jaxpara.evaluation import compare_systems, paired, submission
 from jaxpara.evaluation.scores import score
 
 KINDS = pytest.mark.parametrize("kind", ["breathing", "mask"])
@@ -22,7 +22,7 @@ KINDS = pytest.mark.parametrize("kind", ["breathing", "mask"])
 def test_workdirs(tmp_path, fakes, capsys, kind):
     made = make(tmp_path, fakes, kind, ("one", "two_$", "thr&ee"))
     output = tmp_path / "out"
-    assert compare.main([*made.runs, f"--output={output}"]) == 0
+    assert compare_systems.main([*made.runs, f"--output={output}"]) == 0
     printed = capsys.readouterr().out
     assert printed == (output / "comparison.txt").read_text()
     assert "test partition" in printed
@@ -57,7 +57,7 @@ def test_workdirs(tmp_path, fakes, capsys, kind):
 
 def test_the_words_and_figures_of_a_table(tmp_path, fakes, capsys):
     made = make(tmp_path, fakes, "mask")
-    assert compare.main(made.runs) == 0
+    assert compare_systems.main(made.runs) == 0
     printed = capsys.readouterr().out
     difference = 100 * np.subtract(*(score(made.tests[name], made.corpus)["pooled"] for name in ("one", "two")))
     line = next(line for line in printed.splitlines() if line.startswith("one - two"))
@@ -74,7 +74,7 @@ def test_a_simulated_corpus_is_stamped_on_everything(tmp_path, fakes, capsys):
     for simulated in (False, True):
         if simulated:
             (made.root / "SIMULATED.json").write_text("{}")
-        assert compare.main([*made.runs, f"--output={output}"]) == 0
+        assert compare_systems.main([*made.runs, f"--output={output}"]) == 0
         stamp = {".csv": ",True," if simulated else ",False,"}
         for path in output.iterdir():
             assert (stamp.get(path.suffix, "SIMULATED") in path.read_text()) == (simulated or path.suffix == ".csv")
@@ -88,13 +88,13 @@ def test_files_tell_the_same_as_workdirs(tmp_path, fakes, capsys, kind):
     for name, test in made.tests.items():
         files.append(str(tmp_path / "csv" / f"{name}.csv"))
         submission.write(tmp_path / "csv" / f"{name}.csv", test, made.corpus)
-    assert compare.main(made.runs) == 0
+    assert compare_systems.main(made.runs) == 0
     expected = capsys.readouterr().out
     # What a folder is called says nothing, so that the columns and the classes have to tell the task.
     task = ["--task=mask"] if kind == "mask" else []
-    assert compare.main([*files, f"--corpus={made.root}", *task]) == 0
+    assert compare_systems.main([*files, f"--corpus={made.root}", *task]) == 0
     assert capsys.readouterr().out == expected
-    assert compare.main([made.runs[0], files[1]]) == 0
+    assert compare_systems.main([made.runs[0], files[1]]) == 0
     assert capsys.readouterr().out == expected
 
 
@@ -103,7 +103,7 @@ def test_the_classes_in_a_file_tell_the_task(tmp_path, fakes, capsys):
     files = [str(tmp_path / f"{name}.csv") for name in made.tests]
     for path, test in zip(files, made.tests.values(), strict=True):
         submission.write(tmp_path / path, test, made.corpus)
-    assert compare.main([*files, f"--corpus={made.root}"]) == 0
+    assert compare_systems.main([*files, f"--corpus={made.root}"]) == 0
     assert "ComParE2020_Mask" in capsys.readouterr().out
     for path in files:
         (tmp_path / path).write_text(
@@ -116,7 +116,7 @@ def test_the_classes_in_a_file_tell_the_task(tmp_path, fakes, capsys):
 @KINDS
 def test_without_truth_the_tuned_on_recordings_are_compared(tmp_path, fakes, capsys, kind):
     made = make(tmp_path, fakes, kind, truth=False)
-    assert compare.main(made.runs) == 0
+    assert compare_systems.main(made.runs) == 0
     printed = capsys.readouterr().out
     assert "recordings that the folds were tuned on" in printed
     assert "every system is flattered" in printed
@@ -138,7 +138,7 @@ def test_fits_with_several_seeds_count_as_their_mean(tmp_path, fakes, capsys, ki
         fakes.concatenate([other, replace(again, folds=again.folds + 2)]),
         made.tests["two"],
     )
-    assert compare.main(made.runs) == 0
+    assert compare_systems.main(made.runs) == 0
     one = fakes.concatenate(fakes.predict_folds(made.corpus, 2, 0.6, seed=0))
     both = replace(other, scores=(other.scores + again.scores) / 2)
     values = [score(part, made.corpus)["pooled"] for part in (one, both)]
@@ -148,7 +148,7 @@ def test_fits_with_several_seeds_count_as_their_mean(tmp_path, fakes, capsys, ki
 
 def test_unknown_speakers_are_said(tmp_path, fakes, capsys):
     made = make(tmp_path, fakes, "mask", told=False, known=False)
-    assert compare.main(made.runs) == 0
+    assert compare_systems.main(made.runs) == 0
     printed = capsys.readouterr().out
     assert "Speakers are unknown" in printed
     assert "95 % interval over samples" in printed
@@ -162,7 +162,7 @@ def test_a_constant_prediction_is_undefined_with_the_reason(tmp_path, fakes, cap
     # The run says what it reached, or that it cannot be said.
     flat.save(tmp_path / "flat" / "predictions" / "test.npz")
     output = tmp_path / "out"
-    assert compare.main([*made.runs, f"--output={output}"]) == 0
+    assert compare_systems.main([*made.runs, f"--output={output}"]) == 0
     printed = capsys.readouterr().out
     assert "flat: undefined (value): the prediction is constant." in printed
     assert "one - flat: undefined (value, interval, bootstrap, p): flat: the prediction is constant." in printed
@@ -175,7 +175,7 @@ def test_a_constant_prediction_is_undefined_with_the_reason(tmp_path, fakes, cap
 
 def test_one_speaker(tmp_path, fakes, capsys):
     made = make(tmp_path, fakes, "breathing", speakers=(2, 2, 1))
-    assert compare.main(made.runs) == 0
+    assert compare_systems.main(made.runs) == 0
     printed = capsys.readouterr().out
     assert "500 labels of 1 speaker." in printed
     assert "one: undefined (interval): one unit only, nothing to leave out." in printed
@@ -191,20 +191,20 @@ def test_one_class(tmp_path, fakes, capsys):
         results["fusion"]["test"]["pooled"] = None
         (tmp_path / run / "results.json").write_text(json.dumps(results))
     output = tmp_path / "out"
-    assert compare.main([*made.runs, f"--output={output}"]) == 0
+    assert compare_systems.main([*made.runs, f"--output={output}"]) == 0
     assert "one: undefined (value): no label of class 1 (of 2 classes)." in capsys.readouterr().out
     assert sorted(path.suffix for path in output.iterdir()) == [".csv", ".md", ".svg", ".tex", ".txt"]
 
 
 def test_systems_of_one_name_are_told_apart_by_their_folders(tmp_path, fakes, capsys):
     made = make(tmp_path, fakes, "mask", ("first/run", "second/run"))
-    assert compare.main(made.runs) == 0
+    assert compare_systems.main(made.runs) == 0
     assert f"{made.runs[0]} - {made.runs[1]}" in capsys.readouterr().out
 
 
 def test_as_a_program(tmp_path, fakes):
     made = make(tmp_path, fakes, "mask")
-    command = [sys.executable, "-m", "jaxpara.evaluation.compare", *made.runs]
+    command = [sys.executable, "-m", "jaxpara.evaluation.compare_systems", *made.runs]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert "one - two" in done.stdout
     assert done.stderr == ""

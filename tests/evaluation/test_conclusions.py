@@ -21,12 +21,12 @@ SCORE = {
 CV = SCORE | {
     "pooled": 0.72,
     "speakers": 22,
-    "speakers_in_fit_and_tune": {"0": 0, "1": 0},
+    "speakers_in_train_and_validation": {"0": 0, "1": 0},
     "per_fold": {"0": 0.73, "1": 0.71},
     "per_fold_interval_95": {"0": [0.64, 0.8], "1": [0.62, 0.79]},
 }
 FOLDS = [
-    {"fold": fold, "tune": {"speakers": 11, "per_partition": {part: CV["per_fold"][str(fold)]}}}
+    {"fold": fold, "validation": {"speakers": 11, "per_partition": {part: CV["per_fold"][str(fold)]}}}
     for fold, part in enumerate(("devel", "train"))
 ]
 NO_TRUTH = {
@@ -37,7 +37,10 @@ NO_TRUTH = {
 }
 RESULTS = {
     "measure": "UAR",
-    "shared_audio": {"fit_and_tune": {"pairs": 0, "examples": []}, "fit_and_test": {"pairs": 0, "examples": []}},
+    "shared_audio": {
+        "train_and_validation": {"pairs": 0, "examples": []},
+        "train_and_test": {"pairs": 0, "examples": []},
+    },
     "members": {"adam": {"folds": FOLDS, "mean_of_folds_test": 0.66, "leak": "", "seeds": {}}},
     "fusion": {"name": "mean", "members": ["adam"], "cv": CV, "cv_cross_fitted": None, "test": SCORE},
     "baselines": {"svm": SCORE | {"pooled": 0.55}},
@@ -83,7 +86,7 @@ def test_how_far_seeds_are_apart(alone, told):
 def test_shared_audio_and_features_that_know_too_much_are_told():
     results = deepcopy(RESULTS)
     example = {"one": "train_1.wav", "other": "test_2.wav", "seconds": 0.754}
-    results["shared_audio"]["fit_and_test"] = {"pairs": 3, "examples": [example]}
+    results["shared_audio"]["train_and_test"] = {"pairs": 3, "examples": [example]}
     results["members"]["adam"]["leak"] = "they know"
     assert conclude(results)[-2:] == [
         "3 pairs of recordings in training and test hold the same audio, such as train_1.wav and test_2.wav (0.75 s):"
@@ -147,7 +150,7 @@ def test_cross_validation_far_from_test_is_flagged(pooled, flagged):
 
 
 def test_shared_speakers_are_flagged():
-    said = sentences(cv=CV | {"speakers_in_fit_and_tune": {"0": 3, "1": 0}})
+    said = sentences(cv=CV | {"speakers_in_train_and_validation": {"0": 3, "1": 0}})
     assert any(
         "In 1 of 2 folds the same speakers" in s and "up to 3" in s and "72.0 %" in s and "70.0 %: 2.0 points less" in s
         for s in said
@@ -177,7 +180,7 @@ def gap(devel, train, error, *, measure="UAR", speakers=6, shared=False, known=T
     }
     results = deepcopy(RESULTS) | {"measure": measure}
     folds = [
-        {"fold": k, "tune": {"speakers": speakers if known else None, "per_partition": {part: value}}}
+        {"fold": k, "validation": {"speakers": speakers if known else None, "per_partition": {part: value}}}
         for k, (part, value) in enumerate(zip(parts, values, strict=True))
     ]
     adam = results["members"]["adam"]

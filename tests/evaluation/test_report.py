@@ -55,12 +55,12 @@ def written(tmp_path_factory, fakes):
         lines = [
             {"kind": k, "step": 10 * e, "epoch": e, "loss": 1 / (e + 1), "score": e / 3}
             for e in range(3)
-            for k in ("train", "tune")
+            for k in ("train", "validation")
         ]
         text = "".join(json.dumps(line) + "\n" for line in lines) + '{"kind": "tr'
         (tmp_path / "0.jsonl").write_text(text)
         first = outcomes[members[0]]
-        tune = fakes.concatenate([fold.tune for fold in first.folds])
+        tune = fakes.concatenate([fold.validation for fold in first.folds])
         weights = {member: [0.5] * folds for member in members} if len(members) > 1 else None
         fused = Fused(tune, first.test, {}, weights, tune if weights else None)
         singles = {name: (change(name, tune), change(name, o.test)) for name, o in outcomes.items() if len(members) > 1}
@@ -72,7 +72,8 @@ def written(tmp_path_factory, fakes):
         )  # fmt: skip
         path = tmp_path / "out" / "report.html"
         report.write(
-            path, results=results, corpus=corpus, tune=fused.tune, test=fused.test, singles=singles, curves=curves,
+            path, results=results, corpus=corpus, validation=fused.validation, test=fused.test, singles=singles,
+            curves=curves,
             config=config, findings=findings,
         )  # fmt: skip
         return path.read_text(encoding="utf-8")

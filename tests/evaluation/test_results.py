@@ -30,14 +30,14 @@ def results(corpus, fakes):
         FoldOutcome(fold, tune, fakes.predict(corpus, corpus.partition("test"), fold=fold), 12.5, 3, 30)
         for fold, tune in enumerate(fakes.predict_folds(corpus, 2))
     ]
-    tune = fakes.concatenate([fold.tune for fold in folds])
+    tune = fakes.concatenate([fold.validation for fold in folds])
     return summarise(
         experiment="breathing_e2e",
         recipe="recommended",
         demo=True,
         corpus=corpus,
         findings={"errors": 0, "warnings": 31},
-        shared_audio={"fit_and_tune": [SharedAudio("a", "b", 1.5)] * 2, "fit_and_test": []},
+        shared_audio={"train_and_validation": [SharedAudio("a", "b", 1.5)] * 2, "train_and_test": []},
         members={"cnn": MemberOutcome(folds, test, 1_642_049)},
         left_out={},
         fused=Fused(tune, test, {}, {"cnn": [1.0, 1.0]}, tune),
@@ -58,13 +58,13 @@ def test_scores_stand_where_the_docstring_says(results, corpus):
     )
     folds = [fold["test"]["pooled"] for fold in member["folds"]]
     assert member["mean_of_folds_test"] == pytest.approx(np.mean(folds))
-    assert [fold["tune"]["pooled"] for fold in member["folds"]] == list(member["cv"]["per_fold"].values())
+    assert [fold["validation"]["pooled"] for fold in member["folds"]] == list(member["cv"]["per_fold"].values())
     assert result["fusion"]["members"] == ["cnn"]
     (beside,) = result["beside"]
     assert beside == result["fusion"] | {"name": "convex", "weights": None, "cv_cross_fitted": None}
     assert result["shared_audio"] == {
-        "fit_and_tune": {"pairs": 1, "examples": [{"one": "a", "other": "b", "seconds": 1.5}]},
-        "fit_and_test": {"pairs": 0, "examples": []},
+        "train_and_validation": {"pairs": 1, "examples": [{"one": "a", "other": "b", "seconds": 1.5}]},
+        "train_and_test": {"pairs": 0, "examples": []},
     }
     assert result["seconds"] == 25
     assert result["findings"] == {"errors": 0, "warnings": 31}
@@ -83,7 +83,7 @@ def test_seeds_are_told_apart(corpus, fakes):
     ]  # fmt: skip
 
     def summary(folds):
-        tune, whole = fakes.concatenate([fold.tune for fold in folds]), mean([fold.test for fold in folds])
+        tune, whole = fakes.concatenate([fold.validation for fold in folds]), mean([fold.test for fold in folds])
         nothing = {"corpus": corpus, "findings": {}, "shared_audio": {}, "left_out": {}, "beside": {}, "baselines": {}}
         return summarise(
             experiment="", recipe="", demo=True, members={"cnn": MemberOutcome(folds, whole)},
@@ -135,7 +135,7 @@ def test_a_partition_without_truth_in_numbers(tmp_path, fakes):
 
 @pytest.mark.parametrize("after", range(5))
 def test_killed_while_it_puts_away_anothers_results_it_goes_on_with_them(tmp_path, monkeypatch, after):
-    files = ("results.json", "report.html", "system.json", "predictions/tune.npz", "predictions/test.npz")
+    files = ("results.json", "report.html", "system.json", "predictions/validation.npz", "predictions/test.npz")
     (tmp_path / "predictions").mkdir()
     for file in files:
         (tmp_path / file).write_text('{"experiment": "mask_s4"}')

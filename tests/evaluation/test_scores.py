@@ -134,7 +134,7 @@ def test_unknown_speakers_leave_what_does_not_need_them(tmp_path, fakes):
     assert result["interval_95_over_samples"] is not None
     assert result["interval_95"] is result["speakers"] is result["mean_per_speaker"] is None
     assert result["undefined"]["interval_95"] == "speakers unknown"
-    assert result["speakers_in_fit_and_tune"] == {}
+    assert result["speakers_in_train_and_validation"] == {}
 
 
 def test_constant_predictions_are_undefined(tmp_path, fakes):
@@ -191,7 +191,7 @@ def test_cross_validation_names_both_figures(tmp_path, fakes):
 def test_cross_validation_names_the_speakers_on_both_sides(tmp_path, fakes):
     corpus = fakes.mask(tmp_path)
     leaky = cross_validation(fakes.concatenate(fakes.predict_folds(corpus, 2)), corpus, shared={0: 8, 1: 7})
-    assert leaky["speakers_in_fit_and_tune"] == {"0": 8, "1": 7}
+    assert leaky["speakers_in_train_and_validation"] == {"0": 8, "1": 7}
 
 
 def test_a_fold_without_a_value_leaves_no_mean_of_folds(tmp_path, fakes):

@@ -5,7 +5,7 @@ import json
 import pytest
 from systems_on_disk import make, refused, write_run
 
-from jaxpara.evaluation import compare, submission
+from jaxpara.evaluation import compare_systems, submission
 
 REFUSED = {
     "missing": "two: of the 1500 labels of the test partition and the 1499 predictions for them, 1 missing; the first"
@@ -26,7 +26,7 @@ def test_predictions_that_do_not_fit(tmp_path, fakes, capsys, how):
 
 def test_tuned_on_recordings_that_differ(tmp_path, fakes, capsys):
     made = make(tmp_path, fakes, "mask", truth=False)
-    path = tmp_path / "two" / "predictions" / "tune.npz"
+    path = tmp_path / "two" / "predictions" / "validation.npz"
     tune = fakes.concatenate(fakes.predict_folds(made.corpus, 2))
     tune.select(tune.partitions == "devel").save(path)
     devel, both = len(made.corpus.partition("devel")), len(tune)
@@ -98,7 +98,7 @@ def test_runs_that_do_not_belong_together(tmp_path, fakes, capsys):
     # The names of the recordings are the same, so that only the scores tell.
     error = refused(capsys, breathing.runs[0], other.runs[1], f"--corpus={breathing.root}")
     assert "its results.json says" in error
-    assert compare.main([*breathing.runs, f"--corpus={breathing.root}"]) == 0
+    assert compare_systems.main([*breathing.runs, f"--corpus={breathing.root}"]) == 0
 
 
 @pytest.mark.parametrize("told", ["high", [0.5], 10**400], ids=["a word", "a list", "beyond float"])
@@ -131,4 +131,4 @@ def test_paths_that_lead_nowhere(tmp_path, fakes, capsys):
     made.root.rename(tmp_path / "moved")
     write_run(tmp_path / "two", made.corpus, made.root, made.tests["two"], made.tests["two"])
     assert f"its corpus {made.root} is not there; give --corpus=ROOT" in refused(capsys, one, two_)
-    assert compare.main([one, two_, f"--corpus={tmp_path / 'moved'}"]) == 0
+    assert compare_systems.main([one, two_, f"--corpus={tmp_path / 'moved'}"]) == 0

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from jaxpara import hosts
+from jaxpara import processes
 from jaxpara.errors import UserError
 from jaxpara.features.fitted import FILE, fitted
 
@@ -19,7 +19,7 @@ def as_another(monkeypatch):
     """Makes this process one that is not the first; what the first does meanwhile can be said."""
 
     def be(meanwhile):
-        monkeypatch.setattr(hosts, "first", lambda work: meanwhile())
+        monkeypatch.setattr(processes, "on_main", lambda work: meanwhile())
 
     return be
 

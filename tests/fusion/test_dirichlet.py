@@ -30,7 +30,7 @@ def test_a_thousand_draws_find_what_a_loop_over_them_finds(three):
         np.testing.assert_array_equal(weights_of(fused, fold), expected)
         mixed = sum(w * m[0].scores for w, m in zip(expected, three, strict=True))
         rows = three[0][0].folds == fold
-        np.testing.assert_allclose(fused.tune.scores[rows], mixed[rows])
+        np.testing.assert_allclose(fused.validation.scores[rows], mixed[rows])
         other = sum(w * m[0].scores for w, m in zip(weights_of(fused, 1 - fold), three, strict=True))
         np.testing.assert_allclose(fused.cross_fitted.scores[rows], other[rows])
     of_folds = [sum(w * m[1][f].scores for w, m in zip(weights_of(fused, f), three, strict=True)) for f in (0, 1)]
@@ -46,7 +46,7 @@ def test_classes_are_searched_by_the_measure_that_is_given():
     candidates = fusion.candidates(4)
     values = [uar(truth["a"], sum(w * tune[n].scores for w, n in zip(row, names, strict=True))) for row in candidates]
     np.testing.assert_array_equal(weights_of(fused), candidates[np.argmax(values)])
-    assert uar(truth["a"], fused.tune.scores) == max(values) > max(uar(truth[n], tune[n].scores) for n in names)
+    assert uar(truth["a"], fused.validation.scores) == max(values) > max(uar(truth[n], tune[n].scores) for n in names)
 
 
 def test_the_seed_fixes_the_draws_and_alpha_how_far_they_lie_apart(three):
@@ -67,7 +67,7 @@ def test_impossible_draws_are_refused(fields):
 def test_one_member_has_all_the_weight(three, fusion):
     fused = fuse(fusion, three[0])
     assert fused.weights == {"m0": [1.0, 1.0]}
-    np.testing.assert_array_equal(fused.tune.scores, three[0][0].scores)
+    np.testing.assert_array_equal(fused.validation.scores, three[0][0].scores)
 
 
 @pytest.mark.parametrize("fusion", [Dirichlet(seed=0), Convex()])
@@ -87,13 +87,13 @@ def test_a_constant_member_has_no_correlation_and_does_no_harm(three, fusion, le
     alone = PCC(belt((0, 1))[first], good[0].scores[first])
     for place, members in enumerate([(flat, good), (good, flat)]):
         fused = fuse(fusion, *members)
-        assert PCC(belt((0, 1))[first], fused.tune.scores[first]) == pytest.approx(alone, abs=1e-9)
+        assert PCC(belt((0, 1))[first], fused.validation.scores[first]) == pytest.approx(alone, abs=1e-9)
         if not isinstance(fusion, Dirichlet):
             assert weights_of(fused)[place] == 0
     # Nothing to choose from: some weights come out, and the score is not defined.
     both = fuse(fusion, flat, flat)
     assert weights_of(both).sum() == pytest.approx(1)
-    np.testing.assert_allclose(both.tune.scores, level)
+    np.testing.assert_allclose(both.validation.scores, level)
 
 
 @pytest.mark.parametrize("fusion", [Dirichlet(seed=0), Convex()])
@@ -103,7 +103,7 @@ def test_rows_without_truth_have_no_say(three, fusion):
     with_gaps = fuse(fusion, *wild, truth=np.where(known, belt((0, 1)), np.nan))
     without = fuse(fusion, *((m[0].select(known), m[1]) for m in three), truth=belt((0, 1))[known])
     assert with_gaps.weights == without.weights
-    assert len(with_gaps.tune) == len(known)
+    assert len(with_gaps.validation) == len(known)
 
 
 def test_a_fold_of_the_whole_corpus_takes_less_than_a_second():

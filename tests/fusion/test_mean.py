@@ -27,7 +27,7 @@ def test_every_fit_counts_the_same():
     tune = {"x": make(["a"], [[1.0]], 0), "y": make(["a"], [[3.0]], 0)}
     test = {"x": {0: make(["t"], [[0.0]], 0), 1: make(["t"], [[2.0]], 1)}, "y": {0: make(["t"], [[7.0]], 0)}}
     fused = Mean()(tune, test, {}, None)
-    assert fused.tune.scores.item() == 2
+    assert fused.validation.scores.item() == 2
     assert fused.test.scores.item() == 3
 
 

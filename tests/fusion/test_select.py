@@ -14,7 +14,7 @@ def select(*members):
 def test_the_member_with_the_best_mean_over_folds_is_taken_for_all_of_them():
     weak, strong = member(1, skill=0.2), member(2, skill=2.0)
     fused = select(weak, strong)
-    assert fused.tune is strong[0]
+    assert fused.validation is strong[0]
     np.testing.assert_allclose(fused.test.scores, (strong[1][0].scores + strong[1][1].scores) / 2)
     assert fused.weights == {"m0": [0.0, 0.0], "m1": [1.0, 1.0]}
 
@@ -47,7 +47,7 @@ def test_rows_without_truth_have_no_say():
         np.mean([uar(truth[known & (m[0].folds == f)], m[0].scores[known & (m[0].folds == f)]) for f in (0, 1)])
         for m in (one, other)
     ]
-    assert fused.tune is (one, other)[int(np.argmax(values))][0]
+    assert fused.validation is (one, other)[int(np.argmax(values))][0]
 
 
 @pytest.mark.parametrize("folds", [(0,), (3,)])

@@ -34,7 +34,7 @@ def test_the_grid_finds_what_a_plain_search_finds(two):
         best = np.linspace(0, 1, 41)[int(np.argmax(values))]
         assert fused.weights["adam"][fold] == pytest.approx(best)
         assert fused.weights["sgd"][fold] == pytest.approx(1 - best)
-        assert uar(adam[2][rows], fused.tune.scores[fused.tune.folds == fold]) == pytest.approx(max(values))
+        assert uar(adam[2][rows], fused.validation.scores[fused.validation.folds == fold]) == pytest.approx(max(values))
     expected = np.mean(
         [sum(fused.weights[name][f] * test[name][f].scores for name in ("adam", "sgd")) for f in (0, 1)], axis=0
     )

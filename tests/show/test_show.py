@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from configs.common import RECIPES
-from jaxpara.learning.optimizers import OPTIMIZERS
-from jaxpara.settings import flat
+from jaxpara.config import flat
 from jaxpara.show import origins, show
 from jaxpara.show.meanings import documented, entries, meaning
+from jaxpara.training.optimizers import OPTIMIZERS
 
 ROOT = Path(__file__).parents[2]
 FILES = sorted(path for path in (ROOT / "configs").glob("[a-z]*.py") if path.stem != "common")

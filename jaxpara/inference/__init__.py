@@ -1,0 +1,1 @@
+"""Trained systems on new audio: predict files, follow a live stream, export."""

@@ -1,1 +1,0 @@
-"""Predictions while a recording is still going on."""

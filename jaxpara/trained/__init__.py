@@ -1,1 +1,0 @@
-"""What a run leaves, used on recordings that no corpus lists."""

@@ -1,0 +1,111 @@
+"""Live predictions equal those of the ordinary network over the whole recording, however the signal comes."""
+
+import jax
+import numpy as np
+import pytest
+from ensembles import FAR, FOUR, HERE, THREE, ensemble, offline, speech
+
+from jaxpara.inference.stream import Stream, warm_up
+
+
+@pytest.fixture(scope="module")
+def two():
+    return ensemble()
+
+
+def streamed(ensemble, waveform, sizes):
+    stream, values, first = Stream(ensemble), [], 0
+    while first < len(waveform):
+        size = int(next(sizes))
+        values.append(stream.push(waveform[first : first + size]))
+        first += size
+    return np.concatenate([np.empty(0), *values, stream.finish()])
+
+
+def every(size):
+    while True:
+        yield size
+
+
+def ragged(largest, seed=0):
+    rng = np.random.default_rng(seed)
+    while True:
+        yield rng.integers(0, largest)
+
+
+# Within a hop, at its end, past it but not past the lookahead, at the end of the warm-up, long.
+@pytest.mark.parametrize("samples", [1, 640, 1124, 16_000, 50_001])
+def test_live_is_the_offline_causal_prediction(two, samples):
+    waveform = speech(samples)
+    live, wanted = streamed(two, waveform, ragged(5000)), offline(two, waveform)
+    assert len(wanted) == -(-samples // 640)
+    assert wanted.std() > 0.01 or samples < 16_000
+    np.testing.assert_allclose(live, wanted, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("model", [THREE, FAR, HERE], ids=["three", "far", "here"])
+def test_any_kernels_and_pools_and_nothing_compiles_after_the_warm_up(model, caplog):
+    some, waveform = ensemble(model, sample_rate_hz=1000, networks=1), speech(32_003)
+    warm_up(some)
+    with jax.log_compiles(), caplog.at_level("WARNING"):
+        live = streamed(some, waveform, ragged(30_000))
+    assert not [line for line in caplog.messages if "_go_on" in line]
+    np.testing.assert_allclose(live, offline(some, waveform), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("scale", ["unit", "integer"])
+def test_without_scaling_live_is_what_the_network_makes_of_the_recording(scale):
+    some, waveform = ensemble(scale=scale), speech(640 * 30)
+    apply = jax.jit(some.model.apply)
+    direct = [np.asarray(apply(tree, some.feature(waveform)[None]))[0] for tree in some.networks]
+    expected = np.average(direct, axis=0, weights=some.shares)
+    np.testing.assert_allclose(streamed(some, waveform, ragged(3000)), expected, rtol=0, atol=1e-5)
+
+
+def test_a_network_computed_in_bfloat16_is_so_live(two):
+    """XLA does not round alike in every program, so the values are near, and nearer than those of float32."""
+    some, waveform = ensemble(precision="bfloat16"), speech(60_000)
+    live, wanted = streamed(some, waveform, ragged(5000)), offline(some, waveform)
+    np.testing.assert_allclose(live, wanted, rtol=0, atol=2**-6)
+    assert np.abs(live - wanted).mean() < 0.5 * np.abs(offline(two, waveform) - wanted).mean()
+
+
+def test_it_does_not_matter_how_the_signal_is_cut(two):
+    waveform = speech(40_000)
+    hops = streamed(two, waveform, every(640))
+    for sizes in (every(40_000), every(97), ragged(30_000, seed=2)):
+        np.testing.assert_allclose(streamed(two, waveform, sizes), hops, rtol=0, atol=1e-6)
+
+
+def test_a_value_comes_with_its_last_sample():
+    some = ensemble(scale="unit")
+    assert some.model.lookahead == 485
+    stream, waveform = Stream(some), speech(3000)
+    assert len(stream.push(waveform[: 640 + 485 - 1])) == 0
+    assert len(stream.push(waveform[640 + 485 - 1 : 640 + 485])) == 1
+    assert len(stream.push(waveform[640 + 485 : 2 * 640 + 485])) == 1
+
+
+@pytest.mark.parametrize("model", [FOUR, THREE, FAR, HERE], ids=["four", "three", "far", "here"])
+def test_the_lookahead_is_that_of_the_network(model):
+    """A value is a function of the samples as far as `lookahead` says, and of no others."""
+    last = 2 * model.samples_per_output + model.lookahead - 1
+    waveform = speech((last // model.samples_per_output + 2) * model.samples_per_output)
+    second = jax.jit(lambda tree, waveform: model.apply(tree, waveform[None, :, None])[0, 1])
+    # Pools and ReLU hide a sample from some networks, so there are many.
+    moved = {"in": 0.0, "beyond": 0.0}
+    for seed in range(8):
+        tree = ensemble(model, networks=1, seed=seed).networks[0]
+        for where, first in (("in", last), ("beyond", last + 1)):
+            other = waveform.copy()
+            other[first:] += 100
+            moved[where] = max(moved[where], abs(second(tree, other) - second(tree, waveform)))
+    assert moved["beyond"] == 0
+    assert moved["in"] > 1e-6
+
+
+@pytest.mark.parametrize("value", [0.0, 0.25])
+def test_silence_has_values(two, value):
+    live = streamed(two, np.full(40_000, value, np.float32), every(640))
+    assert np.isfinite(live).all()
+    np.testing.assert_allclose(live[20:-5], live[20], rtol=0, atol=1e-2)  # and they do not move

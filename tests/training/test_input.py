@@ -1,0 +1,142 @@
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from jaxpara.corpora.corpus import Recording
+from jaxpara.errors import UserError
+from jaxpara.training.input import Timed, batches
+from jaxpara.training.sequences import WindowExamples
+
+WHERE = "members.net.learner.examples"
+
+
+def recording(name, labels, rate_hz=25.0, **kwargs):
+    labels = np.asarray(labels, float)
+    times = np.arange(len(labels)) / rate_hz
+    return Recording(name, Path(name), "train", name, times, labels, labels, **kwargs)
+
+
+def examples(lengths, *, window_s=4.0, step_s=2.0, rate_hz=25.0, samples_per_output=10):
+    recordings = [recording(f"{i}.wav", np.sin(np.arange(n) / 9 + i), rate_hz) for i, n in enumerate(lengths)]
+    features = {
+        r.name: np.repeat(r.labels, round(25 / rate_hz * samples_per_output)).astype(np.float32)[:, None]
+        for r in recordings
+    }
+    made = WindowExamples(
+        recordings,
+        features,
+        where=WHERE,
+        frame_rate_hz=25.0 * samples_per_output,
+        frames_per_output=samples_per_output,
+        window_s=window_s,
+        step_s=step_s,
+    )
+    return recordings, made
+
+
+@pytest.mark.parametrize("lengths", [(250,), (250, 101, 30, 1), (99, 100)])
+def test_an_ideal_network_gets_every_label_back_once(lengths):
+    """The inputs hold the labels: reading them off and merging has to return the truth, also in short files."""
+    recordings, made = examples(lengths)
+    outputs = np.stack([made.load(i)["inputs"][::10, 0] for i in range(len(made))])
+    merged = made.merge(outputs, fold=2)
+    assert len(merged) == sum(lengths)
+    np.testing.assert_allclose(merged.scores[:, 0], np.concatenate([r.labels for r in recordings]), atol=1e-6)
+    np.testing.assert_array_equal(merged.times_s, np.concatenate([r.times_s for r in recordings]))
+    assert set(merged.folds) == {2}
+
+
+def test_a_batch_is_filled_up_with_its_own_examples_at_weight_zero():
+    _, made = examples((250,))
+    batch = next(batches(made, 3, rows=8))
+    for name, rows in batch.items():
+        for row in range(8):
+            expected = made.load(row % 3)[name]
+            np.testing.assert_array_equal(rows[row], expected if row < 3 or name != "weights" else 0 * expected)
+
+
+def test_past_the_end_everything_is_zero():
+    _, made = examples((30,))
+    one = made.load(0)
+    assert one["inputs"].shape == (1000, 1)
+    np.testing.assert_array_equal(one["weights"], np.r_[np.ones(30), np.zeros(70)])
+    assert not one["inputs"][300:].any()
+
+
+def test_unlabelled_rows_have_no_weight():
+    labels = np.sin(np.arange(100.0))
+    labels[40:60] = np.nan
+    made = WindowExamples(
+        [recording("a", labels)], {"a": np.zeros((100, 1), np.float32)}, where=WHERE, frame_rate_hz=25,
+        frames_per_output=1, window_s=4, step_s=4,
+    )  # fmt: skip
+    one = made.load(0)
+    np.testing.assert_array_equal(one["weights"] == 0, np.isnan(labels))
+    assert np.isfinite(one["targets"]).all()
+
+
+def test_labels_of_another_rate_are_interpolated_and_back():
+    recordings, made = examples((50, 80), rate_hz=10.0)
+    targets = np.stack([made.load(i)["targets"] for i in range(len(made))])
+    merged = made.merge(targets, fold=0)
+    assert len(merged) == 130
+    inner = np.concatenate([np.r_[np.ones(len(r.labels) - 1), 0] for r in recordings]).astype(bool)
+    np.testing.assert_allclose(
+        merged.scores[inner, 0], np.concatenate([r.labels for r in recordings])[inner], atol=0.02
+    )
+
+
+def test_a_batch_is_a_function_of_its_number():
+    _, made = examples((700,), step_s=0.4)
+    run = list(batches(made, 4, epochs=3, shuffle_seed=5))
+    later = list(batches(made, 4, epochs=3, shuffle_seed=5, first=7))
+    assert len(run) == 3 * -(-len(made) // 4)
+    for one, other in zip(run[7:], later, strict=True):
+        np.testing.assert_array_equal(one["inputs"], other["inputs"])
+
+
+def test_an_epoch_holds_every_example_once_and_epochs_differ():
+    _, made = examples((500,), step_s=0.4)
+    per_epoch = -(-len(made) // 4)
+    run = list(batches(made, 4, epochs=2, shuffle_seed=5))
+    epochs = [
+        np.concatenate([b["targets"][b["weights"].any(1)] for b in run[e * per_epoch :][:per_epoch]]) for e in (0, 1)
+    ]
+    everything = np.stack([made.load(i)["targets"] for i in range(len(made))])
+    for epoch in epochs:
+        np.testing.assert_array_equal(np.sort(epoch[:, 0]), np.sort(everything[:, 0]))
+    assert not np.array_equal(epochs[0], epochs[1])
+
+
+def test_processes_share_a_batch():
+    _, made = examples((500,), step_s=0.4)
+    whole = list(batches(made, 6, rows=8, shuffle_seed=1))
+    halves = [list(batches(made, 6, rows=8, shuffle_seed=1, process=p, processes=2)) for p in (0, 1)]
+    for batch, first, second in zip(whole, *halves, strict=True):
+        np.testing.assert_array_equal(batch["inputs"], np.concatenate([first["inputs"], second["inputs"]]))
+        assert batch["inputs"].shape[0] == 8
+        assert not batch["weights"][6:].any()
+
+
+def test_a_window_shorter_than_one_output_is_refused():
+    with pytest.raises(
+        UserError, match=r"^config\.members\.net\.learner\.examples has window_s 0\.001 and step_s 2\.0: shorter"
+    ):
+        examples((100,), window_s=0.001)
+
+
+def test_only_waiting_for_the_next_batch_counts():
+    def slow():
+        for number in range(3):
+            time.sleep(0.03)
+            yield number
+
+    timed = Timed(slow())
+    seen = []
+    for number in timed:
+        seen.append(number)
+        time.sleep(0.1)
+    assert seen == [0, 1, 2]
+    assert 0.09 <= timed.waited_s < 0.3

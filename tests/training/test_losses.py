@@ -1,0 +1,65 @@
+import numpy as np
+import pytest
+from scipy.special import log_softmax
+from scipy.stats import pearsonr
+from sklearn.metrics import root_mean_squared_error
+
+from jaxpara.training.losses import BatchPCC, CrossEntropy, RootMeanSquare, WindowPCC, pearson
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(0)
+
+
+def test_pearson_is_scipys(rng):
+    x, y = rng.normal(size=(2, 5, 100)).astype(np.float32)
+    ours = pearson(x, y, np.ones_like(x), 1e-8)
+    np.testing.assert_allclose(ours, [pearsonr(a, b)[0] for a, b in zip(x, y, strict=True)], atol=1e-6)
+
+
+def test_pearson_sees_only_what_has_weight(rng):
+    x, y = rng.normal(size=(2, 3, 100)).astype(np.float32)
+    weights = np.ones_like(x)
+    weights[:, 60:] = 0
+    x[:, 60:], y[:, 60:] = 1e3, -1e3
+    expected = [pearsonr(a[:60], b[:60])[0] for a, b in zip(x, y, strict=True)]
+    np.testing.assert_allclose(pearson(x, y, weights, 1e-8), expected, atol=1e-5)
+
+
+def test_window_pcc_gives_constant_and_unlabelled_windows_no_weight(rng):
+    targets = rng.normal(size=(3, 50)).astype(np.float32)
+    targets[1] = 0.5
+    weights = np.ones_like(targets)
+    weights[2] = 0
+    np.testing.assert_array_equal(WindowPCC().example_weights(targets, weights), [1, 0, 0])
+
+
+def test_window_pcc_of_a_constant_output_is_one_and_its_gradient_finite():
+    import jax
+
+    targets, weights = np.sin(np.arange(50.0))[None], np.ones((1, 50))
+    value, gradient = jax.value_and_grad(lambda x: WindowPCC()(x, targets, weights).sum())(np.full((1, 50), 0.3))
+    assert value == pytest.approx(1.0)
+    assert np.isfinite(gradient).all()
+
+
+def test_batch_pcc_is_pearson_over_everything(rng):
+    x, y = rng.normal(size=(2, 4, 30)).astype(np.float32)
+    assert BatchPCC()(x, y, np.ones_like(x)) == pytest.approx(1 - pearsonr(x.ravel(), y.ravel())[0], abs=1e-6)
+
+
+def test_cross_entropy_is_minus_the_log_of_the_softmax(rng):
+    logits, targets = rng.normal(size=(6, 3)).astype(np.float32), np.array([0, 1, 2, 2, 1, 0], np.float32)
+    expected = -log_softmax(logits, axis=1)[np.arange(6), targets.astype(int)]
+    np.testing.assert_allclose(CrossEntropy()(logits, targets, np.ones(6)), expected, rtol=1e-5)
+
+
+def test_root_mean_square_is_scikit_learns_and_has_a_slope_at_zero(rng):
+    import jax
+
+    x, y = rng.normal(size=(2, 3, 5, 4)).astype(np.float32)
+    expected = [root_mean_squared_error(b.ravel(), a.ravel()) for a, b in zip(x, y, strict=True)]
+    np.testing.assert_allclose(RootMeanSquare()(x, y, np.ones(3)), expected, rtol=1e-5)
+    gradient = jax.grad(lambda x: RootMeanSquare()(x, y, np.ones(3)).sum())(y)
+    assert np.isfinite(gradient).all()

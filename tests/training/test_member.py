@@ -1,0 +1,259 @@
+"""Members that take other members' embeddings, from wav files to predictions."""
+
+import shutil
+from dataclasses import replace
+
+import numpy as np
+import organisers
+import pytest
+import soundfile
+
+from configs.breathing_s4 import get_config
+from jaxpara.corpora import challenge
+from jaxpara.corpora.corpus import Corpus, Recording
+from jaxpara.errors import Unavailable, UserError
+from jaxpara.features import organiser_tables
+from jaxpara.progress import Progress
+from jaxpara.training.dependencies import in_order
+from jaxpara.training.member import Member
+
+MATRIX = {"name": "log_mel", "window_s": 0.08, "hop_s": 0.04, "bands": 16}
+FRAMES = {"name": "mel_image", "style": "frames", "colormap": "none", "clip_s": 0.5}
+PICTURE = {"name": "mel_image", "style": "resize", "size": (32, 32), "clip_s": 0.5}
+OFFICIAL = {"name": "official"}
+NET = {"name": "net", "optimizer": {"name": "adam", "lr": 1e-2}, "batch": 8}
+AUTOENCODER = {
+    "features": FRAMES | {"matrix": MATRIX | {"levels": "unit"}},
+    "folds": OFFICIAL,
+    "learner": NET
+    | {
+        "examples": {"name": "reconstruction"},
+        "model": {"name": "sequence_autoencoder", "units": 8, "dropout": 0.0},
+        "loss": {"name": "root_mean_square"},
+        "epochs": 6,
+        "best_by": "loss",
+    },
+}
+UNTRAINED = {
+    "features": PICTURE | {"matrix": MATRIX},
+    "folds": OFFICIAL,
+    "learner": NET
+    | {
+        "examples": {"name": "clips", "size": (32, 32), "augment": "none"},
+        "model": {"name": "resnet18"},
+        "loss": {"name": "cross_entropy"},
+        "epochs": 0,
+        "pretrained": "None",
+        "layer": "layer1",
+    },
+}
+BAGS = {"name": "boaw", "frames": {"name": "opensmile", "level": "lld"}, "size": 10, "nearest": 3}
+
+
+def machine(*of, **features):
+    return {
+        "features": {"name": "embeddings", "of": of, **features},
+        "folds": OFFICIAL,
+        "learner": {"name": "svm", "c": (0.1, 1.0), "refit": True},
+    }
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory):
+    """Low and high tones; clips of 0.5 s and of 0.8 s."""
+    root = tmp_path_factory.mktemp("tones")
+    rng, task, recordings = np.random.default_rng(0), challenge.TASKS["mask"], []
+    for partition in ("train", "devel", "test"):
+        for i in range(12):
+            path = root / f"{partition}_{i:05d}.wav"
+            times_s = np.arange(12_800 if i == 5 else 8000) / 16_000
+            tone = 0.3 * np.sin(2 * np.pi * (400, 2000)[i % 2] * rng.uniform(0.9, 1.1) * times_s)
+            soundfile.write(path, tone + 0.01 * rng.normal(size=len(tone)), 16_000)
+            truth = np.array([i % 2.0])
+            shown = truth * np.nan if partition == "test" else truth
+            recordings.append(Recording(path.name, path, partition, "s", np.zeros(1), shown, truth))
+    return Corpus(task, root, tuple(recordings), 0.0)
+
+
+@pytest.fixture
+def run(corpus, tmp_path, monkeypatch):
+    monkeypatch.setenv("JAXPARA_CACHE", str(tmp_path / "cache"))
+
+    def run(configs, workdir=tmp_path / "run"):
+        members = {}
+        with Progress() as progress:
+            for name in in_order(configs):
+                members[name] = Member(name, configs[name], corpus, "f", 12, workdir, members)
+            for member in members.values():
+                member.run(progress)
+        return members
+
+    return run
+
+
+def accuracy(member, corpus):
+    test = member.outcome().test
+    truth = [corpus.by_name[name].truth[0] for name in test.recordings.tolist()]
+    return np.mean(test.scores.argmax(1) == truth)
+
+
+def test_an_autoencoder_learns_without_labels_and_a_machine_from_its_embeddings(run, corpus):
+    members = run({"coder": AUTOENCODER, "svm": machine("coder")})
+    epochs = members["coder"]._summary(members["coder"].folds[0])["epochs"]
+    assert epochs[-1]["loss"] < 0.9 * epochs[0]["loss"]
+    assert all(epoch["score"] is None for epoch in epochs)
+    assert not members["coder"].predicts
+    assert accuracy(members["svm"], corpus) == 1
+    with Progress() as progress:
+        embeddings = members["coder"].embeddings(corpus, members["svm"].folds[0], None, progress)
+    assert embeddings["train_00005.wav"].shape == (2 * 2 * 8,)
+
+
+def test_a_layer_of_a_network_that_was_not_trained(run, corpus):
+    members = run({"net": UNTRAINED, "svm": machine("net")})
+    assert accuracy(members["svm"], corpus) == 1
+    with Progress() as progress:
+        embeddings = members["net"].embeddings(corpus, members["svm"].folds[0], None, progress)
+    assert embeddings["test_00003.wav"].shape == (64,)
+
+
+def test_a_network_fitted_on_what_is_tuned_on_is_refused(run):
+    folds = {"name": "stratified", "n": 4}
+    with pytest.raises(UserError, match="was fitted on recordings that the fold"):
+        run({"coder": AUTOENCODER | {"folds": folds}, "svm": machine("coder")})
+
+
+def test_the_organisers_file_takes_the_place_of_the_embeddings(run, corpus, monkeypatch):
+    monkeypatch.setitem(organiser_tables.FORMATS, "tones", organiser_tables.Format(3, ";"))
+    organiser_tables.folder(corpus).mkdir()
+    for partition in ("train", "devel", "test"):
+        values = {r.name: np.array([i, r.truth[0], 1]) for i, r in enumerate(corpus.partition(partition))}
+        organisers.write(organiser_tables.path_of(corpus, "tones", partition), "tones", values)
+    short = AUTOENCODER | {"learner": AUTOENCODER["learner"] | {"epochs": 1}}
+    waves = {"features": {"name": "waveform", "table": "tones"}}  # at 16 kHz, and the file's are not
+    members = run({"coder": short, "svm": machine("coder", table="tones"), "waves": machine() | waves})
+    with Progress() as progress:
+        assert members["waves"]._fit(members["waves"].folds[0], progress).frame_rate_hz == 0
+    shutil.rmtree(organiser_tables.folder(corpus))
+    assert members["svm"].sources == ()
+    assert accuracy(members["svm"], corpus) == 1
+
+
+def test_folds_can_leave_recordings_out(corpus, tmp_path):
+    folds = {"name": "stratified", "n": 4, "only": (0, 3), "leave_out": ("devel_00000.wav", "train_00001.wav")}
+    member = Member("coder", AUTOENCODER | {"folds": folds}, corpus, "f", 12, tmp_path)
+    assert [fold.index for fold in member.folds] == [0, 3]
+    for fold in member.folds:
+        assert len(fold.train_names) + len(fold.val_names) == 22
+        assert not {"devel_00000.wav", "train_00001.wav"} & {*fold.train_names, *fold.val_names}
+    folds = {"name": "official", "leave_out": tuple(f"devel_{i:05d}.wav" for i in range(12))}
+    with pytest.raises(UserError, match=r"leaves folds \[0\] nothing to fit or to tune on"):
+        Member("coder", AUTOENCODER | {"folds": folds}, corpus, "f", 12, tmp_path)
+    with pytest.raises(
+        UserError, match=r"folds.leave_out names 'devel_99.wav', which is no recording of .*did you mean"
+    ):
+        Member(
+            "coder",
+            AUTOENCODER | {"folds": {"name": "official", "leave_out": ("devel_99.wav",)}},
+            corpus,
+            "f",
+            12,
+            tmp_path,
+        )
+
+
+def test_weight_decay_on_frozen_stages_is_refused(corpus, tmp_path):
+    learner = UNTRAINED["learner"] | {"optimizer": {"name": "adam", "lr": 1e-3, "weight_decay": 1e-4}}
+    learner["model"] = {"name": "resnet18", "frozen": ("conv1",)}
+    with pytest.raises(UserError, match="would pull on the frozen stages too"):
+        Member("net", UNTRAINED | {"learner": learner}, corpus, "f", 12, tmp_path)
+
+
+def test_features_that_know_the_tuned_on_recordings_are_told(corpus, tmp_path, monkeypatch):
+    coder = Member("coder", AUTOENCODER, corpus, "f", 12, tmp_path)
+
+    def leak(config, name="svm"):
+        return Member(name, config, corpus, "f", 12, tmp_path / str(len(str(config))), {"coder": coder}).leak
+
+    assert leak(machine("coder", standardise=("coder",))) == ""
+    assert "the tuned on part included" in leak(
+        machine("coder", standardise=("coder",), standardise_on="train_and_devel")
+    )
+    monkeypatch.setattr(organiser_tables, "available", lambda *_: True)
+    assert leak(machine("coder", table="auDeep-30")) == ""
+    folds = {"name": "stratified", "n": 4}
+    assert "fitted auDeep-30 on all of train" in leak(machine("coder", table="auDeep-30") | {"folds": folds})
+    assert leak(machine("coder", table="ComParE") | {"folds": folds}) == ""
+
+
+def test_another_content_of_the_organisers_files_is_another_member(corpus, tmp_path, monkeypatch):
+    monkeypatch.setattr(organiser_tables, "available", lambda *_: True)
+    monkeypatch.setattr(organiser_tables, "digest", lambda *_: "one")
+    features = {"name": "opensmile", "table": "ComParE"}
+    config = {"features": features, "folds": OFFICIAL, "learner": {"name": "svm", "c": (1.0,)}}
+    Member("svm", config, corpus, "f", 12, tmp_path)
+    Member("svm", config, corpus, "f", 12, tmp_path)
+    monkeypatch.setattr(organiser_tables, "digest", lambda *_: "two")
+    with pytest.raises(UserError, match=r"made with another config \(table: one there, two now\)"):
+        Member("svm", config, corpus, "f", 12, tmp_path)
+
+
+def test_evaluating_what_is_not_trained_says_that_it_is_unavailable(corpus, tmp_path):
+    member = Member("coder", AUTOENCODER, corpus, "f", 12, tmp_path)
+    with Progress() as progress, pytest.raises(Unavailable, match="training is not finished"):
+        member.run(progress, from_checkpoints=True)
+
+
+def test_pieces_that_the_mirrored_ends_do_not_fit_are_refused(tmp_path):
+    config = get_config().to_dict()["members"]["resnet_gru"]
+    belts = Recording("train_00.wav", None, "train", "s", np.arange(25.0) / 25, np.sin(np.arange(25.0)), np.zeros(25))
+    recordings = [replace(belts, name=f"{p}_00.wav", partition=p) for p in ("train", "devel", "test")]
+    corpus = Corpus(challenge.TASKS["breathing"], None, tuple(recordings), 25.0)
+    config["folds"] = OFFICIAL
+    Member("gru", config, corpus, "f", 12, tmp_path / "right")
+    config["learner"]["model"]["piece_frames"] = 100
+    with pytest.raises(UserError, match=r"mirror_frames is 24, but the network's pieces need 49"):
+        Member("gru", config, corpus, "f", 12, tmp_path / "wrong")
+
+
+def test_the_precision_is_part_of_what_a_network_is_and_not_of_what_a_machine_is(corpus, tmp_path):
+    machine = {"features": PICTURE | {"matrix": MATRIX}, "folds": OFFICIAL, "learner": {"name": "svm", "c": (1.0,)}}
+    for precision in ("float32", "bfloat16"):
+        Member("svm", machine, corpus, "f", 12, tmp_path, precision=precision)
+    Member("net", UNTRAINED, corpus, "f", 12, tmp_path)
+    with pytest.raises(UserError, match=r"another config \(precision: absent there, bfloat16 now\)"):
+        Member("net", UNTRAINED, corpus, "f", 12, tmp_path, precision="bfloat16")
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        (machine("net", table="BoAW-1"), r"features\.table is 'BoAW-1'"),
+        (machine("net", standardise_on="all"), r"features\.standardise_on is 'all'"),
+        (machine("net") | {"features": BAGS | {"frames": {"name": "lld"}}}, r"features\.frames\.name is 'lld'"),
+        (UNTRAINED | {"learner": UNTRAINED["learner"] | {"examples": {"name": "clips", "augment": "all"}}},
+         r"learner\.examples\.augment is 'all'"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_in_a_config_is_named_by_its_whole_path(corpus, tmp_path, config, message):
+    net = Member("net", UNTRAINED, corpus, "f", 12, tmp_path)
+    with pytest.raises(UserError, match=rf"^config\.members\.one\.{message}"):
+        Member("one", config, corpus, "f", 12, tmp_path, {"net": net})
+
+
+def test_codebooks_come_from_the_seed_of_the_run_and_the_name_of_the_member(corpus, tmp_path):
+    rng = np.random.default_rng(0)
+    frames = {recording.name: rng.normal(size=(20, 6)).astype(np.float32) for recording in corpus.recordings}
+
+    def bags(name, seed, workdir):
+        member = Member(name, machine() | {"features": BAGS}, corpus, "f", seed, tmp_path / workdir)
+        with Progress() as progress:
+            (fold,) = member.folds
+            return member._feature.arrays(corpus, fold, lambda *_: frames, progress, member.folder)["train_00000.wav"]
+
+    one, same, of_another_seed, of_another_name = (
+        bags(*given) for given in [("bags", 12, "a"), ("bags", 12, "b"), ("bags", 13, "c"), ("words", 12, "d")]
+    )
+    np.testing.assert_array_equal(one, same)
+    assert not np.array_equal(one, of_another_seed)
+    assert not np.array_equal(one, of_another_name)

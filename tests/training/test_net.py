@@ -1,0 +1,268 @@
+"""Fits of a network on made-up sequences: all folds at once, several devices, nothing compiled twice."""
+
+import itertools
+import json
+import logging
+from contextlib import contextmanager
+
+import jax
+import numpy as np
+import pytest
+
+from jaxpara.corpora import challenge
+from jaxpara.corpora.corpus import Corpus, Recording
+from jaxpara.corpora.splits import Fold
+from jaxpara.errors import UserError
+from jaxpara.progress import Progress
+from jaxpara.training import parallel
+from jaxpara.training.checkpoints import Checkpoints
+from jaxpara.training.fit import FINISHED, Fit
+from jaxpara.training.loop import Interrupted
+from jaxpara.training.net import Net
+
+TASK = challenge.TASKS["breathing"]
+# Narrow, and without dropout, whose masks differ by device; SGD, as Adam makes a sign of a gradient that is nearly 0.
+CONFIG = {
+    "examples": {"name": "windows", "window_s": 2.0, "step_s": 1.0},
+    "model": {"name": "sequence_lstm", "lstm": (6, 4), "dropout": 0.0},
+    "loss": {"name": "window_pcc"},
+    "optimizer": {"name": "sgd", "lr": 0.3},
+    "batch": 8,
+    "epochs": 3,
+}
+# With BatchNorm, synchronised over the devices.
+RESNET = CONFIG | {
+    "model": {"name": "resnet1d_lstm", "stem": 4, "stages": (2, 2), "blocks": 1, "pools": (2, 2, 2), "lstm": (4,)},
+    "optimizer": {"name": "sgd", "lr": 0.05},
+}
+
+
+@pytest.fixture
+def folds_in():
+    """Three folds of 6 recordings: 25, 24 and 23 windows to fit on, so 4, 3 and 3 steps an epoch."""
+    rng, recordings, features = np.random.default_rng(0), [], {}
+    for number, seconds in enumerate((5, 6, 7, 8, 4, 5)):
+        name, times = f"train_{number:02d}.wav", np.arange(seconds * 25) / 25
+        belt = np.sin(times * 2 + number)
+        recordings.append(Recording(name, None, "train", name, times, belt, belt))
+        features[name] = (belt[:, None] + rng.normal(size=(len(times), 3))).astype(np.float32)
+    corpus = Corpus(TASK, None, tuple(recordings), 25.0)
+    names = tuple(recording.name for recording in recordings)
+
+    def folds(folder, *, waves=False):
+        """The features, at 25 Hz or, as a waveform, at 200 Hz."""
+        given = {n: np.repeat(v[:, :1], 8, axis=0) for n, v in features.items()} if waves else features
+        for number in range(3):
+            tune = names[number : number + 1]
+            fold = Fold(number, tuple(name for name in names if name not in tune), tune, tune)
+            yield Fit(
+                f"net, fold {number}", corpus, fold, given, 200.0 if waves else 25.0, folder / f"{number}", number
+            )
+
+    return folds
+
+
+def net(config=CONFIG, waves=False, **fields):
+    return Net(task=TASK, frame_rate_hz=200.0 if waves else 25.0, where="net", **(config | fields))
+
+
+def fitted(network, *groups):
+    """What comes of fits that are trained group by group: epochs, losses of the log, predictions."""
+    outcome = {}
+    with Progress() as progress:
+        for group in groups:
+            for fit, summary in zip(group, network.fit(group, progress), strict=True):
+                (chosen,) = network.choose([summary])
+                lines = [json.loads(line) for line in (fit.folder / "metrics.jsonl").read_text().splitlines()]
+                outcome[fit.fold.index] = {
+                    "epochs": [(e["epoch"], e["step"]) for e in summary["epochs"]],
+                    "losses": np.array([e["loss"] for e in summary["epochs"]]),
+                    "log": np.array([line["loss"] for line in lines]),
+                    "lr": np.array([line["lr"] for line in lines if "lr" in line]),
+                    "scores": network.predict(fit, fit.fold.val_names, chosen).scores,
+                }
+    return outcome
+
+
+def assert_same(one, other, atol):
+    assert one.keys() == other.keys()
+    for number in one:
+        for name, value in one[number].items():
+            np.testing.assert_allclose(other[number][name], value, rtol=0, atol=atol, err_msg=f"{name} of {number}")
+
+
+def use(monkeypatch, devices):
+    monkeypatch.setattr(parallel, "devices", lambda: jax.local_devices()[:devices])
+
+
+WAYS = {
+    "in parts, with dropout, at a falling rate": (
+        {
+            "model": CONFIG["model"] | {"dropout": 0.4},
+            "microbatch": 3,
+            "plateau_patience": 0,
+            "plateau_factor": 0.5,
+        },
+        False,
+    ),
+    "a loss of the whole batch": ({"loss": {"name": "batch_pcc"}, "epochs": 2}, False),
+    "BatchNorm": (RESNET | {"epochs": 2}, True),
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_all_folds_at_once_come_out_as_one_after_the_other(way, folds_in, tmp_path, monkeypatch):
+    """On one device, and on two: three fits leave a seat for a double."""
+    fields, waves = WAYS[way]
+    use(monkeypatch, 1)
+    network = net(waves=waves, **fields)
+    alone = fitted(network, *([fit] for fit in folds_in(tmp_path / "alone", waves=waves)))
+    together = fitted(network, list(folds_in(tmp_path / "together", waves=waves)))
+    assert_same(alone, together, 1e-5)
+    if way != "a loss of the whole batch":
+        use(monkeypatch, 2)
+        spread = fitted(net(waves=waves, **fields), list(folds_in(tmp_path / "spread", waves=waves)))
+        assert_same(alone, spread, 1e-5)
+    assert all(abs(outcome["losses"][-1] - outcome["losses"][0]) > 1e-3 for outcome in alone.values())
+    if "falling" in way:
+        assert any(outcome["lr"][-1] < outcome["lr"][0] for outcome in alone.values())
+
+
+def test_several_devices_give_the_loss_curve_of_one(folds_in, tmp_path, monkeypatch):
+    """BatchNorm is synchronised, and the last batch of an epoch, of 7 windows, is filled up and masked."""
+    outcomes = []
+    for count in (1, 2, 4):
+        use(monkeypatch, count)
+        last = list(folds_in(tmp_path / f"{count}", waves=True))[-1]
+        outcomes.append(fitted(net(RESNET, waves=True), [last]))
+    assert_same(outcomes[0], outcomes[1], 1e-5)
+    assert_same(outcomes[0], outcomes[2], 1e-5)
+    assert outcomes[0][2]["epochs"][-1] == (2, 9)
+
+
+def stopping_after(asks):
+    """`stop_requests` of somebody who asks to stop, as seen by the loops, which all look after every step."""
+    seen = itertools.count(1)
+
+    @contextmanager
+    def requests():
+        yield lambda: next(seen) > asks
+
+    return requests
+
+
+@pytest.fixture(scope="module")
+def shared():
+    """Compiled once for the tests below, which are about what happens between the steps."""
+    return net()
+
+
+@pytest.mark.parametrize(("asks", "left"), [(4, 3), (28, 1)])
+def test_asked_to_stop_all_fits_save_and_go_on_to_the_same_bits(asks, left, shared, folds_in, tmp_path, monkeypatch):
+    """Also where they stand at other steps, and where some are finished."""
+    use(monkeypatch, 1)
+    undisturbed = fitted(shared, list(folds_in(tmp_path / "undisturbed")))
+    fits = list(folds_in(tmp_path / "stopped"))
+    with monkeypatch.context() as patch, Progress() as progress:
+        patch.setattr("jaxpara.training.net.stop_requests", stopping_after(asks))
+        with pytest.raises(Interrupted) as stopped:
+            shared.fit(fits, progress)
+    assert len(str(stopped.value).splitlines()) == left
+    assert sum(not (fit.folder / "fit.json").exists() for fit in fits) == left
+    assert_same(undisturbed, fitted(shared, fits), 0)
+
+
+def test_asked_to_stop_in_the_last_step_nothing_else_begins(shared, folds_in, tmp_path, monkeypatch):
+    use(monkeypatch, 1)
+    *_, fit = folds_in(tmp_path)  # of 9 steps
+    monkeypatch.setattr("jaxpara.training.net.stop_requests", stopping_after(8))
+    with Progress() as progress, pytest.raises(Interrupted, match="net, fold 2: trained; stopped"):
+        shared.fit([fit], progress)
+    assert (fit.folder / "fit.json").exists()
+
+
+def test_killed_while_a_fit_saves_all_go_on_to_the_same_bits(shared, folds_in, tmp_path, monkeypatch):
+    """A later save of one fold fails, so that the others are an epoch ahead of it."""
+    use(monkeypatch, 1)
+    undisturbed = fitted(shared, list(folds_in(tmp_path / "undisturbed")))
+    fits = list(folds_in(tmp_path / "killed"))
+    save = Checkpoints.save
+
+    def failing(self, state, history, rank):
+        if self.folder.parent.name == "1" and int(state.step) == 6:
+            raise KeyboardInterrupt
+        save(self, state, history, rank)
+
+    with monkeypatch.context() as patch, Progress() as progress:
+        patch.setattr(Checkpoints, "save", failing)
+        with pytest.raises(KeyboardInterrupt):
+            shared.fit(fits, progress)
+    assert_same(undisturbed, fitted(shared, fits), 0)
+
+
+class Compiled(logging.Handler):
+    """What JAX compiles, by name."""
+
+    def __init__(self):
+        super().__init__()
+        self.names = []
+
+    def emit(self, record):
+        if (message := record.getMessage()).startswith("Finished XLA compilation of"):
+            self.names.append(message.split()[4])
+
+
+@pytest.fixture
+def compiled():
+    handler, logger = Compiled(), logging.getLogger("jax")
+    logger.addHandler(handler)
+    with jax.log_compiles():
+        yield handler.names
+    logger.removeHandler(handler)
+
+
+@pytest.mark.parametrize("together", [False, True])
+def test_nothing_is_compiled_after_the_first_epoch_of_the_first_fold(
+    together, compiled, folds_in, tmp_path, monkeypatch
+):
+    """Not for folds and last batches of other sizes, another learning rate, or a fit that goes on from a checkpoint."""
+    use(monkeypatch, 2)
+    network = net(
+        plateau_patience=0, plateau_factor=0.5, loss={"name": "batch_pcc"}, model=CONFIG["model"] | {"lstm": (4,)}
+    )
+    fits = list(folds_in(tmp_path))
+    save, first = Checkpoints.save, []
+
+    def saving(self, state, history, rank):
+        save(self, state, history, rank)
+        first or first.extend(compiled)
+        if self.folder.parent.name == "2" and int(state.step) == 3 and not (tmp_path / "2" / "stopped").exists():
+            (tmp_path / "2" / "stopped").touch()
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Checkpoints, "save", saving)
+    groups = [fits] if together else [[fit] for fit in fits]
+    with Progress() as progress, pytest.raises(KeyboardInterrupt):
+        [network.fit(group, progress) for group in groups]
+    outcome = fitted(network, *groups)
+    assert any(fold["lr"][-1] < fold["lr"][0] for fold in outcome.values())
+    assert first.count("jit(_fun)") == 2  # the steps that train and predict
+    assert compiled == first
+
+
+def test_in_bfloat16_a_fit_learns_as_much(folds_in, tmp_path, monkeypatch):
+    use(monkeypatch, 1)
+    outcomes = [fitted(net(precision=p, epochs=4), [next(folds_in(tmp_path / p))])[0] for p in ("float32", "bfloat16")]
+    assert outcomes[1]["log"][-2] < outcomes[1]["log"][0] / 2  # of training, the first and the last epoch
+    np.testing.assert_allclose(outcomes[0]["losses"], outcomes[1]["losses"], atol=0.02)
+    assert np.abs(outcomes[0]["scores"] - outcomes[1]["scores"]).max() > 0
+
+
+@pytest.mark.parametrize("content", ["", '{"epochs": [', "[]", "{}"])
+def test_among_all_folds_at_once_a_damaged_one_that_has_ended_is_named(folds_in, tmp_path, content):
+    fits = list(folds_in(tmp_path))
+    for fit, text in zip(fits, ['{"seconds": 1.0, "epochs": []}', content, '{"seconds": 2.0}'], strict=True):
+        fit.folder.mkdir()
+        (fit.folder / FINISHED).write_text(text)
+    with Progress() as progress, pytest.raises(UserError, match=r"1/fit\.json: damaged \(.*\); delete it and run"):
+        net().fit(fits, progress)

@@ -1,0 +1,177 @@
+"""One step is one step, whatever it is spread over."""
+
+import jax
+import numpy as np
+import optax
+import pytest
+from flax import linen as nn
+
+from jaxpara.models.cnn1d import CNN1DLSTM
+from jaxpara.training import parallel, steps
+from jaxpara.training.losses import BatchPCC, WindowPCC
+from jaxpara.training.state import create
+
+
+class Toy(nn.Module):
+    """Something with BatchNorm and, if wanted, dropout."""
+
+    dropout: float = 0.0
+
+    @nn.compact
+    def __call__(self, x, train=False):
+        # Without a bias: in front of BatchNorm its gradient is rounding noise, which Adam would blow up.
+        x = nn.Conv(4, (3,), use_bias=False)(x)
+        x = nn.BatchNorm(use_running_average=not train, axis_name=parallel.AXIS if train else None)(x)
+        x = nn.Dropout(self.dropout, deterministic=not train)(nn.relu(x))
+        return nn.tanh(nn.Dense(1)(x))[..., 0]
+
+
+class Plain(nn.Module):
+    """Something in which no example depends on another."""
+
+    @nn.compact
+    def __call__(self, x, train=False):
+        return nn.tanh(nn.Dense(1)(nn.relu(nn.Conv(4, (3,))(x))))[..., 0]
+
+
+def whole(part, key):
+    return part["inputs"]
+
+
+def batch(rows, weights_until=None, seed=0):
+    rng = np.random.default_rng(seed)
+    inputs = rng.normal(size=(rows, 24, 1)).astype(np.float32)
+    weights = np.ones((rows, 24), np.float32)
+    weights[rows if weights_until is None else weights_until :] = 0
+    targets = np.cumsum(inputs[..., 0], 1) * 0.1
+    return {"inputs": inputs, "targets": targets, "weights": weights}
+
+
+def train(
+    monkeypatch, *, devices, parts=1, updates=5, loss=None, model=None, rows=8, copies=1, until=None, spread=None
+):
+    monkeypatch.setattr(parallel, "devices", lambda: jax.local_devices()[:devices])
+    model, optimizer = model or Toy(), optax.adam(1e-2)
+    step = (spread or parallel.spread)(steps.train_step(model, whole, loss or WindowPCC(), optimizer))
+    state = parallel.replicate(create(model, np.zeros((1, 24, 1), np.float32), optimizer, seed=3))
+    losses = []
+    for n in range(updates):
+        tiled = {k: np.concatenate([v] * copies) for k, v in batch(rows, until, n).items()}
+        arranged = {k: v.reshape(devices * parts, -1, *v.shape[1:]) for k, v in tiled.items()}
+        state, value = step(state, parallel.shard(arranged))
+        losses.append(float(value))
+    return jax.device_get(state), losses
+
+
+def assert_same(one, other, atol):
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=atol), one, other)
+
+
+@pytest.mark.parametrize("loss", [WindowPCC(), BatchPCC()])
+def test_four_devices_do_what_one_does(monkeypatch, loss):
+    one, losses_1 = train(monkeypatch, devices=1, loss=loss)
+    four, losses_4 = train(monkeypatch, devices=4, loss=loss)
+    np.testing.assert_allclose(losses_1, losses_4, atol=1e-5)
+    assert_same(one, four, 1e-5)
+    assert min(losses_1) > 0
+
+
+def test_four_devices_do_what_one_does_with_the_breathing_network(monkeypatch):
+    """System 2's layers, narrow and without dropout, whose masks differ by device.
+
+    Not by Adam, which makes a whole step of the rounding errors of a gradient that is nearly 0.
+    """
+    model, optimizer = CNN1DLSTM(filters=(4, 4, 4, 4), lstm=(4, 4), dropout=0.0), optax.sgd(0.1, 0.9)
+    rng = np.random.default_rng(0)
+    rows = {
+        "inputs": rng.normal(size=(4, 16 * 640, 1)).astype(np.float32),
+        "targets": rng.normal(size=(4, 16)).astype(np.float32),
+        "weights": np.ones((4, 16), np.float32),
+    }
+    states = []
+    for devices in (1, 4):
+        monkeypatch.setattr(parallel, "devices", lambda n=devices: jax.local_devices()[:n])
+        step = parallel.spread(steps.train_step(model, whole, WindowPCC(), optimizer))
+        state = parallel.replicate(create(model, rows["inputs"][:1], optimizer, seed=3))
+        start = jax.device_get(state.params)
+        for _ in range(5):
+            arranged = {k: v.reshape(devices, -1, *v.shape[1:]) for k, v in rows.items()}
+            state, _ = step(state, parallel.shard(arranged))
+        states.append(jax.device_get(state))
+    assert int(states[0].step) == 5
+    assert_same(*states, 1e-5)
+    moved = jax.tree.map(lambda a, b: np.abs(a - b).max() > 1e-3, start, states[0].params)
+    assert all(jax.tree.leaves(moved))
+
+
+def test_parts_do_what_the_whole_batch_does(monkeypatch):
+    whole, losses_whole = train(monkeypatch, devices=2, parts=1, until=7, model=Plain())
+    parts, losses_parts = train(monkeypatch, devices=2, parts=4, until=7, model=Plain())
+    np.testing.assert_allclose(losses_whole, losses_parts, atol=1e-6)
+    assert_same(whole, parts, 1e-5)
+
+
+def test_shard_map_gives_the_same_bits(monkeypatch):
+    by_pmap, _ = train(monkeypatch, devices=4, model=Toy(0.3))
+    by_shard_map, _ = train(monkeypatch, devices=4, model=Toy(0.3), spread=parallel.spread_by_shard_map)
+    jax.tree.map(np.testing.assert_array_equal, by_pmap, by_shard_map)
+
+
+@pytest.mark.parametrize("rate", [0.0, 0.5])
+def test_devices_draw_different_dropout(monkeypatch, rate):
+    """With the same rows on every device, equal masks would give the loss of one device."""
+    _, four = train(monkeypatch, devices=4, model=Toy(rate), updates=1, rows=2, copies=4)
+    _, one = train(monkeypatch, devices=1, model=Toy(rate), updates=1, rows=2)
+    assert (abs(four[0] - one[0]) > 1e-3) == bool(rate)
+
+
+def test_what_is_returned_is_the_same_on_every_device(monkeypatch):
+    state, _ = train(monkeypatch, devices=4, model=Toy(0.3))
+    step = jax.pmap(
+        steps.train_step(Toy(0.3), whole, WindowPCC(), optax.adam(1e-2)), axis_name=parallel.AXIS, in_axes=(None, 0)
+    )
+    arranged = parallel.shard({k: v.reshape(4, -1, *v.shape[1:]) for k, v in batch(8).items()})
+    everywhere, _ = step(jax.device_put(state), arranged)
+    jax.tree.map(
+        lambda x: np.testing.assert_array_equal(x, np.broadcast_to(x[:1], x.shape)), jax.device_get(everywhere)
+    )
+
+
+def test_rows_without_weight_change_nothing(monkeypatch):
+    """Padding of an uneven last batch: garbage rows of weight 0 leave loss and weights as they are."""
+    monkeypatch.setattr(parallel, "devices", lambda: jax.local_devices()[:1])
+    model, optimizer = Plain(), optax.sgd(0.1)
+    step = parallel.spread(steps.train_step(model, whole, WindowPCC(), optimizer))
+    results = []
+    for rows in (3, 5):
+        padded = batch(5, 3)
+        arranged = {k: v[:rows].reshape(1, rows, *v.shape[1:]) for k, v in padded.items()}
+        state = parallel.replicate(create(model, np.zeros((1, 24, 1), np.float32), optimizer, seed=3))
+        results.append(jax.device_get(step(state, parallel.shard(arranged))))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-7), *results)
+
+
+def test_a_constant_learning_rate_scale_scales_the_update(monkeypatch):
+    monkeypatch.setattr(parallel, "devices", lambda: jax.local_devices()[:1])
+    model, optimizer = Toy(), optax.sgd(0.1)
+    step = parallel.spread(steps.train_step(model, whole, WindowPCC(), optimizer))
+    start = create(model, np.zeros((1, 24, 1), np.float32), optimizer, seed=3)
+    arranged = parallel.shard({k: v[None] for k, v in batch(4).items()})
+    full, _ = step(parallel.replicate(start), arranged)
+    half, _ = step(parallel.replicate(start.replace(lr_scale=np.float32(0.5))), arranged)
+    jax.tree.map(
+        lambda a, b, c: np.testing.assert_allclose((b - a) / 2, c - a, atol=1e-6),
+        start.params,
+        full.params,
+        half.params,
+    )
+
+
+def test_prediction_returns_all_rows_in_order(monkeypatch):
+    monkeypatch.setattr(parallel, "devices", lambda: jax.local_devices()[:4])
+    model = Toy()
+    state = create(model, np.zeros((1, 24, 1), np.float32), optax.sgd(0.1), seed=1)
+    rows = batch(8)
+    step = parallel.spread(steps.predict_step(model, whole))
+    outputs = step(parallel.replicate(state), parallel.shard(rows))
+    np.testing.assert_allclose(outputs, model.apply(state.variables, rows["inputs"]), atol=1e-6)

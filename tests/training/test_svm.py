@@ -1,0 +1,303 @@
+"""The SVM learner against scikit-learn and SciPy used by hand on the same matrices."""
+
+import io
+import json
+import re
+import zipfile
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+import skops.io
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.kernel_approximation import Nystroem
+from sklearn.metrics import recall_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import MinMaxScaler, StandardScaler
+from sklearn.svm import SVC, LinearSVC
+from svms import GRID, corpus, fit_of, fitted, machine, quiet, said
+
+from jaxpara.corpora.challenge import TASKS
+from jaxpara.corpora.corpus import Recording
+from jaxpara.errors import UserError
+from jaxpara.training.svm import SVM
+
+PARTS = {"train": 60, "devel": 40, "test": 30}
+
+
+@pytest.fixture
+def mask(tmp_path):
+    return classes(TASKS["mask"], tmp_path)
+
+
+def classes(task, folder, parts=PARTS, unknown=("train_3.wav", "devel_1.wav")):
+    """Vectors with some of the class in them, on scales of their own; the fifth feature is constant."""
+    rng = np.random.default_rng(3)
+    recordings, features = [], {}
+    for part, count in parts.items():
+        for i in range(count):
+            name, label = f"{part}_{i}.wav", float(i % len(task.classes))
+            vector = rng.standard_normal(12) + 0.7 * label * (np.arange(12) % 3 == 0)
+            vector[4] = 0.5
+            features[name] = (vector * 10.0 ** np.arange(-3, 3).repeat(2)).astype(np.float32)
+            seen = np.array([np.nan if part == "test" or name in unknown else label])
+            recordings.append(Recording(name, Path(), part, "", np.zeros(1), seen, np.array([label])))
+    return fit_of(corpus(task, recordings), features, folder)
+
+
+def matrix(fit, names):
+    """Inputs of the recordings that have a label, and the labels."""
+    labels = np.array([fit.corpus.by_name[name].labels[0] for name in names])
+    inputs = np.stack([fit.features[name] for name in names])
+    return inputs[np.isfinite(labels)], labels[np.isfinite(labels)].astype(int)
+
+
+def stack(fit, names):
+    return np.stack([fit.features[name] for name in names])
+
+
+# "scale" of a part of the rows would be another gamma than that of all, so Platt's fits compare with a number.
+LAST = {
+    "linear": lambda c, gamma="scale": LinearSVC(C=c, max_iter=100_000),
+    "rbf": lambda c, gamma="scale": SVC(C=c, gamma=gamma),
+}
+
+
+@pytest.mark.parametrize("refit", [False, True])
+@pytest.mark.parametrize(
+    ("scale", "scaler"),
+    [("minmax", MinMaxScaler), ("minmax_clipped", partial(MinMaxScaler, clip=True)), ("standard", StandardScaler)],
+)
+@pytest.mark.parametrize("kernel", ["linear", "rbf"])
+def test_as_scikit_learn_by_hand(mask, kernel, scale, scaler, refit):
+    def by_hand(c, names):
+        return make_pipeline(scaler(), LAST[kernel](c)).fit(*matrix(mask, names))
+
+    inputs, labels = matrix(mask, mask.fold.val_names)
+    recalls = [recall_score(labels, by_hand(c, mask.fold.train_names).predict(inputs), average="macro") for c in GRID]
+    best = GRID[int(np.argmax(recalls))]
+    _, summary, tune, test = fitted(mask, kernel=kernel, scale=scale, refit=refit)
+    np.testing.assert_allclose([tried["score"] for tried in summary["tried"]], recalls, rtol=1e-12)
+    assert [tried["c"] for tried in summary["tried"]] == list(GRID)
+    assert summary["chosen"] == {"c": best, "score": max(recalls)}
+    assert len(set(recalls)) > 1  # or choosing would not be tested
+
+    for predictions, names, seen in (
+        (tune, mask.fold.val_names, mask.fold.train_names),
+        (
+            test,
+            mask.fold.test_names,
+            (*mask.fold.train_names, *mask.fold.val_names) if refit else mask.fold.train_names,
+        ),
+    ):
+        # LIBSVM's own kernel differs in the last digits, and with it its solution.
+        margins = by_hand(best, seen).decision_function(stack(mask, names))
+        tolerance = {"linear": 1e-9, "rbf": 1e-6}[kernel]
+        np.testing.assert_allclose(predictions.scores[:, 1], 1 / (1 + np.exp(-margins)), rtol=tolerance)
+        np.testing.assert_allclose(predictions.scores.sum(1), 1, rtol=1e-12)
+        np.testing.assert_array_equal(predictions.scores.argmax(1), by_hand(best, seen).predict(stack(mask, names)))
+        assert predictions.recordings.tolist() == list(names)
+        assert (predictions.times_s == 0).all()
+        assert predictions.partitions.tolist() == [name.split("_")[0] for name in names]
+        assert (predictions.folds == 0).all()
+
+
+@pytest.mark.parametrize("kernel", ["linear", "rbf"])
+def test_probabilities_are_platts(mask, kernel):
+    by_hand = make_pipeline(MinMaxScaler(), CalibratedClassifierCV(LAST[kernel](1.0, 0.2), cv=5, ensemble=False))
+    by_hand.fit(*matrix(mask, mask.fold.train_names))
+    _, _, tune, _ = fitted(mask, kernel=kernel, gamma=0.2, probabilities=True, c=(1.0,))
+    expected = by_hand.predict_proba(stack(mask, mask.fold.val_names))
+    np.testing.assert_allclose(tune.scores, expected, rtol={"linear": 1e-9, "rbf": 1e-5}[kernel])
+
+
+@pytest.mark.parametrize("gamma", ["scale", 0.05])
+def test_nystroem_is_a_linear_machine_on_an_approximate_kernel(mask, gamma):
+    inputs, labels = matrix(mask, mask.fold.train_names)
+    scaled = MinMaxScaler().fit_transform(inputs)
+    value = gamma if gamma != "scale" else 1 / (12 * scaled.astype(np.float64).var())
+    # With as many components as rows the approximation is the kernel, whatever the draw.
+    by_hand = make_pipeline(MinMaxScaler(), Nystroem(gamma=value, n_components=len(inputs)), LinearSVC(max_iter=10**5))
+    margins = by_hand.fit(inputs, labels).decision_function(stack(mask, mask.fold.val_names))
+    _, _, tune, _ = fitted(mask, kernel="nystroem", components=10**6, gamma=gamma, c=(1.0,))
+    np.testing.assert_allclose(tune.scores[:, 1], 1 / (1 + np.exp(-margins)), atol=1e-3)
+
+
+def test_gamma_of_rbf_may_be_a_number(mask):
+    by_hand = make_pipeline(MinMaxScaler(), SVC(gamma=0.3)).fit(*matrix(mask, mask.fold.train_names))
+    _, _, tune, _ = fitted(mask, kernel="rbf", gamma=0.3, c=(1.0,))
+    margins = by_hand.decision_function(stack(mask, mask.fold.val_names))
+    np.testing.assert_allclose(tune.scores[:, 1], 1 / (1 + np.exp(-margins)), rtol=1e-6)
+
+
+@pytest.mark.parametrize("kernel", ["linear", "rbf"])
+@pytest.mark.parametrize("probabilities", [False, True])
+def test_more_classes_than_two(tmp_path, kernel, probabilities):
+    fit = classes(TASKS["escalation"], tmp_path)
+    _, _, tune, _ = fitted(fit, kernel=kernel, gamma=0.2, probabilities=probabilities, c=(1.0,))
+    last = LAST[kernel](1.0, 0.2)
+    last = CalibratedClassifierCV(last, cv=5, ensemble=False) if probabilities else last
+    by_hand = make_pipeline(MinMaxScaler(), last).fit(*matrix(fit, fit.fold.train_names))
+    assert tune.scores.shape == (40, 3)
+    np.testing.assert_allclose(tune.scores.sum(1), 1, rtol=1e-12)
+    rows = stack(fit, fit.fold.val_names)
+    if probabilities:
+        np.testing.assert_allclose(tune.scores, by_hand.predict_proba(rows), rtol=1e-5)
+    else:
+        margins = by_hand.decision_function(rows)
+        np.testing.assert_allclose(
+            np.log(tune.scores[:, 1:] / tune.scores[:, :1]), margins[:, 1:] - margins[:, :1], atol=1e-5
+        )
+
+
+def test_nothing_but_the_fit_part_reaches_the_machine_that_predicts_tune(mask, tmp_path):
+    wild = {n: v * (1 if n in mask.fold.train_names else 1000) for n, v in mask.features.items()}
+    other = replace(mask, features=wild, folder=tmp_path / "other")
+    for fit in (mask, other):
+        fitted(fit, refit=True, c=(0.01,))
+    models = [skops.io.load(fit.folder / "fitted.skops") for fit in (mask, other)]
+    for name in ("data_min_", "data_max_"):
+        np.testing.assert_array_equal(*(getattr(model["scale"], name) for model in models))
+    np.testing.assert_array_equal(*(model["solver"].coef_ for model in models))
+    inputs, _ = matrix(mask, mask.fold.train_names)
+    np.testing.assert_array_equal(models[0]["scale"].data_max_, inputs.max(0))
+    both, _ = matrix(other, (*mask.fold.train_names, *mask.fold.val_names))
+    np.testing.assert_array_equal(skops.io.load(other.folder / "refitted.skops")["scale"].data_max_, both.max(0))
+
+
+def test_of_equal_scores_the_first_c_is_chosen(mask):
+    _, summary, _, _ = fitted(mask, c=(0.01, 0.010000001))
+    scores = [tried["score"] for tried in summary["tried"]]
+    assert scores[0] == scores[1]
+    assert summary["chosen"]["c"] == 0.01
+
+
+def test_where_no_score_is_defined_the_first_c_is_chosen(mask):
+    only = tuple(name for name in mask.fold.val_names if mask.corpus.by_name[name].labels[0] == 0)
+    fit = replace(mask, fold=replace(mask.fold, val_names=only))
+    _, summary, _, _ = fitted(fit)
+    assert summary["chosen"] == {"c": GRID[0], "score": None}
+
+
+def test_what_is_finished_is_not_fitted_again(mask):
+    svm, summary, _, _ = fitted(mask, refit=True)
+    assert json.loads((mask.folder / "fit.json").read_text()) == summary
+    assert summary.keys() == {"seconds", "chosen", "tried"}
+    before = {path: path.stat().st_mtime_ns for path in mask.folder.iterdir()}
+    assert {path.name for path in before} == {"fit.json", "fitted.skops", "refitted.skops"}
+    assert svm.fit([replace(mask, features={})], quiet()) == [summary]
+    assert {path: path.stat().st_mtime_ns for path in mask.folder.iterdir()} == before
+
+
+@pytest.mark.parametrize("content", ["", '{"chosen": {', "[]", "{}"])
+def test_what_is_finished_and_damaged_is_named(mask, content):
+    (mask.folder / "fit.json").write_text(content)
+    with pytest.raises(UserError, match=r"fit\.json: damaged \(.*\); delete it and run"):
+        machine(mask).fit([mask], quiet())
+
+
+@pytest.mark.parametrize("kernel", ["linear", "rbf", "nystroem"])
+@pytest.mark.parametrize("probabilities", [False, True])
+@pytest.mark.parametrize("scale", ["minmax", "standard", "none"])
+def test_every_machine_predicts_the_same_bits_from_the_folder_alone(mask, kernel, probabilities, scale):
+    unscaled = {n: v * 10.0 ** -np.arange(-3, 3).repeat(2).astype(np.float32) for n, v in mask.features.items()}
+    fit = replace(mask, features=unscaled)
+    fields = {"kernel": kernel, "probabilities": probabilities, "scale": scale, "c": (0.01,)}
+    _, _, tune, _ = fitted(fit, **fields)
+    again = machine(fit, **fields)
+    np.testing.assert_array_equal(again.predict(fit, fit.fold.val_names, {}).scores, tune.scores)
+
+
+def test_a_spoiled_machine_is_named_and_no_foreign_type_is_loaded(mask):
+    svm, _, _, _ = fitted(mask)
+    path = mask.folder / "fitted.skops"
+    whole = path.read_bytes()
+    message = rf"^{re.escape(str(path))}: not readable .*delete {re.escape(str(mask.folder))} to fit"
+    for spoiled in (whole[:-100], whole[:200] + bytes([whole[200] ^ 1]) + whole[201:], b"nonsense"):
+        path.write_bytes(spoiled)
+        with pytest.raises(UserError, match=message):
+            svm.predict(mask, mask.fold.val_names, {})
+    with zipfile.ZipFile(io.BytesIO(whole)) as old, zipfile.ZipFile(path, "w") as new:
+        for name in old.namelist():
+            new.writestr(
+                name, old.read(name).replace(b'"LinearSVC"', b'"Popen"').replace(b"sklearn.svm._classes", b"subprocess")
+            )
+    with pytest.raises(UserError, match=r"Untrusted types found in the file: .*subprocess\.Popen"):
+        svm.predict(mask, mask.fold.val_names, {})
+    path.unlink()
+    with pytest.raises(UserError, match="no such file"):
+        svm.predict(mask, mask.fold.val_names, {})
+
+
+@pytest.mark.parametrize("fields", [{}, {"kernel": "rbf"}, {"probabilities": True}])
+def test_a_solver_that_stops_early_is_spoken_of_and_not_fatal(mask, fields):
+    progress = quiet()
+    (summary,) = machine(mask, c=(1.0, 1e-9), max_iter=2, scale="standard", **fields).fit([mask], progress)
+    stopped = [line for line in said(progress).splitlines() if "stopped at max_iter, 2," in line]
+    assert len(stopped) == sum(not tried["converged"] for tried in summary["tried"]) >= 1
+    assert stopped[0].startswith("svm, fold 0: with C 1 the solver")
+
+
+def test_progress_counts_the_grid(mask):
+    progress = quiet()
+    machine(mask).fit([mask], progress)
+    assert re.search(r"svm, fold 0: C 3/3  1: 0\.\d{3}", said(progress))
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"kernel": "lineal"}, r"config\.members\.svm\.learner\.kernel is 'lineal', expected .* did you mean 'linear'"),
+        ({"kernel": None}, "kernel is None"),
+        ({"scale": "max"}, r"scale is 'max', expected one of \['minmax', .* 'standard', 'none'\]"),
+        ({"c": ()}, r"c is \(\)"),
+        ({"c": 1.0}, r"c is 1\.0, expected one or more"),
+        ({"c": (0.1, -1.0)}, r"c is \(0\.1, -1\.0\)"),
+        ({"c": ("1",)}, r"c is \('1',\)"),
+        ({"gamma": "auto"}, "gamma is 'auto', expected 'scale' or a number"),
+        ({"gamma": 0.0}, r"gamma is 0\.0"),
+        ({"max_iter": 0}, "max_iter is 0, expected at least 1"),
+        ({"components": 0}, "components is 0"),
+        ({"frame_rate_hz": 100.0}, "are 100 frames per second, but ComParE2020_Mask needs one vector per recording"),
+        ({"task": TASKS["breathing"]}, "are one vector per recording, but ComParE2020_Breathing needs frames"),
+        ({"task": TASKS["breathing"], "kernel": "rbf"}, "kernel is 'rbf', which needs classes"),
+        ({"task": TASKS["breathing"], "probabilities": True}, "probabilities is True, which needs classes"),
+    ],
+)
+def test_impossible_fields_are_refused(fields, message):
+    arguments = {"task": TASKS["mask"], "frame_rate_hz": 0.0, "where": "members.svm.learner", "c": GRID}
+    with pytest.raises(UserError, match=message):
+        SVM(**(arguments | fields))
+
+
+@pytest.mark.parametrize(
+    ("name", "feature", "message"),
+    [
+        ("train_7.wav", np.full(12, np.nan), r"^train_7\.wav: feature 0 \(counted from 0\) is nan; a support"),
+        ("devel_2.wav", np.array([0, 1, np.inf] * 4), r"^devel_2\.wav: feature 2 .* is inf"),
+        ("train_7.wav", np.zeros(11), r"^train_7\.wav: 11 features, but train_0\.wav has 12"),
+        ("train_7.wav", np.zeros((3, 12)), r"features are \[3, 12\], but .* expects \[feature\]"),
+    ],
+)
+def test_impossible_features_are_refused(mask, name, feature, message):
+    with pytest.raises(UserError, match=message):
+        machine(mask).fit([replace(mask, features=mask.features | {name: feature})], quiet())
+    assert not list(mask.folder.iterdir())
+
+
+def test_a_fit_part_without_a_class_is_refused(tmp_path):
+    names = [f"train_{i}.wav" for i in range(60)]
+    fit = classes(TASKS["mask"], tmp_path, unknown=names[1::2])
+    with pytest.raises(UserError, match="0 labelled recordings of class 'mask' to fit on, at least 1 needed; choose"):
+        machine(fit).fit([fit], quiet())
+    fit = classes(TASKS["mask"], tmp_path, unknown=names[1::2][:-4])
+    machine(fit, c=(1.0,)).fit([replace(fit, folder=tmp_path / "enough")], quiet())
+    with pytest.raises(UserError, match=r"4 labelled .* at least 5 needed; set learner\.probabilities to False or"):
+        machine(fit, probabilities=True).fit([fit], quiet())
+
+
+def test_it_has_no_embeddings(mask):
+    with pytest.raises(UserError, match="has no embeddings"):
+        _ = machine(mask).embedding_rate_hz
