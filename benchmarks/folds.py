@@ -33,7 +33,7 @@ def programs(network: networks.Network, precision: str) -> tuple[Any, Any]:
     """The steps of a network as a run compiles them, and a fresh state by its seed."""
     import jax
 
-    from jaxpara.corpora.challenge import TASKS
+    from jaxpara.corpora.tasks import TASKS
     from jaxpara.models import MODELS
     from jaxpara.registry import build
     from jaxpara.training import parallel

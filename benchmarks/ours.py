@@ -12,7 +12,7 @@ from flax.traverse_util import flatten_dict
 from benchmarks import flop
 from benchmarks.peers.side import Arrays, Side
 from benchmarks.peers.weights import to_torch
-from jaxpara.corpora.challenge import TASKS
+from jaxpara.corpora.tasks import TASKS
 from jaxpara.models import MODELS
 from jaxpara.models.recurrent import LSTM
 from jaxpara.registry import build

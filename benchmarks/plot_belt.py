@@ -14,7 +14,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 import soundfile
 
-from jaxpara.corpora.challenge import TASKS, read
+from jaxpara.corpora.challenge import read
+from jaxpara.corpora.tasks import TASKS
 from jaxpara.predictions import Predictions
 
 SHOWN_S = 30.0

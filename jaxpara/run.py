@@ -13,12 +13,11 @@ import numpy as np
 
 from jaxpara import __version__, processes
 from jaxpara.config import with_demo
-from jaxpara.corpora import challenge
 from jaxpara.corpora.check import Report, check
-from jaxpara.corpora.corpus import PARTITIONS, Corpus, Task
-from jaxpara.corpora.duplicates import SharedAudio, across, across_fold, shared_audio_kept_in
+from jaxpara.corpora.corpus import PARTITIONS, Corpus
 from jaxpara.corpora.simulated import SIMULATED, STAMP
-from jaxpara.corpora.simulated.loudness import loudness_baseline
+from jaxpara.corpora.simulated.corpus import loudness_baseline
+from jaxpara.corpora.tasks import Task, task_named
 from jaxpara.errors import Unavailable, UserError
 from jaxpara.evaluation import report, submission
 from jaxpara.evaluation.metrics import Undefined
@@ -37,8 +36,6 @@ from jaxpara.training.dependencies import in_order
 from jaxpara.training.loop import Interrupted
 from jaxpara.training.member import Member
 from jaxpara.training.steps import PRECISIONS
-
-SHOWN = 10  # pairs of recordings that share audio
 
 
 def run(
@@ -76,8 +73,7 @@ def run(
         if demo:
             progress.say(f"No corpus given (--config.corpus.root): running on the {STAMP}; demo sizes from config.demo")
         checked = _checked(settings["corpus"], seed, progress)
-        corpus, fingerprint = checked.sound(), checked.fingerprint
-        shared = _shared_audio(corpus, fingerprint, progress) if processes.is_main() else []
+        corpus, fingerprint = checked.require_valid(), checked.fingerprint
         if mode == "check":
             return
         with locked(workdir):
@@ -120,10 +116,12 @@ def run(
                 findings={"errors": checked.errors, "warnings": checked.warnings},
                 shared_audio={
                     "train_and_validation": [
-                        s for m in members.values() for f in m.folds for s in across_fold(shared, f)
+                        pair
+                        for m in members.values()
+                        for fold in m.folds
+                        for pair in corpus.duplicates(fold.train_names, fold.val_names)
                     ],
-                    "train_and_test": across(
-                        shared,
+                    "train_and_test": corpus.duplicates(
                         [r.name for r in corpus.partition("train", "devel")],
                         [r.name for r in corpus.partition("test")],
                     ),
@@ -220,7 +218,7 @@ def _one_of(settings: Mapping[str, Any], field: str, known: Sequence[str]) -> st
 
 def _checked(wanted: Mapping[str, Any], seed: int, progress: Progress) -> Report:
     """What the check says of the corpus, which is simulated first if none is given; it has no errors."""
-    task = challenge.task_named(wanted["task"], "config.corpus.task")
+    task = task_named(wanted["task"], "config.corpus.task")
     if wanted["root"]:
         root = Path(wanted["root"])
     elif wanted["task"] not in SIMULATED:
@@ -233,26 +231,14 @@ def _checked(wanted: Mapping[str, Any], seed: int, progress: Progress) -> Report
             SIMULATED[wanted["task"]](root, seed=seed, progress=bar.update, **sizes)
     with progress.task("checking the corpus", 1) as bar:
         checked = check(root, task, bar.update)
-    for finding in checked.findings:
+    for finding in checked.further_findings:
         progress.say(f"{finding.level}: {finding}")
-    corpus = checked.sound()
+    corpus = checked.require_valid()
     for partition in PARTITIONS:
         if not corpus.partition(partition):
             raise UserError(f"{root}: no recording is in {partition}; names begin with {', '.join(PARTITIONS)}")
     progress.say(f"{root}: {len(corpus.recordings)} recordings, no errors, {checked.warnings} warnings")
     return checked
-
-
-def _shared_audio(corpus: Corpus, fingerprint: str, progress: Progress) -> list[SharedAudio]:
-    """Recordings that hold the same audio; looked for once per corpus."""
-    path = cache_folder() / "shared_audio" / f"{fingerprint}.json"
-    with progress.task("looking for audio that recordings share", 1) as bar:
-        shared = shared_audio_kept_in(path, corpus.recordings, bar.update)
-    for pair in shared[:SHOWN]:
-        progress.say(f"warning: {pair.one} and {pair.other} share {pair.seconds:.2f} s of audio")
-    if len(shared) > SHOWN:
-        progress.say(f"warning: and {len(shared) - SHOWN} more pairs, in {path}")
-    return shared
 
 
 def _baselines(corpus: Corpus) -> dict[str, Predictions]:

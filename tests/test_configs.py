@@ -9,7 +9,7 @@ import pytest
 
 from configs.common import RECIPES
 from jaxpara.config import with_demo
-from jaxpara.corpora import challenge
+from jaxpara.corpora import tasks
 from jaxpara.corpora.corpus import Corpus, Recording
 from jaxpara.errors import UserError
 from jaxpara.fusion import FUSIONS
@@ -29,7 +29,7 @@ def get(name, recipe="recommended"):
 
 def corpus(task_name):
     """A corpus of the task that exists in memory alone: enough of everything for ten folds."""
-    task = challenge.TASKS[task_name]
+    task = tasks.TASKS[task_name]
     recordings = []
     for partition in ("train", "devel", "test"):
         for i in range(40):

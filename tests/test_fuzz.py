@@ -17,9 +17,9 @@ from flax import linen as nn
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from jaxpara.corpora import audio
 from jaxpara.errors import UserError
 from jaxpara.evaluation import plots
-from jaxpara.features import audio
 from jaxpara.files import read_json, read_json_lines
 from jaxpara.inference import manifest, system
 from jaxpara.inference.audio_files import AudioFile

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from jaxpara.corpora.challenge import TASKS, read
+from jaxpara.corpora.challenge import read
+from jaxpara.corpora.tasks import TASKS
 from jaxpara.errors import UserError
 
 ROOT = Path(__file__).parent.parent

@@ -1,59 +1,47 @@
-"""Corpora in the layout of the ComParE challenges: `wav/`, `lab/`, and the tasks that come in it."""
+"""Corpora in the layout of the ComParE challenges: `wav/` and `lab/`, in the root or in its `dist/`."""
 
-import re
-from collections.abc import Iterable
+import os
+from collections.abc import Collection
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
+import pandas as pd
 import soundfile
 
-from jaxpara.corpora import labels, layout, tables
-from jaxpara.corpora.check_audio import REFUSALS, reason, unreadable
-from jaxpara.corpora.corpus import PARTITIONS, Corpus, Recording, Task
-from jaxpara.corpora.findings import Defect, Findings, quote, refusal
-from jaxpara.corpora.labels import Rows
-from jaxpara.corpora.speakers import speakers_of
-from jaxpara.corpora.truth import truth_of
-from jaxpara.errors import UserError
-from jaxpara.registry import suggest
+from jaxpara.corpora import labels
+from jaxpara.corpora.audio import AUDIO_ERRORS, add_unreadable, reason
+from jaxpara.corpora.corpus import PARTITIONS, Corpus, Recording
+from jaxpara.corpora.findings import Defect, Findings, first_error, quote
+from jaxpara.corpora.tasks import Task
+
+MARKER = "SIMULATED.json"  # in the root of simulated corpora only
 
 
-def _nominal(name: str, *classes: str) -> Task:
-    return Task(name, "classes", target="label", measure="UAR", classes=classes)
+@dataclass(frozen=True)
+class CorpusFiles:
+    """The files of a corpus.
 
+    Attributes:
+      labels: the label files with their partition; None where the names of the recordings tell it.
+      confidential: the labels of the test partition, if they are there.
+      speakers: the table of speakers, if it is there.
+      audio: what the wav folder holds, relative to it, and whether it is a plain file and no link.
+    """
 
-# Class names as the organisers' baselines and auDeep's parsers spell them.
-TASKS: dict[str, Task] = {
-    "breathing": Task("ComParE2020_Breathing", "sequence", target="upper_belt", measure="PCC", speaker_per_file=True),
-    "mask": _nominal("ComParE2020_Mask", "clear", "mask"),
-    "baby_sounds": _nominal("ComParE2019_BabySounds", "Canonical", "Crying", "Junk", "Laughing", "Non-canonical"),
-    "styrian_dialects": _nominal("ComParE2019_StyrianDialects", "EasternS", "NorthernS", "UrbanS"),
-    "covid_cough": _nominal("ComParE2021_CCS", "negative", "positive"),
-    "covid_speech": _nominal("ComParE2021_CSS", "negative", "positive"),
-    "escalation": _nominal("ComParE2021_ESS", "0", "1", "2"),
-    "primates": _nominal("ComParE2021_PRS", "background", "chimpanze", "geunon", "mandrille", "redcap"),
-    "stuttering": _nominal(
-        "ComParE2022_KSF",
-        *("Block", "Fillers", "Garbage", "Modified", "Prolongation", "SoundRepetition", "WordRepetition"),
-        "no_disfluencies",
-    ),
-}
-
-
-def task_named(name: str, where: str) -> Task:
-    """The task of a name; `where` it was given is for the message of the UserError that it is none."""
-    if name not in TASKS:
-        raise UserError(f"{where} is {name!r}, expected one of {', '.join(TASKS)}{suggest(name, list(TASKS))}")
-    return TASKS[name]
+    wav: Path
+    labels: dict[Path, str | None]
+    confidential: Path | None
+    speakers: Path | None
+    audio: dict[str, bool]
 
 
 @dataclass(frozen=True, eq=False)
 class Contents:
-    """What a corpus folder holds, before anybody listened.
+    """What a corpus folder holds, before any audio is decoded.
 
     Attributes:
-      corpus: its recordings; those that have no audio or no sound labels are left out.
+      corpus: its recordings, without those that have no audio or whose times are wrong.
       extra: files in the wav folder that no label file names.
     """
 
@@ -62,7 +50,7 @@ class Contents:
 
 
 def read(root: Path, task: Task) -> Corpus:
-    """Reads a corpus: its label files, and the headers of the audio where labels have times.
+    """Reads a corpus without decoding its audio: the label files and, for sequences, the headers of the audio.
 
     Args:
       root: the folder that holds `wav/` and `lab/`, or whose `dist/` does.
@@ -76,26 +64,26 @@ def read(root: Path, task: Task) -> Corpus:
         for recording in corpus.recordings:
             try:
                 info = soundfile.info(recording.path)
-            except REFUSALS as error:
-                unreadable(recording.path, reason(error), findings)
+            except AUDIO_ERRORS as error:
+                add_unreadable(recording.path, reason(error), findings)
             else:
                 compare_length(recording, info.frames / info.samplerate, corpus.label_rate_hz, findings)
-    if findings.count("error"):
-        raise refusal(findings.listed(), findings.count("error"))
+    if errors := findings.count("error"):
+        raise first_error(findings.listed(), errors)
     return corpus
 
 
 def compare_length(recording: Recording, duration_s: float, label_rate_hz: float, findings: Findings) -> None:
-    """Adds an error where labels and audio are not equally long, one label more or less allowed."""
+    """Adds an error unless labels and audio are equally long; one label more or less is allowed."""
     labelled_s = len(recording.labels) / label_rate_hz
     if abs(labelled_s - duration_s) > 1 / label_rate_hz + 1e-6:
         what = f"{duration_s:.2f} s of audio, {len(recording.labels)} labels are {labelled_s:.2f} s"
-        mend = "copy the file anew from the corpus, or correct its labels"
-        findings.error("files of other lengths than their labels", recording.path, None, what, mend)
+        fix = "copy the file again from the corpus, or correct its labels"
+        findings.error("files of other lengths than their labels", recording.path, None, what, fix)
 
 
 def scan(root: Path, task: Task, findings: Findings) -> Contents:
-    """Reads a corpus as far as it can be read, without opening its audio.
+    """Reads as much of a corpus as can be read, without opening its audio.
 
     Args:
       findings: takes everything that is wrong with the label files.
@@ -104,94 +92,200 @@ def scan(root: Path, task: Task, findings: Findings) -> Contents:
       Defect: nothing can be read.
     """
     try:
-        found = layout.find(root)
-        rows: dict[str, tuple[str, Rows]] = {}
-        named: set[str] = set()
-        for path, partition in found.labels.items():
-            for name, of_name in labels.group(tables.load(path, findings), task).items():
-                named.add(name)
-                _enter(rows, name, of_name, partition, findings)
-        sound = {name: entry for name, entry in rows.items() if _leads_to_audio(*entry, found, findings)}
-        partitions = {name: partition for name, (partition, _) in sound.items()}
-        speakers = speakers_of(partitions, named, task, found.speakers, findings)
-        times, rate_hz = _times([entry for _, entry in sound.values()], task, findings)
-        values = {}
-        for name, (partition, entry) in sound.items():
-            read_labels = labels.sequence if task.kind == "sequence" else labels.classes
-            values[name] = read_labels(entry, task, partition == "test", findings)
-        truth = truth_of(values, times, named, task, found.confidential, findings)
+        files = find_files(root)
+        rows = pd.concat(
+            [labels.read_rows(path, task, findings).assign(partition=part) for path, part in files.labels.items()],
+            ignore_index=True,
+        )
+        named = set(rows["name"])
+        rows = _with_audio(_with_partition(rows, findings), files, findings)
+        speakers = _speakers(rows, named, task, files.speakers, findings)
+        if task.kind == "classes":
+            rows, rate_hz = labels.one_row_each(rows, findings).assign(time_s=0.0), 0.0
+        else:
+            rows["time_s"], rate_hz = _times(rows, findings)
+        rows["value"] = labels.values(rows, task, (rows["partition"] == "test").to_numpy(), findings)
+        rows = rows[rows["time_s"].notna()].reset_index(drop=True)
+        rows["truth"] = rows["value"]
+        if files.confidential is not None:
+            rows["truth"] = labels.truth(rows, files.confidential, task, named, findings)
     except OSError as error:
         what = f"cannot be read ({error.strerror})"
         raise Defect(Path(error.filename or root), None, what, "permit it") from error
+    starts = np.flatnonzero(~rows["name"].duplicated())
+    columns = (np.split(rows[column].to_numpy(float), starts)[1:] for column in ("time_s", "value", "truth"))
     recordings = [
-        Recording(
-            name=name,
-            path=found.wav / name,
-            partition=partitions[name],
-            speaker=speakers[name],
-            times_s=times[name],
-            labels=values[name],
-            truth=truth[name],
-        )
-        for name in times
+        Recording(row.name, files.wav / row.name, row.partition, speakers[row.name], *arrays)
+        for row, *arrays in zip(rows.iloc[starts].itertuples(), *columns, strict=True)
     ]
-    label_file = next(iter(found.labels))
-    # Where rows had to be left out, that a partition is empty says nothing.
+    label_file = next(iter(files.labels))
+    # If rows had to be left out, an empty partition is no finding of its own.
     for partition in PARTITIONS if not findings.count("error") else ():
-        if not any(entry[0] == partition for entry in rows.values()):
+        if not any(recording.partition == partition for recording in recordings):
             add = findings.warning if partition == "test" else findings.error
             what = f"no recordings in the partition {partition}"
             add("empty partitions", label_file, None, what, "add their rows")
-    corpus = Corpus(
-        task=task,
-        root=root,
-        recordings=tuple(recordings),
-        label_rate_hz=rate_hz,
-        simulated=(root / layout.MARKER).exists(),
-        label_file=label_file,
+    corpus = Corpus(task, root, tuple(recordings), rate_hz, (root / MARKER).exists(), label_file)
+    return Contents(corpus, tuple(files.wav / name for name in files.audio if name not in named))
+
+
+def find_files(root: Path) -> CorpusFiles:
+    """Finds the files of a corpus.
+
+    Raises:
+      Defect: the folder, its `lab/`, its label files or its `wav/` are missing or empty.
+    """
+    if not root.exists():
+        raise Defect(root, None, "no such folder", "give the folder that holds wav/ and lab/")
+    if not root.is_dir():
+        raise Defect(root, None, "a file, not a folder", "give the folder that holds wav/ and lab/")
+    base = next((base for base in (root, root / "dist") if (base / "lab").is_dir()), None)
+    if base is None:
+        inside = next((child for child in sorted(root.iterdir()) if (child / "lab").is_dir()), None)
+        found = "an empty folder" if not any(root.iterdir()) else "no lab/ in this folder"
+        raise Defect(
+            root, None, found, f"did you mean {inside}?" if inside else "give the folder that holds wav/ and lab/"
+        )
+    lab, wav = base / "lab", base / "wav"
+    if (lab / "labels.csv").exists():
+        label_files: dict[Path, str | None] = {lab / "labels.csv": None}
+    else:
+        label_files = {lab / f"{part}.csv": part for part in PARTITIONS if (lab / f"{part}.csv").exists()}
+        absent = [f"{part}.csv" for part in ("train", "devel") if lab / f"{part}.csv" not in label_files]
+        if absent:
+            what = f"neither labels.csv nor {' and '.join(absent)}"
+            raise Defect(lab, None, what, "add labels.csv, or train.csv, devel.csv and test.csv")
+    if not wav.is_dir():
+        raise Defect(wav, None, "no such folder", "put the audio there")
+    audio = _list(wav)
+    if not audio:
+        raise Defect(wav, None, "an empty folder", "put the audio there")
+    confidential = (lab / "labels_confidential.csv", lab / "test.unmasked.csv")
+    speakers = (lab / "speakers.csv", base / "speakers.csv", root / "speakers.csv")
+    return CorpusFiles(
+        wav=wav,
+        labels=label_files,
+        confidential=next((path for path in confidential if path.exists()), None),
+        speakers=next((path for path in speakers if path.exists()), None),
+        audio=audio,
     )
-    return Contents(corpus, tuple(found.wav / name for name in found.audio if name not in named))
 
 
-def _enter(
-    rows: dict[str, tuple[str, Rows]], name: str, of_name: Rows, partition: str | None, findings: Findings
-) -> None:
-    """Enters the rows of a recording under its partition."""
-    path, row = of_name.table.path, of_name.rows[0]
-    if name in rows:
-        first = rows[name][1]
-        what = f"{quote(name)} stands here and in {first.table.path.name}, row {first.rows[0]}"
-        findings.error("doubled rows", path, row, what, "delete one of the rows")
-        return
-    prefix = re.match(r"(?:.*/)?(train|devel|test)_", name)
-    if partition is None and prefix is None and name:
-        what = f"{quote(name)} begins with none of train_, devel_, test_"
-        findings.error("names without a partition", path, row, what, "rename the file, here and in wav/")
-        return
-    rows[name] = (partition or (prefix[1] if prefix else ""), of_name)
+def _list(wav: Path) -> dict[str, bool]:
+    """Returns the files below a folder without hidden ones; links are listed and not followed."""
+    audio, folders = {}, [""]
+    while folders:
+        prefix = folders.pop()
+        with os.scandir(wav / prefix) as entries:
+            for entry in entries:
+                if entry.name.startswith("."):
+                    continue
+                if entry.is_dir(follow_symlinks=False):
+                    folders.append(f"{prefix}{entry.name}/")
+                else:
+                    audio[prefix + entry.name] = entry.is_file(follow_symlinks=False)
+    return audio
 
 
-def _leads_to_audio(partition: str, entry: Rows, found: layout.Layout, findings: Findings) -> bool:
-    """Whether the recording's name is a file in the wav folder."""
-    trouble = layout.trouble(entry.name, found)
-    if trouble:
-        mend = f"put the file into {found.wav}, or correct or delete its rows"
-        kind, what = "rows without audio", f"{quote(entry.name)} {trouble}" if entry.name else trouble
-        findings.error(kind, entry.table.path, entry.rows[0], what, mend)
-    return not trouble
+def _problem_of(name: str, files: CorpusFiles) -> str:
+    """Returns why a name in a label file does not lead to a file in the wav folder; empty if it does."""
+    if files.audio.get(name):
+        return ""
+    pure = PurePosixPath(name)
+    if not name:
+        return "the file name is empty"
+    if pure.is_absolute() or ".." in pure.parts or "\\" in name or name[1:2] == ":":
+        return "leads out of the wav folder"
+    if str(pure) != name:
+        return f"is spelled in a roundabout way, expected {str(pure)!r}"
+    try:
+        path = (files.wav / name).resolve(strict=True)
+        if not path.is_relative_to(files.wav.resolve()):
+            return "is a link that leads out of the wav folder"
+        return "" if path.is_file() else "is not a file"
+    except FileNotFoundError:
+        return "is not in the wav folder"
+    except (OSError, ValueError, RuntimeError):  # too long a name, a null character, a ring of links
+        return "cannot be opened"
 
 
-def _times(entries: Iterable[Rows], task: Task, findings: Findings) -> tuple[dict[str, np.ndarray], float]:
-    """`[label]` seconds of each recording whose times are sound, and the labels per second of the corpus."""
-    if task.kind == "classes":
-        return {entry.name: np.zeros(1) for entry in entries}, 0.0
-    rising = {entry.name: (entry, labels.times(entry, findings)) for entry in entries}
-    known = {name: (entry, times) for name, (entry, times) in rising.items() if times is not None}
-    period_s = labels.period_s([times for _, times in known.values()])
-    if not period_s:
-        for entry, _ in known.values():
-            what = f"{quote(entry.name)} has one label, and no other file tells how far labels are apart"
-            findings.error("missing rows", entry.table.path, entry.rows[0], what, "add the missing rows")
-        return {}, 0.0
-    times = {name: t for name, (entry, t) in known.items() if labels.on_grid(entry, t, period_s, findings)}
-    return times, 1 / period_s
+def _with_partition(rows: pd.DataFrame, findings: Findings) -> pd.DataFrame:
+    """Returns the rows of recordings with one partition, recording by recording in the order of the first rows."""
+    per_file = rows.drop_duplicates(["name", "path"])
+    first = per_file.drop_duplicates("name").set_index("name")
+    for row in per_file[per_file["name"].duplicated()].itertuples():
+        other = first.loc[row.name]
+        what = f"{quote(row.name)} appears here and in {other['path'].name}, row {other['row']}"
+        findings.error("duplicated rows", row.path, row.row, what, "delete one of the rows")
+    prefix = first.index.to_series().str.extract(r"^(?:.*/)?(train|devel|test)_", expand=False)
+    first["partition"] = first["partition"].where(first["partition"].notna(), prefix)
+    lost = first["partition"].isna() & (first.index != "")  # an empty name is an error of its own
+    for row in first[lost].reset_index().itertuples():
+        what = f"{quote(row.name)} begins with none of train_, devel_, test_"
+        findings.error("names without a partition", row.path, row.row, what, "rename the file, here and in wav/")
+    rows = rows.assign(partition=rows["name"].map(first["partition"]))
+    rows = rows[(rows["path"] == rows["name"].map(first["path"])) & ~rows["name"].map(lost)]
+    return rows.iloc[np.argsort(pd.factorize(rows["name"])[0], kind="stable")].reset_index(drop=True)
+
+
+def _with_audio(rows: pd.DataFrame, files: CorpusFiles, findings: Findings) -> pd.DataFrame:
+    """Returns the rows of recordings whose name is a file in the wav folder."""
+    absent = set()
+    for row in rows.drop_duplicates("name").itertuples():
+        if problem := _problem_of(row.name, files):
+            absent.add(row.name)
+            what = f"{quote(row.name)} {problem}" if row.name else problem
+            fix = f"put the file into {files.wav}, or correct or delete its rows"
+            findings.error("rows without audio", row.path, row.row, what, fix)
+    return rows[~rows["name"].isin(absent)].reset_index(drop=True)
+
+
+def _times(rows: pd.DataFrame, findings: Findings) -> tuple[np.ndarray, float]:
+    """Returns `[row]` seconds, NaN for recordings whose times are wrong, and the labels per second of the corpus."""
+    seconds = labels.times(rows, findings)
+    period_s = labels.period_s(rows, seconds)
+    if period_s:
+        return np.where(labels.on_grid(rows, seconds, period_s, findings), seconds, np.nan), 1 / period_s
+    for row in rows[np.isfinite(seconds)].drop_duplicates("name").itertuples():
+        what = f"{quote(row.name)} has one label, and no other file shows how far apart labels are"
+        findings.error("missing rows", row.path, row.row, what, "add the missing rows")
+    return np.full(len(rows), np.nan), 0.0
+
+
+def _speakers(
+    rows: pd.DataFrame, named: Collection[str], task: Task, path: Path | None, findings: Findings
+) -> dict[str, str]:
+    """Returns the speaker of each recording; empty if unknown.
+
+    Args:
+      rows: of the label files.
+      named: all recordings that the label files name, those with errors too.
+      path: the table of speakers, with the columns `file_name` and `speaker`.
+
+    Raises:
+      Defect: the table cannot be read or has no speaker column.
+    """
+    recordings = rows.drop_duplicates("name")[["name", "partition"]]
+    speakers = {name: Path(name).stem if task.speaker_per_file else "" for name in recordings["name"]}
+    if path is None:
+        return speakers
+    told = labels.one_row_each(labels.read_table(path, findings).select(speaker=("speaker",)), findings)
+    for row in told[~told["name"].isin(list(named))].itertuples():
+        what = f"no label file names {quote(row.name)}"
+        findings.warning("speakers of unknown files", path, row.row, what, "correct or delete the row")
+    told = told[told["speaker"] != ""].merge(recordings, on="name", validate="one_to_one")
+    per_partition = told.drop_duplicates(["speaker", "partition"])
+    first = per_partition.drop_duplicates("speaker").set_index("speaker")
+    for row in per_partition[per_partition["speaker"].duplicated()].itertuples():
+        other = first.loc[row.speaker]
+        what = (
+            f"speaker {quote(row.speaker)} is in {other['partition']} ({quote(other['name'])}) and in {row.partition}"
+            f" ({quote(row.name)}): scores on known voices are better than on new ones"
+        )
+        fix = "correct the speaker, or read the scores with that in mind"
+        findings.warning("speakers in two partitions", path, row.row, what, fix)
+    speakers |= dict(zip(told["name"], told["speaker"], strict=True))
+    for name in recordings["name"][~recordings["name"].isin(told["name"])]:
+        what = f"no speaker for {quote(name)}"
+        findings.warning("files without a speaker", path, None, what, "add a row for it, or delete the table")
+    return speakers

@@ -1,28 +1,29 @@
 """Checks a corpus before anything is computed from it."""
 
 import hashlib
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
+from jaxpara.corpora.audio import check_file, in_threads
+from jaxpara.corpora.audio import scan as scan_audio
 from jaxpara.corpora.challenge import compare_length, scan
-from jaxpara.corpora.check_audio import Sound, check_alike, check_file, hear
-from jaxpara.corpora.corpus import PARTITIONS, Corpus, Task
-from jaxpara.corpora.findings import Defect, Finding, Findings, refusal
-from jaxpara.corpora.threads import in_threads
+from jaxpara.corpora.corpus import PARTITIONS, Corpus, Recording
+from jaxpara.corpora.findings import Defect, Finding, Findings, first_error
+from jaxpara.corpora.tasks import Task
 
 
 @dataclass(frozen=True, eq=False)
 class Report:
-    """What `check` has to say.
+    """The result of `check`.
 
     Attributes:
-      findings: the errors, then the warnings; of each kind as many as anybody reads.
+      findings: the errors, then the warnings; at most 20 of each kind, and how many more there are.
       errors, warnings: how many there are, listed or not.
-      corpus: as `challenge.read` reads it; None where there are errors.
-      fingerprint: tells whether the corpus has changed; empty where there are errors.
+      corpus: the corpus, with every recording's audio scanned; None if there are errors.
+      fingerprint: changes whenever the corpus does, wherever it is stored; empty if there are errors.
     """
 
     findings: tuple[Finding, ...]
@@ -31,19 +32,28 @@ class Report:
     corpus: Corpus | None = None
     fingerprint: str = ""
 
-    def sound(self) -> Corpus:
-        """The corpus; raises a UserError that is the first error where there is one."""
+    @property
+    def further_findings(self) -> tuple[Finding, ...]:
+        """The findings without the error that `require_valid` raises, so that nothing is printed twice."""
+        return self.findings[1:] if self.errors else self.findings
+
+    def require_valid(self) -> Corpus:
+        """Returns the corpus.
+
+        Raises:
+          UserError: the first error, if there are any.
+        """
         if self.corpus is None:
-            raise refusal(self.findings, self.errors)
+            raise first_error(self.findings, self.errors)
         return self.corpus
 
 
 def check(root: Path, task: Task, progress: Callable[[int, int], None] | None = None) -> Report:
-    """Finds what is wrong with a corpus; raises for nothing that a corpus may hold.
+    """Reads a corpus and lists everything that is wrong with it; decodes every audio file once.
 
     Args:
       root: the folder that holds `wav/` and `lab/`.
-      progress: called with the files heard so far and their number.
+      progress: called with the number of scanned files and of all files.
     """
     findings = Findings()
     try:
@@ -51,36 +61,67 @@ def check(root: Path, task: Task, progress: Callable[[int, int], None] | None = 
     except Defect as defect:
         listed = (defect.finding, *findings.listed())
         return Report(listed, findings.count("error") + 1, findings.count("warning"))
-    corpus, readable = contents.corpus, not findings.count("error")
-    heard = in_threads(hear, [recording.path for recording in corpus.recordings], progress)
-    sounds = {recording.name: sound for recording, sound in zip(corpus.recordings, heard, strict=True)}
-    for recording in corpus.recordings:
-        sound = sounds[recording.name]
-        check_file(recording.path, sound, task, findings)
-        # What is cut short or empty is said to be so; that it has too many labels goes without saying.
-        if task.kind == "sequence" and sound.frames and not sound.missing:
-            compare_length(recording, sound.frames / sound.rate_hz, corpus.label_rate_hz, findings)
-    check_alike(corpus.recordings, sounds, task, findings)
-    # Where rows had to be left out, that a class is missing says nothing.
-    if readable:
-        check_spread(corpus, findings)
+    complete = not findings.count("error")
+    infos = in_threads(scan_audio, [recording.path for recording in contents.corpus.recordings], progress)
+    recordings = tuple(replace(r, audio=info) for r, info in zip(contents.corpus.recordings, infos, strict=True))
+    corpus = replace(contents.corpus, recordings=recordings)
+    for recording, info in zip(recordings, infos, strict=True):
+        check_file(recording.path, info, task, findings)
+        # A file that is cut short or empty has too many labels, too; one error is enough.
+        if task.kind == "sequence" and info.frames and not info.missing:
+            compare_length(recording, info.seconds, corpus.label_rate_hz, findings)
+    _check_duplicates(corpus, findings)
+    if task.kind == "classes":
+        _check_lengths(recordings, findings)
+    # If rows had to be left out, a missing class is no finding of its own.
+    if complete:
+        _check_labels(corpus, findings)
     for path in contents.extra:
-        what, mend = "no label file names it", "add its rows, or take it away"
-        findings.warning("files without rows", path, None, what, mend)
+        findings.warning("files without rows", path, None, "no label file names it", "add its rows, or remove it")
     errors, warnings = findings.count("error"), findings.count("warning")
     if errors:
         return Report(findings.listed(), errors, warnings)
-    return Report(findings.listed(), errors, warnings, corpus, fingerprint(corpus, sounds))
+    return Report(findings.listed(), errors, warnings, corpus, _fingerprint(corpus))
 
 
-def check_spread(corpus: Corpus, findings: Findings) -> None:
-    """Adds partitions that lack a class, and sequences that never change."""
+def _check_duplicates(corpus: Corpus, findings: Findings) -> None:
+    """Adds files with the same samples: an error if two partitions share them."""
+    names = corpus.by_name
+    seen = set()
+    for one, other in corpus.duplicates(names, names):
+        first, copy = names[one], names[other]
+        if other in seen:  # of three equal files, the second and the third are both reported as copies of the first
+            continue
+        seen.add(other)
+        what, fix = f"the same audio as {first.path}", "copy the right file, or leave one of them out"
+        if first.partition != copy.partition:
+            what = f"{copy.partition} has {what} in {first.partition}, so that scores would be too good"
+            findings.error("files that two partitions share", copy.path, None, what, fix)
+        else:
+            findings.warning("duplicated files", copy.path, None, what, fix)
+
+
+def _check_lengths(recordings: tuple[Recording, ...], findings: Findings) -> None:
+    """Adds files of another length than most files have, where a label holds for a whole file."""
+    frames = np.array([recording.audio.frames for recording in recordings if recording.audio])
+    lengths, counts = np.unique(frames[frames > 0], return_counts=True)
+    if not len(counts) or counts.max() <= len(frames) / 2:
+        return
+    usual = lengths[counts.argmax()]
+    for at in np.flatnonzero((frames > 0) & (frames != usual)):
+        what = f"{frames[at]} samples, most files have {usual}"
+        fix = "see that it is complete; the clip_s of a config pads it and cuts it into windows"
+        findings.warning("files of unusual length", recordings[at].path, None, what, fix)
+
+
+def _check_labels(corpus: Corpus, findings: Findings) -> None:
+    """Adds sequences that never change, and partitions that lack a class."""
     if corpus.task.kind == "sequence":
         for recording in corpus.recordings:
             if len(recording.labels) > 1 and np.all(recording.labels == recording.labels[0]):
                 what = f"{recording.name} has the label {recording.labels[0]:g} from beginning to end"
-                mend = "leave it out if the belt had come off: it has no correlation with anything"
-                findings.warning("constant labels", corpus.label_file, None, what, mend)
+                fix = "leave it out if the belt had come off, as nothing correlates with a constant"
+                findings.warning("constant labels", corpus.label_file, None, what, fix)
         return
     for partition in PARTITIONS:
         labels = np.array([recording.labels[0] for recording in corpus.partition(partition)])
@@ -90,19 +131,17 @@ def check_spread(corpus: Corpus, findings: Findings) -> None:
             if not np.any(labels == index):
                 add = findings.error if partition == "train" else findings.warning
                 what = f"no recording of the class {name!r} in {partition}"
-                mend = "add some: what is not there is not learnt, nor can its recall be known"
-                add("missing classes", corpus.label_file, None, what, mend)
+                fix = "add examples: a class without training data cannot be learned"
+                if partition != "train":
+                    fix = "add examples, or its recall cannot be measured"
+                add("missing classes", corpus.label_file, None, what, fix)
 
 
-def fingerprint(corpus: Corpus, sounds: Mapping[str, Sound]) -> str:
-    """SHA-256 over the names, partitions, speakers, labels and samples of a corpus, wherever it lies.
-
-    Args:
-      sounds: by recording.
-    """
+def _fingerprint(corpus: Corpus) -> str:
+    """Returns the SHA-256 of the names, partitions, speakers, labels and samples of a corpus."""
     total = hashlib.sha256()
     for recording in corpus.recordings:
-        texts = (recording.name, recording.partition, recording.speaker, sounds[recording.name].digest)
+        texts = (recording.name, recording.partition, recording.speaker, recording.digest)
         total.update(repr(texts).encode())
         for values in (recording.times_s, recording.labels):
             total.update(values.astype("<f8").tobytes())

@@ -1,13 +1,16 @@
-"""What is said: recordings with their partition, speaker and labels."""
+"""A corpus: recordings with their partition, speaker, labels and audio."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import combinations
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
+import pandas as pd
 
+from jaxpara.corpora.audio import AudioInfo
+from jaxpara.corpora.tasks import Task
 from jaxpara.errors import UserError
 from jaxpara.predictions import Predictions
 from jaxpara.registry import suggest
@@ -15,45 +18,19 @@ from jaxpara.registry import suggest
 PARTITIONS = ("train", "devel", "test")
 
 
-@dataclass(frozen=True)
-class Task:
-    """One sub-challenge: what its label files look like and how it is scored.
-
-    Attributes:
-      name: also the conventional name of the corpus folder.
-      kind: `sequence`, a number per time step, or `classes`, one class per recording.
-      target: the label column.
-      classes: the class names in the order of their indices; empty for a sequence.
-      measure: the official measure, `PCC` or `UAR`.
-      sample_rate_hz: the rate that every file has to have.
-      label_range: the range in which a sequence label is expected.
-      speaker_per_file: whether every file is one speaker's and every speaker has one file.
-    """
-
-    name: str
-    kind: Literal["sequence", "classes"]
-    target: str
-    measure: Literal["PCC", "UAR"]
-    classes: tuple[str, ...] = ()
-    sample_rate_hz: int = 16_000
-    label_range: tuple[float, float] = (-1.0, 1.0)
-    speaker_per_file: bool = False
-
-
 @dataclass(frozen=True, eq=False)
 class Recording:
-    """One audio file and what is known of it.
+    """An audio file and its labels.
 
     Attributes:
-      name: the file's name as the label file spells it; the key of everything said about the recording.
-      path: where the audio lies.
+      name: the file name as the label file spells it; unique in the corpus.
+      path: the audio file.
       partition: `train`, `devel` or `test`.
-      speaker: who speaks; empty where nobody knows.
-      times_s: `[label]` seconds from the start of the file; `[0.0]` where one label holds for all of it.
-      labels: `[label]` what training may see: belt positions or class indices, NaN where the label file
-        has `?`.
-      truth: `[label]` what evaluation may see: `labels`, with the confidential labels filled in where the
-        corpus has them.
+      speaker: empty if unknown.
+      times_s: `[label]` seconds from the start of the file; `[0.0]` where one label holds for the whole file.
+      labels: `[label]` what training may see: belt positions or class indices, NaN where the label file has `?`.
+      truth: `[label]` what evaluation may see: `labels`, completed by the confidential labels if the corpus has them.
+      audio: the scan of the file; None if it was not scanned (`challenge.read`, new audio, corpora in memory).
     """
 
     name: str
@@ -63,16 +40,32 @@ class Recording:
     times_s: np.ndarray
     labels: np.ndarray
     truth: np.ndarray
+    audio: AudioInfo | None = None
+
+    @property
+    def digest(self) -> str:
+        """Key of the decoded samples, for stores of computed arrays."""
+        return self._scanned().digest
+
+    @property
+    def seconds(self) -> float:
+        """Duration of the audio."""
+        return self._scanned().seconds
+
+    def _scanned(self) -> AudioInfo:
+        if self.audio is None:
+            raise ValueError(f"{self.name} was not scanned; get the corpus from jaxpara.corpora.check.check")
+        return self.audio
 
 
 @dataclass(frozen=True, eq=False)
 class Corpus:
-    """Recordings of one task, in the order of the label file.
+    """The recordings of one task, in the order of the label file.
 
     Attributes:
       label_rate_hz: labels per second; 0 where one label holds for a whole file.
-      simulated: whether the audio was made by `jaxpara.corpora.simulated`; stamped on all that comes of it.
-      label_file: the path of labels.csv (or of the first label file), for messages.
+      simulated: whether the audio was made by `jaxpara.corpora.simulated`; every output mentions it.
+      label_file: labels.csv or the first label file, for messages.
     """
 
     task: Task
@@ -88,11 +81,19 @@ class Corpus:
 
     @property
     def speakers_known(self) -> bool:
-        """Whether the speaker of every recording with labels is known."""
+        """Whether the speaker of every train and devel recording is known."""
         return all(recording.speaker for recording in self.partition("train", "devel"))
 
     def known(self, names: Iterable[str], where: str) -> tuple[str, ...]:
-        """These names; raises a UserError where the corpus does not have one. `where` they stand is for the message."""
+        """Returns the given names of recordings.
+
+        Args:
+          names: of recordings, from the user.
+          where: the config field that holds them, for the message.
+
+        Raises:
+          UserError: the corpus has no recording of such a name.
+        """
         names = tuple(names)
         for name in names:
             if name not in self.by_name:
@@ -101,16 +102,60 @@ class Corpus:
         return names
 
     def partition(self, *names: str) -> tuple[Recording, ...]:
-        """The recordings of one or more partitions, in corpus order."""
+        """Returns the recordings of one or more partitions, in corpus order."""
         return tuple(recording for recording in self.recordings if recording.partition in names)
+
+    def labels(self) -> pd.DataFrame:
+        """Returns a row per label, in corpus order.
+
+        Returns:
+          Columns `recording`, `time_s` (rounded to microseconds), `partition`, `speaker`, `label` (float; NaN where
+          training may not see it) and `truth` (float; NaN where unknown).
+        """
+        rows = np.repeat(np.arange(len(self.recordings)), [len(recording.times_s) for recording in self.recordings])
+
+        def per_label(attribute: str) -> np.ndarray:
+            return np.concatenate([np.empty(0), *(getattr(recording, attribute) for recording in self.recordings)])
+
+        def per_recording(attribute: str) -> np.ndarray:
+            return np.array([getattr(recording, attribute) for recording in self.recordings], object)[rows]
+
+        return pd.DataFrame(
+            {
+                "recording": per_recording("name"),
+                "time_s": per_label("times_s").round(6),
+                "partition": per_recording("partition"),
+                "speaker": per_recording("speaker"),
+                "label": per_label("labels"),
+                "truth": per_label("truth"),
+            }
+        )
+
+    def duplicates(self, some: Collection[str], others: Collection[str]) -> list[tuple[str, str]]:
+        """Returns the pairs of recordings with identical samples of which one is in `some` and one in `others`.
+
+        Silent files do not count. Needs scanned recordings.
+
+        Returns:
+          Pairs of names, each and all of them in corpus order.
+        """
+        some, others = set(some), set(others)
+        return [(a, b) for a, b in self._duplicates if (a in some and b in others) or (b in some and a in others)]
+
+    @cached_property
+    def _duplicates(self) -> list[tuple[str, str]]:
+        sounding = [r for r in self.recordings if r.audio is not None and r.audio.frames and not r.audio.silent]
+        positions = pd.Series(range(len(sounding))).groupby([r.digest for r in sounding]).indices.values()
+        pairs = sorted(pair for group in positions for pair in combinations(group.tolist(), 2))
+        return [(sounding[a].name, sounding[b].name) for a, b in pairs]
 
 
 def predictions_of(recordings: Sequence[Recording], scores: np.ndarray, fold: int) -> Predictions:
-    """A row for every label, recording by recording.
+    """Returns a row for every label, recording by recording.
 
     Args:
       scores: `[label, score]`.
-      fold: whose model predicted them; -1 for an ensemble.
+      fold: the fold whose model predicted them; -1 for an ensemble.
     """
     counts = [len(recording.times_s) for recording in recordings]
     return Predictions(

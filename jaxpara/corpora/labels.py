@@ -1,172 +1,164 @@
-"""The label rows of one recording as numbers, and what is wrong with them."""
+"""Label files: tables of text, the times and labels in them, and what is wrong with these.
 
-from collections.abc import Sequence
+Rows are held in a pandas table with the columns `name` (of the recording), `path` and `row` (file and line, for
+messages), `label` and, for sequences, `time` (texts, as the file has them).
+"""
+
+import csv
+import io
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
-from jaxpara.corpora.corpus import Task
-from jaxpara.corpora.findings import Findings, quote
-from jaxpara.corpora.tables import TIME_COLUMNS, Table
+from jaxpara.corpora.findings import Defect, Findings, quote
+from jaxpara.corpora.tasks import Task
 from jaxpara.registry import suggest
 
-# What stands in the label column where the organisers keep the label to themselves.
+# All the spellings of the challenges from 2018 to 2023.
+NAME_COLUMNS = ("file_name", "filename", "filename_audio", "file")
+TIME_COLUMNS = ("timeFrame", "time", "timestamp")
+SEPARATORS = (",", ";", "\t")
+# What the label column holds where the organisers keep the label to themselves.
 UNLABELLED = frozenset({"?", "", "nan", "NaN", "NAN"})
-ABSURD = 1e6  # for a label, and for a time in seconds
+MAX_VALUE = 1e6  # of a label, and of a time in seconds; larger ones spoil sums and squares in float32
+MAX_INTERNED = 2**16
 
 
 @dataclass(frozen=True, eq=False)
-class Rows:
-    """The rows of one recording in a label file: `[label]` row numbers and texts; no times where it has a class."""
+class Table:
+    """A table of text.
 
-    name: str
-    table: Table
-    rows: list[int]
-    labels: list[str]
-    times: list[str]
+    Attributes:
+      cells: a column per name in the header, without blanks around the texts; the index is the line of the file,
+        counted from 1, on which the row begins.
+    """
+
+    path: Path
+    cells: pd.DataFrame
+
+    def column(self, names: Sequence[str], what: str) -> pd.Series:
+        """Returns the first of some columns that the table has.
+
+        Raises:
+          Defect: it has none of them; `what` describes the column for the message.
+        """
+        for name in names:
+            if name in self.cells:
+                return self.cells[name]
+        found = list(self.cells)
+        hint = next(filter(None, (suggest(name, found) for name in names)), "")
+        message = f"no {what} column among {quote(', '.join(found))}{hint}"
+        raise Defect(self.path, 1, message, f"name it {' or '.join(names)}")
+
+    def select(self, **columns: Sequence[str]) -> pd.DataFrame:
+        """Returns the columns `row`, `path` and `name` (of the recording), and others under new names.
+
+        Args:
+          **columns: the spellings of a column, by its new name.
+
+        Raises:
+          Defect: a column is missing.
+        """
+        found = {"name": self.column(NAME_COLUMNS, "file name")}
+        found |= {what: self.column(names, what) for what, names in columns.items()}
+        return pd.DataFrame(found).rename_axis("row").reset_index().assign(path=self.path)
 
 
-def group(table: Table, task: Task) -> dict[str, Rows]:
-    """The rows of each recording, in the order of the label file.
+def read_table(path: Path, findings: Findings) -> Table:
+    """Reads a UTF-8 table with a header, separated by commas, semicolons or tabs.
+
+    Args:
+      findings: takes the rows that do not fit the header; they are left out.
 
     Raises:
-      Defect: the label column or, for a sequence, the time column is missing.
+      Defect: the file cannot be read, is not UTF-8, has no column for the file names, a column twice, a row that is
+        not CSV, or no rows.
     """
-    labels = table.column((task.target,), "label")
-    times = table.column(TIME_COLUMNS, "time") if task.kind == "sequence" else []
-    return {
-        name: Rows(name, table, [table.rows[i] for i in at], [labels[i] for i in at], [times[i] for i in at if times])
-        for name, at in table.recordings().items()
-    }
-
-
-def classes(rows: Rows, task: Task, may_hide: bool, findings: Findings) -> np.ndarray:
-    """The class of a recording.
-
-    Args:
-      may_hide: whether `?` is allowed: in the test partition.
-      findings: takes unknown classes, further rows, and a `?` where none is allowed.
-
-    Returns:
-      `[1]` index of the class, NaN where it is hidden.
-    """
-    path, text = rows.table.path, rows.labels[0]
-    for row in rows.rows[1:]:
-        what = f"{quote(rows.name)} stands here and in row {rows.rows[0]}"
-        findings.error("doubled rows", path, row, what, "delete one of the rows")
-    if text in task.classes:
-        return np.array([task.classes.index(text)], float)
-    if text in UNLABELLED:
-        if not may_hide:
-            _unlabelled(rows, 0, findings)
-    else:
-        known = list(task.classes)
-        what = f"label {quote(text)}, expected one of {', '.join(known)}{suggest(text[:60], known)}"
-        findings.error("unknown classes", path, rows.rows[0], what, "correct the label")
-    return np.array([np.nan])
-
-
-def sequence(rows: Rows, task: Task, may_hide: bool, findings: Findings) -> np.ndarray:
-    """The labels of a recording over time.
-
-    Args:
-      may_hide: whether `?` is allowed: in the test partition.
-      findings: takes labels that are no finite numbers or, as a warning, out of the task's range.
-
-    Returns:
-      `[label]`, NaN where a label is hidden or is no number.
-    """
-    path, low, high = rows.table.path, *task.label_range
-    if may_hide and UNLABELLED.issuperset(rows.labels):
-        return np.full(len(rows.labels), np.nan)
-    values = numbers(rows.labels)
-    for at in np.flatnonzero(~np.isfinite(values)):
-        text = rows.labels[at]
-        if text not in UNLABELLED:
-            what = f"label {quote(text)}, expected a finite number with a decimal point"
-            findings.error("labels that are no numbers", path, rows.rows[at], what, "correct the label")
-        elif not may_hide:
-            _unlabelled(rows, int(at), findings)
-    for at in np.flatnonzero((values < low) | (values > high)):
-        if np.isfinite(values[at]):
-            what = f"label {values[at]:g}, expected {low:g} to {high:g}"
-            mend = "scale the labels if the whole file is like this"
-            # What is absurd spoils sums and squares in float32.
-            add = findings.warning if abs(values[at]) < ABSURD else findings.error
-            add("labels out of range", path, rows.rows[at], what, mend)
-    return values
-
-
-def times(rows: Rows, findings: Findings) -> np.ndarray | None:
-    """The times of a recording's labels.
-
-    Args:
-      findings: takes times that are no finite numbers, doubled or out of order.
-
-    Returns:
-      `[label]` seconds, rising; None where there was something to find.
-    """
-    path, values = rows.table.path, numbers(rows.times)
-    wrong = np.flatnonzero(~(np.abs(values) < ABSURD))
-    for at in wrong:
-        what = f"time {quote(rows.times[at])}, expected seconds as a number"
-        findings.error("times that are no numbers", path, rows.rows[at], what, "correct the time")
-    if wrong.size:
-        return None
-    values = np.round(values, 6)  # predictions are keyed by microseconds
-    steps = np.diff(values)
-    for at in np.flatnonzero(steps <= 0) + 1:
-        what = f"{quote(rows.name)} at {values[at]:g} s comes after {values[at - 1]:g} s"
-        if values[at] == values[at - 1]:
-            what = f"{quote(rows.name)} at {values[at]:g} s stands twice"
-            findings.error("doubled rows", path, rows.rows[at], what, "delete one of the rows")
-        else:
-            findings.error("rows out of order", path, rows.rows[at], what, "sort the rows by time")
-    return None if np.any(steps <= 0) else values
-
-
-def period_s(all_times: Sequence[np.ndarray]) -> float:
-    """Seconds between labels in most of the recordings; 0 where no recording has two.
-
-    Times are often written with two decimals, so a single step says too little: the mean of the usual ones
-    counts.
-    """
-    periods = []
-    for values in all_times:
-        steps = np.diff(values)
-        if steps.size:
-            usual = np.abs(steps - np.median(steps)) < 0.5 * np.median(steps)
-            periods.append(np.mean(steps[usual]))
-    if not periods:
-        return 0.0
-    rate_hz = 1 / float(np.median(periods))
-    # Rates are whole numbers by habit; what is off by less than the rounding of the times is meant so.
-    return 1 / round(rate_hz) if abs(rate_hz - round(rate_hz)) < 1e-3 * rate_hz else 1 / rate_hz
-
-
-def on_grid(rows: Rows, values: np.ndarray, period: float, findings: Findings) -> bool:
-    """Whether the times are 0, 1, 2 ... periods; `findings` takes the rows where they are not."""
-    path, steps = rows.table.path, np.diff(values)
-    gaps, narrow = np.flatnonzero(steps > 1.5 * period) + 1, np.flatnonzero(steps < 0.75 * period) + 1
-    for at in gaps:
-        begin, end = values[at - 1], values[at]
-        what = f"{quote(rows.name)} goes from {begin:g} s to {end:g} s, expected {period:g} s a row"
-        findings.error("missing rows", path, rows.rows[at], what, "add the rows between")
-    if gaps.size:
-        return False
-    shifted = np.flatnonzero(np.abs(values - np.arange(len(values)) * period) > 0.5 * period)
-    wrong = np.concatenate([narrow, shifted])
-    if wrong.size:
-        at = int(wrong.min())
-        what = f"{quote(rows.name)} is at {values[at]:g} s, expected {at * period:g} s ({period:g} s a row)"
-        findings.error("rows at other times", path, rows.rows[at], what, "correct the times from here on")
-    return not wrong.size
-
-
-def numbers(texts: list[str]) -> np.ndarray:
-    """`[text]` NaN where a text is not a number."""
     try:
-        return np.array(texts, float)
+        content = path.read_bytes()
+    except OSError as error:
+        raise Defect(path, None, f"cannot be read ({error.strerror})", "make it a readable file") from error
+    try:
+        content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        row = content[: error.start].count(b"\n") + 1
+        what = f"byte 0x{content[error.start]:02x} is not UTF-8"
+        raise Defect(path, row, what, "save the file as UTF-8") from error
+    lines = io.TextIOWrapper(io.BytesIO(content), encoding="utf-8-sig", newline=None)
+    header, separator = _header(path, lines.readline())
+    # Rows are read with `csv`, because `pandas.read_csv` silently fills short rows and has no line numbers.
+    rows: list[int] = []
+    columns: list[list[str]] = [[] for _ in header]
+    interned: dict[str, str] = {}  # names and times repeat, and a file may have millions of rows
+    reader = csv.reader(lines, delimiter=separator)
+    row = 2
+    try:
+        for record in reader:
+            begin, row = row, reader.line_num + 2
+            if row > begin + 1:
+                findings.error("open quotations", path, begin, "a quotation mark is not closed", "close it")
+            elif len(record) == len(header):
+                rows.append(begin)
+                for column, cell in zip(columns, record, strict=True):
+                    text = cell.strip()
+                    column.append(interned.setdefault(text, text))
+                if len(interned) > MAX_INTERNED:
+                    interned.clear()
+            elif any(cell.strip() for cell in record):
+                what = f"{len(record)} columns, the header has {len(header)}"
+                findings.error("rows of another width", path, begin, what, "correct or delete the row")
+    except csv.Error as error:
+        raise Defect(path, row, f"not readable as a table ({error})", "correct the row") from error
+    if not rows:
+        raise Defect(path, None, "no rows below the header", "fill it, or copy it again from the corpus")
+    return Table(path, pd.DataFrame(dict(zip(header, columns, strict=True)), index=rows, dtype=object))
+
+
+def _header(path: Path, line: str) -> tuple[list[str], str]:
+    """Returns the column names in the first line, and the separator with which they include a file name column."""
+    for separator in SEPARATORS:
+        # Column names hold neither separators nor quotation marks.
+        header = [cell.strip().strip('"') for cell in line.split(separator)]
+        if any(name in header for name in NAME_COLUMNS):
+            break
+    else:
+        what = f"the first line is {quote(line.strip())}" if line.strip() else "the first line is empty"
+        raise Defect(path, 1, what, f"make it a header with a column {' or '.join(NAME_COLUMNS)}")
+    duplicated = [name for name in header if name and header.count(name) > 1]
+    if duplicated:
+        raise Defect(path, 1, f"column {quote(duplicated[0])} appears twice", "delete or rename one of them")
+    return header, separator
+
+
+def read_rows(path: Path, task: Task, findings: Findings) -> pd.DataFrame:
+    """Reads a label file into a table as in the module's docstring.
+
+    Raises:
+      Defect: as `read_table`, or the label or the time column is missing.
+    """
+    table = read_table(path, findings)
+    if task.kind == "classes":
+        return table.select(label=(task.target,))
+    return table.select(label=(task.target,), time=TIME_COLUMNS)
+
+
+def one_row_each(rows: pd.DataFrame, findings: Findings) -> pd.DataFrame:
+    """Returns the first row of each recording; `findings` takes the others."""
+    first = rows.drop_duplicates("name").set_index("name")["row"]
+    again = rows["name"].duplicated()
+    for row in rows[again].itertuples():
+        what = f"{quote(row.name)} appears here and in row {first[row.name]}"
+        findings.error("duplicated rows", row.path, row.row, what, "delete one of the rows")
+    return rows[~again].reset_index(drop=True)
+
+
+def numbers(texts: Collection[str]) -> np.ndarray:
+    """Returns `[text]` floats, NaN where a text is no number."""
+    try:
+        return np.array(list(texts), float)
     except ValueError:
         return np.array([_number(text) for text in texts])
 
@@ -178,6 +170,150 @@ def _number(text: str) -> float:
         return np.nan
 
 
-def _unlabelled(rows: Rows, at: int, findings: Findings) -> None:
-    what = f"{quote(rows.name)} has the label {quote(rows.labels[at])}, which only test recordings may have"
-    findings.error("hidden labels outside test", rows.table.path, rows.rows[at], what, "add the label")
+def times(rows: pd.DataFrame, findings: Findings) -> np.ndarray:
+    """Returns `[row]` seconds, rounded to microseconds, NaN for all rows of a recording with a finding.
+
+    Args:
+      rows: of sequences.
+      findings: takes times that are not finite numbers, duplicated or out of order.
+    """
+    names, seconds = rows["name"], numbers(rows["time"])
+    wrong = ~(np.abs(seconds) < MAX_VALUE)
+    for row in rows[wrong].itertuples():
+        what = f"time {quote(row.time)}, expected seconds as a number"
+        findings.error("times that are no numbers", row.path, row.row, what, "correct the time")
+    # Predictions are keyed by microseconds.
+    seconds = pd.Series(seconds).mask(_any_of(wrong, names)).round(6)
+    steps = seconds.groupby(names).diff()
+    back = steps <= 0
+    for row, at, step in zip(rows[back].itertuples(), seconds[back], steps[back], strict=True):
+        if step == 0:
+            what = f"{quote(row.name)} at {at:g} s appears twice"
+            findings.error("duplicated rows", row.path, row.row, what, "delete one of the rows")
+        else:
+            what = f"{quote(row.name)} at {at:g} s comes after {at - step:g} s"
+            findings.error("rows out of order", row.path, row.row, what, "sort the rows by time")
+    return seconds.mask(_any_of(back, names)).to_numpy()
+
+
+def period_s(rows: pd.DataFrame, seconds: np.ndarray) -> float:
+    """Returns the seconds between two labels in most recordings; 0 if no recording has two.
+
+    Times are often written with two decimals, so a single step is not exact enough: the mean of the usual steps is.
+    """
+    periods = []
+    for at in rows.groupby("name", sort=False).indices.values():
+        steps = np.diff(seconds[at])
+        if steps.size and np.isfinite(steps).all():
+            usual = np.abs(steps - np.median(steps)) < 0.5 * np.median(steps)
+            periods.append(np.mean(steps[usual]))
+    if not periods:
+        return 0.0
+    rate_hz = 1 / float(np.median(periods))
+    # Rates are usually whole numbers; a deviation below the rounding of the times means that this one is, too.
+    return 1 / round(rate_hz) if abs(rate_hz - round(rate_hz)) < 1e-3 * rate_hz else 1 / rate_hz
+
+
+def on_grid(rows: pd.DataFrame, seconds: np.ndarray, period: float, findings: Findings) -> np.ndarray:
+    """Returns `[row]` whether the times of the recording are 0, 1, 2 ... periods; `findings` takes the other rows."""
+    names, at = rows["name"], pd.Series(seconds)
+    step, expected = at.groupby(names).diff(), rows.groupby("name").cumcount() * period
+    gap = step > 1.5 * period
+    for row, end, length in zip(rows[gap].itertuples(), at[gap], step[gap], strict=True):
+        what = f"{quote(row.name)} goes from {end - length:g} s to {end:g} s, expected {period:g} s a row"
+        findings.error("missing rows", row.path, row.row, what, "add the rows between")
+    gaps = _any_of(gap, names)
+    wrong = ~gaps & ((step < 0.75 * period) | ((at - expected).abs() > 0.5 * period))
+    first = wrong & ~names.where(wrong).duplicated()
+    for row, found, due in zip(rows[first].itertuples(), at[first], expected[first], strict=True):
+        what = f"{quote(row.name)} is at {found:g} s, expected {due:g} s ({period:g} s a row)"
+        findings.error("rows at other times", row.path, row.row, what, "correct the times from here on")
+    return ~(gaps | _any_of(wrong, names) | at.isna()).to_numpy()
+
+
+def values(rows: pd.DataFrame, task: Task, may_hide: np.ndarray, findings: Findings) -> np.ndarray:
+    """Returns `[row]` class indices or belt positions, NaN where the label is hidden or wrong.
+
+    Args:
+      may_hide: `[row]` whether `?` is allowed, as in the test partition.
+      findings: takes unknown classes, labels that are not finite numbers or out of range, and a `?` that is not
+        allowed.
+    """
+    texts = rows["label"]
+    unlabelled = texts.isin(UNLABELLED)
+    for row in rows[unlabelled & ~may_hide].itertuples():
+        what = f"{quote(row.name)} has the label {quote(row.label)}, which only test recordings may have"
+        findings.error("hidden labels outside test", row.path, row.row, what, "add the label")
+    found = np.full(len(rows), np.nan)
+    if task.kind == "classes":
+        index = {name: float(number) for number, name in enumerate(task.classes)}
+        found[~unlabelled] = texts[~unlabelled].map(index)
+        for row in rows[~unlabelled & np.isnan(found)].itertuples():
+            known = f"{', '.join(task.classes)}{suggest(row.label[:60], list(task.classes))}"
+            what = f"label {quote(row.label)}, expected one of {known}"
+            findings.error("unknown classes", row.path, row.row, what, "correct the label")
+        return found
+    found[~unlabelled] = numbers(texts[~unlabelled])
+    for row in rows[~unlabelled & ~np.isfinite(found)].itertuples():
+        what = f"label {quote(row.label)}, expected a finite number with a decimal point"
+        findings.error("labels that are no numbers", row.path, row.row, what, "correct the label")
+    low, high = task.label_range
+    outside = np.isfinite(found) & ((found < low) | (found > high))
+    for row, value in zip(rows[outside].itertuples(), found[outside], strict=True):
+        what = f"label {value:g}, expected {low:g} to {high:g}"
+        add = findings.warning if abs(value) < MAX_VALUE else findings.error
+        add("labels out of range", row.path, row.row, what, "scale the labels if the whole file is like this")
+    return found
+
+
+def _any_of(rows: pd.Series | np.ndarray, names: pd.Series) -> pd.Series:
+    """Returns `[row]` whether it is true for any row of the same recording."""
+    return pd.Series(rows, names.index).groupby(names).transform("any")
+
+
+def truth(rows: pd.DataFrame, path: Path, task: Task, named: Collection[str], findings: Findings) -> np.ndarray:
+    """Completes labels that are hidden by those of the confidential label file.
+
+    Args:
+      rows: of the label files; the column `value` holds the labels as numbers, `time_s` the times.
+      path: the confidential label file, in the form of the label files.
+      named: all recordings that the label files name, those with errors too.
+      findings: takes what does not fit between the two.
+
+    Returns:
+      `[row]`, NaN where neither file has a label.
+
+    Raises:
+      Defect: as `read_rows`.
+    """
+    told = read_rows(path, task, findings)
+    for row in told[~told["name"].isin(list(named))].drop_duplicates("name").itertuples():
+        what = f"no label file names {quote(row.name)}"
+        findings.warning("confidential labels of unknown files", path, row.row, what, "correct or delete the row")
+    told = told[told["name"].isin(rows["name"])].reset_index(drop=True)
+    if task.kind == "classes":
+        told = one_row_each(told, findings).assign(told_s=0.0)
+    else:
+        told["told_s"] = times(told, findings)
+    told["told"] = values(told, task, np.ones(len(told), bool), findings)
+    # Row for row, as times may differ by their rounding.
+    known = rows[["name", "time_s", "value"]].assign(step=rows.groupby("name").cumcount())
+    told = told.assign(step=told.groupby("name").cumcount())[told["told_s"].notna()]
+    told = told.merge(known, on=["name", "step"], how="left", validate="one_to_one")
+    differs = ~((told["told_s"] - told["time_s"]).abs() <= 1e-3)
+    differs |= told.groupby("name")["row"].transform("size") != told["name"].map(known["name"].value_counts())
+    differs = _any_of(differs, told["name"])
+    for row in told[differs].drop_duplicates("name").itertuples():
+        what = f"{quote(row.name)} has other times than in the label file"
+        findings.error("confidential times", path, row.row, what, "correct the rows of one of them")
+    told = told[~differs]
+    contradicts = told["told"].notna() & told["value"].notna() & (told["told"] != told["value"])
+    for row in told[contradicts].drop_duplicates("name").itertuples():
+        what = f"{quote(row.name)} has the label {quote(row.label)} here and another one in the label file"
+        findings.error("contradicting labels", path, row.row, what, "correct one of them")
+    found = known.merge(told[["name", "step", "told"]], on=["name", "step"], how="left", validate="one_to_one")["told"]
+    completed = known["value"].where(known["value"].notna(), found).to_numpy()
+    for name in known["name"][np.isnan(completed)].unique():
+        what = f"no label for {quote(name)}"
+        findings.warning("files without a confidential label", path, None, what, "add it, or it is not scored")
+    return completed

@@ -1,4 +1,4 @@
-"""The paper's N-fold schemes: who is fitted on, who is tuned on, in each fold."""
+"""Folds: the training, validation and test sets of the paper's N-fold schemes."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -14,11 +14,12 @@ from jaxpara.registry import build
 
 @dataclass(frozen=True)
 class Fold:
-    """The names of the recordings that a fold is fitted on, tuned on and tested on.
+    """The names of the recordings in the training, validation and test set of one fold, for one seed.
 
     Attributes:
-      index: tells the fold from all others of its member; its randomness follows from it.
-      seed: folds that differ in nothing but their randomness are numbered by it, from 0.
+      index: the position of the fold in its split, from 0.
+      seed: with several seeds every fold is trained several times; (index, seed) identifies the trained model.
+      split_size: the number of folds of the whole split.
     """
 
     index: int
@@ -26,19 +27,25 @@ class Fold:
     val_names: tuple[str, ...]
     test_names: tuple[str, ...]
     seed: int = 0
+    split_size: int = 1
+
+    @property
+    def stream(self) -> int:
+        """The number that the random streams of this fold and seed are derived from; unique in a split."""
+        return self.index + self.seed * self.split_size
 
 
 def official(corpus: Corpus) -> list[Fold]:
-    """The challenge's own partitions: fitted on train, tuned on devel; one fold."""
-    fit, tune = corpus.partition("train"), corpus.partition("devel")
-    return [Fold(0, _names(fit), _names(tune), _names(corpus.partition("test")))]
+    """Returns one fold with the challenge's own partitions: train is the training set, devel the validation set."""
+    names = (_names(corpus.partition(partition)) for partition in ("train", "devel", "test"))
+    return [Fold(0, *names)]
 
 
 def ordered(corpus: Corpus, n: int = 4) -> list[Fold]:
-    """Tunes on consecutive parts of train, then of devel, in the order of the file names.
+    """Validates on consecutive parts of train, then of devel, in the order of the file names.
 
     Args:
-      n: the number of folds, half of them per partition. What does not divide goes to the last part.
+      n: the number of folds, half of them per partition. The last part takes the remainder.
 
     Raises:
       UserError: `n` is odd, or larger than the corpus allows.
@@ -56,16 +63,16 @@ def ordered(corpus: Corpus, n: int = 4) -> list[Fold]:
 
 
 def stratified(corpus: Corpus, n: int = 4, seed: int = 12) -> list[Fold]:
-    """Tunes on random parts of devel, then of train, with equal shares of each class.
+    """Validates on random parts of devel, then of train, with equal shares of each class.
 
-    The speakers of a part are also in the rest, so scores on it are better than on new speakers.
+    The speakers of a validation set are also in the training set, so scores are better than on new speakers.
 
     Args:
       n: the number of folds, half of them per partition.
       seed: of the shuffling; 12 in the authors' scripts.
 
     Raises:
-      UserError: the labels are no classes; `n` is odd, or larger than the corpus allows.
+      UserError: the labels are not classes; `n` is odd, or larger than the corpus allows.
 
     Reference: the authors' published scripts for Mask: scikit-learn's StratifiedKFold over the files sorted
       by class, then by name.
@@ -78,7 +85,7 @@ def stratified(corpus: Corpus, n: int = 4, seed: int = 12) -> list[Fold]:
         splitter = StratifiedKFold(count, shuffle=True, random_state=seed)
         yield from (part for _, part in splitter.split(classes, classes))
 
-    # The order of image folders, which is what the authors split.
+    # The authors split lists of files in a folder per class.
     def by_class(recording: Recording) -> tuple[str, str]:
         return corpus.task.classes[int(recording.labels[0])], recording.name
 
@@ -86,9 +93,9 @@ def stratified(corpus: Corpus, n: int = 4, seed: int = 12) -> list[Fold]:
 
 
 def speaker_disjoint(corpus: Corpus, n: int = 4, seed: int = 12) -> list[Fold]:
-    """As `stratified`, with all recordings of a speaker in the same part; also for sequences.
+    """Like `stratified`, with all recordings of a speaker in the same part; also for sequences.
 
-    A speaker who is in train and in devel is left out of the fit where he is tuned on.
+    A speaker in train and in devel is left out of the training set of the folds that validate on this speaker.
 
     Args:
       n: the number of folds, half of them per partition.
@@ -115,14 +122,14 @@ def speaker_disjoint(corpus: Corpus, n: int = 4, seed: int = 12) -> list[Fold]:
 
     folds = []
     for fold in _folds(corpus, n, ("devel", "train"), parts):
-        tuned = {corpus.by_name[name].speaker for name in fold.val_names}
-        fit = tuple(name for name in fold.train_names if corpus.by_name[name].speaker not in tuned)
-        folds.append(Fold(fold.index, fit, fold.val_names, fold.test_names))
+        validated = {corpus.by_name[name].speaker for name in fold.val_names}
+        names = tuple(name for name in fold.train_names if corpus.by_name[name].speaker not in validated)
+        folds.append(replace(fold, train_names=names))
     return folds
 
 
 def speaker_disjoint_if_known(corpus: Corpus, n: int = 4, seed: int = 12) -> list[Fold]:
-    """`speaker_disjoint` where every speaker is known, else `stratified`, which lets speakers be on both sides.
+    """Returns `speaker_disjoint` folds if every speaker is known, else `stratified` ones, which share speakers.
 
     Args:
       n: the number of folds, half of them per partition.
@@ -141,9 +148,9 @@ SPLITS: dict[str, Callable[..., list[Fold]]] = {
 
 
 def leaks(corpus: Corpus, fold: Fold) -> list[str]:
-    """The speakers, of those that are known, whom a fold is both fitted and tuned on."""
-    fit, tune = ({corpus.by_name[name].speaker for name in names} for names in (fold.train_names, fold.val_names))
-    return sorted((fit & tune) - {""})
+    """Returns the known speakers who are both in the training and in the validation set of a fold."""
+    train, val = ({corpus.by_name[name].speaker for name in names} for names in (fold.train_names, fold.val_names))
+    return sorted((train & val) - {""})
 
 
 def _folds(
@@ -153,15 +160,15 @@ def _folds(
     parts: Callable[[Sequence[Recording], int], Iterator[Sequence[int] | np.ndarray]],
     key: Callable[[Recording], Any] = lambda recording: recording.name,
 ) -> list[Fold]:
-    """One fold per part of a partition; the rest of train and devel is fitted on.
+    """Returns a fold per part of a partition: it is the validation set, the rest of train and devel the training set.
 
     Args:
-      order: the partitions in the order in which their parts are tuned on.
-      parts: the indices of the recordings in each of so many parts of a partition, two at least.
-      key: by what the recordings are sorted first.
+      order: the partitions in the order in which their parts are validation sets.
+      parts: returns the indices of the recordings in each of two or more parts of a partition.
+      key: the recordings are sorted by it first.
     """
     if n < 2 or n % 2:
-        raise UserError(f"folds.n is {n}, expected an even number: half the folds tune on each partition")
+        raise UserError(f"folds.n is {n}, expected an even number: half the folds validate on each partition")
     count, test = n // 2, _names(corpus.partition("test"))
     both = sorted(corpus.partition(*order), key=key)
     folds = []
@@ -169,14 +176,15 @@ def _folds(
         recordings = [recording for recording in both if recording.partition == partition]
         _require(len(recordings), f"recordings in {partition}", count)
         for part in parts(recordings, count) if count > 1 else [range(len(recordings))]:
-            tune = {recordings[index].name for index in part}
-            fit = tuple(recording.name for recording in both if recording.name not in tune)
-            folds.append(Fold(len(folds), fit, _names([recordings[index] for index in part]), test))
+            validated = _names([recordings[index] for index in part])
+            others = set(validated)
+            trained = tuple(recording.name for recording in both if recording.name not in others)
+            folds.append(Fold(len(folds), trained, validated, test))
     return folds
 
 
 def _classes(recordings: Sequence[Recording], count: int) -> np.ndarray:
-    """`[recording]` class indices, each at least `count` times."""
+    """Returns `[recording]` class indices, each at least `count` times."""
     classes = np.array([int(recording.labels[0]) for recording in recordings])
     rarest = int(np.unique(classes, return_counts=True)[1].min())
     _require(rarest, f"recordings of the rarest class in {recordings[0].partition}", count)
@@ -193,39 +201,39 @@ def _names(recordings: Sequence[Recording]) -> tuple[str, ...]:
 
 
 def folds_of(spec: Mapping[str, Any], where: str, corpus: Corpus, seeds: int = 1) -> list[Fold]:
-    """The folds of a split; those in `only`, if it names any, without the recordings that `leave_out` names.
+    """Returns the folds that a config describes.
 
     Args:
-      spec: the name of the split and its fields, `only` and `leave_out`.
-      where: of `spec` in the config.
-      corpus: what is split.
-      seeds: how often every fold stands there, under an index of its own each time; the first of them keep theirs.
+      spec: the name of the split and its fields; `only`, the indices of the folds to use (default: all); `leave_out`,
+        recordings that are used neither for training nor for validation.
+      where: the config path of `spec`, for messages.
+      seeds: how often every fold is trained.
+
+    Returns:
+      The folds with seed 0, then those with seed 1 and so on.
     """
     if seeds < 1:
-        raise UserError(f"config.seeds is {seeds}: expected at least 1 fit of every fold")
+        raise UserError(f"config.seeds is {seeds}, expected at least 1")
     spec = dict(spec)
     only = tuple(spec.pop("only", ()))
     leave_out = set(corpus.known(spec.pop("leave_out", ()), f"config.{where}.leave_out"))
     folds: list[Fold] = build(SPLITS, spec, where, corpus=corpus)
-    if leave_out:
-        folds = [
-            replace(
-                fold, train_names=_without(fold.train_names, leave_out), val_names=_without(fold.val_names, leave_out)
-            )
-            for fold in folds
-        ]
+    folds = [
+        replace(
+            fold,
+            train_names=tuple(name for name in fold.train_names if name not in leave_out),
+            val_names=tuple(name for name in fold.val_names if name not in leave_out),
+            split_size=len(folds),
+        )
+        for fold in folds
+    ]
     if empty := [fold.index for fold in folds if not (fold.train_names and fold.val_names)]:
         if leave_out:
-            raise UserError(f"config.{where}.leave_out leaves folds {empty} nothing to fit or to tune on")
+            raise UserError(f"config.{where}.leave_out leaves the training or validation set of folds {empty} empty")
         raise UserError(
-            f"config.{where}: folds {empty} have nothing to fit or to tune on, as their speakers are on both sides;"
-            " take more folds, or 'stratified' ('ordered' for a sequence)"
+            f"config.{where}: the training or validation set of folds {empty} is empty, as their speakers are on both"
+            " sides; take more folds, or 'stratified' ('ordered' for a sequence)"
         )
     if unknown := set(only) - {fold.index for fold in folds}:
         raise UserError(f"config.{where}.only names folds {sorted(unknown)}, but there are {len(folds)}, from 0")
-    taken = [fold for fold in folds if not only or fold.index in only]
-    return [replace(fold, index=fold.index + seed * len(folds), seed=seed) for seed in range(seeds) for fold in taken]
-
-
-def _without(names: tuple[str, ...], left_out: set[str]) -> tuple[str, ...]:
-    return tuple(name for name in names if name not in left_out)
+    return [replace(f, seed=seed) for seed in range(seeds) for f in folds if not only or f.index in only]

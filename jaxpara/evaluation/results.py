@@ -54,15 +54,13 @@ A cross-validation is the score of the tune rows of all folds, and beside it
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import soundfile
 
 from jaxpara.corpora.corpus import PARTITIONS, Corpus, Recording
-from jaxpara.corpora.duplicates import SharedAudio
 from jaxpara.evaluation.metrics import defined
 from jaxpara.evaluation.rows import rows_of
 from jaxpara.evaluation.scores import cross_validation, score
@@ -112,7 +110,7 @@ def summarise(
     demo: bool,
     corpus: Corpus,
     findings: Mapping[str, int],
-    shared_audio: Mapping[str, Sequence[SharedAudio]],
+    shared_audio: Mapping[str, Sequence[tuple[str, str]]],
     members: Mapping[str, MemberOutcome],
     left_out: Mapping[str, str],
     fused: Fused,
@@ -130,7 +128,7 @@ def summarise(
       demo: whether the sizes are the demonstration's.
       corpus: what all predictions are about.
       findings: of the corpus check, how many `errors` and `warnings`.
-      shared_audio: pairs of recordings by what lies on their two sides, `train_and_validation` and `train_and_test`.
+      shared_audio: pairs of recordings with identical samples, `train_and_validation` and `train_and_test`.
       members: by name.
       left_out: the members that could not be run, with the reason.
       fused: what the members came to together.
@@ -168,7 +166,10 @@ def summarise(
         "corpus": {"root": str(corpus.root), "partitions": describe(corpus)},
         "findings": dict(findings),
         "shared_audio": {
-            where: {"pairs": len(set(pairs)), "examples": [asdict(pair) for pair in dict.fromkeys(pairs)][:5]}
+            where: {
+                "pairs": len(set(pairs)),
+                "examples": [_shared_by(pair, corpus) for pair in dict.fromkeys(pairs)][:5],
+            }
             for where, pairs in shared_audio.items()
         },
         "members": {name: _member(member, corpus, seed) for name, member in members.items()},
@@ -231,10 +232,12 @@ def describe(corpus: Corpus) -> dict[str, dict[str, Any]]:
 
 
 def _seconds(recordings: Sequence[Recording]) -> float | None:
-    try:
-        return float(sum(soundfile.info(recording.path).duration for recording in recordings))
-    except (OSError, soundfile.SoundFileError):
-        return None
+    known = [recording.audio.seconds for recording in recordings if recording.audio]
+    return float(sum(known)) if len(known) == len(recordings) else None
+
+
+def _shared_by(pair: tuple[str, str], corpus: Corpus) -> dict[str, Any]:
+    return {"one": pair[0], "other": pair[1], "seconds": corpus.by_name[pair[0]].seconds}
 
 
 def _shared(members: Iterable[MemberOutcome]) -> dict[int, int]:

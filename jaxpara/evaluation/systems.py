@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
-from jaxpara.corpora import tables
-from jaxpara.corpora.challenge import TASKS, read, task_named
+from jaxpara.corpora import labels
+from jaxpara.corpora.challenge import read
 from jaxpara.corpora.corpus import Corpus, Task
 from jaxpara.corpora.findings import Findings, quote
-from jaxpara.corpora.labels import ABSURD, numbers
+from jaxpara.corpora.tasks import TASKS, task_named
 from jaxpara.errors import UserError
 from jaxpara.evaluation.metrics import Undefined
 from jaxpara.evaluation.rows import Rows, label_keys, rows_of
@@ -107,7 +107,7 @@ def _run(workdir: Path) -> Run:
 
 
 def _corpus(
-    runs: Mapping[Path, Run], files: Sequence[tables.Table], root: Path | None, task: str | None
+    runs: Mapping[Path, Run], files: Sequence[labels.Table], root: Path | None, task: str | None
 ) -> tuple[Path, Task]:
     """The root of the one corpus and its task."""
     _same("task", {path: run.task for path, run in runs.items()})
@@ -137,11 +137,11 @@ def _same(what: str, of_runs: Mapping[Path, str], mend: str = "") -> None:
             )
 
 
-def _task(table: tables.Table, root: Path, wanted: str | None) -> Task:
+def _task(table: labels.Table, root: Path, wanted: str | None) -> Task:
     """The task that a CSV is for: as the user says, else by its columns and the classes that it names."""
     if wanted is not None:
         return task_named(wanted, "--task")
-    if set(tables.TIME_COLUMNS) & set(table.columns):
+    if set(labels.TIME_COLUMNS) & set(table.cells):
         fitting = {name: task for name, task in TASKS.items() if task.kind == "sequence"}
     else:
         used = set(table.column(("prediction",), "prediction"))
@@ -154,11 +154,11 @@ def _task(table: tables.Table, root: Path, wanted: str | None) -> Task:
     return candidates[0]
 
 
-def _table(path: Path) -> tables.Table:
+def _table(path: Path) -> labels.Table:
     if not path.exists():
         raise UserError(f"{path}: no such file or folder; give workdirs of finished runs, or CSVs of predictions")
     findings = Findings()
-    table = tables.load(path, findings)
+    table = labels.read_table(path, findings)
     if errors := findings.count("error"):
         raise UserError(f"{findings.listed()[0]} ({errors} such rows)")
     return table
@@ -171,10 +171,10 @@ def _of_run(workdir: Path, part: str) -> Predictions:
     return Predictions.load(path)
 
 
-def _of_table(table: tables.Table, corpus: Corpus) -> Predictions:
+def _of_table(table: labels.Table, corpus: Corpus) -> Predictions:
     task = corpus.task
-    recordings = np.array(table.column(tables.NAME_COLUMNS, "file name"))
-    texts = table.column(("prediction",), "prediction")
+    recordings = np.array(table.column(labels.NAME_COLUMNS, "file name").tolist())
+    texts = table.column(("prediction",), "prediction").tolist()
     if task.kind == "classes":
         times_s = np.zeros(len(texts))
         number_of = {name: number for number, name in enumerate(task.classes)}
@@ -182,25 +182,25 @@ def _of_table(table: tables.Table, corpus: Corpus) -> Predictions:
         _refuse(table, texts, classes < 0, f"one of {', '.join(task.classes)}")
         scores = np.eye(len(task.classes))[classes]
     else:
-        times_s = _numbers(table, table.column(tables.TIME_COLUMNS, "time"), "seconds")
+        times_s = _numbers(table, table.column(labels.TIME_COLUMNS, "time").tolist(), "seconds")
         scores = _numbers(table, texts, "a finite number")[:, None]
     partitions = np.full(len(texts), "test")
     return Predictions(recordings, times_s, scores, partitions, np.full(len(texts), -1))
 
 
-def _numbers(table: tables.Table, texts: list[str], expected: str) -> np.ndarray:
-    values = numbers(texts)
+def _numbers(table: labels.Table, texts: list[str], expected: str) -> np.ndarray:
+    values = labels.numbers(texts)
     # Beyond 12 days a time in microseconds has no place in a key; no belt gets there either.
-    _refuse(table, texts, ~(np.abs(values) < ABSURD), expected)
+    _refuse(table, texts, ~(np.abs(values) < labels.MAX_VALUE), expected)
     return values
 
 
-def _refuse(table: tables.Table, texts: list[str], bad: np.ndarray, expected: str) -> None:
+def _refuse(table: labels.Table, texts: list[str], bad: np.ndarray, expected: str) -> None:
     if bad.any():
         at = int(np.argmax(bad))
-        name = table.column(tables.NAME_COLUMNS, "file name")[at]
+        name = table.column(labels.NAME_COLUMNS, "file name").iloc[at]
         raise UserError(
-            f"{table.path}, row {table.rows[at]}: {quote(texts[at])} for {quote(name)}, expected {expected}"
+            f"{table.path}, row {table.cells.index[at]}: {quote(texts[at])} for {quote(name)}, expected {expected}"
             f" ({bad.sum()} such rows); correct them"
         )
 

@@ -26,9 +26,10 @@ from typing import Any
 import numpy as np
 from absl import logging
 
+from jaxpara.corpora import audio
 from jaxpara.corpora.corpus import Recording
 from jaxpara.errors import UserError
-from jaxpara.features import audio, lines
+from jaxpara.features import lines
 from jaxpara.features.contents import hash_of, hashes_of
 from jaxpara.features.feature import Feature
 from jaxpara.files import mapped

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from jaxpara.corpora.check_audio import REFUSALS, reason
+from jaxpara.corpora.audio import AUDIO_ERRORS, reason
 from jaxpara.errors import UserError
 from jaxpara.inference.sound import brought
 
@@ -54,7 +54,7 @@ class AudioFile:
                 self.rate_hz, self.channels = file.samplerate, file.channels
                 yield from brought(self._chunks(file), file.samplerate, wanted_hz)
                 promised_s = 0 if file.format == "MP3" else file.frames / file.samplerate  # MP3's is an estimate
-        except REFUSALS as error:
+        except AUDIO_ERRORS as error:
             raise UserError(f"not readable as audio ({reason(error)})") from None
         if not self.seconds:
             raise UserError("holds no samples")

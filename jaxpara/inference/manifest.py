@@ -2,7 +2,7 @@
 
 jaxpara, experiment, recipe, demo, seed: version of the program, name, recipe and sizes of the config, seed of the run.
 corpus, simulated: fingerprint of the corpus that it was trained on; whether this program made it.
-task: key of `jaxpara.corpora.challenge.TASKS`.
+task: key of `jaxpara.corpora.tasks.TASKS`.
 label_rate_hz: predictions per second; 0 where there is one for a whole recording.
 longest_s: of the corpus' recordings, of classes without those of test. What is longer is predicted in blocks of this
   length.
@@ -21,8 +21,8 @@ import numpy as np
 import soundfile
 
 from jaxpara import __version__
-from jaxpara.corpora.challenge import TASKS
 from jaxpara.corpora.corpus import Corpus
+from jaxpara.corpora.tasks import TASKS
 from jaxpara.errors import UserError
 from jaxpara.files import write_json
 from jaxpara.training.member import Member
@@ -42,7 +42,7 @@ def write(
 
     Args:
       about: `experiment`, `recipe`, `demo`, `seed` and `corpus`.
-      task: key of `jaxpara.corpora.challenge.TASKS`.
+      task: key of `jaxpara.corpora.tasks.TASKS`.
       corpus: that the run was on.
       members: all there are.
       shares: from the fusion.

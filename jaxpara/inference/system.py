@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from rich.console import Console
 
-from jaxpara.corpora.challenge import TASKS
+from jaxpara.corpora.tasks import TASKS
 from jaxpara.errors import UserError
 from jaxpara.fusion.mean import mix
 from jaxpara.inference import blocks, manifest, sound

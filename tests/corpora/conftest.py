@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from jaxpara.corpora.challenge import TASKS
 from jaxpara.corpora.check import check
+from jaxpara.corpora.tasks import TASKS
 
 RATE_HZ = 16_000
 

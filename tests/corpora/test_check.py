@@ -7,18 +7,22 @@ import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
 
+from jaxpara.corpora.audio import scan
 from jaxpara.corpora.challenge import read
 from jaxpara.corpora.check import check
 
 
-def test_sound_corpora_have_no_findings(mask, breathing):
+def test_valid_corpora_have_no_findings(mask, breathing):
     for folder in (mask, breathing):
         report = folder.report()
-        assert report.findings == ()
+        assert report.findings == report.further_findings == ()
         assert [r.name for r in report.corpus.recordings] == [r.name for r in read(folder.root, folder.task).recordings]
+        for recording in report.corpus.recordings:
+            assert recording.seconds == soundfile.info(recording.path).duration
+            assert recording.audio == scan(recording.path)
 
 
-def test_a_finding_is_one_line_that_names_file_row_and_mend(mask):
+def test_a_finding_is_one_line_that_names_file_row_and_fix(mask):
     mask.set(3, "train_00002.wav,masc")
     (finding,) = mask.report().findings
     assert str(finding) == (
@@ -158,7 +162,9 @@ def test_the_same_audio_twice(mask):
     # Another width, the same samples.
     mask.wav("test_00001.wav", samples, subtype="FLOAT")
     assert mask.found() == [("error", "wav/test_00001.wav", None), ("warning", "wav/train_00002.wav", None)]
-    assert "train_00001.wav in train" in mask.report().findings[0].what
+    first, second = mask.report().findings
+    assert "train_00001.wav in train" in first.what
+    assert mask.report().further_findings == (second,)
 
 
 def test_two_silent_files_are_no_leak(mask):

@@ -11,8 +11,8 @@ import soundfile
 from scipy import ndimage, signal, stats
 
 from jaxpara.corpora.corpus import Corpus, Recording, Task
-from jaxpara.corpora.simulated import breather, breathing
-from jaxpara.corpora.simulated.loudness import loudness_baseline
+from jaxpara.corpora.simulated import breathing
+from jaxpara.corpora.simulated.corpus import loudness_baseline
 
 SPEAKERS, SECONDS = (3, 3, 3), 90.0
 
@@ -60,8 +60,8 @@ def breathed():
     rows, lengths = defaultdict(list), defaultdict(list)
     for seed in range(49):
         rng = np.random.default_rng(seed)
-        person = breather.Breather.draw(rng)
-        belt = breather.belt(breather.plan(person, 240.0, rng), person, 240.0, rng)
+        person = breathing.Breather.draw(rng)
+        belt = breathing.belt(breathing.plan(person, 240.0, rng), person, 240.0, rng)
         assert len(belt) == 6000
         assert (belt.min(), belt.max()) == (-1, 1)
         peaks, onsets, _ = cycles(belt)

@@ -15,10 +15,10 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVC
 
-from jaxpara.corpora.challenge import TASKS
 from jaxpara.corpora.check import check
 from jaxpara.corpora.simulated import SIMULATED, mask
-from jaxpara.corpora.simulated.wearer import Fit, Session, Wearer, take
+from jaxpara.corpora.simulated.mask import MaskFit, Session, Wearer, take
+from jaxpara.corpora.tasks import TASKS
 from jaxpara.errors import UserError
 from jaxpara.features.mel import LogMel
 
@@ -137,7 +137,7 @@ MEASURED_DB = (0, -0.3, -0.9, -2.8, -1.0, -3.0, -3.8)
 
 def test_mask_filters_as_measured():
     """The same words with and without: what differs is the published gain."""
-    wearer = Wearer(Wearer.draw(np.random.default_rng(0)).voice, Fit(), effort_db=0.0, slowing=1.0)
+    wearer = Wearer(Wearer.draw(np.random.default_rng(0)).voice, MaskFit(), effort_db=0.0, slowing=1.0)
     difference = np.zeros((8, len(PLATEAUS)))
     for i in range(len(difference)):
         session = Session.draw(np.random.default_rng(i))

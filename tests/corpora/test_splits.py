@@ -3,9 +3,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from jaxpara.corpora.challenge import TASKS
 from jaxpara.corpora.corpus import Corpus, Recording
 from jaxpara.corpora.splits import SPLITS, Fold, folds_of, leaks
+from jaxpara.corpora.tasks import TASKS
 from jaxpara.errors import UserError
 from jaxpara.registry import build
 
@@ -53,7 +53,7 @@ def names(part, first, last):
 
 
 def is_partition(corpus, folds):
-    """Every recording of train and devel is tuned on once and fitted on in all other folds; test is test."""
+    """Every train and devel recording is in one validation set and in all other training sets; test is test."""
     known = {r.name for r in corpus.partition("train", "devel")}
     assert sorted(name for fold in folds for name in fold.val_names) == sorted(known)
     for fold in folds:
@@ -145,10 +145,10 @@ def test_speaker_disjoint_keeps_a_speaker_of_two_partitions_apart():
 def test_speakers_who_are_all_in_both_partitions_need_more_folds():
     known = [(r.name, r.labels[0], r.speaker[-1]) for r in speakers("mask", {"train": 4, "devel": 4}).recordings]
     known = corpus("mask", known)
-    with pytest.raises(UserError, match=r"config\.folds: folds \[0, 1\] have nothing to fit .* take more folds"):
+    with pytest.raises(UserError, match=r"config\.folds: .* folds \[0, 1\] is empty, .* take more folds"):
         folds_of({"name": "speaker_disjoint", "n": 2}, "folds", known)
     assert len(folds_of({"name": "speaker_disjoint", "n": 4}, "folds", known)) == 4
-    with pytest.raises(UserError, match=r"config\.folds\.leave_out leaves folds \[0\] nothing"):
+    with pytest.raises(UserError, match=r"config\.folds\.leave_out leaves .* of folds \[0\] empty"):
         folds_of({"name": "official", "leave_out": [r.name for r in known.partition("devel")]}, "folds", known)
 
 
@@ -203,13 +203,14 @@ def test_from_a_config(mask):
         build(SPLITS, {"name": "official", "n": 2}, "folds", corpus=mask)
 
 
-def test_seeds_fit_every_fold_again_under_an_index_of_its_own(breathing):
+def test_seeds_repeat_the_folds_with_other_random_streams(breathing):
     spec = {"name": "ordered", "n": 4, "only": (1, 2)}
     once, folds = folds_of(spec, "folds", breathing), folds_of(spec, "folds", breathing, seeds=3)
     assert folds[:2] == once
-    assert [(fold.index, fold.seed) for fold in folds] == [(1, 0), (2, 0), (5, 1), (6, 1), (9, 2), (10, 2)]
+    assert [(fold.index, fold.seed) for fold in folds] == [(1, 0), (2, 0), (1, 1), (2, 1), (1, 2), (2, 2)]
+    assert [fold.stream for fold in folds] == [1, 2, 5, 6, 9, 10]
     for fold in folds:
-        same = once[(fold.index - 1) % 4]
+        same = once[fold.index - 1]
         assert (fold.train_names, fold.val_names, fold.test_names) == (
             same.train_names,
             same.val_names,
@@ -218,5 +219,5 @@ def test_seeds_fit_every_fold_again_under_an_index_of_its_own(breathing):
 
 
 def test_no_seed_is_refused(breathing):
-    with pytest.raises(UserError, match=r"config.seeds is 0: expected at least 1 fit of every fold"):
+    with pytest.raises(UserError, match=r"config.seeds is 0, expected at least 1"):
         folds_of({"name": "official"}, "folds", breathing, seeds=0)

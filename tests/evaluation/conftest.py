@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from jaxpara.corpora.audio import scan
 from jaxpara.corpora.corpus import PARTITIONS, Corpus, Recording, Task
 from jaxpara.predictions import Predictions, concatenate
 
@@ -30,7 +31,8 @@ def make_breathing(folder, speakers=(4, 4, 3), seconds=40.0, audio=True, test_tr
                 soundfile.write(folder / name, level * rng.standard_normal(len(level)), 16_000, "PCM_16")
             hidden = np.full(len(belt), np.nan)
             labels, truth = (hidden, belt if test_truth else hidden) if partition == "test" else (belt, belt)
-            recordings.append(Recording(name, folder / name, partition, name[:-4], times_s, labels, truth))
+            info = scan(folder / name) if audio else None
+            recordings.append(Recording(name, folder / name, partition, name[:-4], times_s, labels, truth, info))
     return Corpus(BREATHING, folder, tuple(recordings), 25.0, True, folder / "lab" / "labels.csv")
 
 

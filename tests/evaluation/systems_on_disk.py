@@ -6,8 +6,8 @@ from types import SimpleNamespace
 import numpy as np
 import soundfile
 
-from jaxpara.corpora.challenge import TASKS
 from jaxpara.corpora.corpus import Corpus
+from jaxpara.corpora.tasks import TASKS
 from jaxpara.evaluation import compare_systems
 from jaxpara.evaluation.scores import cross_validation, score
 

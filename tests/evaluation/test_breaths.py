@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.optimize import linear_sum_assignment, lsq_linear
 
-from jaxpara.corpora.simulated.breather import Breather, belt, plan
+from jaxpara.corpora.simulated.breathing import Breather, belt, plan
 from jaxpara.evaluation import breaths
 from jaxpara.evaluation.breaths import Series, breathing_rate_mae, matches, onset_f1, onsets, rmse_scaled, scale_onto
 from jaxpara.evaluation.metrics import Undefined

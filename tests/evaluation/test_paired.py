@@ -9,7 +9,7 @@ import pytest
 from scipy import stats
 from sklearn.metrics import balanced_accuracy_score
 
-from jaxpara.corpora.challenge import TASKS
+from jaxpara.corpora.tasks import TASKS
 from jaxpara.evaluation import intervals, paired
 from jaxpara.evaluation.intervals import PCC, UAR
 from jaxpara.evaluation.metrics import Undefined

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from jaxpara.corpora.duplicates import SharedAudio
 from jaxpara.evaluation import results as results_module
 from jaxpara.evaluation.results import FoldOutcome, MemberOutcome, describe, keep_others, summarise
 from jaxpara.evaluation.scores import cross_validation, score
@@ -37,7 +36,7 @@ def results(corpus, fakes):
         demo=True,
         corpus=corpus,
         findings={"errors": 0, "warnings": 31},
-        shared_audio={"train_and_validation": [SharedAudio("a", "b", 1.5)] * 2, "train_and_test": []},
+        shared_audio={"train_and_validation": [("train_00.wav", "devel_00.wav")] * 2, "train_and_test": []},
         members={"cnn": MemberOutcome(folds, test, 1_642_049)},
         left_out={},
         fused=Fused(tune, test, {}, {"cnn": [1.0, 1.0]}, tune),
@@ -63,7 +62,10 @@ def test_scores_stand_where_the_docstring_says(results, corpus):
     (beside,) = result["beside"]
     assert beside == result["fusion"] | {"name": "convex", "weights": None, "cv_cross_fitted": None}
     assert result["shared_audio"] == {
-        "train_and_validation": {"pairs": 1, "examples": [{"one": "a", "other": "b", "seconds": 1.5}]},
+        "train_and_validation": {
+            "pairs": 1,
+            "examples": [{"one": "train_00.wav", "other": "devel_00.wav", "seconds": 40.0}],
+        },
         "train_and_test": {"pairs": 0, "examples": []},
     }
     assert result["seconds"] == 25

@@ -6,8 +6,8 @@ import numpy as np
 import organisers
 import pytest
 
-from jaxpara.corpora.challenge import TASKS
 from jaxpara.corpora.corpus import Corpus, Recording
+from jaxpara.corpora.tasks import TASKS
 from jaxpara.errors import UserError
 from jaxpara.features import organiser_tables
 from jaxpara.features.organiser_tables import Format

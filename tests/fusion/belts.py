@@ -5,7 +5,7 @@ from functools import partial
 
 import numpy as np
 
-from jaxpara.corpora.challenge import TASKS
+from jaxpara.corpora.tasks import TASKS
 from jaxpara.evaluation.official import official
 from jaxpara.predictions import Predictions
 

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from jaxpara.corpora import challenge
+from jaxpara.corpora import tasks
 from jaxpara.corpora.corpus import Corpus, Recording
 from jaxpara.corpora.splits import Fold
 from jaxpara.errors import UserError
@@ -21,7 +21,7 @@ CONFIG = {
     "batch": 4,
     "epochs": 1,
 }
-TASK = challenge.TASKS["breathing"]
+TASK = tasks.TASKS["breathing"]
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ import pytest
 import soundfile
 
 from configs.breathing_s4 import get_config
-from jaxpara.corpora import challenge
+from jaxpara.corpora import tasks
 from jaxpara.corpora.corpus import Corpus, Recording
 from jaxpara.errors import Unavailable, UserError
 from jaxpara.features import organiser_tables
@@ -62,7 +62,7 @@ def machine(*of, **features):
 def corpus(tmp_path_factory):
     """Low and high tones; clips of 0.5 s and of 0.8 s."""
     root = tmp_path_factory.mktemp("tones")
-    rng, task, recordings = np.random.default_rng(0), challenge.TASKS["mask"], []
+    rng, task, recordings = np.random.default_rng(0), tasks.TASKS["mask"], []
     for partition in ("train", "devel", "test"):
         for i in range(12):
             path = root / f"{partition}_{i:05d}.wav"
@@ -147,7 +147,7 @@ def test_folds_can_leave_recordings_out(corpus, tmp_path):
         assert len(fold.train_names) + len(fold.val_names) == 22
         assert not {"devel_00000.wav", "train_00001.wav"} & {*fold.train_names, *fold.val_names}
     folds = {"name": "official", "leave_out": tuple(f"devel_{i:05d}.wav" for i in range(12))}
-    with pytest.raises(UserError, match=r"leaves folds \[0\] nothing to fit or to tune on"):
+    with pytest.raises(UserError, match=r"leaves .* of folds \[0\] empty"):
         Member("coder", AUTOENCODER | {"folds": folds}, corpus, "f", 12, tmp_path)
     with pytest.raises(
         UserError, match=r"folds.leave_out names 'devel_99.wav', which is no recording of .*did you mean"
@@ -208,7 +208,7 @@ def test_pieces_that_the_mirrored_ends_do_not_fit_are_refused(tmp_path):
     config = get_config().to_dict()["members"]["resnet_gru"]
     belts = Recording("train_00.wav", None, "train", "s", np.arange(25.0) / 25, np.sin(np.arange(25.0)), np.zeros(25))
     recordings = [replace(belts, name=f"{p}_00.wav", partition=p) for p in ("train", "devel", "test")]
-    corpus = Corpus(challenge.TASKS["breathing"], None, tuple(recordings), 25.0)
+    corpus = Corpus(tasks.TASKS["breathing"], None, tuple(recordings), 25.0)
     config["folds"] = OFFICIAL
     Member("gru", config, corpus, "f", 12, tmp_path / "right")
     config["learner"]["model"]["piece_frames"] = 100

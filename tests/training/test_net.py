@@ -9,7 +9,7 @@ import jax
 import numpy as np
 import pytest
 
-from jaxpara.corpora import challenge
+from jaxpara.corpora import tasks
 from jaxpara.corpora.corpus import Corpus, Recording
 from jaxpara.corpora.splits import Fold
 from jaxpara.errors import UserError
@@ -20,7 +20,7 @@ from jaxpara.training.fit import FINISHED, Fit
 from jaxpara.training.loop import Interrupted
 from jaxpara.training.net import Net
 
-TASK = challenge.TASKS["breathing"]
+TASK = tasks.TASKS["breathing"]
 # Narrow, and without dropout, whose masks differ by device; SGD, as Adam makes a sign of a gradient that is nearly 0.
 CONFIG = {
     "examples": {"name": "windows", "window_s": 2.0, "step_s": 1.0},

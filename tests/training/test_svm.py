@@ -19,8 +19,8 @@ from sklearn.preprocessing import MinMaxScaler, StandardScaler
 from sklearn.svm import SVC, LinearSVC
 from svms import GRID, corpus, fit_of, fitted, machine, quiet, said
 
-from jaxpara.corpora.challenge import TASKS
 from jaxpara.corpora.corpus import Recording
+from jaxpara.corpora.tasks import TASKS
 from jaxpara.errors import UserError
 from jaxpara.training.svm import SVM
 

@@ -11,8 +11,8 @@ from sklearn.pipeline import Pipeline
 from sklearn.svm import LinearSVR
 from svms import corpus, fit_of, fitted, machine, quiet
 
-from jaxpara.corpora.challenge import TASKS
 from jaxpara.corpora.corpus import Recording
+from jaxpara.corpora.tasks import TASKS
 from jaxpara.errors import UserError
 
 

@@ -1,4 +1,4 @@
-"""Simulated corpora in the ComParE layout, for those who have no licence for the real ones."""
+"""Simulated corpora in the layout of ComParE, for everyone without a licence for the real ones."""
 
 from jaxpara.corpora.simulated import breathing, mask
 

@@ -1,44 +1,232 @@
 """A simulated Breathing corpus: people who breathe and speak, with a belt around the chest.
 
-It is written in the layout of the ComParE 2020 Breathing corpus (one speaker a file, 25 labels a second), with the
-truth of the test rows in `labels_confidential.csv`. The speakers are those of `breather`, `voice` and `room`.
+A breath is a quick inhalation and an exhalation during which one or more phrases are spoken. The belt follows the
+volume of the lungs with one of two kinds of sensor: a piezo belt, which leaks back after its steep rise, or an
+inductance belt with round peaks and a nearly linear fall. Some pauses are without a breath, some breaths are deep,
+shallow or inaudible, and the belt drifts slowly, which nobody can hear.
 
-Loudness alone (`loudness_baseline`: ridge regression on the level from 4 s before to 4 s after) reaches a PCC of
-about .57 on the test speakers of `demo` (.61 and .54 with seeds 0 and 12) and .49 on those of `full` (seed 0).
+All distributions were chosen so that the statistics of belt and audio are those measured on public recordings with
+a belt; the tests hold these ranges. The files have the layout of the ComParE 2020 Breathing corpus: one speaker per
+file, 25 labels per second, the truth of the test rows in `labels_confidential.csv`.
+
+Loudness alone (`loudness_baseline`) reaches a PCC of about .57 on the test speakers of `demo` (.61 and .54 with seeds
+0 and 12) and .49 on those of `full` (seed 0).
 """
 
 import csv
 from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import soundfile
+from scipy import ndimage, signal
 
+from jaxpara.corpora.audio import in_threads
 from jaxpara.corpora.corpus import PARTITIONS
-from jaxpara.corpora.simulated.breather import LABEL_RATE_HZ, Breather, belt, breathe, plan
-from jaxpara.corpora.simulated.folder import counts_of, preset_of, write_once
+from jaxpara.corpora.simulated.corpus import counts_of, preset_of, write_once
 from jaxpara.corpora.simulated.room import Room, record
-from jaxpara.corpora.simulated.voice import SAMPLE_RATE_HZ, Voice, speak
-from jaxpara.corpora.threads import in_threads
+from jaxpara.corpora.simulated.voice import SAMPLE_RATE_HZ, Phrase, Voice, speak
 from jaxpara.errors import UserError
 
-VERSION = 1  # of the generator: a changed one makes other files from the same seed
+VERSION = 1  # of the generator: raise it when the same seed gives other files
 HEADER = ("filename", "timeFrame", "upper_belt")
+LABEL_RATE_HZ = 25
+LEAD_S = 12.0  # simulated before the file begins and after it ends, so that it begins and ends in mid-breath
 
 
-class Size(NamedTuple):
-    """Speakers in train, devel and test, and how long each of them speaks."""
+class BreathingSize(NamedTuple):
+    """Numbers of speakers in train, devel and test, and the length of each recording."""
 
     speakers: tuple[int, int, int]
     seconds: float
 
 
-PRESETS = {"demo": Size((16, 16, 8), 30.0), "full": Size((17, 16, 16), 240.0)}
+PRESETS = {"demo": BreathingSize((16, 16, 8), 30.0), "full": BreathingSize((17, 16, 16), 240.0)}
+
+
+class Breath(NamedTuple):
+    """One breath: the inhalation starts at `start_s`, turns into the exhalation at `peak_s` and ends at `end_s`."""
+
+    start_s: float
+    peak_s: float
+    end_s: float
+    creep_s: float  # how long before the inhalation the belt begins to rise, while the speaker still speaks
+    peak: float  # volume at the peak; 1 is an ordinary breath from 0
+    phrases: tuple[Phrase, ...]
+
+
+@dataclass(frozen=True)
+class Breather:
+    """How one speaker breathes and what the belt makes of it.
+
+    Attributes:
+      inhale_s: an ordinary inhalation.
+      exhale_s: an ordinary exhalation.
+      spread: standard deviation of the logarithm of the exhalation's length.
+      pause_every_s: mean time between two pauses without breath.
+      hold: probability that the breath is held before the first word, and after the last.
+      audible: probability that an inhalation can be heard.
+      breath_db: level of an audible inhalation relative to a stressed vowel.
+      leak_s: time constant of a piezo belt after the peak.
+      leak: 1 for a pure piezo belt, 0 for a pure inductance belt.
+      smooth_s: roundness of the belt's corners.
+      lag_s: delay of the belt.
+      drift: standard deviation of the slow wander of the belt, relative to an ordinary breath.
+    """
+
+    inhale_s: float
+    exhale_s: float
+    spread: float
+    pause_every_s: float
+    hold: float
+    audible: float
+    breath_db: float
+    leak_s: float
+    leak: float
+    smooth_s: float
+    lag_s: float
+    drift: float
+
+    @classmethod
+    def draw(cls, rng: np.random.Generator) -> "Breather":
+        piezo = rng.random() < 0.7
+        return cls(
+            inhale_s=rng.uniform(0.5, 0.73),
+            exhale_s=rng.uniform(3.05, 3.95),
+            spread=rng.uniform(0.34, 0.47),
+            pause_every_s=rng.uniform(2.8, 5.6),
+            hold=rng.uniform(0.02, 0.12),
+            audible=rng.uniform(0.6, 0.95),
+            breath_db=rng.uniform(-32, -22),
+            leak_s=rng.uniform(0.8, 1.5),
+            leak=rng.uniform(0.85, 1.0) if piezo else rng.uniform(0.25, 0.55),
+            smooth_s=rng.uniform(0.02, 0.05) if piezo else rng.uniform(0.05, 0.10),
+            lag_s=rng.uniform(0.0, 0.06),
+            drift=rng.uniform(0.08, 0.17) if piezo else rng.uniform(0.12, 0.23),
+        )
+
+
+def plan(breather: Breather, seconds: float, rng: np.random.Generator) -> list[Breath]:
+    """Draws breaths from before the start of the file until after its end."""
+    breaths, clock = [], -LEAD_S
+    while clock < seconds + LEAD_S:
+        kind = rng.choice(["speech", "catch", "slow"], p=[0.62, 0.04, 0.34])
+        depth = {"speech": 1.0, "catch": 0.7, "slow": 0.9}[kind] * np.exp(0.21 * rng.standard_normal())
+        if rng.random() < 0.009:
+            depth = 2.2  # a sigh, about one in eight minutes
+        # Deeper breaths take longer, and after a deep one people speak longer.
+        inhale = breather.inhale_s * depth**0.6 * np.exp(0.3 * rng.standard_normal())
+        exhale = breather.exhale_s * depth**0.6 * np.exp(breather.spread * rng.standard_normal())
+        if kind == "catch":
+            exhale *= 0.5
+        creep = 0.0
+        if kind == "slow":
+            inhale, exhale, creep = inhale * rng.uniform(1.1, 2.2), exhale * 0.9, rng.uniform(0.2, 0.9)
+        exhale = float(np.clip(exhale, 0.7, 9.0))
+        peak_s = clock + inhale
+        end_s = peak_s + exhale
+        phrases = () if kind == "slow" and rng.random() < 0.06 else _phrases(breather, peak_s, end_s, depth, rng)
+        breaths.append(Breath(clock, peak_s, end_s, creep, depth, phrases))
+        clock = end_s
+    return breaths
+
+
+def _phrases(
+    breather: Breather, peak_s: float, end_s: float, depth: float, rng: np.random.Generator
+) -> tuple[Phrase, ...]:
+    """Draws what is said in one exhalation."""
+    held = [rng.uniform(0.2, 0.8) if rng.random() < breather.hold else 0.0 for _ in range(2)]
+    start = peak_s - rng.uniform(0.0, 0.16) + held[0]
+    stop = end_s - rng.uniform(0.0, 0.2) - held[1]
+    if stop - start < 0.3:
+        return ()
+    room_s = max(stop - start - 1.0, 0.0)
+    pauses = np.sort(start + 0.5 + room_s * rng.random(rng.poisson(room_s / breather.pause_every_s)))
+    level, phrases = 1.5 * np.log2(depth) + 2.5 * rng.standard_normal(), []
+    fall = rng.uniform(1.0, 2.0)  # dB per second: less air, less voice
+    for pause in [*pauses, stop]:
+        length = rng.uniform(0.2, 0.65)
+        until = pause if pause == stop else pause - length / 2
+        if until - start > 0.25:
+            phrases.append(Phrase(start, until, level - fall * (start - peak_s), fall * (until - start)))
+            start = until + length
+    return tuple(phrases)
+
+
+def belt(breaths: list[Breath], breather: Breather, seconds: float, rng: np.random.Generator) -> np.ndarray:
+    """Returns the belt, `[label]` in [-1, 1] at 25 Hz, scaled to the range of the file."""
+    step_s = 1 / LABEL_RATE_HZ
+    clock = np.arange(-LEAD_S, seconds + 1, step_s)
+    volume = np.zeros(len(clock))
+    level = 0.0
+    for breath, after in pairwise(breaths):
+        total = breath.end_s - breath.peak_s
+        turn_s = breath.end_s - min(after.creep_s, 0.4 * total)
+        rising = (clock >= breath.start_s) & (clock < breath.peak_s)
+        falling = (clock >= breath.peak_s) & (clock < turn_s)
+        creeping = (clock >= turn_s) & (clock < breath.end_s)
+        share = (clock[rising] - breath.start_s) / (breath.peak_s - breath.start_s)
+        volume[rising] = level + (breath.peak - level) * share
+        since = np.r_[clock[falling], turn_s] - breath.peak_s
+        # The lungs end lower after a long exhalation; a piezo belt returns to rest in its own time.
+        rest = 0.08 - 0.03 * total + 0.09 * rng.standard_normal()
+        leak_s = breather.leak_s * np.exp(0.35 * rng.standard_normal())
+        leaked = rest + (breath.peak - rest) * np.exp(-since / leak_s)
+        spent = breath.peak + (rest - breath.peak) * since / total
+        mixed = breather.leak * leaked + (1 - breather.leak) * spent
+        volume[falling], level = mixed[:-1], mixed[-1]
+        if creeping.any():
+            risen = 0.25 * (after.peak - level)
+            volume[creeping] = level + risen * (clock[creeping] - turn_s) / (breath.end_s - turn_s)
+            level += risen
+    volume += breather.drift * _wander(len(clock), 8.0, rng) + 0.03 * _wander(len(clock), 0.2, rng)
+    volume = ndimage.gaussian_filter1d(volume, breather.smooth_s * LABEL_RATE_HZ)
+    labels = np.interp(np.arange(round(seconds * LABEL_RATE_HZ)) * step_s - breather.lag_s, clock, volume)
+    labels += 0.012 * rng.standard_normal(len(labels))
+    low, high = labels.min(), labels.max()
+    return np.clip(2 * (labels - low) / (high - low) - 1, -1, 1)
+
+
+def _wander(size: int, time_s: float, rng: np.random.Generator) -> np.ndarray:
+    """Returns slow noise of standard deviation one."""
+    wander = ndimage.gaussian_filter1d(rng.standard_normal(size), time_s * LABEL_RATE_HZ, mode="wrap")
+    return wander * np.sqrt(2 * time_s * LABEL_RATE_HZ * np.sqrt(np.pi))
+
+
+def breathe(
+    breaths: list[Breath], breather: Breather, voice: Voice, seconds: float, rng: np.random.Generator
+) -> np.ndarray:
+    """Returns the sound of the inhalations: turbulence in the open mouth, `[sample]`."""
+    size = round(seconds * SAMPLE_RATE_HZ)
+    envelope = np.zeros(size, np.float32)
+    for breath in breaths:
+        if rng.random() > breather.audible:
+            continue
+        length = breath.peak_s - breath.start_s
+        # A deeper and quicker breath is louder; its ends cannot be heard.
+        flow_db = 20 * np.log10(breath.peak * breather.inhale_s / length)
+        gain = 10 ** ((breather.breath_db + flow_db + 3 * rng.standard_normal()) / 20)
+        start = breath.start_s + rng.uniform(0.05, 0.3) * length
+        heard_s = min(length * rng.uniform(0.5, 0.75), 0.8)
+        first, last = (int(t * SAMPLE_RATE_HZ) for t in (start, start + heard_s))
+        shape = gain * np.hanning(max(last - first, 3)).astype(np.float32) ** 0.5
+        inside = slice(max(first, 0), min(first + len(shape), size))
+        if inside.start < inside.stop:
+            envelope[inside] = shape[inside.start - first : inside.stop - first]
+    noise = rng.standard_normal(size, np.float32) * envelope
+    sound = np.zeros(size)
+    for centre, weight in ((550, 0.8), (1500, 1.0), (2600, 0.6), (4200, 0.3)):
+        centre = centre * voice.tract
+        band = signal.butter(1, [0.75 * centre, 1.3 * centre], "bandpass", fs=SAMPLE_RATE_HZ, output="sos")
+        sound += weight * np.asarray(signal.sosfilt(band, noise))
+    return sound * 2.2  # the bands pass a fifth of the noise
 
 
 def simulate(seconds: float, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """One speaker.
+    """Simulates one speaker.
 
     Returns:
       `[sample]` int16 audio at 16 kHz, `[label]` belt in [-1, 1] at 25 Hz.
@@ -60,15 +248,15 @@ def write(
     seconds: float | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> None:
-    """Writes a simulated Breathing corpus in the ComParE layout, unless it is there already.
+    """Writes a simulated Breathing corpus, unless it is there already.
 
     Args:
-      root: the corpus folder; new, empty, or holding the same simulated corpus.
+      root: the corpus folder: new, empty, or with the same simulated corpus.
       preset: one of `PRESETS`.
-      seed: everything follows from it, and each speaker from it and the speaker's place alone.
+      seed: of all randomness; a speaker depends on the seed, the partition and the number in it only.
       speakers: in train, devel and test; default: the preset's.
       seconds: per speaker, a multiple of 0.04; default: the preset's.
-      progress: called with (files done, files in all).
+      progress: called with the number of written files and of all files.
 
     Raises:
       UserError: an unknown preset, an impossible size, or a folder that holds something else.

@@ -1,6 +1,6 @@
-"""What lies between a mouth and a 16-bit file: room, microphone, level and background noise.
+"""The way from a mouth to a 16-bit file: room, microphone, level and background noise.
 
-Recordings differ by these far more than by what the tasks ask for, which is what makes the tasks hard.
+Recordings differ by these far more than by what the tasks ask for, which makes the tasks hard.
 """
 
 from dataclasses import dataclass
@@ -21,8 +21,8 @@ class Room:
     Attributes:
       decay_s: time in which the reverberation falls by 60 dB.
       reverberation_db: its energy relative to the direct sound.
-      low_cut_hz: below this the microphone hears less.
-      tilt_db: microphone and distance: gain at 4 kHz relative to 500 Hz.
+      low_cut_hz: corner of the microphone's high-pass.
+      tilt_db: gain of microphone and distance at 4 kHz relative to 500 Hz.
       level_db: the loud parts of the speech (95th percentile of 40-ms levels) relative to full scale.
       noise_db: the background relative to the same parts.
       noise_tilt_db: slope of the background per octave.
@@ -38,7 +38,7 @@ class Room:
 
     @classmethod
     def draw(cls, rng: np.random.Generator) -> "Room":
-        """A quiet room with a close microphone: the ordinary studio, office or clinic."""
+        """Draws a quiet room with a close microphone: an ordinary studio, office or clinic."""
         return cls(
             decay_s=rng.uniform(0.12, 0.4),
             reverberation_db=rng.uniform(-22, -10),
@@ -51,24 +51,23 @@ class Room:
 
 
 def _shaped(white: np.ndarray, gain_db: np.ndarray) -> np.ndarray:
-    """Noise whose spectrum has the gain given at octaves relative to 1 kHz: `[2, knot]` octaves, dB."""
+    """Returns noise with a spectral gain given as `[2, knot]`: octaves relative to 1 kHz, dB."""
     spectrum = fft.rfft(white)
     octaves = np.log2(np.maximum(fft.rfftfreq(len(white), 1 / SAMPLE_RATE_HZ), 20) / 1000)
     return fft.irfft(spectrum * 10 ** (np.interp(octaves, *gain_db) / 20), len(white))
 
 
 def record(sound: np.ndarray, room: Room, rng: np.random.Generator) -> np.ndarray:
-    """A sound as it comes out of the recorder.
+    """Records a sound in a room.
 
     Args:
       sound: `[sample]` at 16 kHz, at least 40 ms.
-      room: the situation.
-      rng: the room's reflections and the noise.
+      rng: draws the room's reflections and the noise.
 
     Returns:
       `[sample]` int16.
     """
-    # The tail of a room is noise that dies away; the microphone's colour is a short filter on everything.
+    # A room's reverberation is noise that decays; the microphone's tilt is a short filter on everything.
     delay = np.arange(round(1.2 * room.decay_s * SAMPLE_RATE_HZ)) / SAMPLE_RATE_HZ
     tail = rng.standard_normal(len(delay)) * 10 ** (-3 * delay / room.decay_s) * (delay > 0.003)
     tail *= 10 ** (room.reverberation_db / 20) / np.sqrt(np.sum(tail**2))
@@ -76,14 +75,14 @@ def record(sound: np.ndarray, room: Room, rng: np.random.Generator) -> np.ndarra
     gain_db = np.interp([250, 500, 4000, 8000], [500, 4000], [0, room.tilt_db])
     gain = 10 ** (np.r_[gain_db[0], gain_db] / 20)
     colour = np.asarray(signal.firwin2(127, [0, 250, 500, 4000, 8000], gain, fs=SAMPLE_RATE_HZ))
-    heard = np.asarray(signal.oaconvolve(sound, np.convolve(tail, colour)))[: len(sound)]
+    recorded = np.asarray(signal.oaconvolve(sound, np.convolve(tail, colour)))[: len(sound)]
     low_cut = signal.butter(2, room.low_cut_hz, "highpass", fs=SAMPLE_RATE_HZ, output="sos")
-    heard = np.asarray(signal.sosfilt(low_cut, heard))
+    recorded = np.asarray(signal.sosfilt(low_cut, recorded))
 
-    frames = heard[: len(heard) // LEVEL_WINDOW * LEVEL_WINDOW].reshape(-1, LEVEL_WINDOW)
+    frames = recorded[: len(recorded) // LEVEL_WINDOW * LEVEL_WINDOW].reshape(-1, LEVEL_WINDOW)
     loud = np.percentile(np.sqrt(np.mean(frames**2, axis=1)), 95)
     slope = np.array([[-4.0, 3.0], [-4 * room.noise_tilt_db, 3 * room.noise_tilt_db]])
-    noise = _shaped(rng.standard_normal(len(heard)), slope)
+    noise = _shaped(rng.standard_normal(len(recorded)), slope)
     noise *= 10 ** (room.noise_db / 20) / np.std(noise)
-    scaled = (heard / loud + noise) * 10 ** (room.level_db / 20)
+    scaled = (recorded / loud + noise) * 10 ** (room.level_db / 20)
     return np.round(np.clip(scaled, -1, 1) * 32767).astype(np.int16)

@@ -1,8 +1,8 @@
 """A source-filter voice: glottal pulses and noise through moving formants.
 
-It says nothing that means anything. It has what paralinguistics listens for: pitch with intonation, jitter and
-shimmer, vowels and consonants at a speaker's rate, the level contour of a phrase, spectral tilt and breathiness.
-It knows no task: whoever calls it says when the speaker speaks and how loud.
+It speaks no language, but has what paralinguistics listens for: pitch with intonation, jitter and shimmer, vowels
+and consonants at a speaker's rate, the level contour of a phrase, spectral tilt and breathiness. It knows no task: the
+caller decides when and how loud a speaker speaks.
 
 Reference: Klatt, "Software for a cascade/parallel formant synthesizer", JASA 67 (1980); vowel formants of Peterson
 and Barney, JASA 24 (1952), men, scaled by the length of the vocal tract.
@@ -21,11 +21,11 @@ CONTROL_HZ = 200  # the rate of all slow tracks
 HOP = 128  # samples between two filters; the frames are two hops long and cross-faded
 FFT_SIZE = 1024  # leaves 48 ms for a filter to ring
 BLOCK = 1024  # frames filtered at a time: bounds the memory
-OFF = -200.0  # dB: not there
+OFF = -200.0  # dB: absent
 
 
 class Phrase(NamedTuple):
-    """Speech without a pause: from where to where, the level at its start and how much it falls until its end."""
+    """Speech without a pause: its time, the level at its start and how much the level falls until its end."""
 
     start_s: float
     end_s: float
@@ -35,7 +35,7 @@ class Phrase(NamedTuple):
 
 @dataclass(frozen=True)
 class Voice:
-    """What makes one speaker sound different from another.
+    """The sound of one speaker.
 
     Attributes:
       pitch_hz: the middle of the speaker's pitch.
@@ -61,7 +61,7 @@ class Voice:
 
     @classmethod
     def draw(cls, rng: np.random.Generator) -> "Voice":
-        """A speaker, as likely a woman as a man."""
+        """Draws a speaker, with equal probability a woman or a man."""
         woman = rng.random() < 0.5
         return cls(
             pitch_hz=(200 if woman else 115) * np.exp(0.12 * rng.standard_normal()),
@@ -125,7 +125,7 @@ CODAS = _spell("", "", "", "", "", "n", "n", "m", "l", "r", "s", "z", "gap T", "
 
 
 def _spoken(phrase: Phrase, voice: Voice, rng: np.random.Generator) -> tuple[list[int], np.ndarray]:
-    """The sounds of a phrase and how long each is, filling it exactly."""
+    """Returns the sounds of a phrase and their lengths, which fill it exactly."""
     syllables = max(1, round((phrase.end_s - phrase.start_s) * voice.syllables_hz))
     sounds, stretch = [], []
     for i in range(syllables):
@@ -147,12 +147,12 @@ def _amplitude(level_db: np.ndarray) -> np.ndarray:
 
 
 def _resonance(hz: np.ndarray, centre: np.ndarray | float, bandwidth: np.ndarray | float) -> np.ndarray:
-    """A pair of poles with a gain of one at 0 Hz."""
+    """Returns the response of a pair of poles with a gain of one at 0 Hz."""
     return centre**2 / (centre**2 - hz**2 + 1j * hz * bandwidth)
 
 
 def _filter(sources: Sequence[np.ndarray], tracks: np.ndarray, voice: Voice) -> np.ndarray:
-    """Pulses and aspiration through the tract, friction through its own resonance; overlap-add of short frames."""
+    """Filters pulses and aspiration by the tract, friction by its own resonance; overlap-add of short frames."""
     pulses, aspiration, friction = sources
     count = -(-len(pulses) // HOP) + 1
     hz = fft.rfftfreq(FFT_SIZE, 1 / SAMPLE_RATE_HZ)
@@ -160,7 +160,7 @@ def _filter(sources: Sequence[np.ndarray], tracks: np.ndarray, voice: Voice) -> 
     # Two-pole glottal low-pass and the lips' high-pass, together one at 500 Hz.
     glottis = 1j * hz / (1 + 1j * hz / voice.tilt_hz) ** 2
     glottis = (glottis / abs(np.interp(500, hz, abs(glottis)))).astype(np.complex64)
-    # The formants above the third stand still.
+    # The formants above the third do not move.
     upper = np.prod([_resonance(hz, f * voice.tract, 0.04 * f) for f in range(3500, 8000, 1000)], axis=0)
     out = np.zeros((count + FFT_SIZE // HOP) * HOP, np.float32)
     padded = [np.pad(s, (HOP, 2 * HOP)) for s in (pulses, aspiration, friction)]
@@ -183,13 +183,12 @@ def _filter(sources: Sequence[np.ndarray], tracks: np.ndarray, voice: Voice) -> 
 
 
 def speak(voice: Voice, phrases: Sequence[Phrase], seconds: float, rng: np.random.Generator) -> np.ndarray:
-    """Speech in the given phrases and silence between them.
+    """Simulates speech in the given phrases and silence between them.
 
     Args:
-      voice: the speaker.
-      phrases: in the order of time, without overlap; what lies outside 0..seconds is cut off.
-      seconds: how long the result is.
-      rng: what is said and every irregularity come from it.
+      phrases: in the order of time, without overlap; cut off outside 0..seconds.
+      seconds: length of the result.
+      rng: draws what is said and every irregularity.
 
     Returns:
       `[sample]` float32 at 16 kHz; a stressed vowel at 0 dB has an RMS of about 1.

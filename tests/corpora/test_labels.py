@@ -1,4 +1,4 @@
-"""What is wrong with label files, speakers and confidential labels is found, and where it stands."""
+"""What is wrong with label files, speakers and confidential labels is found, with its row."""
 
 import numpy as np
 import pytest
@@ -68,7 +68,7 @@ def test_sequence_labels(breathing, row, line, finding):
 def test_rows_within_a_microsecond_are_the_same_time(breathing):
     breathing.set(30, "devel_00.wav,0.12,0.5\ndevel_00.wav,0.1200001,0.5")
     (finding,) = breathing.report().findings
-    assert (finding.row, finding.what) == (31, "'devel_00.wav' at 0.12 s stands twice")
+    assert (finding.row, finding.what) == (31, "'devel_00.wav' at 0.12 s appears twice")
 
 
 def test_every_gap_is_listed_and_files_without_one_are_not_blamed(breathing):
@@ -98,7 +98,7 @@ def test_all_of_a_kind_are_counted_listed_or_not(breathing):
     report = breathing.report()
     assert (len(report.findings), report.errors, report.warnings) == (42, 25, 25)
     first = str(report.findings[0])
-    for refused in (report.sound, lambda: read(breathing.root, breathing.task)):
+    for refused in (report.require_valid, lambda: read(breathing.root, breathing.task)):
         with pytest.raises(UserError) as caught:
             refused()
         assert str(caught.value) == f"{first} (24 more errors in this corpus)"
@@ -178,7 +178,7 @@ def test_a_speaker_in_two_partitions_is_explained(mask):
     names = [line.split(",")[0] for line in mask.lines[1:]]
     mask.write("speakers.csv", ["filename,speaker", *(f"{name},anna" for name in names)])
     devel, test = mask.report().findings
-    assert "'anna' is heard in train ('train_00001.wav') and in devel ('devel_00001.wav')" in devel.what
+    assert "'anna' is in train ('train_00001.wav') and in devel ('devel_00001.wav')" in devel.what
     assert "better" in devel.what
     assert "in test" in test.what
 

@@ -1,4 +1,4 @@
-"""A simulated corpus is laid out as the real one, and written whole or not at all; shown on Breathing."""
+"""A simulated corpus has the layout of the real one, and is written completely or not at all; shown on Breathing."""
 
 import json
 import subprocess

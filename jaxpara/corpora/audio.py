@@ -1,0 +1,186 @@
+"""Audio files: reading one, scanning one for all that is worth knowing about it, and judging the result."""
+
+import hashlib
+import os
+import re
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import soundfile
+
+from jaxpara.corpora.findings import Findings
+from jaxpara.corpora.tasks import Task
+from jaxpara.errors import UserError
+
+# libsndfile's errors are RuntimeErrors; the others come from odd names and from headers that promise terabytes.
+AUDIO_ERRORS = (OSError, RuntimeError, TypeError, ValueError, MemoryError)
+FULL_SCALE = 32767 / 32768  # in 16 bits
+MAX_CLIPPED_FRACTION = 1e-3
+# Programs that write into a pipe do not know the length and put the largest possible one into the header.
+UNKNOWN_LENGTH_BYTES = 0x7FFF0000
+MAX_THREADS = 8  # simulating a speaker of 240 s takes half a gigabyte
+COPY_AGAIN = "copy it again from the corpus"
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class AudioInfo:
+    """What one pass over an audio file finds.
+
+    Attributes:
+      failure: why the file cannot be read; all else is empty then.
+      digest: SHA-256 of the samples as float32, whatever the file format and sample width.
+      frames: samples per channel.
+      missing: how much less audio there is than the header promises, in words; empty if nothing is missing.
+      bad_samples: number of NaN and infinite samples.
+      silent: whether all samples are equal.
+      clipped_fraction: fraction of the samples at full scale.
+      peak: the largest amplitude; 1 is full scale.
+    """
+
+    failure: str = ""
+    digest: str = ""
+    frames: int = 0
+    rate_hz: int = 0
+    channels: int = 0
+    missing: str = ""
+    bad_samples: int = 0
+    silent: bool = False
+    clipped_fraction: float = 0.0
+    peak: float = 0.0
+
+    @property
+    def seconds(self) -> float:
+        return self.frames / self.rate_hz if self.rate_hz else 0.0
+
+
+def reason(error: BaseException) -> str:
+    """Returns why a file was refused: one line without the file's name and a full stop."""
+    text = getattr(error, "error_string", None) or getattr(error, "strerror", None) or str(error)
+    return " ".join(text.split()).rstrip(".") or type(error).__name__
+
+
+def read(path: Path, sample_rate_hz: int) -> np.ndarray:
+    """Reads a mono file.
+
+    Args:
+      path: WAV or any other format that libsndfile reads; integer PCM of any width, or float.
+      sample_rate_hz: the rate that the file must have.
+
+    Returns:
+      `[sample]` float32 in [-1, 1]; 16-bit amplitudes are divided by 32768.
+
+    Raises:
+      UserError: the file is missing, unreadable, empty, of another rate or not mono, or its samples are not finite
+        numbers in [-1, 1].
+    """
+    try:
+        waveform, rate_hz = soundfile.read(path, dtype="float32", always_2d=True)
+    except AUDIO_ERRORS as error:
+        found = "not readable as audio" if path.exists() else "no such file"
+        raise UserError(f"{path}: {found} ({reason(error)}); put an intact recording there") from None
+    if rate_hz != sample_rate_hz:
+        raise UserError(f"{path}: sampled at {rate_hz} Hz, expected {sample_rate_hz} Hz; resample the file")
+    count, channels = waveform.shape
+    if channels != 1:
+        raise UserError(f"{path}: {channels} channels, expected 1; mix the file down to mono")
+    if count == 0:
+        raise UserError(f"{path}: holds no samples; put an intact recording there")
+    # `not <=` instead of `>`, because it is true for NaN too.
+    if not (peak := np.abs(waveform).max()) <= 1:
+        raise UserError(f"{path}: float samples reach {peak:g}, expected finite numbers in [-1, 1]; rescale the file")
+    return waveform[:, 0]
+
+
+def scan(path: Path) -> AudioInfo:
+    """Decodes a file in any format and width that libsndfile knows; raises nothing."""
+    try:
+        with soundfile.SoundFile(path) as file:
+            samples = file.read(dtype="float32", always_2d=True)
+            rate_hz, frames, log = file.samplerate, file.frames, file.extra_info
+    except AUDIO_ERRORS as error:
+        return AudioInfo(failure=reason(error))
+    # libsndfile corrects a wrong length silently; only its log mentions it.
+    lengths = re.search(r"^\s*data\s*: (\d+) \(should be (\d+)\)", log, re.MULTILINE)
+    promised, held = (int(lengths[1]), int(lengths[2])) if lengths else (0, 0)
+    missing = f"{promised - held} bytes" if held < promised < UNKNOWN_LENGTH_BYTES else ""
+    if len(samples) < frames:
+        missing = f"{frames - len(samples)} samples"
+    empty = not samples.size
+    return AudioInfo(
+        digest=hashlib.sha256(samples.tobytes()).hexdigest(),
+        frames=len(samples),
+        rate_hz=rate_hz,
+        channels=samples.shape[1],
+        missing=missing,
+        bad_samples=int(samples.size - np.count_nonzero(np.isfinite(samples))),
+        silent=not empty and bool(samples.max() == samples.min()),
+        clipped_fraction=0.0 if empty else float(np.mean(np.abs(samples) >= FULL_SCALE)),
+        peak=0.0 if empty else float(np.abs(samples).max()),
+    )
+
+
+def in_threads(
+    work: Callable[[Item], Result], items: Sequence[Item], progress: Callable[[int, int], None] | None = None
+) -> list[Result]:
+    """Maps a function over items in threads; NumPy, SciPy and libsndfile release the interpreter lock.
+
+    Args:
+      progress: called from the calling thread with the number of finished items and of all items.
+
+    Returns:
+      The results in the order of the items.
+
+    Raises:
+      Whatever `work` or `progress` raises; items that have not been started by then are not started.
+    """
+    results: list[Result] = []
+    pool = ThreadPoolExecutor(min(os.cpu_count() or 1, MAX_THREADS))
+    try:
+        for result in pool.map(work, items):
+            results.append(result)
+            if progress is not None:
+                progress(len(results), len(items))
+    finally:
+        pool.shutdown(cancel_futures=True)
+    return results
+
+
+def add_unreadable(path: Path, failure: str, findings: Findings) -> None:
+    """Adds the error that a file is not readable as audio; `failure` is its `reason`."""
+    findings.error("unreadable files", path, None, f"not readable as audio ({failure})", COPY_AGAIN)
+
+
+def check_file(path: Path, info: AudioInfo, task: Task, findings: Findings) -> None:
+    """Adds everything that is wrong with one audio file by itself."""
+    if info.failure:
+        return add_unreadable(path, info.failure, findings)
+    if not info.frames:
+        return findings.error("empty files", path, None, "no samples", COPY_AGAIN)
+    if info.missing:
+        what = f"cut short: {info.missing} of audio less than its header promises"
+        findings.error("truncated files", path, None, what, COPY_AGAIN)
+    if info.rate_hz != task.sample_rate_hz:
+        what = f"{info.rate_hz} Hz, expected {task.sample_rate_hz} Hz"
+        findings.error("files of another sample rate", path, None, what, "resample it")
+    if info.channels != 1:
+        what = f"{info.channels} channels, expected one"
+        findings.error("files of several channels", path, None, what, "keep one channel, or mix them")
+    if info.bad_samples:
+        what = f"{info.bad_samples} samples are NaN or infinite"
+        findings.error("files with non-finite samples", path, None, what, COPY_AGAIN)
+    elif info.silent:
+        what, fix = "silent: every sample is the same", "listen to it; leave it out if that is not intended"
+        findings.warning("silent files", path, None, what, fix)
+    if info.peak > 1 and not info.bad_samples:
+        what = f"float samples reach {info.peak:g}, expected -1 to 1"
+        findings.error("files beyond full scale", path, None, what, "rescale the file")
+    elif info.clipped_fraction > MAX_CLIPPED_FRACTION:
+        what = f"clipped: {info.clipped_fraction:.1%} of the samples are at full scale"
+        findings.warning("clipped files", path, None, what, "export it again at a lower level")

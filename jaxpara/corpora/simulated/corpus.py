@@ -1,0 +1,134 @@
+"""What the simulated corpora have in common: sizes, writing each once and completely, and a baseline to beat."""
+
+import fcntl
+import json
+import os
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import soundfile
+from sklearn.linear_model import Ridge
+
+from jaxpara.corpora.challenge import MARKER
+from jaxpara.corpora.corpus import Corpus, Recording, predictions_of
+from jaxpara.errors import UserError
+from jaxpara.predictions import Predictions
+from jaxpara.registry import suggest
+
+CONTEXT_S = 4.0  # of audio level before and after each label
+FLOOR_DB = -80.0  # the level of digital silence
+PENALTY = 1e3  # of the ridge regression; anything from 1e2 to 1e4 gives the same
+
+Preset = TypeVar("Preset")
+
+
+def preset_of(presets: Mapping[str, Preset], name: str, what: str) -> Preset:
+    """Returns a preset by its name; a UserError says which ones there are for `what`."""
+    if name not in presets:
+        known = sorted(presets)
+        raise UserError(f"simulated {what} corpus: no preset {name!r}, expected one of {known}{suggest(name, known)}")
+    return presets[name]
+
+
+def counts_of(given: Sequence[int] | None, preset: tuple[int, int, int], what: str) -> tuple[int, ...]:
+    """Returns the numbers of speakers in train, devel and test: the given ones, or the preset's.
+
+    Raises:
+      UserError: not three numbers from 1 to 100; its message names `what`.
+    """
+    counts = preset if given is None else tuple(given)
+    if len(counts) != 3 or not all(isinstance(count, int) and 1 <= count <= 100 for count in counts):
+        raise UserError(f"simulated {what} corpus: speakers is {counts}, expected three counts from 1 to 100")
+    return counts
+
+
+def write_once(root: Path, parameters: dict[str, Any], fill: Callable[[Path], None]) -> None:
+    """Fills a folder beside `root` and renames it to `root`; does nothing if that has been done before.
+
+    A process that is killed leaves `.<name>.part`, which the next one clears; a second process that wants the same
+    corpus waits for the first.
+
+    Args:
+      root: the folder of the corpus.
+      parameters: everything that the corpus depends on, as JSON values; the marker file holds them.
+      fill: writes the files into the given folder, which has an empty `wav/` and `lab/`.
+
+    Raises:
+      UserError: `root` holds something else.
+    """
+    if _finished(root, parameters):
+        return
+    part = root.with_name(f".{root.name}.part")
+    part.mkdir(parents=True, exist_ok=True)
+    # The folder itself is locked, so the lock needs no file of its own and moves with the folder.
+    lock = os.open(part, os.O_RDONLY)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if _finished(root, parameters):  # by another process, while this one waited
+            shutil.rmtree(part, ignore_errors=True)
+            return
+        for stale in part.iterdir():
+            shutil.rmtree(stale) if stale.is_dir() else stale.unlink()
+        for name in ("wav", "lab"):
+            (part / name).mkdir()
+        fill(part)
+        (part / MARKER).write_text(json.dumps(parameters, indent=2) + "\n")
+        part.replace(root)
+    finally:
+        os.close(lock)
+
+
+def _finished(root: Path, parameters: dict[str, Any]) -> bool:
+    """Returns whether `root` holds exactly this corpus; raises a UserError if it holds anything else."""
+    marker = root / MARKER
+    if not marker.exists():
+        if root.exists() and (not root.is_dir() or any(root.iterdir())):
+            raise UserError(f"{root}: holds files but no {MARKER}; a simulated corpus needs an empty or a new folder")
+        return False
+    try:
+        found = json.loads(marker.read_text())
+    except ValueError as error:
+        raise UserError(f"{marker}: not readable as JSON ({error}); delete {root} and run again") from error
+    differing = [key for key in parameters if not isinstance(found, dict) or found.get(key) != parameters[key]]
+    if differing:
+        key = differing[0]
+        was = found.get(key) if isinstance(found, dict) else found
+        raise UserError(
+            f"{marker}: {key} is {was!r}, expected {parameters[key]!r}; delete {root} or choose another folder"
+        )
+    return True
+
+
+def loudness_baseline(corpus: Corpus) -> Predictions:
+    """Predicts the belt from loudness alone, with a ridge regression on the level 4 s before to 4 s after a label.
+
+    Args:
+      corpus: a Breathing corpus with test recordings; trained on train and devel.
+
+    Returns:
+      A row per label of the test partition; fold -1.
+    """
+    known = corpus.partition("train", "devel")
+    model = Ridge(alpha=PENALTY)
+    model.fit(
+        np.concatenate([_levels(recording, corpus.label_rate_hz) for recording in known]),
+        np.concatenate([recording.labels for recording in known]),
+    )
+    test = corpus.partition("test")
+    scores = [model.predict(_levels(recording, corpus.label_rate_hz)) for recording in test]
+    return predictions_of(test, np.concatenate(scores)[:, None], fold=-1)
+
+
+def _levels(recording: Recording, label_rate_hz: float) -> np.ndarray:
+    """Returns `[label, lag]` the audio level around each label in standard deviations of the file."""
+    audio, rate_hz = soundfile.read(recording.path, dtype="float32", always_2d=True)
+    step = round(rate_hz / label_rate_hz)
+    count = len(recording.times_s)
+    frames = np.resize(audio[: count * step, 0], count * step).reshape(count, step)
+    level = 10 * np.log10(np.mean(np.square(frames, dtype=np.float64), axis=1) + 10 ** (FLOOR_DB / 10))
+    level = ((level - level.mean()) / (level.std() + 1e-9)).astype(np.float32)  # 200 columns: half the memory
+    reach = round(CONTEXT_S * label_rate_hz)
+    return np.lib.stride_tricks.sliding_window_view(np.pad(level, reach, mode="edge"), 2 * reach + 1)

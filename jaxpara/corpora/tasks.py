@@ -1,0 +1,69 @@
+"""The sub-challenges: how their label files look and how they are scored."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from jaxpara.errors import UserError
+from jaxpara.registry import suggest
+
+
+@dataclass(frozen=True)
+class Task:
+    """One sub-challenge.
+
+    Attributes:
+      name: also the usual name of the corpus folder.
+      kind: `sequence`: a number per time step; `classes`: one class per recording.
+      target: the label column.
+      measure: the official measure.
+      classes: the class names in the order of their indices; empty for a sequence.
+      sample_rate_hz: the rate that every audio file must have.
+      label_range: the range in which the labels of a sequence are expected.
+      speaker_per_file: whether every file is a speaker of its own.
+    """
+
+    name: str
+    kind: Literal["sequence", "classes"]
+    target: str
+    measure: Literal["PCC", "UAR"]
+    classes: tuple[str, ...] = ()
+    sample_rate_hz: int = 16_000
+    label_range: tuple[float, float] = (-1.0, 1.0)
+    speaker_per_file: bool = False
+
+
+def _nominal(name: str, *classes: str) -> Task:
+    return Task(name, "classes", target="label", measure="UAR", classes=classes)
+
+
+# Class names as the organisers' baselines and auDeep's parsers spell them.
+TASKS: dict[str, Task] = {
+    "breathing": Task("ComParE2020_Breathing", "sequence", target="upper_belt", measure="PCC", speaker_per_file=True),
+    "mask": _nominal("ComParE2020_Mask", "clear", "mask"),
+    "baby_sounds": _nominal("ComParE2019_BabySounds", "Canonical", "Crying", "Junk", "Laughing", "Non-canonical"),
+    "styrian_dialects": _nominal("ComParE2019_StyrianDialects", "EasternS", "NorthernS", "UrbanS"),
+    "covid_cough": _nominal("ComParE2021_CCS", "negative", "positive"),
+    "covid_speech": _nominal("ComParE2021_CSS", "negative", "positive"),
+    "escalation": _nominal("ComParE2021_ESS", "0", "1", "2"),
+    "primates": _nominal("ComParE2021_PRS", "background", "chimpanze", "geunon", "mandrille", "redcap"),
+    "stuttering": _nominal(
+        "ComParE2022_KSF",
+        *("Block", "Fillers", "Garbage", "Modified", "Prolongation", "SoundRepetition", "WordRepetition"),
+        "no_disfluencies",
+    ),
+}
+
+
+def task_named(name: str, where: str) -> Task:
+    """Returns the task of a name.
+
+    Args:
+      name: a key of `TASKS`.
+      where: the config field or flag that gave it, for the message.
+
+    Raises:
+      UserError: there is no such task.
+    """
+    if name not in TASKS:
+        raise UserError(f"{where} is {name!r}, expected one of {', '.join(TASKS)}{suggest(name, list(TASKS))}")
+    return TASKS[name]
