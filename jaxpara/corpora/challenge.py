@@ -93,7 +93,7 @@ def scan(root: Path, task: Task, findings: Findings) -> Contents:
     """
     try:
         files = find_files(root)
-        rows = pd.concat(
+        rows: labels.Rows = pd.concat(
             [labels.read_rows(path, task, findings).assign(partition=part) for path, part in files.labels.items()],
             ignore_index=True,
         )
@@ -209,7 +209,7 @@ def _problem_of(name: str, files: CorpusFiles) -> str:
         return "cannot be opened"
 
 
-def _with_partition(rows: pd.DataFrame, findings: Findings) -> pd.DataFrame:
+def _with_partition(rows: labels.Rows, findings: Findings) -> labels.Rows:
     """Returns the rows of recordings with one partition, recording by recording in the order of the first rows."""
     per_file = rows.drop_duplicates(["name", "path"])
     first = per_file.drop_duplicates("name").set_index("name")
@@ -228,7 +228,7 @@ def _with_partition(rows: pd.DataFrame, findings: Findings) -> pd.DataFrame:
     return rows.iloc[np.argsort(pd.factorize(rows["name"])[0], kind="stable")].reset_index(drop=True)
 
 
-def _with_audio(rows: pd.DataFrame, files: CorpusFiles, findings: Findings) -> pd.DataFrame:
+def _with_audio(rows: labels.Rows, files: CorpusFiles, findings: Findings) -> labels.Rows:
     """Returns the rows of recordings whose name is a file in the wav folder."""
     absent = set()
     for row in rows.drop_duplicates("name").itertuples():
@@ -240,7 +240,7 @@ def _with_audio(rows: pd.DataFrame, files: CorpusFiles, findings: Findings) -> p
     return rows[~rows["name"].isin(absent)].reset_index(drop=True)
 
 
-def _times(rows: pd.DataFrame, findings: Findings) -> tuple[np.ndarray, float]:
+def _times(rows: labels.Rows, findings: Findings) -> tuple[np.ndarray, float]:
     """Returns `[row]` seconds, NaN for recordings whose times are wrong, and the labels per second of the corpus."""
     seconds = labels.times(rows, findings)
     period_s = labels.period_s(rows, seconds)
@@ -253,7 +253,7 @@ def _times(rows: pd.DataFrame, findings: Findings) -> tuple[np.ndarray, float]:
 
 
 def _speakers(
-    rows: pd.DataFrame, named: Collection[str], task: Task, path: Path | None, findings: Findings
+    rows: labels.Rows, named: Collection[str], task: Task, path: Path | None, findings: Findings
 ) -> dict[str, str]:
     """Returns the speaker of each recording; empty if unknown.
 

@@ -145,8 +145,9 @@ class Corpus:
     @cached_property
     def _duplicates(self) -> list[tuple[str, str]]:
         sounding = [r for r in self.recordings if r.audio is not None and r.audio.frames and not r.audio.silent]
-        positions = pd.Series(range(len(sounding))).groupby([r.digest for r in sounding]).indices.values()
-        pairs = sorted(pair for group in positions for pair in combinations(group.tolist(), 2))
+        digests = pd.Series([r.digest for r in sounding], dtype=object)
+        copies = digests[digests.duplicated(keep=False)]
+        pairs = sorted(pair for _, group in copies.groupby(copies) for pair in combinations(group.index, 2))
         return [(sounding[a].name, sounding[b].name) for a, b in pairs]
 
 

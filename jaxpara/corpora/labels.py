@@ -1,7 +1,7 @@
 """Label files: tables of text, the times and labels in them, and what is wrong with these.
 
-Rows are held in a pandas table with the columns `name` (of the recording), `path` and `row` (file and line, for
-messages), `label` and, for sequences, `time` (texts, as the file has them).
+`Rows` are a pandas table with the columns `name` (of the recording), `path` and `row` (file and line, for messages),
+`label` and, for sequences, `time` (texts, as the file has them).
 """
 
 import csv
@@ -9,6 +9,7 @@ import io
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -26,6 +27,8 @@ UNLABELLED = frozenset({"?", "", "nan", "NaN", "NAN"})
 MAX_VALUE = 1e6  # of a label, and of a time in seconds; larger ones spoil sums and squares in float32
 MAX_INTERNED = 2**16
 
+Rows = Any  # a pandas.DataFrame; pyright cannot follow the types of its columns and rows
+
 
 @dataclass(frozen=True, eq=False)
 class Table:
@@ -37,14 +40,10 @@ class Table:
     """
 
     path: Path
-    cells: pd.DataFrame
+    cells: Rows
 
-    def column(self, names: Sequence[str], what: str) -> pd.Series:
-        """Returns the first of some columns that the table has.
-
-        Raises:
-          Defect: it has none of them; `what` describes the column for the message.
-        """
+    def column(self, names: Sequence[str], what: str) -> Any:
+        """Returns the first of some columns that the table has; a Defect says that it has no `what` column."""
         for name in names:
             if name in self.cells:
                 return self.cells[name]
@@ -53,15 +52,8 @@ class Table:
         message = f"no {what} column among {quote(', '.join(found))}{hint}"
         raise Defect(self.path, 1, message, f"name it {' or '.join(names)}")
 
-    def select(self, **columns: Sequence[str]) -> pd.DataFrame:
-        """Returns the columns `row`, `path` and `name` (of the recording), and others under new names.
-
-        Args:
-          **columns: the spellings of a column, by its new name.
-
-        Raises:
-          Defect: a column is missing.
-        """
+    def select(self, **columns: Sequence[str]) -> Rows:
+        """Returns the columns `row`, `path`, `name` (of the recording) and others, given as `new_name=spellings`."""
         found = {"name": self.column(NAME_COLUMNS, "file name")}
         found |= {what: self.column(names, what) for what, names in columns.items()}
         return pd.DataFrame(found).rename_axis("row").reset_index().assign(path=self.path)
@@ -133,19 +125,17 @@ def _header(path: Path, line: str) -> tuple[list[str], str]:
     return header, separator
 
 
-def read_rows(path: Path, task: Task, findings: Findings) -> pd.DataFrame:
+def read_rows(path: Path, task: Task, findings: Findings) -> Rows:
     """Reads a label file into a table as in the module's docstring.
 
     Raises:
       Defect: as `read_table`, or the label or the time column is missing.
     """
-    table = read_table(path, findings)
-    if task.kind == "classes":
-        return table.select(label=(task.target,))
-    return table.select(label=(task.target,), time=TIME_COLUMNS)
+    times = {"time": TIME_COLUMNS} if task.kind == "sequence" else {}
+    return read_table(path, findings).select(label=(task.target,), **times)
 
 
-def one_row_each(rows: pd.DataFrame, findings: Findings) -> pd.DataFrame:
+def one_row_each(rows: Rows, findings: Findings) -> Rows:
     """Returns the first row of each recording; `findings` takes the others."""
     first = rows.drop_duplicates("name").set_index("name")["row"]
     again = rows["name"].duplicated()
@@ -157,20 +147,17 @@ def one_row_each(rows: pd.DataFrame, findings: Findings) -> pd.DataFrame:
 
 def numbers(texts: Collection[str]) -> np.ndarray:
     """Returns `[text]` floats, NaN where a text is no number."""
-    try:
-        return np.array(list(texts), float)
-    except ValueError:
-        return np.array([_number(text) for text in texts])
+
+    def number(text: str) -> float:
+        try:
+            return float(text)
+        except ValueError:
+            return np.nan
+
+    return np.array([number(text) for text in texts], float)
 
 
-def _number(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        return np.nan
-
-
-def times(rows: pd.DataFrame, findings: Findings) -> np.ndarray:
+def times(rows: Rows, findings: Findings) -> np.ndarray:
     """Returns `[row]` seconds, rounded to microseconds, NaN for all rows of a recording with a finding.
 
     Args:
@@ -196,7 +183,7 @@ def times(rows: pd.DataFrame, findings: Findings) -> np.ndarray:
     return seconds.mask(_any_of(back, names)).to_numpy()
 
 
-def period_s(rows: pd.DataFrame, seconds: np.ndarray) -> float:
+def period_s(rows: Rows, seconds: np.ndarray) -> float:
     """Returns the seconds between two labels in most recordings; 0 if no recording has two.
 
     Times are often written with two decimals, so a single step is not exact enough: the mean of the usual steps is.
@@ -214,7 +201,7 @@ def period_s(rows: pd.DataFrame, seconds: np.ndarray) -> float:
     return 1 / round(rate_hz) if abs(rate_hz - round(rate_hz)) < 1e-3 * rate_hz else 1 / rate_hz
 
 
-def on_grid(rows: pd.DataFrame, seconds: np.ndarray, period: float, findings: Findings) -> np.ndarray:
+def on_grid(rows: Rows, seconds: np.ndarray, period: float, findings: Findings) -> np.ndarray:
     """Returns `[row]` whether the times of the recording are 0, 1, 2 ... periods; `findings` takes the other rows."""
     names, at = rows["name"], pd.Series(seconds)
     step, expected = at.groupby(names).diff(), rows.groupby("name").cumcount() * period
@@ -231,7 +218,7 @@ def on_grid(rows: pd.DataFrame, seconds: np.ndarray, period: float, findings: Fi
     return ~(gaps | _any_of(wrong, names) | at.isna()).to_numpy()
 
 
-def values(rows: pd.DataFrame, task: Task, may_hide: np.ndarray, findings: Findings) -> np.ndarray:
+def values(rows: Rows, task: Task, may_hide: np.ndarray, findings: Findings) -> np.ndarray:
     """Returns `[row]` class indices or belt positions, NaN where the label is hidden or wrong.
 
     Args:
@@ -266,25 +253,19 @@ def values(rows: pd.DataFrame, task: Task, may_hide: np.ndarray, findings: Findi
     return found
 
 
-def _any_of(rows: pd.Series | np.ndarray, names: pd.Series) -> pd.Series:
+def _any_of(rows: Any, names: Any) -> Any:
     """Returns `[row]` whether it is true for any row of the same recording."""
     return pd.Series(rows, names.index).groupby(names).transform("any")
 
 
-def truth(rows: pd.DataFrame, path: Path, task: Task, named: Collection[str], findings: Findings) -> np.ndarray:
-    """Completes labels that are hidden by those of the confidential label file.
+def truth(rows: Rows, path: Path, task: Task, named: Collection[str], findings: Findings) -> np.ndarray:
+    """Returns `[row]` the labels, completed by those of the confidential label file; NaN where neither has one.
 
     Args:
       rows: of the label files; the column `value` holds the labels as numbers, `time_s` the times.
       path: the confidential label file, in the form of the label files.
       named: all recordings that the label files name, those with errors too.
       findings: takes what does not fit between the two.
-
-    Returns:
-      `[row]`, NaN where neither file has a label.
-
-    Raises:
-      Defect: as `read_rows`.
     """
     told = read_rows(path, task, findings)
     for row in told[~told["name"].isin(list(named))].drop_duplicates("name").itertuples():

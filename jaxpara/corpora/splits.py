@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
-from jaxpara.corpora.corpus import Corpus, Recording
+from jaxpara.corpora.corpus import PARTITIONS, Corpus, Recording
 from jaxpara.errors import UserError
 from jaxpara.registry import build
 
@@ -37,8 +37,8 @@ class Fold:
 
 def official(corpus: Corpus) -> list[Fold]:
     """Returns one fold with the challenge's own partitions: train is the training set, devel the validation set."""
-    names = (_names(corpus.partition(partition)) for partition in ("train", "devel", "test"))
-    return [Fold(0, *names)]
+    train, devel, test = (_names(corpus.partition(partition)) for partition in PARTITIONS)
+    return [Fold(0, train, devel, test)]
 
 
 def ordered(corpus: Corpus, n: int = 4) -> list[Fold]:

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from jaxpara.corpora.audio import AudioInfo
 from jaxpara.evaluation import results as results_module
 from jaxpara.evaluation.results import FoldOutcome, MemberOutcome, describe, keep_others, summarise
 from jaxpara.evaluation.scores import cross_validation, score
@@ -19,7 +20,9 @@ ABOUT = {"jaxpara": "0", "devices": ["cpu"], "versions": {"numpy": np.__version_
 
 @pytest.fixture(params=["breathing", "mask"])
 def corpus(request, tmp_path, fakes):
-    return fakes.mask(tmp_path) if request.param == "mask" else fakes.breathing(tmp_path, audio=False)
+    made = fakes.mask(tmp_path) if request.param == "mask" else fakes.breathing(tmp_path, audio=False)
+    info = AudioInfo(frames=24_000, rate_hz=16_000)
+    return replace(made, recordings=tuple(replace(recording, audio=info) for recording in made.recordings))
 
 
 @pytest.fixture
@@ -36,7 +39,7 @@ def results(corpus, fakes):
         demo=True,
         corpus=corpus,
         findings={"errors": 0, "warnings": 31},
-        shared_audio={"train_and_validation": [("train_00.wav", "devel_00.wav")] * 2, "train_and_test": []},
+        shared_audio={"train_and_validation": [tuple(r.name for r in corpus.recordings[:2])] * 2, "train_and_test": []},
         members={"cnn": MemberOutcome(folds, test, 1_642_049)},
         left_out={},
         fused=Fused(tune, test, {}, {"cnn": [1.0, 1.0]}, tune),
@@ -64,7 +67,7 @@ def test_scores_stand_where_the_docstring_says(results, corpus):
     assert result["shared_audio"] == {
         "train_and_validation": {
             "pairs": 1,
-            "examples": [{"one": "train_00.wav", "other": "devel_00.wav", "seconds": 40.0}],
+            "examples": [{"one": corpus.recordings[0].name, "other": corpus.recordings[1].name, "seconds": 1.5}],
         },
         "train_and_test": {"pairs": 0, "examples": []},
     }
