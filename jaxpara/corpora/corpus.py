@@ -54,6 +54,7 @@ class Recording:
         has `?`.
       truth: `[label]` what evaluation may see: `labels`, with the confidential labels filled in where the
         corpus has them.
+      digest: SHA-256 of the decoded samples, hexadecimal; empty where nobody has read the audio yet.
     """
 
     name: str
@@ -63,6 +64,7 @@ class Recording:
     times_s: np.ndarray
     labels: np.ndarray
     truth: np.ndarray
+    digest: str = ""
 
 
 @dataclass(frozen=True, eq=False)
