@@ -58,7 +58,7 @@ def experiment(
     )
 
 
-def log_mel_picture() -> dict[str, Any]:
+def log_mel_image() -> dict[str, Any]:
     """The 64-band log-Mel picture of the authors' published scripts (paper §3.1.1)."""
     return {
         "name": "mel_image",
@@ -72,9 +72,9 @@ def log_mel_picture() -> dict[str, Any]:
     }
 
 
-def mfcc_picture() -> dict[str, Any]:
+def mfcc_image() -> dict[str, Any]:
     """The picture of 30 MFCCs with deltas and delta-deltas below of the authors' published scripts (paper §3.1.1)."""
-    return log_mel_picture() | {
+    return log_mel_image() | {
         "colormap": "coolwarm",
         "matrix": {"name": "mfcc", "coefficients": 30, "orders": (0, 1, 2), "window_s": 0.032, "hop_s": 0.010},
     }
@@ -94,7 +94,7 @@ def mask_folds(recipe: str, *, n: int, only: tuple[int, ...] = ()) -> dict[str, 
     return {"name": name, "n": n, "only": only}
 
 
-def picture_net(
+def mask_net(
     recipe: str,
     *,
     optimizer: str,
@@ -121,7 +121,7 @@ def picture_net(
         "sgd": {"name": "sgd", "lr": 1e-3, "momentum": 0.9},
     }
     return {
-        "features": features or log_mel_picture(),
+        "features": features or log_mel_image(),
         "folds": mask_folds(recipe, n=n, only=only),
         "learner": {
             "name": "net",
@@ -151,7 +151,7 @@ def picture_net(
     }
 
 
-def picture_demo(
+def mask_demo(
     optimizer: str,
     *,
     epochs: int,

@@ -23,12 +23,12 @@ SIZES = {
 
 
 def get_config(recipe: str = "recommended") -> ConfigDict:
-    pictures = {"log_mel": common.log_mel_picture(), "mfcc": common.mfcc_picture()}
+    pictures = {"log_mel": common.log_mel_image(), "mfcc": common.mfcc_image()}
     members, demo = {}, {}
     for name, (lr, epochs, size) in SIZES.items():
         for kind, picture in pictures.items():
-            net = common.picture_net(recipe, optimizer="adam", arch=name, features=picture)
+            net = common.mask_net(recipe, optimizer="adam", arch=name, features=picture)
             net["folds"] = {"name": "official"}
             members[f"{name}_{kind}"] = net
-            demo[f"{name}_{kind}"] = common.picture_demo("adam", epochs=epochs, size=size, lr=lr)
+            demo[f"{name}_{kind}"] = common.mask_demo("adam", epochs=epochs, size=size, lr=lr)
     return common.experiment("mask", recipe, members=members, fusion={"name": "select"}, demo={"members": demo})

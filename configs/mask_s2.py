@@ -18,9 +18,9 @@ def get_config(recipe: str = "recommended") -> ConfigDict:
         "mask",
         recipe,
         members={
-            "adam": common.picture_net(recipe, optimizer="adam", only=(0, 1) if published else ()),
-            "sgd": common.picture_net(recipe, optimizer="sgd", only=(2, 3) if published else ()),
+            "adam": common.mask_net(recipe, optimizer="adam", only=(0, 1) if published else ()),
+            "sgd": common.mask_net(recipe, optimizer="sgd", only=(2, 3) if published else ()),
         },
         fusion={"name": "mean" if published else "best"},
-        demo={"members": {"adam": common.picture_demo("adam", epochs=4), "sgd": common.picture_demo("sgd", epochs=4)}},
+        demo={"members": {"adam": common.mask_demo("adam", epochs=4), "sgd": common.mask_demo("sgd", epochs=4)}},
     )

@@ -19,7 +19,7 @@ def get_config(recipe: str = "recommended") -> ConfigDict:
         "mask",
         recipe,
         members={
-            "net": common.picture_net(recipe, optimizer="sgd", only=nets),
+            "net": common.mask_net(recipe, optimizer="sgd", only=nets),
             "svm": {
                 "features": common.bags_of_words(2000),
                 "folds": common.mask_folds(recipe, n=4, only=machines),
@@ -34,5 +34,5 @@ def get_config(recipe: str = "recommended") -> ConfigDict:
             },
         },
         fusion={"name": "mean"},
-        demo={"members": {"net": common.picture_demo("sgd", epochs=4)}},
+        demo={"members": {"net": common.mask_demo("sgd", epochs=4)}},
     )

@@ -17,9 +17,9 @@ def get_config(recipe: str = "recommended") -> ConfigDict:
         "mask",
         recipe,
         members={
-            "adam": common.picture_net(recipe, optimizer="adam", n=10),
-            "sgd": common.picture_net(recipe, optimizer="sgd", n=10),
+            "adam": common.mask_net(recipe, optimizer="adam", n=10),
+            "sgd": common.mask_net(recipe, optimizer="sgd", n=10),
         },
         fusion={"name": "weighted", "points": 41},
-        demo={"members": {"adam": common.picture_demo("adam", epochs=2), "sgd": common.picture_demo("sgd", epochs=2)}},
+        demo={"members": {"adam": common.mask_demo("adam", epochs=2), "sgd": common.mask_demo("sgd", epochs=2)}},
     )

@@ -72,7 +72,7 @@ def _deepspectrum() -> dict:
     """Activations of a network for photographs, nothing trained; any network and `layer` may be taken."""
     return {
         "optional": True,
-        "features": common.log_mel_picture()
+        "features": common.log_mel_image()
         | {
             "style": "resize",
             "colormap": "viridis",
