@@ -95,7 +95,9 @@ def load_features(
     """
     home = _feature_folder(feature, folder)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        digests = list(pool.map(lambda r: r.digest or digest_of(audio.read(r.path, feature.sample_rate_hz)), recordings))
+        digests = list(
+            pool.map(lambda r: r.digest or digest_of(audio.read(r.path, feature.sample_rate_hz)), recordings)
+        )
     paths = [home / f"{digest}.npy" for digest in digests]
     wanted = dict(zip(paths, zip(recordings, digests, strict=True), strict=True))
     missing = [path for path in wanted if not is_intact(path)]

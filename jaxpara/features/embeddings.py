@@ -74,7 +74,9 @@ class Embeddings:
     def leak(self) -> str:
         """What training knows of the validation set through these features; empty as a rule."""
         leaks = self._standardise and self._on != "train"
-        return "embeddings are scaled by the statistics of train and devel, including the validation set" if leaks else ""
+        return (
+            "embeddings are scaled by the statistics of train and devel, including the validation set" if leaks else ""
+        )
 
     def arrays(
         self, corpus: Corpus, fold: Fold, read: Read, progress: Progress, folder: Path, sources: Mapping[str, Arrays]
