@@ -1,4 +1,4 @@
-"""Mask system 1: four ResNet18v1 (three dense layers) on 64-band log-Mel pictures, Adam, one common epoch.
+"""Mask system 1: four ResNet18v1 (three dense layers) on 64-band log-Mel images, Adam, one common epoch.
 
     python launch.py --config=configs/mask_s1.py --config.corpus.root=/data/ComParE2020_Mask
 

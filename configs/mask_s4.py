@@ -3,7 +3,7 @@
     python launch.py --config=configs/mask_s4.py --config.corpus.root=/data/ComParE2020_Mask
 
 Reproduces: paper §3.1.2, Table 1, Mask row 4 (CV 82.17 %, test 75.30 % UAR on the real corpus).
-`published` fits Adam on folds 0-4 and 6 and SGD on the others, as the authors' choice came out.
+`published` trains with Adam on folds 0-4 and 6 and with SGD on the others, as the authors chose.
 Costs: without a corpus, under 15 minutes on 2 CPU cores; its 20 networks are those of system 5 in the same workdir.
 """
 

@@ -301,13 +301,14 @@ def test_full_disk_is_reported_and_loses_nothing(tmp_path: Path):
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
         signal.signal(signal.SIGXFSZ, before)
-    assert len(files(tmp_path / "cache")) == 4
+    left = len(files(tmp_path / "cache"))
+    assert 2 <= left <= 4  # 0.wav and 1.wav come before 10.wav; 2.wav and 3.wav may have been begun
     assert not list(home(tmp_path / "cache").glob(".*"))
     steps = []
     assert_right(
         load_features(Waveform(), wavs, tmp_path / "cache", lambda *step: steps.append(step)), wavs, Waveform()
     )
-    assert len(steps) == 8
+    assert len(steps) == 12 - left
 
 
 def test_short_missing_and_broken_recordings_are_named(tmp_path: Path):
