@@ -132,7 +132,7 @@ def load_features(
 
 def digest_of(waveform: np.ndarray) -> str:
     """Return the SHA-256 of decoded float32 samples, hexadecimal."""
-    return hashlib.sha256(np.ascontiguousarray(waveform)).hexdigest()
+    return hashlib.sha256(np.ascontiguousarray(waveform).data).hexdigest()
 
 
 def _feature_folder(feature: Feature, folder: Path) -> Path:
