@@ -36,8 +36,8 @@ def experiment(
             # Models per fold, each with its own initial weights and order of examples. All are fused, and the report
             # shows how much seeds differ; more can be added later.
             "seeds": 1,
-            # What is computed in parallel: `data`, the parts of a batch; `folds`, all folds of a network, which are then
-            # trained as one program (also on one device).
+            # What is computed in parallel: `data`, the parts of a batch; `folds`, all folds of a network, trained as
+            # one program (also on one device).
             "parallel": "data",
             # Of the networks' computations: `float32` or `bfloat16`.
             "precision": "float32",
