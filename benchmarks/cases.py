@@ -111,7 +111,7 @@ def feature(name: str, library: str, items: Any, size: str, unit: str, target: f
     def make(setting: str, checked: Arrays | None) -> Side:
         from benchmarks.peers import features
 
-        theirs = {"log_mel_clips": features.log_mel, "log_mel_files": features.log_mel}
+        theirs = {"log_mel_files": features.log_mel}
         return features.side(theirs.get(name) or getattr(features, name), items)
 
     peers = {library: Peer(make, PLAIN, target)}
@@ -179,9 +179,6 @@ def cases(*, tiny: bool) -> dict[str, Callable[[], Case]]:
         "mask_224_predict": net(networks.MASK, train=False),
         "mask_64x97_train": net(networks.SMALL, train=True, target=1.0),
         "mask_64x97_predict": net(networks.SMALL, train=False),
-        "log_mel_clips": lambda: feature(
-            "log_mel_clips", "librosa", functions.sounds(few, 1), f"{few} x 1 s", "clips", 5.0
-        ),
         "log_mel_files": lambda: feature(
             "log_mel_files", "librosa", functions.sounds(1, 2 if tiny else 240), "1 x 4 min", "files", 3.0
         ),

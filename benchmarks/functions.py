@@ -34,14 +34,6 @@ def of_outputs(run: Callable[[], np.ndarray]) -> Side:
     return Side(run, lambda: {"outputs": run()})
 
 
-def log_mel_clips(clips: Sequence[np.ndarray]) -> Side:
-    from jaxpara.features.mel import LogMel
-    from jaxpara.features.mel_jax import log_mel
-
-    batch, feature = np.stack(clips), LogMel()
-    return of_outputs(lambda: np.asarray(log_mel(feature, batch)))
-
-
 def log_mel_files(files: Sequence[np.ndarray]) -> Side:
     from jaxpara.features.mel import LogMel
 
@@ -57,10 +49,10 @@ def mfcc(clips: Sequence[np.ndarray]) -> Side:
 
 
 def picture(matrices: Sequence[np.ndarray]) -> Side:
-    from jaxpara.features.image import MelImage, color_numbers
+    from jaxpara.features.image import MelImage, color_indices
 
     feature = MelImage()
-    return of_outputs(lambda: np.stack([feature.picture(color_numbers(matrix)) for matrix in matrices]))
+    return of_outputs(lambda: np.stack([feature.image(color_indices(matrix)) for matrix in matrices]))
 
 
 def matrices(count: int) -> list[np.ndarray]:

@@ -1,4 +1,4 @@
-"""Breathing system 1: 1D CNN + two LSTMs on raw speech, fitted on train and tuned on devel.
+"""Breathing system 1: 1D CNN + two LSTMs on raw speech, trained on train, validated on devel.
 
     python launch.py --config=configs/breathing_s1.py --config.corpus.root=/data/ComParE2020_Breathing
 

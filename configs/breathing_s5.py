@@ -5,8 +5,8 @@
     python launch.py --config=configs/breathing_s5.py --workdir=runs/breathing --config.corpus.root=/data/ComParE2020_Breathing
 
 Reproduces: paper §3.2.3, Table 1, Breathing row 5 (CV 0.640, test 0.763 on the real corpus; the LSTM on embeddings alone
-has a CV of 0.598). Systems 2 and 4 are taken from the workdir where they ran in it, else trained first. Beside the
-paper's 1000 draws stand the exact best weights, which are our own.
+has a CV of 0.598). Systems 2 and 4 are reused if they ran in the same workdir, otherwise trained first. Besides the
+paper's 1000 draws, the exact best weights are scored, which are our own.
 Costs: without a corpus, under 10 minutes on 2 CPU cores after systems 2 and 4.
 """  # noqa: E501 (commands to copy)
 
@@ -22,7 +22,7 @@ def get_config(recipe: str = "recommended") -> ConfigDict:
         "features": {
             "name": "embeddings",
             "of": ("cnn", "resnet_gru"),
-            # The scripts scale those of the 1D CNN alone, by train and devel, the fold's tuned part included.
+            # The scripts scale those of the 1D CNN alone, by train and devel, including the fold's validation set.
             "standardise": ("cnn",),
             "standardise_on": "train_and_devel" if published else "train",
             "unit_length": True,

@@ -1,9 +1,9 @@
-"""Breathing: how long windows should be, for systems 2 and 4; the best on devel is taken.
+"""Breathing: the best window length for systems 2 and 4, selected on devel.
 
     python launch.py --config=configs/breathing_windows.py --config.corpus.root=/data/ComParE2020_Breathing
 
 Reproduces: the sweeps of paper §3.2.1 and §3.2.2, for which only the best lengths were published, 16 and 80 s.
-Fitted on train and tuned on devel, steps of 2/5 of a window for system 2 and of half for system 4.
+Trained on train, validated on devel; steps of 2/5 of a window for system 2 and of half for system 4.
 Costs: without a corpus, under 10 minutes on 2 CPU cores for the 18 networks (recordings of 80 s; two epochs for
 system 2, one for system 4).
 """

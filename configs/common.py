@@ -1,4 +1,4 @@
-"""Small builders that the configs share. What a field means is in the docstring of what it constructs."""
+"""Functions that build the parts that several configs share. A field is explained where its class is defined."""
 
 from typing import Any
 
@@ -16,15 +16,15 @@ def experiment(
     fusion: dict[str, Any] | None = None,
     demo: dict[str, Any],
 ) -> ConfigDict:
-    """An experiment: members and fusion.
+    """Return the config of an experiment: members and fusion.
 
     Args:
       task: `breathing` or `mask`.
       recipe: `recommended`; `paper`, the text to the letter; `published`, what the authors' scripts do.
       members: by name, `features`, `folds` and `learner`.
-      fusion: how their scores meet, the mean by default; under `members` whose, all by default; under `beside` names
-        of other fusions that are scored too; under `leave_out` recordings that are not scored.
-      demo: what replaces the fields above when no corpus is given, so that a laptop sees the end of it.
+      fusion: how the members' scores are combined, the mean by default; its `members`: whose, all by default; its
+        `beside`: names of other fusions that are scored too; its `leave_out`: recordings that are not scored.
+      demo: replaces the fields above if no corpus is given, so that the experiment finishes on a laptop.
     """
     if recipe not in RECIPES:
         raise ValueError(f"recipe {recipe!r} is unknown, expected one of {', '.join(RECIPES)}")
@@ -33,19 +33,19 @@ def experiment(
             "recipe": recipe,
             # Everything random follows from it.
             "seed": 12,
-            # How often every fold is fitted, each time with another start and order. All fits are fused, and the report
-            # says how far seeds are apart; more may be asked for later.
+            # Models per fold, each with its own initial weights and order of examples. All are fused, and the report
+            # shows how much seeds differ; more can be added later.
             "seeds": 1,
-            # What several devices, or one, do at once: `data`, parts of a batch; `folds`, the folds of a network,
-            # trained as one program.
+            # What is computed in parallel: `data`, the parts of a batch; `folds`, all folds of a network, trained as
+            # one program (also on one device).
             "parallel": "data",
-            # What networks are computed in: `float32` or `bfloat16`.
+            # Of the networks' computations: `float32` or `bfloat16`.
             "precision": "float32",
             "corpus": {
                 "task": task,
-                # The corpus folder (wav/ and lab/). Empty: a simulated corpus, and the sizes of `demo`.
+                # The corpus folder (wav/ and lab/). Empty: a simulated corpus with the sizes of `demo`.
                 "root": placeholder(str),
-                # The simulated corpus: a preset, and what replaces its sizes (speakers in train, devel and test;
+                # The simulated corpus: a preset, and other sizes than the preset's (speakers in train, devel and test;
                 # seconds of each).
                 "preset": "demo",
                 "speakers": placeholder(tuple),
@@ -58,43 +58,43 @@ def experiment(
     )
 
 
-def log_mel_picture() -> dict[str, Any]:
-    """The 64-band log-Mel picture of the authors' published scripts (paper §3.1.1)."""
+def log_mel_image() -> dict[str, Any]:
+    """Return the 64-band log-Mel image of the authors' published scripts (paper §3.1.1)."""
     return {
         "name": "mel_image",
         "style": "published",
         "colormap": "magma",
         "size": (288, 288),
-        # As long as the clips of the challenge; silence fills up what is shorter, windows go over what is longer.
+        # The length of the challenge's clips. Shorter ones are padded with silence, longer ones cut into windows.
         "clip_s": 1.0,
         # 32-ms windows every 10 ms; the paper calls 10 ms the overlap.
         "matrix": {"name": "log_mel", "window_s": 0.032, "hop_s": 0.010, "bands": 64},
     }
 
 
-def mfcc_picture() -> dict[str, Any]:
-    """The picture of 30 MFCCs with deltas and delta-deltas below of the authors' published scripts (paper §3.1.1)."""
-    return log_mel_picture() | {
+def mfcc_image() -> dict[str, Any]:
+    """Return the image of 30 MFCCs, deltas and delta-deltas of the authors' published scripts (paper §3.1.1)."""
+    return log_mel_image() | {
         "colormap": "coolwarm",
         "matrix": {"name": "mfcc", "coefficients": 30, "orders": (0, 1, 2), "window_s": 0.032, "hop_s": 0.010},
     }
 
 
 def bags_of_words(size: int) -> dict[str, Any]:
-    """Bags of ComParE's low-level descriptors and of their deltas, `size` words each (paper §3.1.1)."""
+    """Return bags of ComParE's low-level descriptors and of their deltas, `size` words each (paper §3.1.1)."""
     descriptors = {"name": "opensmile", "feature_set": "ComParE_2016", "level": "lld"}
     return {"name": "boaw", "frames": descriptors, "size": size, "table": f"BoAW-{size}"}
 
 
 def mask_folds(recipe: str, *, n: int, only: tuple[int, ...] = ()) -> dict[str, Any]:
-    """The folds of the Mask systems, and which of them to fit; all by default (paper §3.1.2)."""
-    # Stratified by class alone, the same speakers are fitted on and tuned on; where speakers are known,
-    # `recommended` keeps them apart.
+    """Return the folds of the Mask systems; `only` selects some of them (paper §3.1.2)."""
+    # Stratified by class alone, training and validation set share speakers; `recommended` separates the speakers if
+    # they are known.
     name = "speaker_disjoint_if_known" if recipe == "recommended" else "stratified"
     return {"name": name, "n": n, "only": only}
 
 
-def picture_net(
+def mask_net(
     recipe: str,
     *,
     optimizer: str,
@@ -105,14 +105,14 @@ def picture_net(
     features: dict[str, Any] | None = None,
     common_epoch: bool = False,
 ) -> dict[str, Any]:
-    """A member of the Mask systems: a picture network fine-tuned on each fold (paper §3.1.2).
+    """Return a member of the Mask systems: an image network fine-tuned on each fold (paper §3.1.2).
 
     Args:
       optimizer: `adam` or `sgd`.
       head: `v1`, three dense layers with dropout; `v2`, one dense layer.
-      n, only: the number of folds, and which of them to fit; all by default.
-      features: the log-Mel picture by default.
-      common_epoch: take the same epoch in every fold.
+      n, only: the number of folds, and which of them to train; all by default.
+      features: the log-Mel image by default.
+      common_epoch: choose the same epoch in every fold.
     """
     published, paper = recipe == "published", recipe == "paper"
     epochs = 120
@@ -121,7 +121,7 @@ def picture_net(
         "sgd": {"name": "sgd", "lr": 1e-3, "momentum": 0.9},
     }
     return {
-        "features": features or log_mel_picture(),
+        "features": features or log_mel_image(),
         "folds": mask_folds(recipe, n=n, only=only),
         "learner": {
             "name": "net",
@@ -151,7 +151,7 @@ def picture_net(
     }
 
 
-def picture_demo(
+def mask_demo(
     optimizer: str,
     *,
     epochs: int,
@@ -159,13 +159,13 @@ def picture_demo(
     lr: float | None = None,
     common_epoch: bool = False,
 ) -> dict[str, Any]:
-    """Sizes at which a picture network learns something on two cores: small pictures, a random start."""
+    """Return sizes with which `mask_net` learns something on two cores: small images, random initial weights."""
     return {
         "features": {"style": "resize", "size": size},
         "learner": {
             "examples": {"size": size, "augment": "none"},
             "pretrained": None,
-            # A random start needs larger steps than fine-tuning.
+            # Random initial weights need larger steps than fine-tuning.
             "optimizer": {"lr": lr or {"adam": 1e-3, "sgd": 1e-2}[optimizer]},
             "epochs": epochs,
             "keep_best": epochs if common_epoch else 1,
@@ -174,7 +174,7 @@ def picture_demo(
 
 
 def optional(value: Any) -> Any:
-    """A field that can also be set to None, from the command line or by `demo`."""
+    """Return a field that can also be set to None, on the command line or by `demo`."""
     reference = placeholder(type(value))
     reference.set(value)
     return reference

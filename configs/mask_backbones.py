@@ -1,9 +1,9 @@
-"""Mask: AlexNet, four ResNets and VGG16, on pictures of log-Mel spectrograms and of MFCCs; the best on devel is taken.
+"""Mask: AlexNet, four ResNets and VGG16, on images of log-Mel spectrograms and of MFCCs; selects the best on devel.
 
     python launch.py --config=configs/mask_backbones.py --config.corpus.root=/data/ComParE2020_Mask
 
-Reproduces: the comparison of paper §3.1.2, for which no figures were published. Head v2 on each, Adam, fitted on train
-and tuned on devel.
+Reproduces: the comparison of paper §3.1.2, for which no figures were published. Head v2 on each, Adam, trained
+on train and validated on devel.
 Costs: without a corpus, under 10 minutes on 2 CPU cores for the 12 networks.
 """
 
@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 
 from configs import common
 
-# Of the demo: learning rate, epochs, and size of the pictures. Networks without BatchNorm need small steps.
+# Of the demo: learning rate, epochs, and size of the images. Networks without BatchNorm need small steps.
 SIZES = {
     "alexnet": (1e-4, 2, (64, 64)),
     "resnet18": (1e-3, 4, (64, 32)),
@@ -23,12 +23,12 @@ SIZES = {
 
 
 def get_config(recipe: str = "recommended") -> ConfigDict:
-    pictures = {"log_mel": common.log_mel_picture(), "mfcc": common.mfcc_picture()}
+    images = {"log_mel": common.log_mel_image(), "mfcc": common.mfcc_image()}
     members, demo = {}, {}
     for name, (lr, epochs, size) in SIZES.items():
-        for kind, picture in pictures.items():
-            net = common.picture_net(recipe, optimizer="adam", arch=name, features=picture)
+        for kind, image in images.items():
+            net = common.mask_net(recipe, optimizer="adam", arch=name, features=image)
             net["folds"] = {"name": "official"}
             members[f"{name}_{kind}"] = net
-            demo[f"{name}_{kind}"] = common.picture_demo("adam", epochs=epochs, size=size, lr=lr)
+            demo[f"{name}_{kind}"] = common.mask_demo("adam", epochs=epochs, size=size, lr=lr)
     return common.experiment("mask", recipe, members=members, fusion={"name": "select"}, demo={"members": demo})

@@ -1,4 +1,4 @@
-"""Mask system 1: four ResNet18v1 (three dense layers) on 64-band log-Mel pictures, Adam, one common epoch.
+"""Mask system 1: four ResNet18v1 (three dense layers) on 64-band log-Mel images, Adam, one common epoch.
 
     python launch.py --config=configs/mask_s1.py --config.corpus.root=/data/ComParE2020_Mask
 
@@ -13,8 +13,8 @@ from configs import common
 
 
 def get_config(recipe: str = "recommended") -> ConfigDict:
-    net = common.picture_net(recipe, optimizer="adam", head="v1", common_epoch=True)
-    demo = common.picture_demo("adam", epochs=6, common_epoch=True)
+    net = common.mask_net(recipe, optimizer="adam", head="v1", common_epoch=True)
+    demo = common.mask_demo("adam", epochs=6, common_epoch=True)
     # In so few steps the head learns nothing from the tenth of its units that dropout leaves together.
     demo["learner"]["model"] = {"head_dropout": 0.2}
     return common.experiment("mask", recipe, members={"adam": net}, demo={"members": {"adam": demo}})

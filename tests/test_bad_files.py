@@ -199,12 +199,10 @@ def test_what_can_be_made_again_is_made_again(place, tmp_path):
     """Damage that costs nothing but time: results, logs, embeddings, features, strangers among the checkpoints."""
     flags = copied(place[0], tmp_path, with_run=True)
     shutil.copytree(place[0] / "cache", tmp_path / "cache")
-    for path in (tmp_path / "run/results.json", *tmp_path.glob("cache/features/*/data.bin")):
+    for path in (tmp_path / "run/results.json", *tmp_path.glob("cache/features/*/*.npy")):
         path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    for path in tmp_path.glob("cache/features/*/index.jsonl"):
-        path.write_text("3\n")
     (tmp_path / FIT / "metrics.jsonl").write_text('{"kind": "train", "step": "a", "epoch": 0, "loss": "low"}\n3\n"a"\n')
-    (tmp_path / FIT / "embeddings/index.json").write_text('{"names": []}')
+    min((tmp_path / FIT / "embeddings").glob("*.npy")).write_text("no array")
     gone("run/members/*/*/predictions")(tmp_path)
     (tmp_path / FIT / "checkpoints/notes.txt").write_text("good")
     (tmp_path / FIT / "checkpoints/copies").mkdir()

@@ -44,18 +44,13 @@ class Recording:
 
     @property
     def digest(self) -> str:
-        """Key of the decoded samples, for stores of computed arrays."""
-        return self._scanned().digest
+        """SHA-256 of the decoded samples, the key of stored features; empty if the file was not scanned."""
+        return self.audio.digest if self.audio else ""
 
     @property
-    def seconds(self) -> float:
-        """Duration of the audio."""
-        return self._scanned().seconds
-
-    def _scanned(self) -> AudioInfo:
-        if self.audio is None:
-            raise ValueError(f"{self.name} was not scanned; get the corpus from jaxpara.corpora.check.check")
-        return self.audio
+    def seconds(self) -> float | None:
+        """Duration of the audio; None if the file was not scanned."""
+        return self.audio.seconds if self.audio else None
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,13 +1,12 @@
-"""How a recording is heard: from audio to arrays, on the host, cached."""
+"""Features: arrays computed from the audio of recordings, on the host, and kept on disk."""
 
 from collections.abc import Callable
 
-from jaxpara.features.bags import Bags
+from jaxpara.features.boaw import Bags
 from jaxpara.features.embeddings import Embeddings
 from jaxpara.features.feature import Feature
 from jaxpara.features.image import MelImage
-from jaxpara.features.mel import LogMel
-from jaxpara.features.mel_strip import MelStrip
+from jaxpara.features.mel import LogMel, MelStrip
 from jaxpara.features.mfcc import MFCC
 from jaxpara.features.opensmile import OpenSmile
 from jaxpara.features.waveform import Waveform

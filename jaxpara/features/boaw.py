@@ -1,170 +1,191 @@
-"""Bags of audio words: how often the frames of a recording lie near each word of a codebook, as openXBOW counts it."""
+"""Bags of audio words: how often the frames of a recording are near each word of a codebook, counted like openXBOW."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Literal
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
-from sklearn.cluster import kmeans_plusplus
 from sklearn.neighbors import NearestNeighbors
 from sklearn.preprocessing import StandardScaler
 
+from jaxpara.corpora.corpus import Corpus
+from jaxpara.corpora.splits import Fold
 from jaxpara.errors import UserError
-from jaxpara.registry import suggest
+from jaxpara.features.cache import fitted
+from jaxpara.features.embeddings import Arrays, Read
+from jaxpara.features.feature import Feature
+from jaxpara.features.opensmile import OpenSmile
+from jaxpara.progress import Progress
+from jaxpara.registry import build
 from jaxpara.seeds import derive
 
+CODEBOOKS = 2  # one for the descriptors, one for their deltas
+CANDIDATES = 50_000  # frames, drawn at random, that words are taken from
+DECIMALS = 4  # in standard deviations; frames that are equal up to here are the same word
 BLOCK = 4096  # frames that are assigned at once: more is not faster
-SAME = 4  # decimals, in standard deviations, up to which two frames are the same word
 
 
-class BagOfWords:
-    """Codebooks of frames, and histograms of their words.
+class Bags:
+    """Bags of a recording's low-level descriptors, `[word]` float32: words of the descriptors, then of their deltas.
 
-    The columns of a frame are split into equal parts, a codebook for each: descriptors and their deltas.
+    Each fold has its own codebooks, made from its training set.
 
     Reference: openXBOW (Schmitt and Schuller, JMLR 18, 2017) as the challenge calls it, on train alone:
-    `-attributes nt1[65]2[65] -standardizeInput -size 2000 -a 10 -log`. What differs:
+    `-attributes nt1[65]2[65] -standardizeInput -size 2000 -a 10 -log`. Differences:
       - the random numbers;
-      - words are taken from a random sample of the frames, also by k-means++;
-      - a constant descriptor becomes 0 and not NaN;
-      - of words exactly equally near, any may count, and not the first;
-      - means are means: the published source divides sums by frames times codebooks;
-      - normalised bags are not multiplied by their number of words.
+      - words are taken from a random sample of the frames;
+      - a constant descriptor becomes 0 instead of NaN;
+      - of words that are exactly equally near, any may count instead of the first;
+      - the published source divides sums by frames times codebooks to get means; here they are means.
     """
 
-    def __init__(
-        self,
-        size: int = 2000,
-        nearest: int = 10,
-        codebooks: int = 2,
-        method: Literal["random", "kmeans++"] = "random",
-        log: bool = True,
-        normalise: Literal["none", "sum", "length"] = "none",
-        candidates: int = 50_000,
-        seed: int = 0,
-    ):
-        """Says how words are found and counted.
+    frame_rate_hz = 0.0
+    leak = ""  # codebooks know only the training set
+
+    def __init__(self, frames: Mapping[str, Any], where: str, seed: int, size: int = 2000, nearest: int = 10):
+        """Build the frames' feature.
 
         Args:
-          size: words per codebook.
+          frames: `{"name": "opensmile", "level": "lld", ...}`.
+          where, seed: from the program: the config path for messages, and the seed that words are drawn with.
+          size: words in each of the two codebooks.
           nearest: words that each frame counts for.
-          codebooks: into how many equal parts the columns are split.
-          method: words are frames, all equally likely (`random`), or the likelier the farther from the words so far:
-            the seeding of k-means++ without its iterations (openXBOW's `random++`).
-          log: log10(count + 1) instead of counts.
-          normalise: a whole bag to the sum or the Euclidean length 1, after `log` (openXBOW's `-norm 2` and `3`).
-          candidates: frames, drawn at random, that words are taken from.
-          seed: of the draws.
 
         Raises:
-          UserError: an impossible value.
+          UserError: impossible sizes.
         """
-        for field, value, known in (
-            ("method", method, ["random", "kmeans++"]),
-            ("normalise", normalise, ["none", "sum", "length"]),
-        ):
-            if value not in known:
-                raise UserError(f"BagOfWords.{field} is {value!r}, expected one of {known}{suggest(str(value), known)}")
-        if not 1 <= nearest <= size <= candidates or codebooks < 1:
+        if not 1 <= nearest <= size <= CANDIDATES:
             raise UserError(
-                f"BagOfWords has nearest {nearest}, size {size}, candidates {candidates} and codebooks {codebooks}:"
-                " expected 1 <= nearest <= size <= candidates, and at least one codebook"
+                f"config.{where} has nearest {nearest} and size {size}, expected 1 <= nearest <= size <= {CANDIDATES}"
             )
-        self._size, self._nearest, self._codebooks, self._candidates = size, nearest, codebooks, candidates
-        self._method, self._log, self._normalise, self._seed = method, log, normalise, seed
+        self._frames: Feature = build({"opensmile": OpenSmile}, frames, f"{where}.frames")
+        self._size, self._nearest, self._seed = size, nearest, seed
 
-    def fit(self, frames: Iterable[tuple[str, np.ndarray]]) -> "BagOfWords":
-        """Finds the words, in one pass that keeps `candidates` frames.
+    def require(self) -> None:
+        """Raise a UserError if openSMILE is not installed."""
+        self._frames.require()
+
+    def arrays(
+        self,
+        corpus: Corpus,
+        fold: Fold,
+        read: Read,
+        progress: Progress,
+        folder: Path,
+        sources: Mapping[str, Arrays] | None = None,
+    ) -> Arrays:
+        """Return the bags of all recordings.
 
         Args:
-          frames: pairs of a recording's name and its `[time, descriptor]`.
+          fold: whose training set the codebooks are made from.
+          read: returns a feature of all recordings.
+          folder: of the fold; the codebooks are kept there.
+          corpus, sources: not used; embeddings need them.
+        """
+        frames = read(self._frames, progress)
+
+        def fit() -> dict[str, np.ndarray]:
+            progress.say(f"fold {fold.index}: codebooks from {len(fold.train_names)} recordings")
+            return asdict(Codebooks.fit(((name, frames[name]) for name in fold.train_names), self._size, self._seed))
+
+        return Codebooks(**fitted(folder, fold.train_names, fit)).bags(frames, self._nearest)
+
+
+@dataclass(frozen=True, eq=False)
+class Codebooks:
+    """Words of frames, and the standardisation that comes first.
+
+    Attributes:
+      words: `[codebook, word, descriptor]` float64, standardised. The columns of a frame are split into equal parts,
+        one per codebook.
+      mean, scale: `[descriptor]` float64 of all parts.
+    """
+
+    words: np.ndarray
+    mean: np.ndarray
+    scale: np.ndarray
+
+    @classmethod
+    def fit(cls, frames: Iterable[tuple[str, np.ndarray]], size: int, seed: int) -> "Codebooks":
+        """Choose words at random among different frames, in one pass that keeps `CANDIDATES` frames.
+
+        Args:
+          frames: recording names and their `[time, descriptor]`.
+          size: words per codebook.
 
         Raises:
-          UserError: a value that is not finite, or fewer different frames than words.
+          UserError: a value is not finite, or there are fewer different frames than words.
         """
         scaler = StandardScaler()
-        sample = _Sample(self._candidates, derive(self._seed, "candidates"))
+        sample = _Sample(CANDIDATES, derive(seed, "candidates"))
         for name, array in frames:
-            array = self._checked(array, name)
-            scaler.partial_fit(array)
+            scaler.partial_fit(_checked(array, name))
             sample.add(array)
         candidates = sample.rows()
-        self._mean, self._scale = np.asarray(scaler.mean_), np.asarray(scaler.scale_)
-        words = [self._words(part, index) for index, part in enumerate(self._parts(candidates))]
-        return self.restore({"words": np.stack(words), "mean": self._mean, "scale": self._scale})
+        mean, scale = np.asarray(scaler.mean_), np.asarray(scaler.scale_)
+        words = [_words(part, size) for part in _parts(candidates, mean, scale)]
+        return cls(np.stack(words), mean, scale)
 
-    # `[codebook, word, descriptor]` float64, in standard deviations from the mean; after `fit`.
-    words: np.ndarray
+    def bags(self, frames: Mapping[str, np.ndarray], nearest: int) -> dict[str, np.ndarray]:
+        """Count the words of every recording.
 
-    @property
-    def fitted(self) -> dict[str, np.ndarray]:
-        """All that `fit` found; `restore` takes it."""
-        return {"words": self.words, "mean": self._mean, "scale": self._scale}
+        Args:
+          frames: `[time, descriptor]` by recording.
+          nearest: words that each frame counts for.
 
-    def restore(self, fitted: Mapping[str, np.ndarray]) -> "BagOfWords":
-        """Takes the place of `fit`."""
-        self.words, self._mean, self._scale = (fitted[name] for name in ("words", "mean", "scale"))
-        self._searches = [NearestNeighbors(n_neighbors=self._nearest, algorithm="brute").fit(w) for w in self.words]
-        return self
-
-    def transform(self, frames: np.ndarray) -> np.ndarray:
-        """The bag `[word]` float32 of one recording, `[time, descriptor]`; the codebooks' words follow each other."""
-        return self._bags([self._checked(frames, "recording")])[0]
-
-    def transform_all(self, frames: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """`transform` of every recording, by name; many short ones at once."""
+        Returns:
+          log10(count + 1) by recording, `[word]` float32; the codebooks' words follow each other.
+        """
+        searches = [NearestNeighbors(n_neighbors=nearest, algorithm="brute").fit(words) for words in self.words]
         bags: dict[str, np.ndarray] = {}
         for block in _blocks(frames):
-            arrays = [self._checked(array, name) for name, array in block.items()]
-            bags |= zip(block, self._bags(arrays), strict=True)
+            counts = self._counts([_checked(array, name) for name, array in block.items()], searches)
+            bags |= zip(block, np.log10(counts + 1), strict=True)
         return bags
 
-    def _bags(self, arrays: list[np.ndarray]) -> np.ndarray:
-        """`[recording, word]`."""
-        of = np.repeat(np.arange(len(arrays)), [len(array) for array in arrays])[:, None]
-        bags = np.empty((len(arrays), self._codebooks, self._size), np.float32)
-        for index, part in enumerate(self._parts(np.concatenate(arrays))):
-            cells = of * self._size + self._searches[index].kneighbors(part, return_distance=False)
-            counts = np.bincount(cells.ravel(), minlength=len(arrays) * self._size)
-            bags[:, index] = counts.reshape(-1, self._size)
-        bags = bags.reshape(len(arrays), -1)
-        if self._log:
-            bags = np.log10(bags + 1)
-        if self._normalise != "none":
-            bags /= np.linalg.norm(bags, ord=1 if self._normalise == "sum" else 2, axis=1, keepdims=True)
-        return bags
+    def _counts(self, arrays: list[np.ndarray], searches: list[NearestNeighbors]) -> np.ndarray:
+        """`[recording, word]` float32."""
+        size = self.words.shape[1]
+        recording = np.repeat(np.arange(len(arrays)), [len(array) for array in arrays])[:, None]
+        counts = np.empty((len(arrays), CODEBOOKS, size), np.float32)
+        for index, part in enumerate(_parts(np.concatenate(arrays), self.mean, self.scale)):
+            # One number per pair of recording and word, so that one bincount serves all recordings.
+            cells = recording * size + searches[index].kneighbors(part, return_distance=False)
+            counts[:, index] = np.bincount(cells.ravel(), minlength=len(arrays) * size).reshape(-1, size)
+        return counts.reshape(len(arrays), -1)
 
-    def _parts(self, frames: np.ndarray) -> list[np.ndarray]:
-        """`[time, descriptor]` float64, standardised, for each codebook."""
-        return np.split((frames.astype(np.float64) - self._mean) / self._scale, self._codebooks, axis=1)
 
-    def _words(self, frames: np.ndarray, codebook: int) -> np.ndarray:
-        """`[word, descriptor]` among standardised frames in random order."""
-        different = np.sort(np.unique(frames.round(SAME), axis=0, return_index=True)[1])
-        if len(different) < self._size:
-            raise UserError(
-                f"BagOfWords.size is {self._size}, but only {len(different)} of the {len(frames)} frames that words"
-                " are taken from are different; take fewer words, or fit on more"
-            )
-        if self._method == "random":
-            return frames[different[: self._size]]
-        # One trial a word, as openXBOW has it, and not the greedy best of several.
-        seed = derive(self._seed, "words", codebook)
-        return kmeans_plusplus(frames, self._size, n_local_trials=1, random_state=seed)[0]
+def _parts(frames: np.ndarray, mean: np.ndarray, scale: np.ndarray) -> list[np.ndarray]:
+    """`[time, descriptor]` float64, standardised, for each codebook."""
+    return np.split((frames.astype(np.float64) - mean) / scale, CODEBOOKS, axis=1)
 
-    def _checked(self, frames: np.ndarray, name: str) -> np.ndarray:
-        if frames.ndim != 2 or not len(frames) or frames.shape[1] % self._codebooks:
-            raise UserError(
-                f"{name}: descriptors are {list(frames.shape)}, expected [time, descriptor], at least one frame, and"
-                f" {self._codebooks} equal parts of descriptors"
-            )
-        bad = np.argwhere(~np.isfinite(frames))
-        if len(bad):
-            raise UserError(f"{name}: descriptor {bad[0][1]} is {frames[tuple(bad[0])]} in frame {bad[0][0]}")
-        return frames
+
+def _words(candidates: np.ndarray, size: int) -> np.ndarray:
+    """The first different frames, `[word, descriptor]`; the candidates are in random order."""
+    different = np.sort(np.unique(candidates.round(DECIMALS), axis=0, return_index=True)[1])
+    if len(different) < size:
+        raise UserError(
+            f"boaw.size is {size}, but only {len(different)} of the {len(candidates)} frames that words are taken from"
+            " are different; set a smaller size, or use more recordings for training"
+        )
+    return candidates[different[:size]]
+
+
+def _checked(frames: np.ndarray, name: str) -> np.ndarray:
+    if frames.ndim != 2 or not len(frames) or frames.shape[1] % CODEBOOKS:
+        raise UserError(
+            f"{name}: descriptors are {list(frames.shape)}, expected [time, descriptor], at least one frame, and"
+            f" {CODEBOOKS} equal parts of descriptors"
+        )
+    bad = np.argwhere(~np.isfinite(frames))
+    if len(bad):
+        raise UserError(f"{name}: descriptor {bad[0][1]} is {frames[tuple(bad[0])]} in frame {bad[0][0]}")
+    return frames
 
 
 class _Sample:
-    """A random sample of a stream of rows: those with the smallest of random keys."""
+    """A random sample of a stream of rows: those with the smallest random keys."""
 
     def __init__(self, size: int, seed: int):
         self._size, self._random = size, np.random.default_rng(seed)
@@ -177,13 +198,14 @@ class _Sample:
         self._keys.append(keys[low])
         self._rows.append(rows[low])
         self._count += int(low.sum())
+        # Not after every recording: sorting is what costs.
         if self._count > 2 * self._size:
             self.rows()
 
     def rows(self) -> np.ndarray:
         """`[row, ...]`, in random order."""
         if not self._keys:
-            raise UserError("BagOfWords.fit was given no recordings; it needs those that the fold is fitted on")
+            raise UserError("the fold has no training recordings, so boaw has no frames to take words from")
         keys, rows = np.concatenate(self._keys), np.concatenate(self._rows)
         order = np.argsort(keys)[: self._size]
         self._keys, self._rows, self._count = [keys[order]], [rows[order]], len(order)
@@ -193,7 +215,7 @@ class _Sample:
 
 
 def _blocks(frames: Mapping[str, np.ndarray]) -> Iterator[dict[str, np.ndarray]]:
-    """The recordings in groups of at least `BLOCK` frames; each is read when its group is asked for."""
+    """Groups of recordings with at least `BLOCK` frames; each group is read when it is asked for."""
     block, count = {}, 0
     for name, array in frames.items():
         block[name] = array

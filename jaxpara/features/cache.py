@@ -1,102 +1,141 @@
-"""Features on disk: each computed once per audio content, then read through the page cache.
+"""Arrays on disk: one `.npy` file per recording, written whole or not at all, and memory-mapped when asked for.
 
-A feature with its settings has a folder of its own, and in it:
-  data.bin     the arrays, one after the other, each at a multiple of 64 bytes
-  index.jsonl  for each array the hash of its audio file, its place, shape and checksum
-  files.jsonl  the hash of each audio file as it was seen at one size and time, so that a start need not read it all
-  feature.json what the folder holds, for people
-The files only grow. Nothing that was written is written over, so readers in other processes are never disturbed; an
-array that a kill tore or a disk spoiled fails its checksum at the next start, and is computed and appended anew.
+A feature with its settings has a folder of its own. It contains feature.json, its settings, and a file per recording,
+`<digest of the decoded samples>.npy`: a renamed or moved recording is found again, a changed one is not, and recordings
+with the same samples share a file. Any of it may be deleted; missing and damaged files are computed again.
 """
 
-import fcntl
 import hashlib
+import io
 import json
-import math
 import os
-import zlib
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from absl import logging
 
+from jaxpara import processes
 from jaxpara.corpora import audio
 from jaxpara.corpora.corpus import Recording
 from jaxpara.errors import UserError
-from jaxpara.features import lines
-from jaxpara.features.contents import hash_of, hashes_of
 from jaxpara.features.feature import Feature
-from jaxpara.files import mapped
+from jaxpara.files import replacing
 
-ALIGNMENT = 64  # bytes; a cache line
-CHUNK = 1 << 20  # bytes read at once where a file is only checked
+FITTED_FILE = "features.npz"
 
 
-class Cached(Mapping[str, np.ndarray]):
-    """Read-only features by recording name, in the order of the recordings; each is read when it is asked for."""
+class ArrayFiles(Mapping[str, np.ndarray]):
+    """Read-only arrays by recording name, each memory-mapped at access, so that no file is held open."""
 
-    def __init__(self, feature: Feature, data: Path, entries: dict[str, dict[str, Any]]):
-        self._feature, self._data, self._entries = feature, data, entries
+    def __init__(self, paths: Mapping[str, Path], expand: Callable[[np.ndarray], np.ndarray] = lambda stored: stored):
+        """Take files that `write_array` wrote, and what to make of an array at access."""
+        self._paths, self._expand = paths, expand
 
     def __getitem__(self, name: str) -> np.ndarray:
-        entry = self._entries[name]
-        return self._feature.expand(mapped(self._data, entry["dtype"], entry["shape"], entry["offset"]))
+        return self._expand(np.load(self._paths[name], mmap_mode="r").view(np.ndarray))
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._entries)
+        return iter(self._paths)
 
     def __len__(self) -> int:
-        return len(self._entries)
+        return len(self._paths)
 
 
-def store(
+def write_array(path: Path, array: np.ndarray) -> None:
+    """Write an array to a `.npy` file, whole or not at all. Several processes may write the same file at once.
+
+    Raises:
+      OSError: the disk is full, or the folder cannot be written.
+    """
+    content = io.BytesIO()
+    np.save(content, array, allow_pickle=False)
+    part = path.with_name(f".{uuid.uuid4().hex}.part")
+    try:
+        # Not by np.save, whose error would not name a full disk. Not synced to the disk either: that takes longer than
+        # most features, and `is_intact` notices a file that a power cut left short.
+        part.write_bytes(content.getbuffer())
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def is_intact(path: Path) -> bool:
+    """Return whether a file is an array with all its bytes, judged by its header and its size."""
+    try:
+        array = np.lib.format.open_memmap(path, mode="r")
+        return path.stat().st_size == array.offset + array.nbytes
+    except Exception:  # NumPy raises many kinds for garbage
+        return False
+
+
+def load_features(
     feature: Feature,
     recordings: Sequence[Recording],
     folder: Path,
     progress: Callable[[int, int], None] | None = None,
-) -> Mapping[str, np.ndarray]:
-    """The features of all recordings, computed where the folder does not hold them yet.
+) -> ArrayFiles:
+    """Return the features of all recordings, after computing those that the folder does not have yet.
 
-    Two processes may share the folder: one computes, the other waits and takes what it finds. A process that is killed
-    loses the recordings that it was at, no others.
+    Several processes may share the folder. A process that is killed loses only the recordings it was working on.
 
     Args:
-      feature: what to compute; its class, version and fields choose the folder.
-      recordings: of which to compute it. A renamed or moved file is known by its content, a changed one is not.
+      feature: what to compute; its class, version and fields choose the subfolder.
+      recordings: whose features; identified by `digest`, or by reading the audio if that is empty.
       folder: for all features of all corpora.
       progress: called with the number of recordings computed and to compute, after each.
 
     Returns:
-      `[time, ...]` or `[height, width, channel]` by recording name, memory-mapped.
+      `[time, ...]` or a sequence of images by recording name, in the order of the recordings.
 
     Raises:
-      UserError: a recording that cannot be read, is too short, or changes while it is read.
-      OSError: the disk is full, or the folder cannot be written; what was stored until then stays usable.
+      UserError: a recording cannot be read, is too short, or has changed since its digest was computed.
+      OSError: the disk is full, or the folder cannot be written; what was written until then stays usable.
     """
-    home = _home(feature, folder)
-    hashes = hashes_of([recording.path for recording in recordings], home / "files.jsonl")
-    # The recordings of one content need one array.
-    paths = {content: recording.path for recording, content in zip(recordings, hashes, strict=True)}
-    entries = _entries(home, paths)
-    if len(entries) < len(paths):
-        with _locked(home):
-            entries = _entries(home, paths)  # another process may have been at it
-            missing = {content: path for content, path in paths.items() if content not in entries}
-            for done, entry in enumerate(_computed(feature, missing, home), 1):
-                entries[entry["audio"]] = entry
-                if progress:
-                    progress(done, len(missing))
-    by_name = {recording.name: entries[content] for recording, content in zip(recordings, hashes, strict=True)}
-    return Cached(feature, home / "data.bin", by_name)
+    home = _feature_folder(feature, folder)
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        digests = list(
+            pool.map(lambda r: r.digest or digest_of(audio.read(r.path, feature.sample_rate_hz)), recordings)
+        )
+    paths = [home / f"{digest}.npy" for digest in digests]
+    wanted = dict(zip(paths, zip(recordings, digests, strict=True), strict=True))
+    missing = [path for path in wanted if not is_intact(path)]
+    # Processes that share the folder start at different recordings, and skip what another one has finished by then.
+    first = len(missing) * processes.index() // processes.count()
+
+    def compute(path: Path) -> None:
+        if is_intact(path):
+            return
+        recording, digest = wanted[path]
+        waveform = audio.read(recording.path, feature.sample_rate_hz)
+        if digest_of(waveform) != digest:
+            raise UserError(f"{recording.path}: changed after it was checked; run again when the corpus is complete")
+        try:
+            array = feature.extract(waveform)
+        except UserError as error:
+            raise UserError(f"{recording.path}: {error}") from None
+        write_array(path, array)
+
+    # Threads help because NumPy, SciPy and libsndfile release the interpreter lock. Each writes what it has computed,
+    # so that no results wait in memory.
+    pool = ThreadPoolExecutor(os.cpu_count())
+    try:
+        for done, _ in enumerate(pool.map(compute, missing[first:] + missing[:first]), 1):
+            if progress:
+                progress(done, len(missing))
+    finally:
+        pool.shutdown(cancel_futures=True)
+    names = [recording.name for recording in recordings]
+    return ArrayFiles(dict(zip(names, paths, strict=True)), feature.expand)
 
 
-def _home(feature: Feature, folder: Path) -> Path:
+def digest_of(waveform: np.ndarray) -> str:
+    """Return the SHA-256 of decoded float32 samples, hexadecimal."""
+    return hashlib.sha256(np.ascontiguousarray(waveform).data).hexdigest()
+
+
+def _feature_folder(feature: Feature, folder: Path) -> Path:
     description = json.dumps(feature.description(), sort_keys=True, indent=2)
     home = folder / f"{type(feature).__name__}-{hashlib.sha256(description.encode()).hexdigest()[:16]}"
     home.mkdir(parents=True, exist_ok=True)
@@ -105,98 +144,38 @@ def _home(feature: Feature, folder: Path) -> Path:
     return home
 
 
-def _entries(home: Path, wanted: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """The index entries of the wanted contents whose arrays are there and whole."""
-    entries = {e["audio"]: e for e in lines.read(home / "index.jsonl") if e["audio"] in wanted}
-    if not entries:
-        return {}
-    # Read and not mapped, so that a corpus larger than memory does not fill it.
-    with _opened(home / "data.bin") as data:
-        return {a: e for a, e in entries.items() if _checksum(data, e["offset"], e["bytes"]) == e["crc32"]}
+def fitted(folder: Path, names: Sequence[str], fit: Callable[[], dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """Return the arrays that a feature has learned from a fold's training set, kept beside the fold.
 
+    If they are missing or damaged, the main process computes and writes them first.
 
-def _checksum(data: int, offset: int, count: int) -> int | None:
-    """Of a part of a file; None where the file ends before it."""
-    checksum = 0
-    end = offset + count
-    while offset < end:
-        chunk = os.pread(data, min(CHUNK, end - offset), offset)
-        if not chunk:
-            return None
-        checksum = zlib.crc32(chunk, checksum)
-        offset += len(chunk)
-    return checksum
+    Args:
+      folder: of the fold.
+      names: the recordings to learn from; empty for new audio after the training.
+      fit: computes the arrays.
 
+    Raises:
+      UserError: they are missing or damaged, and there is nothing to learn from.
+    """
+    path = folder / FITTED_FILE
 
-@contextmanager
-def _opened(path: Path) -> Iterator[int]:
-    """A file descriptor to read and write; not in append mode, in which Linux ignores the place to write at."""
-    file = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-    try:
-        yield file
-    finally:
-        os.close(file)
-
-
-@contextmanager
-def _locked(home: Path) -> Iterator[None]:
-    """Keeps other processes from writing; the system frees the lock of a process that dies."""
-    with (home / "lock").open("w") as lock:
+    def ensure() -> None:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            logging.warning("%s: another process computes these features; waiting for it", home)
-            fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
+            _read_fitted(path)
+        except UserError:
+            arrays = fit()
+            with replacing(path) as part, part.open("wb") as file:
+                np.savez(file, **arrays)  # pyright: ignore[reportArgumentType]
+
+    if names:
+        processes.on_main(ensure)
+    return _read_fitted(path)
 
 
-def _computed(feature: Feature, missing: Mapping[str, Path], home: Path) -> Iterator[dict[str, Any]]:
-    """Computes and appends, and yields the index entries as they are written."""
-
-    def compute(item: tuple[str, Path]) -> tuple[str, np.ndarray]:
-        content, path = item
-        waveform = audio.read(path, feature.sample_rate_hz)
-        if hash_of(path) != content:
-            raise UserError(f"{path}: changed while it was read; run again once the corpus is complete")
-        try:
-            return content, np.ascontiguousarray(feature.extract(waveform))
-        except UserError as error:
-            raise UserError(f"{path}: {error}") from None
-
-    with _opened(home / "data.bin") as data, _opened(home / "index.jsonl") as index:
-        for content, array in _ahead(compute, missing.items(), os.cpu_count() or 1):
-            entry = {
-                "audio": content,
-                "offset": math.ceil(os.fstat(data).st_size / ALIGNMENT) * ALIGNMENT,
-                "bytes": array.nbytes,
-                "dtype": array.dtype.str,
-                "shape": array.shape,
-                "crc32": zlib.crc32(array.data),
-            }
-            _append(data, array.data, entry["offset"])
-            # Only now, so that a kill in between leaves bytes that no entry names.
-            _append(index, lines.encode([entry]), os.fstat(index).st_size)
-            yield entry
-
-
-def _ahead(work: Callable, items: Iterable, workers: int) -> Iterator:
-    """`map` in threads that keeps at most a few results waiting."""
-    items = iter(items)
-    with ThreadPoolExecutor(workers) as pool:
-        pending = deque(pool.submit(work, item) for item in islice(items, 2 * workers))
-        while pending:
-            yield pending.popleft().result()
-            pending.extend(pool.submit(work, item) for item in islice(items, 1))
-
-
-def _append(file: int, content: bytes | memoryview, offset: int) -> None:
-    """Writes at or after the end of a file; where that fails, a full disk gets back what was written."""
-    size = os.fstat(file).st_size
-    rest = memoryview(content).cast("B")
+def _read_fitted(path: Path) -> dict[str, np.ndarray]:
     try:
-        while rest:
-            written = os.pwrite(file, rest, offset)
-            rest, offset = rest[written:], offset + written
-    except OSError:
-        os.ftruncate(file, size)
-        raise
+        with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
+            return dict(file)
+    except Exception as error:  # NumPy and zipfile raise many kinds
+        found = "no such file" if isinstance(error, FileNotFoundError) else "not readable"
+    raise UserError(f"{path}: {found}; run the training command once more with --mode=evaluate, which writes it")

@@ -1,4 +1,4 @@
-"""What every feature has: fields that are its schema, and a picture of itself that tells two settings apart."""
+"""The base class of features: an array computed from the waveform, with the config's fields as its key on disk."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
@@ -12,47 +12,53 @@ from jaxpara.registry import build, suggest
 
 @dataclass(frozen=True, kw_only=True)
 class Feature:
-    """A recording in, an array out; the fields are the config.
+    """An array computed from one recording by itself; the dataclass fields are the config.
 
-    A subclass defines `extract`. One whose result is much larger than what it is made of stores the small form and
-    makes the rest in `expand`, each time it is asked for.
+    A subclass defines `extract`. If the feature is much larger than the data it is made of, `extract` returns the
+    compact form that is stored on disk, and `expand` makes the feature from it at each access.
 
     Attributes:
-      version: raised whenever the same fields and audio would give other numbers, so that no cache gives old ones.
-      sample_rate_hz: of the waveforms that come in.
+      version: raise it whenever the same fields and audio give other numbers, so that stored arrays are not reused.
+      sample_rate_hz: of the waveforms.
     """
 
     version: ClassVar[int] = 1
-    leak: ClassVar[str] = ""  # each recording is by itself
+    leak: ClassVar[str] = ""  # each recording is processed by itself, so nothing of the validation set is known
 
     sample_rate_hz: int = 16_000
 
     @property
     def frame_rate_hz(self) -> float:
-        """Steps of the first axis per second; 0 where the array stands for a whole recording."""
+        """Steps of the first axis per second; 0 if the array describes a whole recording."""
         raise NotImplementedError
 
     def require(self) -> None:
-        """Raises a UserError where something is missing that has to be installed."""
+        """Raise a UserError if a package that the feature needs is not installed."""
 
     def extract(self, waveform: np.ndarray) -> np.ndarray:
-        """`[sample]` float32 to the form that the cache stores."""
+        """Compute the stored form from a waveform, `[sample]` float32."""
         raise NotImplementedError
 
     def expand(self, stored: np.ndarray) -> Any:
-        """The stored form to the feature itself."""
+        """Make the feature from its stored form."""
         return stored
 
     def __call__(self, waveform: np.ndarray) -> Any:
-        """`[sample]` float32 in [-1, 1] to `[time, ...]`, or to a sequence of `[height, width, channel]` pictures.
+        """Compute the feature of a waveform.
+
+        Args:
+          waveform: `[sample]` float32 in [-1, 1].
+
+        Returns:
+          `[time, ...]`, or a sequence of images `[height, width, channel]`.
 
         Raises:
-          UserError: the recording is too short for one value.
+          UserError: the recording is too short for a single value.
         """
         return self.expand(self.extract(waveform))
 
     def description(self) -> dict[str, Any]:
-        """Everything that the numbers depend on besides the audio, in types that JSON knows."""
+        """Return everything besides the audio that the numbers depend on, as JSON types."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}
         return {
             "feature": type(self).__name__,
@@ -61,22 +67,22 @@ class Feature:
         }
 
     def check(self, name: str, known: tuple[str, ...]) -> None:
-        """Raises a UserError unless the field `name` has one of the known values."""
+        """Raise a UserError unless the field `name` has one of the known values."""
         value = getattr(self, name)
         if value not in known:
             hint = suggest(str(value), list(known))
             raise UserError(f"{type(self).__name__}.{name} is {value!r}, expected one of {list(known)}{hint}")
 
-    def _build_matrix(self, registry: Mapping[str, Callable[..., "Feature"]]) -> None:
-        """Makes the field `matrix` from its config, where it is one.
+    def build_matrix(self, registry: Mapping[str, Callable[..., "Feature"]]) -> None:
+        """Replace the field `matrix`, if it is a config, by the feature that the config describes.
 
         Raises:
-          UserError: it is for another sample rate.
+          UserError: the matrix has another sample rate.
         """
         matrix: Any = vars(self)["matrix"]
         if isinstance(matrix, Mapping):
             matrix = build(registry, matrix, "features.matrix", sample_rate_hz=self.sample_rate_hz)
-            object.__setattr__(self, "matrix", matrix)
+            object.__setattr__(self, "matrix", matrix)  # the dataclass is frozen
         if matrix.sample_rate_hz != self.sample_rate_hz:
             raise UserError(
                 f"{type(self).__name__} is for {self.sample_rate_hz} Hz, its matrix for {matrix.sample_rate_hz} Hz;"
@@ -85,7 +91,10 @@ class Feature:
 
 
 def samples(seconds: float, sample_rate_hz: int, what: str) -> int:
-    """A time in whole samples.
+    """Convert a duration to whole samples.
+
+    Args:
+      what: the name of the field, for the message.
 
     Raises:
       UserError: it is less than one sample.

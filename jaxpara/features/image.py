@@ -1,4 +1,4 @@
-"""Spectrograms as pictures, for networks that were trained on photographs (paper §3.1)."""
+"""Spectrograms as images, for networks that were trained on photographs (paper §3.1)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -19,7 +19,7 @@ from jaxpara.features.windows import starts
 MATRICES = {"log_mel": LogMel, "mfcc": MFCC}
 COLORS = 256  # in matplotlib's colour tables
 
-# The vertical axis of the authors' published pictures is librosa 0.7's "mel" axis at its defaults: band centres spread
+# The vertical axis of the authors' published images is librosa 0.7's "mel" axis at its defaults: band centres spread
 # up to 11 025 Hz, whatever the bands really are, on a scale that is linear below 1 kHz and logarithmic above.
 AXIS_TOP_HZ = 11_025.0
 AXIS_LINEAR_HZ = 1000.0
@@ -27,20 +27,20 @@ AXIS_LINEAR_HZ = 1000.0
 
 @dataclass(frozen=True, kw_only=True)
 class MelImage(Feature):
-    """Pictures of a recording, `[height, width, channel]` each, time from left to right, the first band at the bottom.
+    """Images of a recording, `[height, width, channel]` each, time from left to right, the first band at the bottom.
 
-    Stored as small matrices of colour numbers; a picture, 40 times as large, is made anew at each request.
+    Stored as small matrices of colour indices; an image is 40 times as large and is made anew at each access.
 
     Attributes:
       matrix: a LogMel or an MFCC; a config says `{"name": "log_mel" | "mfcc", ...}`.
       style: `published`, the cells and the uneven axis of the authors' plots, without the plot's dark border line;
-        `resize`, the matrix as it is, resized bilinearly; `frames`, no picture but the matrix itself, `[frame, band]`,
-        for networks that go along it (without a colour map).
-      colormap: matplotlib's name, over the recording's own range: uint8, 3 channels (`magma` is the published choice
-        for log-Mel, `coolwarm` for MFCC); or `none`: the matrix's own values, 1 channel.
-      size: height and width in pixels; `frames` have their own.
-      clip_s: seconds that a picture shows. What is shorter is filled up with silence, what is longer is cut into
-        windows, of which the last ends with the recording. 0: one picture, whatever the length.
+        `resize`, the matrix resized bilinearly; `frames`, the matrix itself, `[frame, band]`, for networks that
+        process it along time (without a colour map).
+      colormap: matplotlib's name, spanning the recording's own range: uint8, 3 channels (`magma` is the published
+        choice for log-Mel, `coolwarm` for MFCC); or `none`: the matrix's own values, 1 channel.
+      size: height and width in pixels; `frames` keep their own.
+      clip_s: seconds per image. Shorter recordings are padded with silence, longer ones are cut into windows, the last
+        of which ends with the recording. 0: one image, whatever the length.
     """
 
     version: ClassVar[int] = 2
@@ -58,14 +58,14 @@ class MelImage(Feature):
             raise UserError(f"MelImage.colormap is {self.colormap!r}, but frames have no colours; set it to 'none'")
         if len(self.size) != 2 or min(self.size) < 1:
             raise UserError(f"MelImage.size is {self.size!r}, expected (height, width) in pixels")
-        self._build_matrix(MATRICES)
+        self.build_matrix(MATRICES)
 
     @property
     def frame_rate_hz(self) -> float:
         return 0.0
 
     def extract(self, waveform: np.ndarray) -> np.ndarray:
-        """`[sample]` to `[window, frame, band]`."""
+        """Compute the matrices of a waveform, `[sample]` to `[window, frame, band]`."""
         if self.clip_s:
             window = samples(self.clip_s, self.sample_rate_hz, "MelImage.clip_s")
             padded = np.pad(waveform, (0, max(0, window - len(waveform))))
@@ -73,13 +73,13 @@ class MelImage(Feature):
         else:
             clips = [waveform]
         matrices = [self.matrix(clip) for clip in clips]
-        return np.stack(matrices if self.colormap == "none" else [color_numbers(matrix) for matrix in matrices])
+        return np.stack(matrices if self.colormap == "none" else [color_indices(matrix) for matrix in matrices])
 
-    def expand(self, stored: np.ndarray) -> "Pictures":
-        return Pictures(self, stored)
+    def expand(self, stored: np.ndarray) -> "Images":
+        return Images(self, stored)
 
-    def picture(self, matrix: np.ndarray) -> np.ndarray:
-        """`[frame, band]` as stored to `[height, width, channel]`, or as it is."""
+    def image(self, matrix: np.ndarray) -> np.ndarray:
+        """Draw a stored matrix, `[frame, band]` to `[height, width, channel]`; `frames` are returned as they are."""
         if self.style == "frames":
             return matrix
         upright = matrix.T[::-1]
@@ -93,8 +93,8 @@ class MelImage(Feature):
         return pixels if pixels.shape[:2] == self.size else resize(pixels, self.size)
 
 
-class Pictures(Sequence[np.ndarray]):
-    """The pictures of a recording; each is made when it is asked for."""
+class Images(Sequence[np.ndarray]):
+    """The images of a recording, each drawn at access."""
 
     def __init__(self, feature: MelImage, matrices: np.ndarray):
         self._feature, self._matrices = feature, matrices
@@ -108,37 +108,38 @@ class Pictures(Sequence[np.ndarray]):
     def __getitem__(self, index: slice) -> list[np.ndarray]: ...
     def __getitem__(self, index):
         if isinstance(index, slice):
-            return [self._feature.picture(matrix) for matrix in self._matrices[index]]
-        return self._feature.picture(self._matrices[index])
+            return [self._feature.image(matrix) for matrix in self._matrices[index]]
+        return self._feature.image(self._matrices[index])
 
 
 def resize(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """`[height, width, channel]` to another height and width, bilinearly, with Pillow's smoothing where it shrinks."""
+    """Resize `[height, width, channel]` bilinearly, with Pillow's antialiasing when it shrinks."""
     image = Image.fromarray(pixels if pixels.shape[2] == 3 else pixels[..., 0])
     return np.asarray(image.resize((size[1], size[0]), Image.Resampling.BILINEAR)).reshape(*size, -1)
 
 
-def color_numbers(matrix: np.ndarray) -> np.ndarray:
-    """Each value's place in a colour table that spans the matrix's own range, uint8.
+def color_indices(matrix: np.ndarray) -> np.ndarray:
+    """Map each value to its index in a colour table that spans the matrix's own range, uint8.
 
-    Rounds where matplotlib's Normalize does, which takes several times as long.
+    Rounds like matplotlib's Normalize, which takes several times as long.
     """
     matrix = matrix.astype(np.float32)
     low, high = matrix.min(), matrix.max()
     spread = np.float64(high) - np.float64(low)
-    shares = ((matrix - low) / (spread or 1)).astype(np.float32)
-    return np.minimum(shares * COLORS, COLORS - 1).astype(np.uint8)
+    fractions = ((matrix - low) / (spread or 1)).astype(np.float32)
+    return np.minimum(fractions * COLORS, COLORS - 1).astype(np.uint8)
 
 
 @cache
 def colors(name: str) -> np.ndarray:
-    """`[256, 3]` uint8. matplotlib renders with rounded colours, its own `bytes=True` cuts them off."""
+    """Return a colour table, `[256, 3]` uint8."""
+    # Rounded, as matplotlib renders; its own `bytes=True` truncates.
     return np.rint(matplotlib.colormaps[name].resampled(COLORS)(np.arange(COLORS))[:, :3] * 255).astype(np.uint8)
 
 
 @cache
 def published_cells(bands: int, frames: int, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
-    """Which cell of a matrix with its top band first each pixel of the published picture shows.
+    """Return which cell of a matrix, top band first, each pixel of the published image shows.
 
     Returns:
       `[height]` the row and `[width]` the column of the matrix.

@@ -1,6 +1,6 @@
-"""Log-Mel spectrograms (paper §3.1 for Mask, §3.2 for Breathing)."""
+"""Log-Mel spectrograms (paper §3.1 for Mask, §3.2 for Breathing), and the long image of them that system 4 reads."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from typing import Literal
 
@@ -13,15 +13,15 @@ from scipy.sparse import csr_array
 from jaxpara.errors import UserError
 from jaxpara.features.feature import Feature, samples
 
-AMIN = 1e-10  # the least power of librosa.power_to_db
+MIN_POWER = 1e-10  # `amin` of librosa.power_to_db
 
-# Frames per transform: their spectra stay in the second-level cache, which is most of the speed on long recordings.
+# Frames per transform. Their spectra stay in the second-level cache: most of the speed on long recordings.
 BLOCK = 128
 
 
 @dataclass(frozen=True, kw_only=True)
 class LogMel(Feature):
-    """Power in Mel bands, in decibels, `[frame, band]`, low bands first; the defaults are Mask's 97 x 64 for 1 s.
+    """Power in Mel bands in decibels, `[frame, band]`, low bands first; the defaults are Mask's 97 x 64 for 1 s.
 
     Reference: librosa 0.11 `feature.melspectrogram` and `power_to_db` (Hann window, Slaney bands), to within 1e-3 dB.
 
@@ -30,13 +30,13 @@ class LogMel(Feature):
       hop_s: from one window to the next. (The paper says that Mask's windows overlap by 10 ms, the authors' published
         scripts move them by 10 ms.)
       bands: Mel bands, from `fmin_hz` to `fmax_hz`.
-      center: frame i is centred on sample i * hop, the ends of the recording being mirrored, and not begun there.
+      center: centre frame i on sample i * hop, with mirrored ends, instead of starting it there.
       ref: what 0 dB is: the recording's largest value (`max`) or power 1 (`one`).
-      top_db: nothing lies more than this below the recording's largest value.
-      levels: `db`, float32; `unit`, the recording's own range over -1 to 1, float32, as auDeep has it; `uint8`, over 0
-        to 255; `uint8_inverted`, loud 0 and quiet 255, as the authors' published scripts make them for Breathing
+      top_db: values further than this below the recording's largest value are raised to that limit.
+      levels: `db`, float32; `unit`, the recording's own range mapped to -1 to 1, float32, as in auDeep; `uint8`, mapped
+        to 0 to 255; `uint8_inverted`, loud 0 and quiet 255, as in the authors' published scripts for Breathing
         system 4.
-      high_first: the bands from high to low, the rows of an upright picture.
+      high_first: the bands from high to low, the row order of an image.
     """
 
     window_s: float = 0.032
@@ -60,7 +60,7 @@ class LogMel(Feature):
             )
         if self.bands < 1 or self.top_db <= 0:
             raise UserError(f"LogMel has bands {self.bands} and top_db {self.top_db:g}: expected both above 0")
-        _ = self.window, self.hop
+        _ = self.window, self.hop  # raise if they are less than a sample
 
     @property
     def window(self) -> int:
@@ -83,27 +83,24 @@ class LogMel(Feature):
         if self.levels == "db":
             return decibels
         low, high = decibels.min(), decibels.max()
-        shares = (decibels - low) / ((high - low) or 1)
+        fractions = (decibels - low) / ((high - low) or 1)  # silence has no range
         if self.levels == "unit":
-            return 2 * shares - 1
-        levels = (shares * 255).astype(np.uint8)
+            return 2 * fractions - 1
+        levels = (fractions * 255).astype(np.uint8)
         return 255 - levels if self.levels == "uint8_inverted" else levels
-
-    def require_window(self, length: int) -> None:
-        """Raises a UserError unless one window fits into a recording of `length` samples."""
-        if length < self.window:
-            raise UserError(
-                f"{length} samples, but one window of {self.window_s:g} s needs {self.window};"
-                " pad or leave out the recording, or shorten window_s"
-            )
 
     def _power(self, waveform: np.ndarray) -> np.ndarray:
         """`[frame, band]` float32."""
-        self.require_window(len(waveform))
+        if len(waveform) < self.window:
+            raise UserError(
+                f"{len(waveform)} samples, but one window of {self.window_s:g} s needs {self.window};"
+                " pad or leave out the recording, or shorten window_s"
+            )
         if self.center:
             waveform = np.pad(waveform, self.window // 2, mode="reflect")
         frames = sliding_window_view(waveform, self.window)[:: self.hop]
-        window, filters = hann(self.window), self.filters
+        window = _hann(self.window)
+        filters = _filters(self.sample_rate_hz, self.window, self.bands, self.fmin_hz, self.fmax_hz)
         power = np.empty((len(frames), self.bands), np.float32)
         for start in range(0, len(frames), BLOCK):
             rows = slice(start, start + BLOCK)
@@ -113,13 +110,8 @@ class LogMel(Feature):
             power[rows] = (filters @ (spectrum.real**2 + spectrum.imag**2).T).T
         return power
 
-    @property
-    def filters(self) -> csr_array:
-        """`[band, frequency]` float32, librosa's; two bands share a frequency, so that most weights are 0."""
-        return _filters(self.sample_rate_hz, self.window, self.bands, self.fmin_hz, self.fmax_hz)
-
     def _decibels(self, power: np.ndarray) -> np.ndarray:
-        decibels = np.log(np.maximum(power, AMIN, out=power), out=power)
+        decibels = np.log(np.maximum(power, MIN_POWER, out=power), out=power)
         decibels *= np.float32(10 / np.log(10))
         if self.ref == "max":
             decibels -= decibels.max()
@@ -127,11 +119,62 @@ class LogMel(Feature):
 
 
 @cache
-def hann(length: int) -> np.ndarray:
+def _hann(length: int) -> np.ndarray:
     """`[length]` float64, periodic."""
     return librosa.filters.get_window("hann", length, fftbins=True)
 
 
 @cache
 def _filters(sample_rate_hz: int, window: int, bands: int, fmin_hz: float, fmax_hz: float) -> csr_array:
+    """`[band, frequency]` float32; sparse, because at most two bands share a frequency."""
     return csr_array(librosa.filters.mel(sr=sample_rate_hz, n_fft=window, n_mels=bands, fmin=fmin_hz, fmax=fmax_hz))
+
+
+def _published() -> LogMel:
+    return LogMel(window_s=0.040, hop_s=0.020, bands=128, center=True, levels="uint8_inverted", high_first=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MelStrip(Feature):
+    """A recording as one long grey image, `[frame, band]` uint8, from which system 4 cuts a piece per label (§3.2.2).
+
+    There is one frame per whole hop of the recording, frame i centred on its start, and `mirror_frames` more at each
+    end: the frames inside in reverse order, without the edge frame. (The frame centred on the very end of the
+    recording precedes no label; it counts as a mirrored one.) The lowest band is last, the bottom row of the image.
+
+    Reference: the authors' published scripts mirror 49 frames for pieces of, in all likelihood, 100 (2 s); they keep
+    one frame more at the end, which no piece contains. The paper mirrors 0.5 s of the waveform for pieces of 1 s.
+
+    Attributes:
+      matrix: a LogMel; a config says `{"name": "log_mel", ...}`. It must be centred, in levels and from high to low.
+        `uint8_inverted` (loud 0, quiet 255) is the published choice of levels.
+      mirror_frames: at each end. The network's context must be twice as many: 24 for pieces of 50 frames, 49 for
+        pieces of 100.
+    """
+
+    matrix: LogMel = field(default_factory=_published)
+    mirror_frames: int = 24
+
+    def __post_init__(self):
+        self.build_matrix({"log_mel": LogMel})
+        if not self.matrix.center or not self.matrix.high_first or self.matrix.levels == "db":
+            raise UserError(
+                f"MelStrip.matrix has center {self.matrix.center}, high_first {self.matrix.high_first} and levels"
+                f" {self.matrix.levels!r}, expected True, True and 'uint8_inverted' (or 'uint8')"
+            )
+        if self.mirror_frames < 0:
+            raise UserError(f"MelStrip.mirror_frames is {self.mirror_frames}, expected 0 or more")
+
+    @property
+    def frame_rate_hz(self) -> float:
+        return self.matrix.frame_rate_hz
+
+    def extract(self, waveform: np.ndarray) -> np.ndarray:
+        frames = self.matrix(waveform)
+        if len(frames) <= self.mirror_frames:
+            raise UserError(
+                f"{len(frames)} frames, but mirroring {self.mirror_frames} needs one more; pad or leave out the"
+                " recording, or set fewer mirror_frames"
+            )
+        ends = (self.mirror_frames, self.mirror_frames)
+        return np.pad(frames, (ends, (0, 0)), mode="reflect")[:-1]

@@ -16,15 +16,15 @@ DELTA_WIDTH = 9  # frames of the Savitzky-Golay filter, librosa's default
 
 @dataclass(frozen=True, kw_only=True)
 class MFCC(Feature):
-    """Cepstral coefficients, `[frame, coefficient]` float32; several orders stand side by side.
+    """Cepstral coefficients, `[frame, coefficient]` float32; several orders are concatenated.
 
-    Reference: librosa 0.11 `feature.mfcc` and `feature.delta`, to within 1e-3. The defaults are the authors' published
-    scripts' for Mask.
+    Reference: librosa 0.11 `feature.mfcc` and `feature.delta`, to within 1e-3. The defaults are those of the authors'
+    published scripts for Mask.
 
     Attributes:
       coefficients: how many, from the 0th.
       orders: which of 0 (the coefficients themselves), 1 (delta) and 2 (delta-delta).
-      window_s, hop_s, bands, fmin_hz, fmax_hz, center: of the log-Mel spectrogram below, see LogMel.
+      window_s, hop_s, bands, fmin_hz, fmax_hz, center: of the log-Mel spectrogram, see LogMel.
     """
 
     coefficients: int = 30
@@ -41,11 +41,11 @@ class MFCC(Feature):
             raise UserError(f"MFCC.orders is {self.orders!r}, expected some of (0, 1, 2)")
         if not 1 <= self.coefficients <= self.bands:
             raise UserError(f"MFCC.coefficients is {self.coefficients}, expected 1 to {self.bands}, as many as bands")
-        _ = self.mel
+        _ = self.mel  # raises if its fields are impossible
 
     @cached_property
     def mel(self) -> LogMel:
-        """The spectrogram below."""
+        """The spectrogram that is transformed."""
         return LogMel(
             sample_rate_hz=self.sample_rate_hz,
             window_s=self.window_s,
@@ -68,10 +68,10 @@ class MFCC(Feature):
                 f"{len(waveform)} samples are {len(cepstrum)} frames, but derivatives need {DELTA_WIDTH};"
                 " pad or leave out the recording, or set orders to (0,)"
             )
-        return np.hstack([self._derivative(cepstrum, order) for order in self.orders])
+        return np.hstack([_derivative(cepstrum, order) for order in self.orders])
 
-    @staticmethod
-    def _derivative(cepstrum: np.ndarray, order: int) -> np.ndarray:
-        if order == 0:
-            return cepstrum
-        return librosa.feature.delta(cepstrum, width=DELTA_WIDTH, order=order, axis=0).astype(np.float32)
+
+def _derivative(cepstrum: np.ndarray, order: int) -> np.ndarray:
+    if order == 0:
+        return cepstrum
+    return librosa.feature.delta(cepstrum, width=DELTA_WIDTH, order=order, axis=0).astype(np.float32)

@@ -14,18 +14,18 @@ SETS = ("ComParE_2016", "eGeMAPSv02")
 LEVELS = ("functionals", "lld")
 LLD_RATE_HZ = 100.0
 MISSING = "openSMILE is not installed: pip install 'jaxpara[opensmile]' (free for research only)"
-SHORTEST_S = 0.06  # the frame of the pitch detector in both sets
+MIN_S = 0.06  # the frame of the pitch detector in both sets
 
-# An extractor must not be used by two threads at once, and takes half a second to make.
+# An extractor must not be used by two threads at once, and takes half a second to build.
 _of_this_thread = threading.local()
 
 
 @dataclass(frozen=True, kw_only=True)
 class OpenSmile(Feature):
-    """What openSMILE extracts: `[feature]`, or `[time, feature]` float32.
+    """Functionals, `[feature]` or `[time, feature]` float32, or low-level descriptors, `[time, feature]` float32.
 
-    openSMILE is free for research, not for commercial use. The package cuts all samples to 16 bits, so that files of 16
-    bits come through unchanged and finer ones do not.
+    openSMILE is free for research, not for commercial use. The package truncates all samples to 16 bits, so files of 16
+    bits are used unchanged and finer ones are not.
 
     Reference: Eyben et al., ACM Multimedia 2010 and 2013; the package `opensmile`.
 
@@ -66,7 +66,7 @@ class OpenSmile(Feature):
     def extract(self, waveform: np.ndarray) -> np.ndarray:
         if self.level == "lld":
             parts = [self._values(extractor, waveform) for extractor in self._extractors()]
-            # Deltas go a few frames further than what they are the deltas of.
+            # Deltas have a few frames more than their descriptors.
             frames = min(len(part) for part in parts)
             return np.concatenate([part[:frames] for part in parts], axis=1)
         (extractor,) = self._extractors()
@@ -80,20 +80,20 @@ class OpenSmile(Feature):
 
     def _values(self, extractor: Any, waveform: np.ndarray) -> np.ndarray:
         """`[time, feature]`, one row for functionals."""
-        # Before the package, which would warn and give NaN: threads cannot silence a warning for themselves alone.
-        if len(waveform) < SHORTEST_S * self.sample_rate_hz:
-            mend = "lengthen window_s (the first window is half of it)" if self.window_s else "leave the recording out"
+        # Checked before the package does, which would warn and return NaN; warnings cannot be silenced per thread.
+        if len(waveform) < MIN_S * self.sample_rate_hz:
+            fix = "lengthen window_s (the first window is half of it)" if self.window_s else "leave the recording out"
             raise UserError(
                 f"{len(waveform) / self.sample_rate_hz:g} s are too short for openSMILE's {self.feature_set}"
-                f" ({SHORTEST_S:g} s at least); {mend}"
+                f" ({MIN_S:g} s at least); {fix}"
             )
         return extractor.process_signal(waveform, self.sample_rate_hz).to_numpy(np.float32)
 
     def _extractors(self) -> list[Any]:
-        """The extractors whose outputs stand side by side, made once a thread."""
-        made: dict[Any, list[Any]] = _of_this_thread.__dict__.setdefault("made", {})
+        """The extractors whose outputs are concatenated, built once per thread."""
+        built: dict[Any, list[Any]] = _of_this_thread.__dict__.setdefault("built", {})
         key = (self.feature_set, self.level)
-        if key not in made:
+        if key not in built:
             try:
                 import opensmile
             except ImportError as error:
@@ -102,5 +102,5 @@ class OpenSmile(Feature):
             levels = [known.Functionals] if self.level == "functionals" else [known.LowLevelDescriptors]
             if self.level == "lld" and self.feature_set == "ComParE_2016":
                 levels.append(known.LowLevelDescriptors_Deltas)
-            made[key] = [opensmile.Smile(opensmile.FeatureSet[self.feature_set], level) for level in levels]
-        return made[key]
+            built[key] = [opensmile.Smile(opensmile.FeatureSet[self.feature_set], level) for level in levels]
+        return built[key]

@@ -1,4 +1,4 @@
-"""The feature files that the organisers of the challenges ship beside the audio."""
+"""The feature files that the organisers of the challenges ship with the audio."""
 
 import hashlib
 from collections.abc import Mapping
@@ -10,17 +10,17 @@ from absl import logging
 
 from jaxpara.corpora.corpus import PARTITIONS, Corpus
 from jaxpara.errors import UserError
-from jaxpara.registry import suggest
+from jaxpara.registry import require_one_of
 
 
 @dataclass(frozen=True)
 class Format:
-    """How a feature set is written.
+    """The file format of a feature set.
 
     Attributes:
-      columns: features.
-      separator: between them.
-      header: whether the first row names them.
+      columns: number of features.
+      separator: between columns.
+      header: whether the first row contains the column names.
       leading: columns before the first feature; the first of them is the recording.
     """
 
@@ -44,33 +44,30 @@ FITTED_ON_TRAIN = ("BoAW", "auDeep")
 
 
 def folder(corpus: Corpus) -> Path:
-    """Where a corpus has its feature files."""
+    """Return the folder of a corpus's feature files."""
     return corpus.root / "features"
 
 
 def path_of(corpus: Corpus, name: str, partition: str) -> Path:
-    """The file of a partition."""
+    """Return the path of a partition's file."""
     return folder(corpus) / f"{corpus.task.name}.{name}.{partition}.csv"
 
 
 def available(corpus: Corpus, name: str, where: str) -> bool:
-    """Whether the corpus has a file of this set for any of its partitions.
+    """Return whether the corpus has a file of this set for any of its partitions.
 
     Args:
-      where: the config path of the features that name it, for the message.
+      where: the config path of the features that name the set, for the message.
 
     Raises:
       UserError: there is no such set.
     """
-    if name not in FORMATS:
-        raise UserError(
-            f"config.{where}.table is {name!r}, expected one of {list(FORMATS)}{suggest(name, list(FORMATS))}"
-        )
+    require_one_of(f"config.{where}.table", name, FORMATS)
     return any(path_of(corpus, name, partition).exists() for partition in PARTITIONS)
 
 
 def digest(corpus: Corpus, name: str) -> str:
-    """Tells whether the files of a set have changed."""
+    """Return the SHA-256 of a set's files, to notice changes."""
     total = hashlib.sha256()
     for partition in PARTITIONS:
         path = path_of(corpus, name, partition)
@@ -81,11 +78,14 @@ def digest(corpus: Corpus, name: str) -> str:
 
 
 def read(corpus: Corpus, name: str) -> Mapping[str, np.ndarray]:
-    """A feature set, `[feature]` float32 by recording; the rows of a file may stand in any order.
+    """Read a feature set; the rows of a file may be in any order.
+
+    Returns:
+      `[feature]` float32 by recording.
 
     Raises:
-      UserError: a file is missing, lacks a recording or has one that the label file does not name, a row is doubled or
-        has too many or too few columns, or a cell is no finite number.
+      UserError: a file is missing, lacks a recording or has one that the label file does not name; a row is duplicated
+        or has too many or too few columns; or a cell is not a finite number.
     """
     features: dict[str, np.ndarray] = {}
     for partition in PARTITIONS:
@@ -94,45 +94,44 @@ def read(corpus: Corpus, name: str) -> Mapping[str, np.ndarray]:
             continue
         path = path_of(corpus, name, partition)
         if not path.exists():
-            raise UserError(
-                f"{path}: is missing, though {folder(corpus)} has {name} of another partition; copy it there"
-            )
+            raise UserError(f"{path}: missing, though {folder(corpus)} has {name} of another partition; copy it there")
         rows = _rows(path, FORMATS[name])
-        # Feature extractors drop the ending or put the name in quotes.
+        # Feature extractors drop the extension or quote the name.
         known = {Path(recording.name).stem: recording.name for recording in recordings}
         for stem, (row, values) in rows.items():
             if stem not in known:
                 raise UserError(
-                    f"{path}, row {row}: {corpus.label_file} has no {partition} recording {stem!r}; delete it"
+                    f"{path}, row {row}: {corpus.label_file} has no {partition} recording {stem!r}; delete the row"
                 )
             features[known[stem]] = values
         if missing := known.keys() - rows.keys():
             raise UserError(
                 f"{path}: no row for {min(missing)!r} and {len(missing) - 1} more recordings of {corpus.label_file};"
-                " take the file of this very corpus"
+                " use the file that belongs to this corpus"
             )
     constant = np.ptp(np.stack([features[r.name] for r in corpus.partition("train")]), axis=0) == 0
     if constant.any():
-        logging.warning("%s: %d of %d features of train never change", folder(corpus), constant.sum(), len(constant))
+        logging.warning("%s: %d of %d features are constant in train", folder(corpus), constant.sum(), len(constant))
     return features
 
 
 def _rows(path: Path, form: Format) -> dict[str, tuple[int, np.ndarray]]:
-    """By recording without ending, the row in the file and the values."""
+    """By recording without extension, the row in the file and the values."""
     rows: dict[str, tuple[int, np.ndarray]] = {}
-    # What is no UTF-8 becomes a name or a cell that fails below, with its row.
+    # Bytes that are not UTF-8 become a name or a cell that fails below, with its row.
     with path.open(encoding="utf-8-sig", errors="replace") as file:
         for row, line in enumerate(file, 1):
             if (row == 1 and form.header) or not line.strip():
                 continue
-            # Not through csv.reader: the values of 10 000 rows and 6000 columns are read by NumPy at once.
+            # Not by pandas or csv: NumPy parses the 6373 cells of a row at once and to the last bit, and the file row
+            # and column are known for the messages.
             *leading, rest = line.rstrip("\r\n").split(form.separator, form.leading)
             stem = Path(leading[0].strip("'\"")).stem if leading else ""
             cells = rest.split(form.separator)
             if len(leading) < form.leading or len(cells) != form.columns:
                 raise UserError(
                     f"{path}, row {row}: {len(leading) + len(cells)} columns, expected {form.leading + form.columns}"
-                    f" separated by {form.separator!r}; take the file of another set, or correct the row"
+                    f" separated by {form.separator!r}; use the file of the right set, or correct the row"
                 )
             try:
                 values = np.array(cells, np.float32)
@@ -142,8 +141,6 @@ def _rows(path: Path, form: Format) -> dict[str, tuple[int, np.ndarray]]:
                 column = form.leading + int(np.argmin(np.isfinite(values))) + 1
                 raise UserError(f"{path}, row {row}, column {column}: not a finite number; correct the cell")
             if stem in rows:
-                raise UserError(
-                    f"{path}, row {row}: {stem!r} stands also in row {rows[stem][0]}; delete one of the rows"
-                )
+                raise UserError(f"{path}, row {row}: {stem!r} is also in row {rows[stem][0]}; delete one of the rows")
             rows[stem] = (row, values)
     return rows

@@ -1,4 +1,4 @@
-"""The sound itself, for the networks that learn from it."""
+"""The raw waveform, for the networks that learn from samples."""
 
 from dataclasses import dataclass
 from typing import Literal

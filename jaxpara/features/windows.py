@@ -1,20 +1,20 @@
-"""Cuts a long sequence into overlapping windows and puts the windows' outputs together again (paper §3.2.1)."""
+"""Cutting a long sequence into overlapping windows, and averaging their outputs (paper §3.2.1)."""
 
 import numpy as np
 
 
 def starts(length: int, window: int, step: int, *, keep_duplicates: bool = False) -> np.ndarray:
-    """Where the windows of a sequence begin.
+    """Return where the windows of a sequence begin.
 
-    Windows follow each other by `step` while they fit; one more ends exactly at the end of the sequence, so that
-    every position is covered. A sequence shorter than a window has one window, which its reader pads.
+    Windows follow each other by `step` as long as they fit; one more ends exactly at the end of the sequence, so that
+    every position is covered. A sequence shorter than a window has one window, which the caller pads.
 
     Args:
       length: positions in the sequence.
       window: positions in a window.
       step: positions from one window to the next.
-      keep_duplicates: also where the last regular window already ends at the end, append it once more, as the
-        authors' published scripts do (with 16-s windows in 240 s the last window counts twice).
+      keep_duplicates: append the last window even if a regular window already ends at the end, as the authors'
+        published scripts do (with 16-s windows in 240 s the last window counts twice).
 
     Returns:
       `[window]` the first position of each window, ascending.
@@ -29,12 +29,12 @@ def starts(length: int, window: int, step: int, *, keep_duplicates: bool = False
 
 
 def overlap_average(length: int, starts: np.ndarray, windows: np.ndarray) -> np.ndarray:
-    """The mean, at every position, of the windows that cover it.
+    """Return the mean, at every position, of the windows that cover it.
 
     Args:
       length: positions in the sequence.
       starts: `[window]` from `starts`.
-      windows: `[window, position, value]`; positions past the end of the sequence are left out.
+      windows: `[window, position, value]`; positions past the end of the sequence are ignored.
 
     Returns:
       `[length, value]` float64.

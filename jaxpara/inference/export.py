@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxpara.errors import UserError
-from jaxpara.features.fitted import FILE as FITTED
+from jaxpara.features.cache import FITTED_FILE as FITTED
 from jaxpara.files import write_json, write_text
 from jaxpara.inference import card, manifest, stablehlo
 from jaxpara.inference.system import System

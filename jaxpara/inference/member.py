@@ -61,7 +61,9 @@ class TrainedMember:
         # What frozen stages make of recordings is kept for the epochs of a training alone.
         learner = {key: value for key, value in spec["config"]["learner"].items() if key != "keep_frozen"}
         where = f"members.{name}"
-        self.feature = build(FEATURES, features, f"{where}.features", sources=sources, seed=derive(seed, name))
+        self._sources = {source: sources[source] for source in features.get("of", ())}
+        rates = {source: member.embedding_rate_hz for source, member in self._sources.items()}
+        self.feature = build(FEATURES, features, f"{where}.features", rates=rates, seed=derive(seed, name))
         self.feature.require()
         self.learner = build(
             LEARNERS,
@@ -89,7 +91,7 @@ class TrainedMember:
 
     @property
     def embedding_rate_hz(self) -> float:
-        """See `jaxpara.features.embeddings.Source`."""
+        """Embeddings per second; 0 where one stands for a whole recording."""
         return self.learner.embedding_rate_hz
 
     def embeddings(self, corpus: Corpus, fold: Fold, read: Read, progress: Progress) -> Mapping[str, np.ndarray]:
@@ -104,7 +106,8 @@ class TrainedMember:
         if isinstance(self.feature, Feature):
             features = read(self.feature, progress)
         else:
-            features = self.feature.arrays(corpus, part, read, progress, fold_folder(self._folder, fold))
+            sources = {name: source.embeddings(corpus, part, read, progress) for name, source in self._sources.items()}
+            features = self.feature.arrays(corpus, part, read, progress, fold_folder(self._folder, fold), sources)
         return Fit.of(self.name, self._folder, self._seed, corpus, part, features, self.feature.frame_rate_hz)
 
     def weights(self, fit: Fit) -> Any:

@@ -13,7 +13,7 @@ from jaxpara.errors import Unavailable, UserError
 from jaxpara.evaluation.results import FoldOutcome, MemberOutcome
 from jaxpara.evaluation.rows import label_keys
 from jaxpara.features import FEATURES, organiser_tables
-from jaxpara.features.cache import store
+from jaxpara.features.cache import load_features
 from jaxpara.features.embeddings import stored
 from jaxpara.features.feature import Feature
 from jaxpara.fusion.mean import mean
@@ -72,7 +72,9 @@ class Member:
         self.table = features.pop("table", "")
         if self.table and not organiser_tables.available(corpus, self.table, f"{where}.features"):
             self.table = ""
-        self._feature = build(FEATURES, features, f"{where}.features", sources=sources, seed=derive(seed, name))
+        self._members = sources
+        rates = {source: sources[source].embedding_rate_hz for source in sources_of(config)}
+        self._feature = build(FEATURES, features, f"{where}.features", rates=rates, seed=derive(seed, name))
         self.folds = folds_of(config["folds"], f"{where}.folds", corpus, seeds)
         self._frame_rate_hz = 0.0 if self.table else self._feature.frame_rate_hz
         self._learner = build(
@@ -112,7 +114,7 @@ class Member:
     def _read(self, feature: Feature, progress: Progress) -> Mapping[str, Any]:
         """A feature of all recordings, from the cache."""
         with progress.task(f"{self.name}: features", len(self._corpus.recordings)) as task:
-            return store(feature, self._corpus.recordings, cache_folder() / "features", task.update)
+            return load_features(feature, self._corpus.recordings, cache_folder() / "features", task.update)
 
     def _features(self, fold: Fold, progress: Progress) -> Mapping[str, Any]:
         """By recording; features that are fitted, or come from other members, are the fold's own."""
@@ -125,7 +127,11 @@ class Member:
             self._loaded = (None, self._read(self._feature, progress))
         else:
             folder = self._fold_folder(fold)
-            self._loaded = (fold.index, self._feature.arrays(self._corpus, fold, self._read, progress, folder))
+            sources = {
+                name: self._members[name].embeddings(self._corpus, fold, self._read, progress) for name in self.sources
+            }
+            arrays = self._feature.arrays(self._corpus, fold, self._read, progress, folder, sources)
+            self._loaded = (fold.index, arrays)
         return self._loaded[1]
 
     # The fold that the features are of (None: of any), and the features.

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from sklearn.preprocessing import StandardScaler, normalize
 
+from jaxpara import processes
 from jaxpara.corpora.splits import Fold
 from jaxpara.errors import UserError
 from jaxpara.features.embeddings import Embeddings, stored
@@ -18,55 +19,57 @@ WHERE = "members.svm.features"
 CORPUS = SimpleNamespace(partition=lambda *_: [SimpleNamespace(name=name) for name in "abc"])
 
 
-class Source:
-    def __init__(self, channels, rate_hz=25.0, frames=(40, 30, 20, 10)):
-        self.embedding_rate_hz, self.asked = rate_hz, []
-        shape = (channels,) if rate_hz == 0 else None
-        self.arrays = {
-            name: RNG.normal(3, 2, shape or (n, channels)).astype(np.float32)
-            for name, n in zip("abcd", frames, strict=True)
-        }
-
-    def embeddings(self, corpus, fold, read, progress):
-        self.asked.append(fold.index)
-        return self.arrays
+def source(channels, frames=(40, 30, 20, 10)):
+    """Embeddings of four recordings, `[time, channel]`; `[channel]` if there are no frames."""
+    shapes = [(count, channels) for count in frames] or [(channels,)] * 4
+    return {name: RNG.normal(3, 2, shape).astype(np.float32) for name, shape in zip("abcd", shapes, strict=True)}
 
 
-def arrays(feature):
+def features(of, sources, rate_hz=25.0, **fields):
+    return Embeddings(of, dict.fromkeys(sources, rate_hz), WHERE, **fields)
+
+
+def arrays(feature, sources):
     with tempfile.TemporaryDirectory() as folder:
-        return feature.arrays(CORPUS, FOLD, None, None, Path(folder))
+        return feature.arrays(CORPUS, FOLD, None, None, Path(folder), sources)
 
 
-def test_channels_stand_side_by_side_in_the_order_of_the_config():
-    cnn, net = Source(3), Source(2, frames=(41, 30, 20, 10))  # one frame more at the end of a
-    joined = arrays(Embeddings(("net", "cnn"), {"cnn": cnn, "net": net, "other": Source(1)}, WHERE))
+def test_channels_are_concatenated_in_the_order_of_the_config():
+    cnn, net = source(3), source(2, frames=(41, 30, 20, 10))  # one frame more at the end of a
+    sources = {"cnn": cnn, "net": net, "other": source(1)}
+    joined = arrays(features(("net", "cnn"), sources), sources)
     assert list(joined) == ["a", "b", "c", "d"]
     for name in joined:
-        frames = len(cnn.arrays[name])
-        np.testing.assert_array_equal(joined[name], np.hstack([net.arrays[name][:frames], cnn.arrays[name]]))
-    assert cnn.asked == net.asked == [1]
+        np.testing.assert_array_equal(joined[name], np.hstack([net[name][: len(cnn[name])], cnn[name]]))
 
 
-@pytest.mark.parametrize(("on", "names"), [("fit", "ab"), ("train_and_devel", "abc")])
+@pytest.mark.parametrize(("on", "names"), [("train", "ab"), ("train_and_devel", "abc")])
 def test_scaling_is_scikit_learns_over_the_recordings_that_the_config_names(on, names):
-    cnn, net = Source(3), Source(2)
-    feature = Embeddings(
-        ("cnn", "net"), {"cnn": cnn, "net": net}, WHERE, standardise=("cnn",), standardise_on=on, unit_length=True
-    )
-    scaler = StandardScaler().fit(np.concatenate([cnn.arrays[name] for name in names]))
-    joined = arrays(feature)
+    sources = {"cnn": source(3), "net": source(2)}
+    feature = features(("cnn", "net"), sources, standardise=("cnn",), standardise_on=on, unit_length=True)
+    assert bool(feature.leak) == (on != "train")
+    scaler = StandardScaler().fit(np.concatenate([sources["cnn"][name] for name in names]))
+    joined = arrays(feature, sources)
     for name in "abcd":
-        expected = normalize(np.hstack([scaler.transform(cnn.arrays[name]), net.arrays[name]]))
+        expected = normalize(np.hstack([scaler.transform(sources["cnn"][name]), sources["net"][name]]))
         np.testing.assert_allclose(joined[name], expected, atol=1e-5)
 
 
 def test_vectors_of_whole_recordings():
-    nets = {"a": Source(4, rate_hz=0.0), "b": Source(2, rate_hz=0.0)}
-    feature = Embeddings(("a", "b"), nets, WHERE, standardise=("a", "b"))
+    sources = {"a": source(4, frames=()), "b": source(2, frames=())}
+    feature = features(("a", "b"), sources, rate_hz=0.0, standardise=("a", "b"))
     assert feature.frame_rate_hz == 0
-    joined = arrays(feature)
+    joined = arrays(feature, sources)
     assert joined["d"].shape == (6,)
     np.testing.assert_allclose((joined["a"] + joined["b"]) / 2, 0, atol=1e-5)
+
+
+def test_new_audio_is_scaled_by_the_scales_of_the_training(tmp_path):
+    sources = {"cnn": source(3)}
+    feature = features(("cnn",), sources, standardise=("cnn",))
+    trained = feature.arrays(CORPUS, FOLD, None, None, tmp_path, sources)
+    new = feature.arrays(None, Fold(1, (), (), ("new",)), None, None, tmp_path, {"cnn": {"new": sources["cnn"]["d"]}})
+    np.testing.assert_array_equal(new["new"], trained["d"])
 
 
 @pytest.mark.parametrize(
@@ -80,47 +83,69 @@ def test_vectors_of_whole_recordings():
 )
 def test_impossible_fields_are_refused(fields, message):
     with pytest.raises(UserError, match=rf"^config\.members\.svm\.features\.{message}"):
-        Embeddings(sources={"a": Source(2), "b": Source(2, rate_hz=50.0)}, where=WHERE, **fields)
+        Embeddings(rates={"a": 25.0, "b": 50.0}, where=WHERE, **fields)
 
 
-@pytest.mark.parametrize("rate_hz", [25.0, 0.0])
-def test_what_is_stored_is_read_back_and_not_computed_again(rate_hz, tmp_path):
-    pairs = list(Source(3, rate_hz=rate_hz).arrays.items())
+@pytest.mark.parametrize("frames", [(40, 30, 20, 0), ()])
+def test_stored_embeddings_are_read_back_and_not_computed_again(frames, tmp_path):
+    names = ["folder/a.wav", "b" * 300, "ü\n", ".."]
+    pairs = list(zip(names, source(3, frames).values(), strict=True))
     calls = []
 
     def compute():
         calls.append(1)
-        return pairs
+        return iter(pairs)
 
     for _ in range(2):
-        read = stored(tmp_path / "kept", ["a", "b", "c", "d"], compute)
-        assert list(read) == ["a", "b", "c", "d"]
+        read = stored(tmp_path / "kept", names, compute)
+        assert list(read) == names
         for name, values in pairs:
             np.testing.assert_array_equal(read[name], values)
+            assert read[name].shape == values.shape
     assert calls == [1]
+    assert [path.name for path in tmp_path.iterdir()] == ["kept"]
 
 
-def test_a_computation_that_is_cut_off_leaves_nothing_that_looks_whole(tmp_path):
+def test_an_interrupted_computation_leaves_nothing_that_looks_complete(tmp_path):
     def compute():
         yield "a", np.zeros(3)
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        stored(tmp_path / "kept", ["a"], compute)
-    assert stored(tmp_path / "kept", ["a"], lambda: [("a", np.ones(3))])["a"].tolist() == [1, 1, 1]
+        stored(tmp_path / "kept", ["a", "b"], compute)
+    again = stored(tmp_path / "kept", ["a", "b"], lambda: [("a", np.ones(3)), ("b", np.ones(3))])
+    assert [values.tolist() for values in again.values()] == [[1, 1, 1]] * 2
 
 
-def test_what_is_of_other_recordings_is_computed_again(tmp_path):
+def test_embeddings_of_other_recordings_are_computed_again(tmp_path):
     stored(tmp_path, ["a"], lambda: [("a", np.ones(3))])
     assert list(stored(tmp_path, ["b"], lambda: [("b", np.ones(3))])) == ["b"]
 
 
-@pytest.mark.parametrize("damage", ["data.bin is gone", "data.bin is short", "index.json is empty"])
-def test_what_is_damaged_is_computed_again(damage, tmp_path):
-    stored(tmp_path, ["a"], lambda: [("a", np.ones(3))])
-    path = tmp_path / damage.split(" ")[0]
-    if damage.endswith("gone"):
-        path.unlink()
-    else:
-        path.write_bytes(path.read_bytes()[: 5 * damage.endswith("short")])
-    assert stored(tmp_path, ["a"], lambda: [("a", np.full(3, 2.0))])["a"].tolist() == [2, 2, 2]
+@pytest.mark.parametrize("damage", [Path.unlink, lambda path: path.write_bytes(path.read_bytes()[:-1])])
+def test_if_one_file_is_missing_or_damaged_all_are_computed_again(damage, tmp_path):
+    stored(tmp_path, ["a", "b"], lambda: [("a", np.ones(3)), ("b", np.ones(3))])
+    damage(min(tmp_path.iterdir()))
+    again = stored(tmp_path, ["a", "b"], lambda: [("a", np.full(3, 2.0)), ("b", np.full(3, 2.0))])
+    assert [values.tolist() for values in again.values()] == [[2, 2, 2]] * 2
+
+
+def test_another_process_takes_part_in_computing_and_leaves_the_writing_to_the_main_one(tmp_path, monkeypatch):
+    computed = []
+
+    def compute():
+        computed.append(1)
+        yield "a", np.zeros(3)
+
+    def main_process_is_done():
+        assert computed
+        assert not (tmp_path / "kept").exists()
+        with monkeypatch.context() as main:
+            main.setattr(processes, "is_main", lambda: True)
+            main.setattr(processes, "wait_for_main", lambda: None)
+            stored(tmp_path / "kept", ["a"], lambda: [("a", np.ones(3))])
+
+    monkeypatch.setattr(processes, "is_main", lambda: False)
+    monkeypatch.setattr(processes, "wait_for_main", main_process_is_done)
+    assert stored(tmp_path / "kept", ["a"], compute)["a"].tolist() == [1, 1, 1]
+    assert computed == [1]

@@ -12,12 +12,12 @@ from signals import SIGNALS
 
 from jaxpara.errors import UserError
 from jaxpara.features import FEATURES, MFCC, LogMel, MelImage
-from jaxpara.features.image import color_numbers, colors
+from jaxpara.features.image import color_indices, colors
 from jaxpara.registry import build
 
 
 def plotted(matrix: np.ndarray, colormap: str) -> np.ndarray:
-    """The picture that the published scripts saved, drawn by matplotlib: `[288, 288, 3]`.
+    """The image that the published scripts saved, drawn by matplotlib: `[288, 288, 3]`.
 
     librosa's specshow with the band edges of its version 0.7, which computed them for 22 050 Hz by default.
     """
@@ -37,15 +37,15 @@ def plotted(matrix: np.ndarray, colormap: str) -> np.ndarray:
 
 
 @pytest.mark.parametrize("name", SIGNALS)
-def test_published_picture_is_the_plotted_one(name: str):
+def test_published_image_is_the_plotted_one(name: str):
     feature = MelImage()
-    (picture,) = feature(SIGNALS[name])
-    assert picture.dtype == np.uint8
-    assert np.array_equal(picture, plotted(feature.matrix(SIGNALS[name]).T, "magma"))
+    (image,) = feature(SIGNALS[name])
+    assert image.dtype == np.uint8
+    assert np.array_equal(image, plotted(feature.matrix(SIGNALS[name]).T, "magma"))
 
 
 @pytest.mark.parametrize("orders", [(0,), (1,), (2,), (0, 1, 2)])
-def test_published_mfcc_picture_is_the_plotted_one_in_librosas_own_choice_of_colors(orders: tuple[int, ...]):
+def test_published_mfcc_image_is_the_plotted_one_in_librosas_own_choice_of_colors(orders: tuple[int, ...]):
     feature = MelImage(matrix=MFCC(orders=orders), colormap="coolwarm")
     matrix = feature.matrix(SIGNALS["voice"]).T
     assert chosen(matrix) == "coolwarm"
@@ -65,7 +65,7 @@ def chosen(matrix):
 
 
 @pytest.mark.parametrize(("bands", "count"), [(128, 16_000), (40, 16_000), (64, 9000), (64, 512), (64, 60_000)])
-def test_published_picture_of_other_matrices_is_the_plotted_one(bands: int, count: int):
+def test_published_image_of_other_matrices_is_the_plotted_one(bands: int, count: int):
     feature = MelImage(matrix=LogMel(bands=bands))
     waveform = np.tile(SIGNALS["noise"], 4)[:count]
     assert np.array_equal(feature(waveform)[0], plotted(feature.matrix(waveform).T, "magma"))
@@ -77,7 +77,7 @@ def test_colors_are_numbered_as_matplotlib_numbers_them():
         matrix = (scale * rng.standard_normal((400, 500)) - 40).astype(np.float32)
         shares = matplotlib.colors.Normalize()(matrix).data
         assert np.array_equal(
-            colors("magma")[color_numbers(matrix)], np.rint(matplotlib.colormaps["magma"](shares)[..., :3] * 255)
+            colors("magma")[color_indices(matrix)], np.rint(matplotlib.colormaps["magma"](shares)[..., :3] * 255)
         )
 
 
@@ -93,9 +93,9 @@ def test_low_bands_are_at_the_bottom_and_time_runs_to_the_right():
 
 def test_matrix_comes_out_untouched_at_its_own_size():
     feature = MelImage(style="resize", colormap="none", size=(64, 97))
-    (picture,) = feature(SIGNALS["voice"])
-    assert picture.dtype == np.float32
-    assert np.array_equal(picture[::-1, :, 0], LogMel()(SIGNALS["voice"]).T)
+    (image,) = feature(SIGNALS["voice"])
+    assert image.dtype == np.float32
+    assert np.array_equal(image[::-1, :, 0], LogMel()(SIGNALS["voice"]).T)
     assert feature.frame_rate_hz == 0
 
 
@@ -114,19 +114,19 @@ def test_colors_are_matplotlibs_of_any_map(name: str):
 
 
 def test_published_style_without_colors_has_the_same_cells():
-    picture = MelImage(colormap="none", matrix=LogMel(levels="uint8"))(SIGNALS["voice"])[0]
+    image = MelImage(colormap="none", matrix=LogMel(levels="uint8"))(SIGNALS["voice"])[0]
     colored = MelImage(matrix=LogMel(levels="uint8"))(SIGNALS["voice"])[0]
     magma = np.rint(matplotlib.colormaps["magma"](np.arange(256))[:, :3] * 255)
-    assert picture.shape == (288, 288, 1)
+    assert image.shape == (288, 288, 1)
     # A level n of 255 shares its colour with n of 256 or its neighbour above.
-    assert np.array_equal(magma[np.minimum((picture[..., 0] / np.float32(255) * 256).astype(int), 255)], colored)
+    assert np.array_equal(magma[np.minimum((image[..., 0] / np.float32(255) * 256).astype(int), 255)], colored)
 
 
 def test_resize_is_bilinear():
     waveform = SIGNALS["voice"]
     small = MelImage(style="resize", size=(64, 97))(waveform)[0]
     large = MelImage(style="resize", size=(128, 194))(waveform)[0].astype(float)
-    # In the middle between four pixels of the small picture, weighted 9 : 3 : 3 : 1 by their nearness.
+    # In the middle between four pixels of the small image, weighted 9 : 3 : 3 : 1 by their nearness.
     near, below, right, far = (small[i : i + 63, j : j + 96].astype(float) for i in (0, 1) for j in (0, 1))
     expected = (9 * near + 3 * below + 3 * right + far) / 16
     assert np.abs(large[1:-1:2, 1:-1:2] - expected).max() <= 1
@@ -136,17 +136,17 @@ def test_stored_form_is_small():
     assert MelImage().extract(SIGNALS["voice"]).nbytes == 64 * 97
 
 
-def test_a_longer_recording_has_a_picture_of_every_window_and_a_shorter_one_ends_in_silence():
+def test_a_longer_recording_has_a_image_of_every_window_and_a_shorter_one_ends_in_silence():
     feature, whole = MelImage(clip_s=1.0), MelImage()
     waveform = np.tile(SIGNALS["noise"], 3)[:40_000]
-    pictures = feature(waveform)
+    images = feature(waveform)
     # The last window ends with the recording.
     expected = [waveform[start : start + 16_000] for start in (0, 16_000, 24_000)]
-    assert len(pictures) == 3
-    for picture, clip in zip(pictures, expected, strict=True):
-        assert np.array_equal(picture, whole(clip)[0])
-    (picture,) = feature(waveform[:9000])
-    assert np.array_equal(picture, whole(np.append(waveform[:9000], np.zeros(7000, np.float32)))[0])
+    assert len(images) == 3
+    for image, clip in zip(images, expected, strict=True):
+        assert np.array_equal(image, whole(clip)[0])
+    (image,) = feature(waveform[:9000])
+    assert np.array_equal(image, whole(np.append(waveform[:9000], np.zeros(7000, np.float32)))[0])
 
 
 def test_config_builds_the_matrix_too():

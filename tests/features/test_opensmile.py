@@ -37,7 +37,7 @@ def test_functionals_are_those_of_the_file(feature_set, count, wav):
     assert feature.frame_rate_hz == 0
 
 
-def test_descriptors_stand_beside_their_deltas(wav):
+def test_descriptors_are_followed_by_their_deltas(wav):
     values = OpenSmile(level="lld")(soundfile.read(wav, dtype="float32")[0])
     frames = len(values)
     assert values.shape[1] == 130

@@ -62,7 +62,7 @@ def test_order_quotes_and_endings_do_not_matter(corpus):
     [
         (lambda rows: rows[:-1], r"devel.csv: no row for 'devel_00003' and 0 more"),
         (lambda rows: [*rows, rows[1].replace("00001", "00009")], r"devel.csv, row 5: .* has no devel .*'devel_00009'"),
-        (lambda rows: [*rows, rows[1]], r"devel.csv, row 5: 'devel_00001' stands also in row 2"),
+        (lambda rows: [*rows, rows[1]], r"devel.csv, row 5: 'devel_00001' is also in row 2"),
         (
             lambda rows: [rows[0], rows[1] + ";1", *rows[2:]],
             r"devel.csv, row 2: 7 columns, expected 6 separated by ';'",
@@ -95,7 +95,7 @@ def test_a_byte_order_mark_is_no_part_of_a_name_and_broken_bytes_are_named(corpu
 def test_a_missing_partition_and_an_unknown_set_are_named(corpus):
     written(corpus, "ComParE")
     organiser_tables.path_of(corpus, "ComParE", "test").unlink()
-    with pytest.raises(UserError, match=r"ComParE.test.csv: is missing"):
+    with pytest.raises(UserError, match=r"ComParE.test.csv: missing"):
         organiser_tables.read(corpus, "ComParE")
     with pytest.raises(
         UserError, match=r"^config\.members\.svm\.features\.table is 'BoAW-200'.* did you mean 'BoAW-2000'"
@@ -103,12 +103,12 @@ def test_a_missing_partition_and_an_unknown_set_are_named(corpus):
         organiser_tables.available(corpus, "BoAW-200", "members.svm.features")
 
 
-def test_constant_columns_are_told_of(corpus, caplog):
+def test_constant_columns_are_reported(corpus, caplog):
     features = written(corpus, "ComParE")
     own = {n: np.r_[7, v[1:]] for n, v in features.items() if n.startswith("train")}
     organisers.write(organiser_tables.path_of(corpus, "ComParE", "train"), "ComParE", own)
     organiser_tables.read(corpus, "ComParE")
-    assert "1 of 5 features of train never change" in caplog.text
+    assert "1 of 5 features are constant in train" in caplog.text
 
 
 def test_the_sets_have_the_published_sizes():

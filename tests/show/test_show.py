@@ -78,7 +78,7 @@ def test_remarks_on_the_demo_are_not_about_the_recipe():
 
 @pytest.mark.parametrize("name", ["mask_s1", "mask_s5", "mask_backbones"])
 def test_remarks_come_also_from_what_a_shared_builder_calls(name):
-    """`log_mel_picture`, which the config names itself or `picture_net` does."""
+    """`log_mel_image`, which the config names itself or `mask_net` does."""
     text = shown(ROOT / f"configs/{name}.py")
     assert "features.matrix\n  # 32-ms windows every 10 ms; the paper calls 10 ms the overlap.\n" in text
 

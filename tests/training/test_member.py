@@ -176,7 +176,7 @@ def test_features_that_know_the_tuned_on_recordings_are_told(corpus, tmp_path, m
         return Member(name, config, corpus, "f", 12, tmp_path / str(len(str(config))), {"coder": coder}).leak
 
     assert leak(machine("coder", standardise=("coder",))) == ""
-    assert "the tuned on part included" in leak(
+    assert "including the validation set" in leak(
         machine("coder", standardise=("coder",), standardise_on="train_and_devel")
     )
     monkeypatch.setattr(organiser_tables, "available", lambda *_: True)
