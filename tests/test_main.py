@@ -4,18 +4,12 @@ import sys
 from pathlib import Path
 
 import pytest
-from commands import ended, serving, started
+from commands import ended, started
 
 from jaxpara.__main__ import MODES, _shipped
 
 ROOT = Path(__file__).parent.parent
 CONFIG = "--config=configs/breathing_e2e.py"
-
-
-@pytest.fixture(scope="module")
-def launch(tmp_path_factory):
-    with serving(tmp_path_factory.mktemp("cache")) as run:
-        yield run
 
 
 @pytest.fixture(scope="module")
@@ -69,13 +63,13 @@ def test_a_wrong_command_line_is_reported_without_jax(plain, flags, words):
     assert_one_line(plain(*flags), *words)
 
 
-def test_help_and_version(launch):
-    lines = launch("--help").out.splitlines()
+def test_help_and_version(plain):
+    lines = plain("--help").out.splitlines()
     assert len(lines) <= 30
     assert max(map(len, lines)) <= 120
     for mode in MODES:
         assert any(line.startswith(f"--mode={mode} ") for line in lines)
-    assert launch("--version").out.strip().count(".") == 2
+    assert plain("--version").out.strip().count(".") == 2
 
 
 def test_show_runs_nothing(plain, tmp_path):
