@@ -1,4 +1,4 @@
-"""Whether a wheel and an sdist hold what they should, and nothing else."""
+"""Checks that a wheel and an sdist contain the tracked files that they should, and nothing else."""
 
 import subprocess
 import sys
@@ -15,9 +15,9 @@ with zipfile.ZipFile(wheel) as archive:
     found = {name for name in archive.namelist() if ".dist-info/" not in name}
 assert found == expected, f"{wheel.name}: {sorted(found ^ expected)}"
 
-# What only those who work on it here need is not in the sdist.
+# The checks of the repository are not in the sdist.
 expected = {name for name in tracked if not name.startswith((".ci/", ".github/"))} | {"PKG-INFO"}
 with tarfile.open(sdist) as archive:
     found = {name.partition("/")[2] for name in archive.getnames()}
 assert found == expected, f"{sdist.name}: {sorted(found ^ expected)}"
-print(f"{wheel.name} and {sdist.name} hold what they should")
+print(f"{wheel.name} and {sdist.name} contain what they should")

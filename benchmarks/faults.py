@@ -161,7 +161,7 @@ def two_at_once(whole: Run) -> str:
     while first.poll() is None and not (run.folder / FOLD / "metrics.jsonl").exists():
         time.sleep(0.01)
     status = run.start().wait(LONGEST_S)
-    said = "another run is at work there" in run.log.read_text()
+    said = "another run is using it" in run.log.read_text()
     run.ended(first, (0,))
     if status != 1 or not said:
         raise Otherwise(f"the second ended with status {status}")

@@ -1,4 +1,8 @@
-"""Functions that build the parts that several configs share. A field is explained where its class is defined."""
+"""Builders that the configs share.
+
+The fields below `features`, `learner` and the like are the arguments of what their `name` constructs, and are explained
+in its docstring; the general ones are explained here.
+"""
 
 from typing import Any
 
@@ -16,37 +20,45 @@ def experiment(
     fusion: dict[str, Any] | None = None,
     demo: dict[str, Any],
 ) -> ConfigDict:
-    """Return the config of an experiment: members and fusion.
+    """Return the config of an experiment.
 
     Args:
-      task: `breathing` or `mask`.
-      recipe: `recommended`; `paper`, the text to the letter; `published`, what the authors' scripts do.
-      members: by name, `features`, `folds` and `learner`.
-      fusion: how the members' scores are combined, the mean by default; its `members`: whose, all by default; its
-        `beside`: names of other fusions that are scored too; its `leave_out`: recordings that are not scored.
-      demo: replaces the fields above if no corpus is given, so that the experiment finishes on a laptop.
+      task: one of `jaxpara.corpora.challenge.TASKS`, such as `breathing` and `mask`.
+      recipe: `recommended`, the published code with its leaks and errors fixed; `paper`, the text to the letter;
+        `published`, what the authors' scripts do, leaks included.
+      members: by name, each with
+        `features`: also `table`, a file set of the challenge that is used instead where the corpus has it;
+        `folds`: also `only`, the numbers of the folds to train, from 0, () for all; and `leave_out`, the recordings
+          that are in no training or validation set;
+        `learner`;
+        `optional`: whether the run continues without this member where something that it needs is not available.
+      fusion: how the scores of the members are combined, the mean by default; also `members`, the names of those that
+        are combined, by default all that predict; `beside`, the names of other fusions that are scored too; and
+        `leave_out`, recordings that are not scored.
+      demo: replaces the fields above when no corpus is given, so that a run on a laptop ends in minutes.
     """
     if recipe not in RECIPES:
         raise ValueError(f"recipe {recipe!r} is unknown, expected one of {', '.join(RECIPES)}")
     return ConfigDict(
         {
+            # Named after the colon of --config=FILE:RECIPE.
             "recipe": recipe,
-            # Everything random follows from it.
+            # All randomness is derived from it.
             "seed": 12,
-            # Models per fold, each with its own initial weights and order of examples. All are fused, and the report
-            # shows how much seeds differ; more can be added later.
+            # How many models are trained on every fold, each with another start and order. All are fused, and the
+            # report shows how far seeds differ; the number can be raised later.
             "seeds": 1,
-            # What is computed in parallel: `data`, the parts of a batch; `folds`, all folds of a network, trained as
-            # one program (also on one device).
+            # What several devices do at once: `data`, parts of a batch; `folds`, the folds of a network, trained as one
+            # program, which can pay on one device too.
             "parallel": "data",
-            # Of the networks' computations: `float32` or `bfloat16`.
+            # What networks compute in: `float32`, or `bfloat16` with weights, optimizer and loss in float32.
             "precision": "float32",
             "corpus": {
                 "task": task,
-                # The corpus folder (wav/ and lab/). Empty: a simulated corpus with the sizes of `demo`.
+                # The corpus folder, with wav/ and lab/. Empty: a simulated corpus, and the sizes of `demo`.
                 "root": placeholder(str),
-                # The simulated corpus: a preset, and other sizes than the preset's (speakers in train, devel and test;
-                # seconds of each).
+                # The size of the simulated corpus, `demo` or `full`, and what replaces it: the numbers of speakers in
+                # train, devel and test, and the seconds of each recording.
                 "preset": "demo",
                 "speakers": placeholder(tuple),
                 "seconds": placeholder(float),

@@ -1,5 +1,9 @@
-"""The command line: flags in, `jaxpara.run` out. Everything the user can mend is one line and a non-zero exit."""
+"""The command line. What the user can fix is one line on standard error and a non-zero exit status.
 
+JAX is imported only when flags, config and paths are known to be right, so that a typing error is reported at once.
+"""
+
+import glob
 import re
 import runpy
 import signal
@@ -11,17 +15,20 @@ from typing import NoReturn
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
-from jaxpara import __version__, runtime
-from jaxpara import processes as processes_
-from jaxpara.errors import UserError, refusal
+from jaxpara import __version__, processes, runtime
+from jaxpara.config import require_valid
+from jaxpara.errors import UserError, reason, refusal
 from jaxpara.registry import suggest
 
-PARTS = ("recipe", "seed", "corpus", "members", "fusion", "demo")
-MODES = ("train", "evaluate", "check", "show", "predict", "live")
+PARTS = ("recipe", "seed", "seeds", "parallel", "precision", "corpus", "members", "fusion", "demo")
+# The flags that a mode needs; the other modes need --config.
 NEEDS = {
     "predict": ("workdir", "input", "output"),
     "live": ("workdir",),
-}  # the modes that take the config from the workdir
+    "export": ("workdir", "output"),
+    "compare": ("systems",),
+}
+MODES = ("train", "evaluate", "check", "show", *NEEDS)
 HELP = f"""jaxpara {__version__}: computational paralinguistics in JAX
 
   python launch.py --config=configs/breathing_e2e.py                       train, evaluate, report; simulated speech
@@ -30,40 +37,48 @@ HELP = f"""jaxpara {__version__}: computational paralinguistics in JAX
   python launch.py --mode=predict --workdir=runs/breathing_e2e --input=FOLDER --output=belts.csv
 
 --config=FILE[:RECIPE]   the experiment; recipes: recommended (default), paper, published
---config.FIELD=VALUE     replaces a field of it; --mode=show names them all
---workdir=FOLDER         where everything is left; by default runs/<config>. The same command goes on where it stopped
---mode=train             what is missing is trained, what is finished is skipped (default)
+--config.FIELD=VALUE     replaces a field of it; --mode=show lists them all
+--workdir=FOLDER         the results; by default runs/<config>. Rerun the same command to resume after an interruption
+--mode=train             trains what is missing and skips what is finished (default)
 --mode=evaluate          predicts and scores again, from the checkpoints alone
---mode=check             says what is wrong with the corpus, and trains nothing
---mode=show              says what each field is, what it means and where its value comes from, and runs nothing
---mode=predict           what a trained system in --workdir says of any audio: --input=FILE, FOLDER or PATTERN,
-                         --output=TABLE.csv, and --plot for a picture of each file beside it
---mode=live              the same while a recording goes on, with Breathing systems 1 and 2: raw 16-bit mono samples
+--mode=check             lists what is wrong with the corpus, and trains nothing
+--mode=show              lists every field of the config with its value and where it was set, and runs nothing
+--mode=predict           predicts new audio with the trained system in --workdir: --input=FILE, FOLDER or PATTERN,
+                         --output=TABLE.csv, and --plot for an image of each file
+--mode=live              the same while a recording continues, with Breathing systems 1 and 2: raw 16-bit mono samples
                          from standard input, a line `seconds value` every 40 ms on standard output
+--mode=export            writes the trained system in --workdir to the folder --output; --overwrite replaces an export
+--mode=compare           tests which of --systems=A,B,... is better, workdirs or CSVs; --output=FOLDER keeps the tables;
+                         for CSVs alone --corpus_root=FOLDER, and --task=NAME where the labels leave it open
 --coordinator=HOST:PORT --processes=N --process=I    on several hosts, one process on each; see README
 --distributed            the same where SLURM or Open MPI starts the processes
 --version
 """
 
-# Where `configs` lies: in an installed package beside this file, else in the working copy.
+# The folder that holds `configs`: in an installed package beside this file, otherwise the working copy.
 SHIPPED = next(
     folder for folder in (Path(__file__).parent / "shipped", Path(__file__).parents[1]) if (folder / "configs").is_dir()
 )
 
-_CONFIG = config_flags.DEFINE_config_file("config", None, "The experiment.", lock_config=True)
-_WORKDIR = flags.DEFINE_string("workdir", None, "Where everything is left.")
-_COORDINATOR = flags.DEFINE_string("coordinator", None, "HOST:PORT of the first of several processes.")
-_PROCESSES = flags.DEFINE_integer("processes", None, "How many processes make this run.", lower_bound=1)
-_PROCESS = flags.DEFINE_integer("process", None, "Which of them this is, from 0.", lower_bound=0)
-_DISTRIBUTED = flags.DEFINE_bool("distributed", False, "Several processes, started by SLURM or Open MPI.")
-_MODE = flags.DEFINE_enum("mode", "train", MODES, "What to do.")
-_INPUT = flags.DEFINE_string("input", None, "Audio to predict.")
-_OUTPUT = flags.DEFINE_string("output", None, "The table of predictions.")
-_PLOT = flags.DEFINE_boolean("plot", False, "Whether to draw each file.")
+FLAGS = flags.FLAGS
+config_flags.DEFINE_config_file("config", None, "The experiment.", lock_config=True)
+flags.DEFINE_string("workdir", None, "The folder of the results.")
+flags.DEFINE_string("coordinator", None, "HOST:PORT of the main process.")
+flags.DEFINE_integer("processes", None, "The number of processes of this run.", lower_bound=1)
+flags.DEFINE_integer("process", None, "The index of this process, from 0.", lower_bound=0)
+flags.DEFINE_bool("distributed", False, "Several processes, started by SLURM or Open MPI.")
+flags.DEFINE_enum("mode", "train", MODES, "What to do.")
+flags.DEFINE_string("input", None, "Audio to predict.")
+flags.DEFINE_string("output", None, "The table of predictions, or the folder of an export or comparison.")
+flags.DEFINE_bool("plot", False, "Whether to plot each file.")
+flags.DEFINE_bool("overwrite", False, "Whether to replace an export.")
+flags.DEFINE_list("systems", None, "Workdirs or CSVs to compare.")
+flags.DEFINE_string("corpus_root", None, "The corpus of the compared systems.")
+flags.DEFINE_string("task", None, "The task of the compared systems.")
 
 
 def main(argv: list[str] | None = None) -> NoReturn:
-    """Runs the command line and exits: 0 done, 1 something to mend, 130 stopped by the user."""
+    """Run the command line and exit: 0 done, 1 something to fix, 130 stopped by the user."""
     argv = sys.argv if argv is None else argv
     if any(argument in ("--help", "-h", "-help", "--helpfull") for argument in argv[1:]):
         print(HELP, end="")
@@ -73,60 +88,70 @@ def main(argv: list[str] | None = None) -> NoReturn:
         sys.exit(0)
     try:
         _parse(argv)
+        _require_paths()
         runtime.prepare()
         signal.signal(signal.SIGTERM, _stop)
         _join()
-        _do(_MODE.value, Path(_WORKDIR.value) if _WORKDIR.value else None)
+        _do(FLAGS.mode, Path(FLAGS.workdir) if FLAGS.workdir else None)
     except KeyboardInterrupt:
-        goes_on = "" if _MODE.value == "live" else "; the same command goes on where it stopped"
-        processes_.exit_with(f"stopped{goes_on}", 130)
+        resume = "; rerun the same command to resume" if FLAGS.mode in ("train", "evaluate", "predict") else ""
+        processes.exit_with(f"stopped{resume}", 130)
     except UserError as error:
-        processes_.exit_with(f"error: {error}", 1)
+        processes.exit_with(f"error: {error}", 1)
     except MemoryError as error:
-        processes_.exit_with(f"error: out of memory ({error}); {_more_memory(_MODE.value)}", 1)
+        processes.exit_with(f"error: out of memory ({error}); {_more_memory(FLAGS.mode)}", 1)
     except OSError as error:
-        processes_.exit_with(f"error: {refusal(error)}; nothing finished is lost, mend it and run again", 1)
+        processes.exit_with(f"error: {refusal(error)}; nothing finished is lost: fix it and run the command again", 1)
     except Exception as error:
-        if "RESOURCE_EXHAUSTED" in str(error):  # JAX's word for a device's memory that is full
-            what = str(error).splitlines()[0][:200]
-            processes_.exit_with(f"error: out of memory on the device ({what}); {_more_memory(_MODE.value)}", 1)
-        if processes_.count() == 1:
+        if "RESOURCE_EXHAUSTED" in str(error):  # the status of XLA when a device's memory is full
+            what = f"out of memory on the device ({reason(error)})"
+            processes.exit_with(f"error: {what}; {_more_memory(FLAGS.mode)}", 1)
+        if processes.count() == 1:
             raise
-        # Without a word to the others, who would be waited for.
-        processes_.exit_with(processes_.peer_error(error) or format_exc(), 1)
+        if type(error).__name__ == "JaxRuntimeError":  # by name: JAX may not be imported yet
+            what = f"a peer process exited, or JAX failed ({reason(error)})"
+            processes.exit_with(f"error: {what}; rerun the same command on all hosts to resume", 1)
+        processes.exit_with(format_exc(), 1)  # not raised: the exit would wait for the other processes
     sys.exit(0)
 
 
 def _do(mode: str, workdir: Path | None) -> None:
-    # Imports come only after runtime.prepare(), as they import JAX.
+    # The imports come only here, after runtime.prepare(), because they import JAX.
     if mode == "predict":
         from jaxpara.inference.command import predict
 
-        given, output = str(_INPUT.value), Path(str(_OUTPUT.value))  # both are there, see NEEDS
-        predict(Path(str(_WORKDIR.value)), given, output, pictures=bool(_PLOT.value))
-        return
-    if mode == "live":
+        predict(Path(FLAGS.workdir), FLAGS.input, Path(FLAGS.output), pictures=FLAGS.plot)
+    elif mode == "live":
         from jaxpara.inference import console
 
-        console.main(Path(str(_WORKDIR.value)))
-        return
-    file = Path(config_flags.get_config_filename(flags.FLAGS["config"]).partition(":")[0])
-    overrides = config_flags.get_override_values(flags.FLAGS["config"])
-    if mode == "show":
-        from jaxpara.show import show
+        console.main(Path(FLAGS.workdir))
+    elif mode == "export":
+        from jaxpara.inference import export_command
 
-        print(show(_CONFIG.value, overrides=overrides, file=file), end="")
+        export_command.main([FLAGS.workdir, FLAGS.output, *["--overwrite"] * FLAGS.overwrite])
+    elif mode == "compare":
+        from jaxpara.evaluation import compare_systems
+
+        given = {"--corpus": FLAGS.corpus_root, "--task": FLAGS.task, "--output": FLAGS.output}
+        options = [f"{flag}={value}" for flag, value in given.items() if value]
+        sys.exit(compare_systems.main([*FLAGS.systems, *options]))
     else:
-        from jaxpara.run import run
+        file = Path(config_flags.get_config_filename(FLAGS["config"]).partition(":")[0])
+        overrides = config_flags.get_override_values(FLAGS["config"])
+        if mode == "show":
+            from jaxpara.show import show
 
-        run(_CONFIG.value, overrides=overrides, name=file.stem, workdir=workdir, mode=mode)
+            print(show(FLAGS.config, overrides=overrides, file=file), end="")
+        else:
+            from jaxpara.run import run
+
+            run(FLAGS.config, overrides=overrides, name=file.stem, workdir=workdir, mode=mode)
 
 
 def _more_memory(mode: str) -> str:
-    """What to do where there is too little."""
     if mode in ("train", "evaluate"):
         return "lower learner.batch, or set learner.microbatch, or shorten the windows; nothing finished is lost"
-    return "end other programs, or take a machine with more; nothing finished is lost"
+    return "end other programs, or use a computer with more memory; nothing finished is lost"
 
 
 def _stop(*_: object) -> NoReturn:
@@ -134,23 +159,23 @@ def _stop(*_: object) -> NoReturn:
 
 
 def _join() -> None:
-    """Makes this process one of several, where the flags say so."""
-    coordinator, processes, process = by_hand = (_COORDINATOR.value, _PROCESSES.value, _PROCESS.value)
-    if coordinator is not None and processes is not None and process is not None and not _DISTRIBUTED.value:
-        if process >= processes or not re.fullmatch(r".+:\d+", coordinator):
+    """Make this process one of several, where the flags ask for it."""
+    coordinator, count, index = by_hand = (FLAGS.coordinator, FLAGS.processes, FLAGS.process)
+    if coordinator is not None and count is not None and index is not None and not FLAGS.distributed:
+        if index >= count or not re.fullmatch(r".+:\d+", coordinator):
             raise UserError(
-                f"command line: --coordinator={coordinator} --processes={processes} --process={process}, expected"
+                f"command line: --coordinator={coordinator} --processes={count} --process={index}, expected"
                 " HOST:PORT, N, and I from 0 to N - 1"
             )
     elif by_hand != (None, None, None):
         raise UserError(
             "command line: --coordinator, --processes and --process belong together, and --distributed stands alone"
         )
-    elif not _DISTRIBUTED.value:
+    elif not FLAGS.distributed:
         return
-    if _MODE.value not in ("train", "evaluate"):
-        raise UserError(f"command line: --mode={_MODE.value} is the work of one process; leave the others out")
-    processes_.join(*by_hand)
+    if FLAGS.mode not in ("train", "evaluate"):
+        raise UserError(f"command line: --mode={FLAGS.mode} runs in one process; leave these flags out")
+    processes.join(*by_hand)
 
 
 def _parse(argv: list[str]) -> None:
@@ -168,50 +193,65 @@ def _parse(argv: list[str]) -> None:
         known += [str(other.relative_to(SHIPPED)) for other in (SHIPPED / "configs").glob("[!_]*.py")]
         raise UserError(f"--config={given[0]}: no such file{suggest(str(path), sorted(set(known)))}")
     try:
-        rest = flags.FLAGS(argv)
-    except Exception as error:  # whatever a config file raises when it is read
+        rest = FLAGS(argv)
+    except Exception as error:  # a config file can raise anything
         raise UserError(_place(error, path, argv) or f"command line: {_reason(error, argv)}; see --help") from error
     if rest[1:]:
         raise UserError(f"command line: {rest[1]!r} is not a flag; see --help")
-    if _MODE.value in NEEDS:
-        if missing := [name for name in NEEDS[_MODE.value] if not flags.FLAGS[name].value]:
-            raise UserError(f"--{missing[0]} is missing: --mode={_MODE.value} needs it; see --help")
+    if FLAGS.mode in NEEDS:
+        if missing := [name for name in NEEDS[FLAGS.mode] if not FLAGS[name].value]:
+            raise UserError(f"--{missing[0]} is missing: --mode={FLAGS.mode} needs it; see --help")
         return
-    if not flags.FLAGS["config"].present:
+    if not FLAGS["config"].present:
         raise UserError("--config is missing: name an experiment, such as --config=configs/breathing_e2e.py")
-    absent = [part for part in PARTS if not isinstance(_CONFIG.value, ConfigDict) or part not in _CONFIG.value]
+    absent = [part for part in PARTS if not isinstance(FLAGS.config, ConfigDict) or part not in FLAGS.config]
     if absent:
         raise UserError(
-            f"--config={path}: its get_config() returns no config with {', '.join(absent)}; return one that"
-            " configs.common.experiment made"
+            f"--config={path}: its get_config() returns no config with {', '.join(absent)}; return one made by"
+            " configs.common.experiment"
         )
+    require_valid(FLAGS.config)
+
+
+def _require_paths() -> None:
+    """Raise a UserError for a path that does not exist; what it contains is checked later."""
+    mode = FLAGS.mode
+    if mode not in NEEDS and (root := FLAGS.config.corpus.root) and not Path(root).exists():
+        raise UserError(f"--config.corpus.root={root}: no such folder; give the folder that holds wav/ and lab/")
+    if mode == "predict" and not (glob.has_magic(FLAGS.input) or Path(FLAGS.input).exists()):
+        raise UserError(f"--input={FLAGS.input}: no such file or folder")
+    if "workdir" in NEEDS.get(mode, ()) and not Path(FLAGS.workdir).is_dir():
+        raise UserError(f"--workdir={FLAGS.workdir}: no such folder, expected the workdir of a finished run")
+    for path in FLAGS.systems or () if mode == "compare" else ():
+        if not Path(path).exists():
+            raise UserError(f"{path}: no such file or folder; give workdirs of finished runs, or CSVs of predictions")
 
 
 def _place(error: Exception, config: Path, argv: list[str]) -> str:
-    """Of an error in the config file: file, line and reason; an empty string for any other."""
+    """Return file, line and reason of an error in the config file; an empty string for any other error."""
     line = next((f.lineno for f in reversed(extract_tb(error.__traceback__)) if f.filename == str(config)), None)
     if isinstance(error, SyntaxError):
         config, line = Path(error.filename or config), error.lineno
     elif isinstance(error, AttributeError) and "'get_config'" in str(error):
-        return f"--config={config}: has no function get_config; take one of configs/ as a pattern"
+        return f"--config={config}: has no function get_config; take one of configs/ as an example"
     elif line is None:
         return ""
     where = f"{config}, line {line}" if line else config
-    return f"{where}: {type(error).__name__}: {_reason(error, argv)}; mend the config file"
+    return f"{where}: {type(error).__name__}: {_reason(error, argv)}; fix the config file"
 
 
 def _shipped(argument: str) -> str:
-    """The argument, where it names a config that is not here but came with jaxpara: that one's place."""
+    """Point an argument that names a config to the one that came with jaxpara, where there is none here."""
     flag, equals, filename = argument.partition("=")
     path, colon, recipe = filename.partition(":")
     if flag.lstrip("-") != "config" or not path or Path(path).is_file() or not (SHIPPED / path).is_file():
         return argument
-    sys.path.insert(0, str(SHIPPED))  # its own `configs`, whatever is of that name here
+    sys.path.insert(0, str(SHIPPED))  # so that it imports its own `configs`
     return f"{flag}{equals}{SHIPPED / path}{colon}{recipe}"
 
 
 def _unknown_field(argv: list[str]) -> str:
-    """Says which field of the command line the config has not, and what it has there."""
+    """Return the field of the command line that the config does not have, and the fields that it has there."""
     flags_given = [argument.lstrip("-").partition("=")[0] for argument in argv[1:]]
     path, _, recipe = argv[1 + flags_given.index("config")].partition("=")[2].partition(":")
     config = runpy.run_path(path)["get_config"](*filter(None, [recipe])).to_dict()
@@ -228,20 +268,20 @@ def _unknown_field(argv: list[str]) -> str:
 
 
 def _reason(error: Exception, argv: list[str]) -> str:
-    """The one line of an error of flags or of a config file that says what is wrong."""
+    """Return what is wrong, in one line, of an error that absl, ml_collections or a config file raised."""
     text = (
         str(error.msg)
         if isinstance(error, SyntaxError)
         else " ".join(str(part) for part in error.args).replace("\\n", "\n").replace("\\'", "'").strip()
     )
     lines = [line.strip() for line in text.splitlines()] or [type(error).__name__]
-    if re.fullmatch(r"\W*'[\w.]+'( Did you mean .*)?\W*", " ".join(lines)):  # ml_collections names a field, and no more
+    if re.fullmatch(r"\W*'[\w.]+'( Did you mean .*)?\W*", " ".join(lines)):  # ml_collections gives only the field
         return _unknown_field(argv)
     if unknown := re.match(r"Unknown command line flag '([\w.-]+)'", text):
-        return f"--{unknown[1]} is not a flag{suggest(unknown[1].partition('.')[0], list(flags.FLAGS))}"
+        return f"--{unknown[1]} is not a flag{suggest(unknown[1].partition('.')[0], list(FLAGS))}"
     if mode := re.match(r"flag --mode=(\S*): ", text):
         return f"--mode={mode[1]} is unknown, expected one of {', '.join(MODES)}{suggest(mode[1], list(MODES))}"
-    # A config file that fails brings its whole traceback along; its last line is the reason.
+    # A config file that fails brings its whole traceback; the last line is the reason.
     line = lines[-1] if any("Traceback" in line for line in lines) else " ".join(lines)
     return line[1:-1] if len(line) > 1 and line[0] == line[-1] == "'" else line
 

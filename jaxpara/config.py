@@ -1,34 +1,22 @@
-"""The config that runs: the demo's sizes and the command line's values in it.
-
-Attributes of a config that no constructor takes (`*` stands for the name of a member):
-  recipe: which form of the experiment this is; named after the colon of `--config=FILE:RECIPE`.
-  seed: everything random follows from it.
-  seeds: how often every fold is fitted, each time with another start and order; all fits are fused.
-  parallel: what several devices, or one, do at once: `data`, parts of a batch; `folds`, the folds of a network, trained
-    as one program.
-  precision: what networks are computed in, `float32` or `bfloat16`; weights, optimizer and loss are float32 always.
-  corpus.task: what is to be told from the voice, `breathing` or `mask`.
-  corpus.root: the corpus folder, with wav/ and lab/. None: a simulated corpus, and the sizes of `demo`.
-  corpus.preset: the size of the simulated corpus, `demo` or `full`.
-  corpus.speakers: in its train, devel and test; None as in the preset.
-  corpus.seconds: of each of its recordings; None as in the preset.
-  members.*.optional: whether the run goes on without this member where something that it needs cannot be had.
-  members.*.features.table: a file set of the challenge that is taken instead where the corpus has it.
-  members.*.folds.only: the numbers of the folds that are fitted, from 0; () for all.
-  members.*.folds.leave_out: recordings that are neither fitted nor tuned on.
-  fusion.members: whose scores meet; all that predict where this is not given.
-  fusion.beside: other fusions, by name, that are scored too.
-  fusion.leave_out: recordings that are not scored.
-"""
+"""The config of a run: checks of its general fields, demo sizes, overrides. configs/common.py explains the fields."""
 
 from collections.abc import Mapping
 from typing import Any
 
 import ml_collections
 
+from jaxpara.registry import require_one_of, require_within_limits
+
+
+def require_valid(config: Mapping[str, Any]) -> None:
+    """Raise a UserError unless the fields that concern the whole run have possible values."""
+    require_within_limits("", "seeds", config["seeds"])
+    require_one_of("config.parallel", config["parallel"], ("data", "folds"))
+    require_one_of("config.precision", config["precision"], ("float32", "bfloat16"))
+
 
 def with_demo(config: ml_collections.ConfigDict, overrides: Mapping[str, Any]) -> ml_collections.ConfigDict:
-    """The config with its demo sizes, and the command line's values on top of them.
+    """Return the config with its demo sizes, and the values of the command line on top of them.
 
     Args:
       overrides: those values by their dotted path.
@@ -40,7 +28,7 @@ def with_demo(config: ml_collections.ConfigDict, overrides: Mapping[str, Any]) -
 
 
 def flat(tree: Mapping[str, Any], before: str = "") -> dict[str, Any]:
-    """The leaves of nested dictionaries by their dotted paths."""
+    """Return the leaves of nested dictionaries by their dotted paths."""
     leaves: dict[str, Any] = {}
     for key, value in tree.items():
         leaves |= flat(value, f"{before}{key}.") if isinstance(value, Mapping) else {f"{before}{key}": value}

@@ -1,4 +1,4 @@
-"""Files that are whole or not there at all, whenever the power goes."""
+"""Files that are written whole or not at all, even if the process is killed or the power fails."""
 
 import fcntl
 import json
@@ -18,7 +18,7 @@ from jaxpara.errors import UserError
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Gives a path to write to; what was written takes the place of `path` when the block ends without an error."""
+    """Yield a temporary path to write to; it replaces `path` when the block ends without an error."""
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.part")
     try:
@@ -31,37 +31,39 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Writes a UTF-8 text file whole or not at all."""
+    """Write a UTF-8 text file whole or not at all."""
     with replacing(path) as part:
         part.write_text(text, encoding="utf-8")
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Writes a JSON file whole or not at all; NaN is not JSON and raises ValueError."""
+    """Write a JSON file whole or not at all; NaN is not JSON and raises a ValueError."""
     write_text(path, json.dumps(content, indent=2, allow_nan=False) + "\n")
 
 
-def read_json(path: Path, mend: str, keys: Sequence[str] = ()) -> dict[str, Any]:
-    """Reads a JSON object that this program wrote.
+def read_json(path: Path, fix: str, keys: Sequence[str] = ()) -> dict[str, Any]:
+    """Read a JSON object that this program wrote.
 
     Args:
-      mend: what to do about a damaged file, for the message.
-      keys: what it has to have.
+      fix: what to do about a damaged file, for the message.
+      keys: the keys that it has to have.
 
     Raises:
       UserError: the file is damaged, or holds something else.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(content, dict) or (lacks := [key for key in keys if key not in content]):
-            raise ValueError("no JSON object" if not isinstance(content, dict) else f"no {lacks[0]!r} in it")
+        if not isinstance(content, dict):
+            raise ValueError("not a JSON object")
+        if missing := [key for key in keys if key not in content]:
+            raise ValueError(f"{missing[0]!r} is missing")
     except ValueError as error:
-        raise UserError(f"{path}: damaged ({error}); {mend}") from error
+        raise UserError(f"{path}: damaged ({error}); {fix}") from error
     return content
 
 
 def read_json_lines(path: Path) -> list[dict[str, Any]]:
-    """The lines of a file of JSON objects, up to one that a kill tore. None where there is no file."""
+    """Return the lines of a file of JSON objects, up to one that was cut off; an empty list if there is no file."""
     if not path.exists():
         return []
     lines = []
@@ -99,7 +101,7 @@ def mapped(path: Path, dtype: Any, shape: Sequence[int], offset: int = 0) -> np.
 
 @contextmanager
 def locked(workdir: Path) -> Iterator[None]:
-    """Keeps a second run out of the workdir; the lock goes with the (first) process, however it ends."""
+    """Keep a second run out of the workdir. The lock of the main process ends with it, even if it is killed."""
     if not processes.is_main():
         yield
         return
@@ -113,6 +115,6 @@ def locked(workdir: Path) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             raise UserError(
-                f"--workdir={workdir}: another run is at work there; wait for it, or choose another"
+                f"--workdir={workdir}: another run is using it; wait for it to end, or choose another"
             ) from None
         yield

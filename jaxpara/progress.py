@@ -4,9 +4,8 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from rich import progress as rich_progress
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from rich.progress import Progress as Bars
 
 from jaxpara import processes
 
@@ -14,23 +13,23 @@ LINE_EVERY_S = 10.0
 
 
 class Progress:
-    """What a run says while it works; a context manager.
+    """The output of a run while it works; a context manager.
 
     On a terminal every level (folds, epochs, steps) has a bar with the time left. Elsewhere a line is printed when a
-    level is done, and otherwise at most every ten seconds. Of several processes the first speaks.
+    level is done, and otherwise at most every ten seconds. Of several processes only the main one prints.
     """
 
     def __init__(self, console: Console | None = None):
         self.console = console or Console(highlight=False, soft_wrap=True, quiet=not processes.is_main())
         self._bars = (
-            Bars(
-                TextColumn("{task.description}"),
-                BarColumn(bar_width=24),
-                MofNCompleteColumn(),
-                TimeElapsedColumn(),
-                TextColumn("left"),
-                TimeRemainingColumn(),
-                TextColumn("{task.fields[note]}"),
+            rich_progress.Progress(
+                rich_progress.TextColumn("{task.description}"),
+                rich_progress.BarColumn(bar_width=24),
+                rich_progress.MofNCompleteColumn(),
+                rich_progress.TimeElapsedColumn(),
+                rich_progress.TextColumn("left"),
+                rich_progress.TimeRemainingColumn(),
+                rich_progress.TextColumn("{task.fields[note]}"),
                 console=self.console,
             )
             if self.console.is_terminal
@@ -47,38 +46,38 @@ class Progress:
             self._bars.stop()
 
     def say(self, line: str) -> None:
-        """Prints a line above the bars."""
+        """Print a line above the bars."""
         self.console.print(line, markup=False)
 
     @contextmanager
-    def task(self, name: str, total: int, done: int = 0) -> "Iterator[Task]":
-        """A level of work: `with progress.task("epochs", 10) as epochs: ... epochs.advance("loss 0.5")`."""
-        task = Task(self, name, total, done)
+    def task(self, name: str, total: int, done: int = 0) -> "Iterator[Bar]":
+        """Start a level: `with progress.task("epochs", 10) as epochs: ... epochs.advance("loss 0.5")`."""
+        bar = Bar(self, name, total, done)
         try:
-            yield task
+            yield bar
         finally:
-            task.close()
+            bar.close()
 
 
-class Task:
-    """One level of progress."""
+class Bar:
+    """One level of progress: a bar on a terminal, lines elsewhere."""
 
     def __init__(self, owner: Progress, name: str, total: int, done: int):
         self._owner, self._name, self._total, self._done = owner, name, total, done
-        self._began, self._done_before, self._said = time.monotonic(), done, time.monotonic()
+        self._began, self._done_before, self._printed = time.monotonic(), done, time.monotonic()
         self._bar = owner._bars.add_task(name, total=total, completed=done, note="") if owner._bars else None
 
     def advance(self, note: str = "", by: int = 1) -> None:
         self.update(self._done + by, self._total, note)
 
     def update(self, done: int, total: int, note: str = "") -> None:
-        """Also the `progress(done, total)` callback that corpora and features take."""
+        """Set the progress; also the callback `progress(done, total)` that corpora and features take."""
         self._done, self._total = done, total
         if self._bar is not None:
             assert self._owner._bars
             self._owner._bars.update(self._bar, completed=done, total=total, note=note)
-        elif time.monotonic() - self._said >= LINE_EVERY_S or (done == total and total > 0):
-            self._said = time.monotonic()
+        elif time.monotonic() - self._printed >= LINE_EVERY_S or (done == total and total > 0):
+            self._printed = time.monotonic()
             self._owner.say(f"{self._name} {done}/{total}{self._left()}{'  ' + note if note else ''}")
 
     def _left(self) -> str:

@@ -1,22 +1,39 @@
-"""Builds an object from its config: the constructor's signature is the schema."""
+"""Builds an object from its config: the signature of the constructor is the schema."""
 
 import difflib
 import inspect
+import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from jaxpara import limits
 from jaxpara.errors import UserError
+
+# A number means the same in every field of its name: whole or not, its least value, whether that is allowed, and the
+# upper bound, which is not.
+_SIZES = (
+    *("batch", "blocks", "chunk", "filters", "gru", "keep_best", "kernels", "layers", "lstm", "piece_frames", "pools"),
+    *("seeds", "stages", "stem", "stem_kernel", "units", "validate_every"),
+)
+_COUNTS = ("decay_steps", "epochs", "microbatch", "warmup_steps")
+WHOLE = {*_SIZES, *_COUNTS}
+LIMITS: dict[str, tuple[float, bool, float]] = {
+    **dict.fromkeys(_SIZES, (1, True, math.inf)),
+    **dict.fromkeys((*_COUNTS, "clip_norm", "weight_decay", "eps"), (0, True, math.inf)),
+    **dict.fromkeys(("clip_s", "window_s", "step_s", "hop_s"), (0, True, math.inf)),
+    "lr": (0, False, math.inf),
+    "plateau_factor": (0, False, 1),
+    **dict.fromkeys(("dropout", "head_dropout", "momentum", "b1", "b2"), (0, True, 1)),
+}
 
 
 def suggest(word: str, known: list[str]) -> str:
-    """Returns ``; did you mean 'x'?`` for the nearest known name, or an empty string."""
+    """Return ``; did you mean 'x'?`` for the nearest known name, or an empty string."""
     near = difflib.get_close_matches(word, known, n=1)
     return f"; did you mean {near[0]!r}?" if near else ""
 
 
 def require_one_of(what: str, value: Any, known: Iterable[str]) -> None:
-    """Raises a UserError unless a value is one of the known ones.
+    """Raise a UserError unless a value is one of the known ones.
 
     Args:
       what: the path of the value, for the message (`config.seed`).
@@ -26,8 +43,31 @@ def require_one_of(what: str, value: Any, known: Iterable[str]) -> None:
         raise UserError(f"{what} is {value!r}, expected one of {known}{suggest(str(value), known)}")
 
 
+def require_within_limits(where: str, field: str, value: Any) -> None:
+    """Raise a UserError unless the numbers of a field are finite and within `LIMITS`.
+
+    Args:
+      where: the path of the part of the config that has the field, for the message; empty for the config itself.
+      value: a number; a tuple, whose elements are checked one by one; anything else passes in a field without limits.
+    """
+    if isinstance(value, (tuple, list)):
+        for each in value:
+            require_within_limits(where, field, each)
+        return
+    least, included, below = LIMITS.get(field, (-math.inf, True, math.inf))
+    number = isinstance(value, int if field in WHOLE else (int, float)) and not isinstance(value, bool)
+    if not number and field not in LIMITS:
+        return
+    if not (number and math.isfinite(value) and (value >= least if included else value > least) and value < below):
+        bounds = f", {'at least' if included else 'more than'} {least:g}" if field in LIMITS else ""
+        bounds += f" and less than {below:g}" if math.isfinite(below) else ""
+        kind = "a whole number" if field in WHOLE else "a finite number"
+        path = ".".join(filter(None, ("config", where, field)))
+        raise UserError(f"{path} is {value!r}, expected {kind}{bounds}")
+
+
 def build(registry: Mapping[str, Callable[..., Any]], spec: Mapping[str, Any], where: str, /, **context: Any) -> Any:
-    """Calls the entry of `registry` that `spec["name"]` names, with the rest of `spec` as keyword arguments.
+    """Call the entry of `registry` that `spec["name"]` names, with the rest of `spec` as keyword arguments.
 
     Args:
       registry: the known names, each with a constructor.
@@ -37,10 +77,11 @@ def build(registry: Mapping[str, Callable[..., Any]], spec: Mapping[str, Any], w
         constructor takes them.
 
     Returns:
-      What the constructor makes.
+      The new object.
 
     Raises:
-      UserError: an unknown name, an unknown or a missing argument, or a number that cannot be (`jaxpara.limits`).
+      UserError: an unknown name, an unknown or a missing argument, a number outside `LIMITS`, or what the constructor
+        raises; always with the config path.
     """
     arguments, context = dict(spec), {"where": where} | context
     name = arguments.pop("name", None)
@@ -54,9 +95,14 @@ def build(registry: Mapping[str, Callable[..., Any]], spec: Mapping[str, Any], w
             raise UserError(
                 f"config.{where}.{key} is not a field of {name!r}, which has {fields}{suggest(key, fields)}"
             )
-        limits.require(where, key, value)
+        require_within_limits(where, key, value)
     for p in accepted:
         if p.name in fields and p.name not in arguments and p.default is inspect.Parameter.empty:
             raise UserError(f"config.{where}.{p.name} is missing: {name!r} needs it")
     names = {p.name for p in accepted}
-    return constructor(**arguments, **{k: v for k, v in context.items() if k in names})
+    try:
+        return constructor(**arguments, **{k: v for k, v in context.items() if k in names})
+    except UserError as error:
+        if not str(error).startswith("config."):
+            error.args = (f"config.{where}: {error}",)
+        raise

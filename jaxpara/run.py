@@ -35,7 +35,6 @@ from jaxpara.seeds import derive
 from jaxpara.training.dependencies import in_order
 from jaxpara.training.loop import Interrupted
 from jaxpara.training.member import Member
-from jaxpara.training.steps import PRECISIONS
 
 
 def run(
@@ -66,8 +65,7 @@ def run(
         config = with_demo(config, overrides)
         settings = config.to_dict()
     recipe, seed, seeds = settings["recipe"], settings["seed"], settings["seeds"]
-    together = _one_of(settings, "parallel", ("data", "folds")) == "folds"
-    precision = _one_of(settings, "precision", list(PRECISIONS))
+    together, precision = settings["parallel"] == "folds", settings["precision"]
     workdir = workdir or Path("runs") / (name if recipe == "recommended" else f"{name}_{recipe}")
     with Progress() as progress:
         if demo:
@@ -208,12 +206,6 @@ def _measured(task: Task, truth: np.ndarray, scores: np.ndarray) -> float:
         return official(task, truth, scores)
     except Undefined:
         return -np.inf
-
-
-def _one_of(settings: Mapping[str, Any], field: str, known: Sequence[str]) -> str:
-    if settings[field] not in known:
-        raise UserError(f"config.{field} is {settings[field]!r}, expected one of {list(known)}")
-    return settings[field]
 
 
 def _checked(wanted: Mapping[str, Any], seed: int, progress: Progress) -> Report:

@@ -1,4 +1,4 @@
-"""Start-up: settings that have to stand before JAX is imported, and where caches lie."""
+"""Start-up: settings that have to be made before JAX is imported, and the cache folder."""
 
 import ctypes
 import os
@@ -9,14 +9,14 @@ from jaxpara.errors import UserError
 
 
 def cache_folder() -> Path:
-    """Where simulated corpora, features and compiled programs are kept: `$JAXPARA_CACHE`, else the user's cache."""
+    """Return the folder of simulated corpora, features and compiled programs: `$JAXPARA_CACHE` if it is set."""
     if own := os.environ.get("JAXPARA_CACHE"):
         return Path(own)
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "jaxpara"
 
 
 def prepare() -> None:
-    """Sets up the allocator and the compilation cache; call it before the first `import jax`.
+    """Set up the allocator and the compilation cache. Call it before the first `import jax`.
 
     Raises:
       UserError: the cache folder cannot be written.
@@ -34,7 +34,7 @@ def prepare() -> None:
 
 
 def _keep_freed_memory() -> None:
-    """Tells glibc to keep freed memory: on a CPU, fresh pages cost more than the arithmetic done in them.
+    """Make glibc keep freed memory: on a CPU, fresh pages cost more than the arithmetic done in them.
 
     Measured on a 2-core virtual machine: fresh pages stream at 3-5 GB/s, kept ones at 20-35 GB/s.
     """
@@ -44,8 +44,8 @@ def _keep_freed_memory() -> None:
         mallopt = ctypes.CDLL(None).mallopt
     except (AttributeError, OSError):  # a C library without it, such as musl
         return
-    # A step of a large network takes its memory in one piece, which no threshold of mallopt is high enough for: so no
-    # piece is mapped by itself, and none is given back.
+    # A step of a large network allocates its memory in one block, larger than any threshold that mallopt accepts. So no
+    # block gets its own mapping, and none is returned to the system.
     M_TRIM_THRESHOLD, M_MMAP_MAX, M_ARENA_MAX = -1, -4, -8
     for option, value in ((M_ARENA_MAX, 1), (M_MMAP_MAX, 0), (M_TRIM_THRESHOLD, -1)):
         mallopt(option, value)

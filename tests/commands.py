@@ -1,7 +1,7 @@
 """Runs command lines as a user would, each in a process of its own.
 
 Where there are many, a server imports the program once and forks for every command; no JAX backend runs in the server,
-so a fork is as good as a new process: exit status, signals, output and environment are those of `python -m MODULE`.
+so a fork is as good as a new process: exit status, signals, output and environment are those of `python -m jaxpara`.
 """
 
 import contextlib
@@ -24,7 +24,7 @@ LONGEST_S = 120
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a command line came to; a negative `status` is the signal that ended it."""
+    """The result of a command line; a negative `status` is the signal that ended it."""
 
     status: int
     out: str
@@ -32,20 +32,20 @@ class Outcome:
 
 
 def started(*words: object, cache: Path, cwd: Path = ROOT, **environment: str) -> subprocess.Popen[bytes]:
-    """A process of `python WORDS`, on one device, that keeps its caches in a folder."""
+    """Start `python WORDS` on one device, with its caches in a folder."""
     surroundings = os.environ | {"JAXPARA_CACHE": str(cache), "XLA_FLAGS": "", "PYTHONPATH": str(ROOT)} | environment
     pipes: dict = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
     return subprocess.Popen([sys.executable, *map(str, words)], cwd=cwd, env=surroundings, **pipes)
 
 
 def ended(process: subprocess.Popen[bytes], data: bytes = b"", timeout_s: float = 240) -> Outcome:
-    """What a process came to; `data` goes to its standard input."""
+    """Wait for a process to end; `data` goes to its standard input."""
     out, err = process.communicate(data, timeout_s)
     return Outcome(process.returncode, out.decode(), err.decode())
 
 
 def wait_for(condition: Callable[[], object], process: subprocess.Popen[bytes], timeout_s: float = 120) -> None:
-    """Waits until something is so, which has to be before the process ends."""
+    """Wait until a condition holds, which has to be before the process ends."""
     until = time.monotonic() + timeout_s
     while not condition():
         assert process.poll() is None, process.communicate()
@@ -54,20 +54,15 @@ def wait_for(condition: Callable[[], object], process: subprocess.Popen[bytes], 
 
 
 class Commands:
-    """Talks to the server."""
+    """Sends command lines to the server."""
 
     def __init__(self, server: subprocess.Popen, folder: Path):
         self._server, self._folder = server, folder
 
-    def __call__(self, *flags: object, module: str = "jaxpara", **environment: str) -> Outcome:
-        """`python -m MODULE FLAGS...`"""
+    def __call__(self, *flags: object, **environment: str) -> Outcome:
+        """Run `python -m jaxpara FLAGS...`"""
         out, err = self._folder / "out", self._folder / "err"
-        request = {
-            "flags": [str(f) for f in flags],
-            "module": module,
-            "env": environment,
-            "files": [str(out), str(err)],
-        }
+        request = {"flags": [str(f) for f in flags], "env": environment, "files": [str(out), str(err)]}
         print(json.dumps(request), file=self._server.stdin, flush=True)
         status = int(self._server.stdout.readline())
         return Outcome(status, out.read_text(errors="replace"), err.read_text(errors="replace"))
@@ -75,7 +70,7 @@ class Commands:
 
 @contextlib.contextmanager
 def serving(cache: Path, where: Path = ROOT) -> Iterator[Commands]:
-    """A server whose commands run in a folder, and keep their caches in one, unless they are told otherwise."""
+    """Start a server whose commands run in the folder `where` and keep their caches in another."""
     environment = os.environ | {"JAXPARA_CACHE": str(cache), "JAX_COMPILATION_CACHE_DIR": str(cache / "compiled")}
     environment |= {"XLA_FLAGS": "", "PYTHONPATH": str(ROOT)}
     with tempfile.TemporaryDirectory() as folder:
@@ -93,7 +88,7 @@ def serving(cache: Path, where: Path = ROOT) -> Iterator[Commands]:
 
 
 def _serve() -> None:
-    for module in ("jaxpara.run", "jaxpara.evaluation.compare_systems"):
+    for module in ("jaxpara.run", "jaxpara.inference.export", "jaxpara.evaluation.compare_systems"):
         importlib.import_module(module)
     answers = os.fdopen(os.dup(1), "w")
     for line in sys.stdin:
@@ -111,10 +106,10 @@ def _run(request: dict) -> None:
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     os.environ.update(request["env"])
     signal.alarm(LONGEST_S)
-    sys.argv = [request["module"], *request["flags"]]
+    sys.argv = ["jaxpara", *request["flags"]]
     status = 99
     try:
-        runpy.run_module(request["module"], run_name="__main__", alter_sys=True)
+        runpy.run_module("jaxpara", run_name="__main__", alter_sys=True)
         status = 0
     except SystemExit as end:
         status = end.code if isinstance(end.code, int) else int(end.code is not None)

@@ -115,7 +115,7 @@ def whole(path):
 
 
 def assert_one_line(row, launch, whole_folder, folder):
-    """One line that says where and how to mend it, and exit status 1.
+    """The command fails with one line that says where the mistake is and how to fix it, and exit status 1.
 
     Nothing is left half-written, nothing that a file holds is executed, and no traceback is shown.
     """

@@ -1,4 +1,4 @@
-"""A table of what a user may say wrongly: on the command line, in a config, in the names of files and folders."""
+"""Mistakes on the command line, in a config, in the names of files and folders: a row each."""
 # ruff: noqa: E501 (a table has a line a row)
 
 import pickle
@@ -28,11 +28,11 @@ ROWS = [
     # The command line and the config file.
     Row("a config given twice", "given twice, as tests/small.py and as configs/mask_s1.py; name one", ("--config=configs/mask_s1.py",)),
     Row("a folder as config", "--config=configs: no such file", config="--config=configs"),
-    Row("a config in prose", r"README.md, line \d+: SyntaxError: .*; mend the config", config="--config=README.md"),
-    Row("a config with a syntax error", r"config.py, line 1: SyntaxError: .*; mend", spoil=text("config.py", "def (:"), config="--config={folder}/config.py"),
-    Row("a config that fails", r"config.py, line 4: ZeroDivisionError: .*; mend", spoil=config("return 1 / 0"), config="--config={folder}/config.py"),
-    Row("a config that imports what is not there", r"config.py, line 1: ModuleNotFoundError: .*'nosuch'; mend", spoil=text("config.py", "import nosuch"), config="--config={folder}/config.py"),
-    Row("a config without get_config", "config.py: has no function get_config; take one of configs/", spoil=text("config.py", "x = 1"), config="--config={folder}/config.py"),
+    Row("a config in prose", r"README.md, line \d+: SyntaxError: .*; fix the config", config="--config=README.md"),
+    Row("a config with a syntax error", r"config.py, line 1: SyntaxError: .*; fix", spoil=text("config.py", "def (:"), config="--config={folder}/config.py"),
+    Row("a config that fails", r"config.py, line 4: ZeroDivisionError: .*; fix", spoil=config("return 1 / 0"), config="--config={folder}/config.py"),
+    Row("a config that imports what is not there", r"config.py, line 1: ModuleNotFoundError: .*'nosuch'; fix", spoil=text("config.py", "import nosuch"), config="--config={folder}/config.py"),
+    Row("a config without get_config", "config.py: has no function get_config; take one of configs/ as an example", spoil=text("config.py", "x = 1"), config="--config={folder}/config.py"),
     Row("a config of something else", "'corpus' is not a field of this config", spoil=config("return ConfigDict({'seed': 1})"), config="--config={folder}/config.py"),
     Row("a config without members", "no member is left that predicts", spoil=member("{}"), config="--config={folder}/config.py"),
     Row("a member without parts", "config.members.a has no features and no folds and no learner, .*; add", spoil=member("{'a': {}}"), config="--config={folder}/config.py"),
@@ -44,7 +44,6 @@ ROWS = [
     Row("a word for a number", "learner.epochs=many: invalid literal", (f"{CNN}.learner.epochs=many",)),
     Row("a word for a section", "--config.fusion=mean: Failed to parse", ("--config.fusion=mean",)),
     Row("code for a tuple", "filters is .*, expected a whole number", (f"{CNN}.learner.model.filters=__import__('os').system('touch executed')",)),
-    Row("an unknown mode", "--mode=trian is unknown, expected one of .*did you mean 'train'", ("--mode=trian",)),
     # Numbers that cannot be.
     Row("a rate that is no number", r"config.members.cnn.learner.optimizer.lr is nan, expected a finite number, more than 0", (f"{CNN}.learner.optimizer.lr=nan",)),
     Row("an infinite rate", "optimizer.lr is inf, expected a finite number", (f"{CNN}.learner.optimizer.lr=inf",)),

@@ -135,11 +135,9 @@ def follow(data, cache):
 
     def follow(step, commands, folder):
         text = step.text.replace("/data/", f"{data}/")
-        argv, words = launch_of(text), shlex.split(text) if step.kind == "bash" else []
+        argv = launch_of(text)
         if argv:
             done = commands(*small(argv[1:]))
-        elif words[:2] == ["python", "-m"]:
-            done = commands(*words[3:], module=words[2])
         elif step.kind == "python":
             done = ended(started("-c", text, cache=cache, cwd=folder))
         else:
