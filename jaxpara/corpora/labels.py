@@ -223,8 +223,7 @@ def values(rows: Rows, task: Task, may_hide: np.ndarray, findings: Findings) -> 
 
     Args:
       may_hide: `[row]` whether `?` is allowed, as in the test partition.
-      findings: takes unknown classes, labels that are not finite numbers or out of range, and a `?` that is not
-        allowed.
+      findings: takes unknown classes, labels that are no finite numbers or out of range, and forbidden `?`.
     """
     texts = rows["label"]
     unlabelled = texts.isin(UNLABELLED)
@@ -244,8 +243,9 @@ def values(rows: Rows, task: Task, may_hide: np.ndarray, findings: Findings) -> 
     for row in rows[~unlabelled & ~np.isfinite(found)].itertuples():
         what = f"label {quote(row.label)}, expected a finite number with a decimal point"
         findings.error("labels that are no numbers", row.path, row.row, what, "correct the label")
+    found[~np.isfinite(found)] = np.nan
     low, high = task.label_range
-    outside = np.isfinite(found) & ((found < low) | (found > high))
+    outside = (found < low) | (found > high)
     for row, value in zip(rows[outside].itertuples(), found[outside], strict=True):
         what = f"label {value:g}, expected {low:g} to {high:g}"
         add = findings.warning if abs(value) < MAX_VALUE else findings.error
