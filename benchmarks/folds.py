@@ -16,20 +16,20 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks import networks
+from benchmarks import cases
 from jaxpara import runtime
 
 NARROW = {"model": {"filters": (8, 8, 8, 8), "lstm": (16, 16)}}
 CASES = {
-    "Breathing 5, LSTM (512, 256) on 768 embeddings, 15 x 400": networks.BREATHING5,
-    "the same, LSTM (64, 32)": replace(networks.BREATHING5, changes={"model": {"lstm": (64, 32)}}),
-    "narrow 1D CNN + LSTM, 4 x 8 s": replace(networks.BREATHING2, labels=200, changes=NARROW),
-    "Breathing 2, 4 x 8 s": replace(networks.BREATHING2, labels=200),
-    "ResNet18, 16 x 64 x 32": replace(networks.SMALL, size=(64, 32), changes={"examples": {"augment": "none"}}),
+    "Breathing 5, LSTM (512, 256) on 768 embeddings, 15 x 400": cases.BREATHING5,
+    "the same, LSTM (64, 32)": replace(cases.BREATHING5, changes={"model": {"lstm": (64, 32)}}),
+    "narrow 1D CNN + LSTM, 4 x 8 s": replace(cases.BREATHING2, labels=200, changes=NARROW),
+    "Breathing 2, 4 x 8 s": replace(cases.BREATHING2, labels=200),
+    "ResNet18, 16 x 64 x 32": replace(cases.SMALL, size=(64, 32), changes={"examples": {"augment": "none"}}),
 }
 
 
-def programs(network: networks.Network, precision: str) -> tuple[Any, Any]:
+def programs(network: cases.Network, precision: str) -> tuple[Any, Any]:
     """The steps of a network as a run compiles them, and a fresh state by its seed."""
     import jax
 
@@ -73,7 +73,7 @@ class Way:
         return [float(loss_of(fit)) for fit in range(len(self._batches))]
 
 
-def timed(network: networks.Network, fits: int, rounds: int, precision: str) -> dict[str, Any]:
+def timed(network: cases.Network, fits: int, rounds: int, precision: str) -> dict[str, Any]:
     """Seconds of a step of all fits, both ways; the compilation; and how far the losses are apart after all steps."""
     from jaxpara.training.parallel import Shared, Stacked
 

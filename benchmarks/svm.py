@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks import child
+from benchmarks import machine
 
 KERNELS = ("rbf", "nystroem")
 
@@ -42,7 +42,7 @@ def measure(kernel: Any, rows: int, words: int) -> dict[str, float]:
         "fit_s": fitted - began,
         "predict_s": time.monotonic() - fitted,
         "right": float((told == targets[rows:]).mean()),
-        "gib": child.peak_gib(),
+        "gib": machine.peak_gib(),
     }
 
 
@@ -53,11 +53,11 @@ def main() -> None:
     parser.add_argument("--kernel", choices=KERNELS, help=argparse.SUPPRESS)
     flags = parser.parse_args()
     if flags.kernel:
-        child.answer(measure(flags.kernel, flags.rows, flags.words))
+        machine.answer(measure(flags.kernel, flags.rows, flags.words))
         return
     print(f"{'kernel':10} {'fit, s':>8} {'predict, s':>11} {'right':>7} {'peak GiB':>9}")
     for kernel in KERNELS:
-        found = child.measured("svm", "--kernel", kernel, "--rows", flags.rows, "--words", flags.words)
+        found = machine.measured("svm", "--kernel", kernel, "--rows", flags.rows, "--words", flags.words)
         print(
             f"{kernel:10} {found['fit_s']:8.1f} {found['predict_s']:11.1f} {found['right']:7.1%} {found['gib']:9.2f}",
             flush=True,

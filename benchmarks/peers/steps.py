@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from benchmarks.peers.networks_1d import CNN1DLSTM, ResNet1DLSTM, SequenceLSTM
 from benchmarks.peers.networks_2d import ResNet18, ResNetGRU, clips
-from benchmarks.peers.side import Arrays, Side
+from benchmarks.side import Arrays, Side
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 
