@@ -102,17 +102,17 @@ def plain_dropout() -> None:
 
 def plain_scans() -> None:
     """Lets JAX derive the gradients of the scans."""
-    from jaxpara.models import recurrent, scans
+    from jaxpara.models import recurrent
 
-    recurrent.lstm_scan = lambda *arrays: scans._lstm_forward(*arrays)[0]
-    recurrent.gru_scan = lambda *arrays: scans._gru_forward(*arrays)[0]
+    recurrent.lstm_scan = lambda *arrays: recurrent._lstm_forward(*arrays)[0]
+    recurrent.gru_scan = lambda *arrays: recurrent._gru_forward(*arrays)[0]
 
 
 def flax_recurrent() -> None:
     """Takes flax's recurrent layers."""
     from flax import linen as nn
 
-    from jaxpara.models import autoencoder, sequence
+    from jaxpara.models import autoencoder, recurrent
 
     class LSTM(nn.Module):
         features: int
@@ -129,7 +129,7 @@ def flax_recurrent() -> None:
             carry, outputs = nn.RNN(nn.GRUCell(self.features))(inputs, initial_carry=carry, return_carry=True)
             return outputs, carry
 
-    sequence.LSTM, autoencoder.GRU = LSTM, GRU
+    recurrent.LSTM, autoencoder.GRU = LSTM, GRU
 
 
 def plain_stem() -> None:
@@ -157,15 +157,15 @@ def plain_batchnorm(stop: bool = False) -> None:
     import jax.numpy as jnp
     from jax import lax
 
-    from jaxpara.models import batchnorm
+    from jaxpara.models import layers
 
     def plain(x, scale, bias, epsilon, axis_name):
         axes = tuple(range(x.ndim - 1))
         mean = jnp.mean(x, axes)
         var = jnp.mean(jnp.square(x - (lax.stop_gradient(mean) if stop else mean)), axes)
-        return batchnorm._affine(x, mean, var, scale, bias, epsilon), mean, var
+        return layers._affine(x, mean, var, scale, bias, epsilon), mean, var
 
-    batchnorm.normalised = plain
+    layers.normalised = plain
 
 
 def plain_conv() -> None:

@@ -2,8 +2,8 @@
 
     python -m benchmarks.side_by_side [CASE ...] [--rounds=7] [--output=FILE.json]
 
-Needs `pip install -e ".[bench]"` and an otherwise idle machine; the output shows how busy it was. Every side runs in its
-own process with the same number of threads. First both sides must agree on the same weights and inputs; then each
+Needs `pip install -e ".[bench]"` and an otherwise idle machine; the output shows how busy it was. Every side runs in
+its own process with the same number of threads. First both sides must agree on the same weights and inputs; then each
 is warmed up, and they take turns, round by round. Our code is what a run executes: the training step of the config, the
 features and the search as a run calls them. PyTorch runs as it comes and `tuned`: with our allocator setting, channels
 last for images, and the fused optimizer; eager, compiled, and in bfloat16.
@@ -29,7 +29,7 @@ from benchmarks.cases import Case, cases
 
 PAUSE_S = 0.3  # threads of one side that still spin would slow the next one down
 COLUMNS = (
-    f"{'case and side':34} {'ms':>9} {'peer/ours (min-max)':>23} {'per s':>10} {'GiB':>6} {'before':>6}"
+    f"{'case and side':34} {'ms':>9} {'CPU ms':>9} {'peer/ours (min-max)':>23} {'per s':>10} {'GiB':>6} {'before':>6}"
     f" {'GFLOP':>8} {'of peak':>8} {'first s':>8}"
 )
 
@@ -116,7 +116,7 @@ def measure(
     for side, setting in sides:
         process = Process(module, name, side, setting, folder / "timed", tiny=tiny)
         answer = process.ask("start")
-        found.append({"side": side, "setting": setting, **answer, "times_s": []})
+        found.append({"side": side, "setting": setting, **answer, "times_s": [], "cpu_s": []})
         processes.append(process)
     running = [pair for pair in zip(processes, found, strict=True) if "failed" not in pair[1]]
     if not running or running[0][0].side != "ours":
@@ -126,7 +126,9 @@ def measure(
         first = turn % len(running)
         for process, record in running[first:] + running[:first]:
             time.sleep(PAUSE_S)
-            record["times_s"].append(process.ask("round")["seconds"])
+            answer = process.ask("round")
+            record["times_s"].append(answer["seconds"])
+            record["cpu_s"].append(answer["cpu_s"])
     for process, record in running:
         record |= process.ask("end")
     for process in processes:
@@ -170,8 +172,8 @@ def table(name: str, case: dict[str, Any], peak_gflop_s: float = 0.0) -> str:
         share = f"{flop / 1e9 / side['seconds'] / peak_gflop_s:.0%}" if flop and peak_gflop_s and ours else ""
         count = f"{flop / 1e9:.2f}" if flop and ours else ""
         lines.append(
-            f"{label:34} {1e3 * side['seconds']:9.2f} {spread:>23} {side['per_second']:10.1f} {side['peak_gib']:6.2f}"
-            f" {side['base_gib']:6.2f} {count:>8} {share:>8} {side['make_s'] + side['first_s']:8.1f}"
+            f"{label:34} {1e3 * side['seconds']:9.2f} {1e3 * median(side['cpu_s']):9.2f} {spread:>23}"
+            f" {side['per_second']:10.1f} {side['peak_gib']:6.2f} {side['base_gib']:6.2f} {count:>8} {share:>8} {side['make_s'] + side['first_s']:8.1f}"
         )
     for side, found in case["agreement"].items():
         if "failed" in found:

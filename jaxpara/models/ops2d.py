@@ -58,10 +58,10 @@ def output_size(image: Sequence[int], kernel: Sequence[int], strides: Sequence[i
 
 
 def max_pool(maps: Array, size: int, stride: int, pad: int = 0) -> Array:
-    """Largest value of every square window; padding never wins.
+    """Returns the largest value of every square window; padding never wins.
 
-    Separable, from comparisons alone: the gradient goes to the first maximum of a window in reading order, as in
-    PyTorch and XLA.
+    It compares first along rows, then along columns. The gradient goes to the first maximum of a window in reading
+    order, as in PyTorch and XLA.
 
     Args:
       maps: `[batch, height, width, channel]`.
@@ -80,12 +80,12 @@ def max_pool(maps: Array, size: int, stride: int, pad: int = 0) -> Array:
         shifted = [lax.slice_in_dim(padded, i, i + last, stride, axis) for i in range(size)]
         padded = shifted[0]
         for other in shifted[1:]:
-            padded = jnp.where(padded >= other, padded, other)
+            padded = jnp.where(padded >= other, padded, other)  # `>=` keeps the first of equal values
     return padded
 
 
 def mean_pool_to(maps: Array, size: int) -> Array:
-    """Means over a grid of `size` x `size` windows that cover the maps and may overlap.
+    """Averages over a grid of `size` x `size` windows that cover the maps and may overlap.
 
     Args:
       maps: `[batch, height, width, channel]`.

@@ -12,8 +12,8 @@ from seeded import drawn
 
 from jaxpara.errors import UserError
 from jaxpara.models.cnn1d import CNN1DLSTM
+from jaxpara.models.recurrent import SequenceLSTM
 from jaxpara.models.resnet_gru import BACKBONES, ResNetGRU
-from jaxpara.models.sequence import SequenceLSTM
 
 SMALL = partial(ResNetGRU, gru=(6, 4))
 
