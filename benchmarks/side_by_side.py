@@ -173,7 +173,8 @@ def table(name: str, case: dict[str, Any], peak_gflop_s: float = 0.0) -> str:
         count = f"{flop / 1e9:.2f}" if flop and ours else ""
         lines.append(
             f"{label:34} {1e3 * side['seconds']:9.2f} {1e3 * median(side['cpu_s']):9.2f} {spread:>23}"
-            f" {side['per_second']:10.1f} {side['peak_gib']:6.2f} {side['base_gib']:6.2f} {count:>8} {share:>8} {side['make_s'] + side['first_s']:8.1f}"
+            f" {side['per_second']:10.1f} {side['peak_gib']:6.2f} {side['base_gib']:6.2f} {count:>8} {share:>8}"
+            f" {side['make_s'] + side['first_s']:8.1f}"
         )
     for side, found in case["agreement"].items():
         if "failed" in found:
