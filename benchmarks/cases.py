@@ -14,11 +14,8 @@ TORCH = ("eager", "eager_tuned", "compile", "compile_tuned", "bfloat16_tuned")
 PLAIN = ("default", "default_tuned")
 RATE_HZ, SPEAKERS = 16_000, 16
 TINY_DEMO = (
-    "--config.corpus.speakers=(2,2,2)",
-    "--config.corpus.seconds=12",
-    "--config.members.cnn.learner.epochs=1",
-    "--config.members.cnn.learner.model.filters=(4,4,4,4)",
-    "--config.members.cnn.learner.model.lstm=(4,4)",
+    *("--config.corpus.speakers=(2,2,2)", "--config.corpus.seconds=12", "--config.members.cnn.learner.epochs=1"),
+    *("--config.members.cnn.learner.model.filters=(4,4,4,4)", "--config.members.cnn.learner.model.lstm=(4,4)"),
 )
 
 
@@ -115,7 +112,7 @@ class Case:
     """What is timed.
 
     Attributes:
-      size: the size in words, for the table.
+      size: in words, for the table.
       count, unit: how many units one call processes, for rates.
       ours: makes our side.
       peers: by name.
@@ -176,10 +173,8 @@ def lstm_layers(rows: int, labels: int) -> Case:
 
         return steps.lstm_layers(batch, setting, sizes=sizes, ours=checked)
 
-    tolerances = {"outputs": 1e-4, "of_inputs": 1e-4}
-    return Case(
-        f"2 of 256, {rows} x {labels} steps", rows, "windows", ours, {"torch": Peer(make, TORCH, 1.0)}, tolerances
-    )
+    size, tolerances = f"2 of 256, {rows} x {labels} steps", {"outputs": 1e-4, "of_inputs": 1e-4}
+    return Case(size, rows, "windows", ours, {"torch": Peer(make, TORCH, 1.0)}, tolerances)
 
 
 def feature(name: str, library: str, items: Any, size: str, unit: str, target: float = 0.0, **tolerance: float) -> Case:
@@ -207,7 +202,7 @@ def waves(count: int, seconds: float) -> list[np.ndarray]:
 
 
 def spectrograms(count: int) -> list[np.ndarray]:
-    """Returns random decibels of the size of one second of audio, `[97, 64]` float32 each."""
+    """Returns random decibels, `[97, 64]` float32 each, the size of one second."""
     random = np.random.default_rng(2)
     return [random.uniform(-80, 0, (97, 64)).astype(np.float32) for _ in range(count)]
 
@@ -236,8 +231,8 @@ def dirichlet(rows: int, draws: int) -> Case:
 
         return Peer(make, PLAIN)
 
-    peers = {"loop": peer(False), "product": peer(True)}
-    return Case(f"{draws} x {rows} rows x {len(scores)}", draws, "draws", ours, peers)
+    size = f"{draws} x {rows} rows x {len(scores)}"
+    return Case(size, draws, "draws", ours, {"loop": peer(False), "product": peer(True)})
 
 
 def bootstrap(rows: int, resamples: int) -> Case:
@@ -299,7 +294,7 @@ def cases(*, tiny: bool) -> dict[str, Callable[[], Case]]:
         "mfcc": lambda: feature("mfcc", "librosa", waves(few, 1), f"{few} x 1 s", "clips"),
         # Bit-identical, so the tolerance is 0.
         "image": lambda: feature(
-            "image", "matplotlib", spectrograms(min(few, 8)), "288 x 288", "images", 100.0, outputs=0.0
+            "image", "matplotlib", spectrograms(min(few, 8)), "288 x 288", "images", 100.0, outputs=0
         ),
         "dirichlet": lambda: dirichlet(1600, 100) if tiny else dirichlet(150_000, 1000),
         "bootstrap": lambda: bootstrap(1600, 100) if tiny else bootstrap(160_000, 1000),

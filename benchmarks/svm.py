@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks import machine
+from benchmarks.machine import answer, measured, peak_gib
 
 KERNELS = ("rbf", "nystroem")
 
@@ -35,14 +35,14 @@ def measure(kernel: Any, rows: int, words: int) -> dict[str, float]:
         max_iter=-1 if kernel == "rbf" else 100_000,
     )  # fmt: skip
     began = time.monotonic()
-    machine, _ = machines.fitting(inputs[:rows], targets[:rows], 0)(1.0)
+    svm, _ = machines.fitting(inputs[:rows], targets[:rows], 0)(1.0)
     fitted = time.monotonic()
-    predicted = machines.outputs(machine, inputs[rows:]).argmax(1)
+    predicted = machines.outputs(svm, inputs[rows:]).argmax(1)
     return {
         "train_s": fitted - began,
         "predict_s": time.monotonic() - fitted,
         "accuracy": float((predicted == targets[rows:]).mean()),
-        "gib": machine.peak_gib(),
+        "gib": peak_gib(),
     }
 
 
@@ -53,11 +53,11 @@ def main() -> None:
     parser.add_argument("--kernel", choices=KERNELS, help=argparse.SUPPRESS)
     flags = parser.parse_args()
     if flags.kernel:
-        machine.answer(measure(flags.kernel, flags.rows, flags.words))
+        answer(measure(flags.kernel, flags.rows, flags.words))
         return
     print(f"{'kernel':10} {'train, s':>8} {'predict, s':>11} {'accuracy':>9} {'peak GiB':>9}")
     for kernel in KERNELS:
-        found = machine.measured("svm", "--kernel", kernel, "--rows", flags.rows, "--words", flags.words)
+        found = measured("svm", "--kernel", kernel, "--rows", flags.rows, "--words", flags.words)
         print(
             f"{kernel:10} {found['train_s']:8.1f} {found['predict_s']:11.1f} {found['accuracy']:9.1%}"
             f" {found['gib']:9.2f}",

@@ -65,7 +65,9 @@ class StemNorm(nn.Module):
 
     Mean and variance of a convolution of one channel follow from the moments of the waveform, so that its outputs, a
     hundred times as many numbers, need not be stored to be normalised.
-    FIGURE_STEM
+
+    Why not BatchNorm after the convolution: a training step of Breathing 3 then takes 1.3 times as long and 2.4 instead
+    of 1.1 to 1.5 GiB for 16 s (JAX 0.10.2 and 0.12, 2 cores, November 2026; `python -m benchmarks.forms breathing3`).
     """
 
     axis_name: str | None = None

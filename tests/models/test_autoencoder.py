@@ -1,4 +1,4 @@
-"""The autoencoder: parity with PyTorch, what its embedding hangs on, and its size."""
+"""The autoencoder: parity with PyTorch, what its embedding depends on, and its size."""
 
 from functools import partial
 

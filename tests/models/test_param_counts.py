@@ -1,4 +1,4 @@
-"""The size of every picture network, to the last parameter."""
+"""The number of parameters of every image network."""
 
 import jax
 import jax.numpy as jnp

@@ -1,4 +1,4 @@
-"""Weights from files: what fits goes in, what does not is told, what is hostile is refused."""
+"""Pretrained weights: conversion by name, notes, downloads, and files that do not fit."""
 
 import hashlib
 import io

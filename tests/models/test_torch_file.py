@@ -1,4 +1,4 @@
-"""Files that PyTorch wrote: their tensors come out, what is hostile in them is refused and not run."""
+"""PyTorch files: their tensors are read, and hostile content is refused without being executed."""
 
 import io
 import pickle
