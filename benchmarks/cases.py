@@ -273,7 +273,7 @@ def cases(*, tiny: bool) -> dict[str, Callable[[], Case]]:
             options = {k: (v[0].tiny(), v[1]) if isinstance(v, tuple) else v for k, v in options.items()}
         return lambda: network(case, **options)
 
-    few = 2 if tiny else 64
+    n = 2 if tiny else 64
     return {
         "breathing2_train": net(BREATHING2, train=True, target=2.0),
         "breathing2_predict": net(BREATHING2, train=False, target=1.2),
@@ -291,11 +291,9 @@ def cases(*, tiny: bool) -> dict[str, Callable[[], Case]]:
         "mask_64x97_train": net(SMALL, train=True, target=1.0),
         "mask_64x97_predict": net(SMALL, train=False),
         "log_mel": lambda: feature("log_mel", "librosa", waves(1, 2 if tiny else 240), "1 x 4 min", "files", 3.0),
-        "mfcc": lambda: feature("mfcc", "librosa", waves(few, 1), f"{few} x 1 s", "clips"),
+        "mfcc": lambda: feature("mfcc", "librosa", waves(n, 1), f"{n} x 1 s", "clips"),
         # Bit-identical, so the tolerance is 0.
-        "image": lambda: feature(
-            "image", "matplotlib", spectrograms(min(few, 8)), "288 x 288", "images", 100.0, outputs=0
-        ),
+        "image": lambda: feature("image", "matplotlib", spectrograms(min(n, 8)), "288 x 288", "images", 100, outputs=0),
         "dirichlet": lambda: dirichlet(1600, 100) if tiny else dirichlet(150_000, 1000),
         "bootstrap": lambda: bootstrap(1600, 100) if tiny else bootstrap(160_000, 1000),
         "demo": lambda: demo("breathing_e2e", *(TINY_DEMO if tiny else ())),

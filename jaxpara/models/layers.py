@@ -16,9 +16,9 @@ from jaxpara.registry import suggest
 class Dropout(nn.Module):
     """Sets elements to zero with probability `rate` and scales the others, in training (rng "dropout").
 
-    Why not `nn.Dropout`: for 2 x 25 600 x 64 elements, the first layer of Breathing 2, forward and backward take 40 ms of
-    CPU time and 38 MiB with JAX's default generator (32 to 58 ms with `rbg`), 1 ms and no memory with this one (JAX
-    0.10.2 and 0.12, November 2026; `python -m benchmarks.forms breathing2`).
+    Why not `nn.Dropout`: for 2 x 25 600 x 64 elements, forward and backward take 40 ms of CPU time and 38 MiB with
+    JAX's default generator (32 to 58 ms with `rbg`), and 1 ms without extra memory with this one (JAX 0.10.2 and 0.12,
+    November 2026; `python -m benchmarks.forms breathing2`).
     """
 
     rate: float
