@@ -1,34 +1,104 @@
-"""All cases: what is timed, on how much, against whom, and the ratio that is wanted."""
+"""The cases of `side_by_side`: what is timed, on how much, against whom. Imports neither JAX nor PyTorch."""
 
+import importlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
-from benchmarks import functions, networks
-from benchmarks.networks import Network
-from benchmarks.peers.side import Arrays, Side
+from benchmarks.side import Arrays, Side
 
 TORCH = ("eager", "eager_tuned", "compile", "compile_tuned", "bfloat16_tuned")
-# A demo at tiny sizes.
-LITTLE = (
-    "--config.corpus.speakers=(2,2,2)",
-    "--config.corpus.seconds=12",
-    "--config.members.cnn.learner.epochs=1",
-    "--config.members.cnn.learner.model.filters=(4,4,4,4)",
-    "--config.members.cnn.learner.model.lstm=(4,4)",
-)
-# Peers that are no networks: as they come, and with the allocator that keeps freed memory.
+# Settings of peers other than networks: as they come, and with our allocator setting.
 PLAIN = ("default", "default_tuned")
+RATE_HZ, SPEAKERS = 16_000, 16
+TINY_DEMO = (
+    *("--config.corpus.speakers=(2,2,2)", "--config.corpus.seconds=12", "--config.members.cnn.learner.epochs=1"),
+    *("--config.members.cnn.learner.model.filters=(4,4,4,4)", "--config.members.cnn.learner.model.lstm=(4,4)"),
+)
+
+
+@dataclass(frozen=True)
+class Network:
+    """A network of a config and a random batch for it: times do not depend on the values.
+
+    Attributes:
+      config, member: the module in `configs` and the member in it, in the recipe `recommended`.
+      rows: examples in the batch.
+      labels: labels in a window; 0 for images.
+      size: height and width of the input images.
+      changes: fields that replace those of the learner's parts, such as `{"model": {"trunk": "dense"}}`.
+    """
+
+    config: str
+    member: str
+    rows: int
+    labels: int = 0
+    size: tuple[int, int] = (0, 0)
+    changes: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def task(self) -> str:
+        return "breathing" if self.labels else "mask"
+
+    def tiny(self) -> "Network":
+        """Returns the smallest size that shows whether both sides agree."""
+        small = {} if self.size == (64, 97) else {"size": (40, 48)}
+        return replace(self, rows=min(self.rows, 2), labels=min(self.labels, 12), **({} if self.labels else small))
+
+    def learner(self) -> dict[str, Any]:
+        """Returns the learner of the config, with a random start."""
+        config = importlib.import_module(f"configs.{self.config}").get_config()
+        learner = config["members"][self.member]["learner"].to_dict() | {"pretrained": None}
+        return learner | {part: {**learner[part], **fields} for part, fields in self.changes.items()}
+
+    def batch(self) -> Arrays:
+        """Returns `inputs`, `targets` and `weights`; for images also `number` and `cropped`."""
+        random = np.random.default_rng(0)
+        if not self.labels:
+            return {
+                "inputs": random.integers(0, 256, (self.rows, *self.size, 3), np.uint8),
+                "targets": (np.arange(self.rows) % 2).astype(np.float32),
+                "weights": np.ones(self.rows, np.float32),
+                "number": np.arange(self.rows, dtype=np.uint32),
+                "cropped": np.ones(self.rows, bool),
+            }
+        model = self.learner()["model"]
+        if model["name"] == "resnet_gru":
+            frames = 2 * self.labels + model["piece_frames"] - 2
+            inputs = random.integers(0, 256, (self.rows, frames, 128), np.uint8)
+        elif model["name"] == "sequence_lstm":
+            # The embeddings of systems 2 and 4, each of length 1.
+            inputs = random.standard_normal((self.rows, self.labels, 768), np.float32) / np.float32(16)
+        else:
+            inputs = random.standard_normal((self.rows, 640 * self.labels, 1), np.float32)
+        return {
+            "inputs": inputs,
+            "targets": random.standard_normal((self.rows, self.labels), np.float32),
+            "weights": np.ones((self.rows, self.labels), np.float32),
+        }
+
+
+BREATHING2 = Network("breathing_e2e", "cnn", rows=4, labels=400)
+BREATHING3 = Network("breathing_s3", "resnet1d", rows=4, labels=400)
+PIECES = Network("breathing_s4", "resnet_gru", rows=1, labels=100)
+DENSE = replace(PIECES, changes={"model": {"trunk": "dense"}})
+BREATHING5 = Network("breathing_s5", "embeddings", rows=15, labels=400)
+MASK = Network("mask_s2", "adam", rows=16, size=(288, 288))
+# The log-Mel spectrogram without resizing.
+SMALL = replace(MASK, size=(64, 97), changes={"examples": {"size": (64, 97), "augment": "none"}})
 
 
 @dataclass(frozen=True)
 class Peer:
-    """Attributes:
-    make: from the setting and what our side checked (None where nothing is checked) to the peer's side.
-    target: the least ratio of its time over ours, in its fastest tuned setting in float32; 0 where none is set.
-    same: whether it computes the same function, and so has to give the same outputs.
+    """A peer of our code.
+
+    Attributes:
+      make: maps the setting and what our side checked (None if nothing is checked) to the peer's side.
+      settings: the settings that it is timed in.
+      target: the smallest wanted ratio of its time over ours, in its fastest tuned float32 setting; 0 if none is set.
+      same: whether it computes the same function, so that its outputs are compared with ours.
     """
 
     make: Callable[[str, Arrays | None], Side]
@@ -39,12 +109,16 @@ class Peer:
 
 @dataclass(frozen=True)
 class Case:
-    """Attributes:
-    size: in words, for the table.
-    count, unit: what one call goes through, for rates.
-    tolerances: by array, what passes, see `worker.difference`.
-    warm_ups: calls between the first one and those that are timed.
-    most_rounds: how many are timed at most.
+    """What is timed.
+
+    Attributes:
+      size: in words, for the table.
+      count, unit: how many units one call processes, for rates.
+      ours: makes our side.
+      peers: by name.
+      tolerances: the largest accepted difference by array, see `worker.difference`.
+      warm_ups: calls between the first one and the timed ones.
+      max_rounds: the largest number of timed rounds.
     """
 
     size: str
@@ -54,16 +128,16 @@ class Case:
     peers: Mapping[str, Peer]
     tolerances: Mapping[str, float] = field(default_factory=lambda: {"outputs": 1e-4})
     warm_ups: int = 2
-    most_rounds: int = 1000
+    max_rounds: int = 1000
 
 
 def network(case: Network, *, train: bool, target: float = 0.0, **others: tuple[Network, float]) -> Case:
-    """A network against its PyTorch twin, and against other forms of that."""
+    """Returns the case of a network against its PyTorch twin, and against other networks in PyTorch."""
 
     def ours() -> Side:
         from benchmarks import ours
 
-        return ours.side(case.learner(), case.batch(), task=case.task, train=train)
+        return ours.network(case.learner(), case.batch(), task=case.task, train=train)
 
     def peer(other: Network, target: float) -> Peer:
         def make(setting: str, checked: Arrays | None) -> Side:
@@ -76,7 +150,7 @@ def network(case: Network, *, train: bool, target: float = 0.0, **others: tuple[
     if case.labels:
         size, unit = f"{case.rows} x {case.labels / 25:g} s", "windows"
     else:
-        size, unit = f"{case.rows} of {' x '.join(map(str, case.learner()['examples']['size']))}", "pictures"
+        size, unit = f"{case.rows} of {' x '.join(map(str, case.learner()['examples']['size']))}", "images"
     if case.config == "breathing_s4":
         size = f"{case.rows * case.labels} pieces"
     peers = {"torch": peer(case, target), **{name: peer(*other) for name, other in others.items()}}
@@ -99,62 +173,99 @@ def lstm_layers(rows: int, labels: int) -> Case:
 
         return steps.lstm_layers(batch, setting, sizes=sizes, ours=checked)
 
-    tolerances = {"outputs": 1e-4, "of_inputs": 1e-4}
-    return Case(
-        f"2 of 256, {rows} x {labels} steps", rows, "windows", ours, {"torch": Peer(make, TORCH, 1.0)}, tolerances
-    )
+    size, tolerances = f"2 of 256, {rows} x {labels} steps", {"outputs": 1e-4, "of_inputs": 1e-4}
+    return Case(size, rows, "windows", ours, {"torch": Peer(make, TORCH, 1.0)}, tolerances)
 
 
 def feature(name: str, library: str, items: Any, size: str, unit: str, target: float = 0.0, **tolerance: float) -> Case:
-    """A feature of ours, by the name that it has in `functions`, against librosa or matplotlib."""
+    """Returns the case of a feature against librosa or matplotlib; both modules have a function of this name."""
+
+    def ours() -> Side:
+        from benchmarks import ours
+
+        return getattr(ours, name)(items)
 
     def make(setting: str, checked: Arrays | None) -> Side:
-        from benchmarks.peers import features
+        from benchmarks.peers import functions
 
-        theirs = {"log_mel_files": features.log_mel}
-        return features.side(theirs.get(name) or getattr(features, name), items)
+        return functions.each(getattr(functions, name), items)
 
-    peers = {library: Peer(make, PLAIN, target)}
-    return Case(size, len(items), unit, lambda: getattr(functions, name)(items), peers, tolerance or {"outputs": 1e-4})
+    return Case(size, len(items), unit, ours, {library: Peer(make, PLAIN, target)}, tolerance or {"outputs": 1e-4})
+
+
+def waves(count: int, seconds: float) -> list[np.ndarray]:
+    """Returns noise whose loudness rises and falls, `[sample]` float32 each."""
+    random = np.random.default_rng(0)
+    size = int(seconds * RATE_HZ)
+    swell = 0.1 + 0.05 * np.sin(np.arange(size) * 2 * np.pi / RATE_HZ)
+    return [np.clip(swell * random.standard_normal(size), -1, 1).astype(np.float32) for _ in range(count)]
+
+
+def spectrograms(count: int) -> list[np.ndarray]:
+    """Returns random decibels, `[97, 64]` float32 each, the size of one second."""
+    random = np.random.default_rng(2)
+    return [random.uniform(-80, 0, (97, 64)).astype(np.float32) for _ in range(count)]
+
+
+def series(rows: int, members: int = 3) -> tuple[np.ndarray, np.ndarray]:
+    """Returns a truth `[row]` and predictions of it `[member, row]`, float64."""
+    random = np.random.default_rng(1)
+    truth = random.standard_normal(rows)
+    noise = np.array([1.0, 1.5, 2.0])[:members, None] * random.standard_normal((members, rows))
+    return truth, truth + noise
 
 
 def dirichlet(rows: int, draws: int) -> Case:
-    truth, scores = functions.series(rows)
+    truth, scores = series(rows)
+
+    def ours() -> Side:
+        from benchmarks import ours
+
+        return ours.dirichlet(truth, scores, draws)
 
     def peer(at_once: bool) -> Peer:
         def make(setting: str, checked: Arrays | None) -> Side:
-            from benchmarks.peers import statistics
+            from benchmarks.peers import functions
 
-            return statistics.dirichlet(truth, scores, draws, at_once=at_once)
+            return functions.dirichlet(truth, scores, draws, at_once=at_once)
 
         return Peer(make, PLAIN)
 
     size = f"{draws} x {rows} rows x {len(scores)}"
-    ours, peers = lambda: functions.dirichlet(truth, scores, draws), {"loop": peer(False), "product": peer(True)}
-    return Case(size, draws, "draws", ours, peers)
+    return Case(size, draws, "draws", ours, {"loop": peer(False), "product": peer(True)})
 
 
 def bootstrap(rows: int, resamples: int) -> Case:
-    truth, scores = functions.series(rows)
+    truth, scores = series(rows)
+
+    def ours() -> Side:
+        from benchmarks import ours
+
+        return ours.bootstrap(truth, scores[0], SPEAKERS, resamples)
 
     def make(setting: str, checked: Arrays | None) -> Side:
-        from benchmarks.peers import statistics
+        from benchmarks.peers import functions
 
-        return statistics.bootstrap(truth, scores[0], functions.SPEAKERS, resamples)
+        return functions.bootstrap(truth, scores[0], SPEAKERS, resamples)
 
-    size = f"{resamples} of {functions.SPEAKERS} speakers, {rows} rows"
-    ours = lambda: functions.bootstrap(truth, scores[0], resamples)  # noqa: E731
+    size = f"{resamples} of {SPEAKERS} speakers, {rows} rows"
     return Case(size, resamples, "resamples", ours, {"loop": Peer(make, PLAIN)})
 
 
 def demo(config: str, *changes: str) -> Case:
-    """A demo from the command line to the report; first with empty caches, corpus and all, then with full ones."""
-    size = f"{config}.py" + (", as little as possible" if changes else "")
-    return Case(size, 1, "runs", lambda: functions.demo(config, changes), {}, warm_ups=0, most_rounds=1)
+    """Returns the case of a demo from the command line to the report, first with empty caches, then with full ones."""
+
+    def ours() -> Side:
+        from benchmarks import ours
+
+        return ours.demo(config, changes)
+
+    size = f"{config}.py" + (", as small as possible" if changes else "")
+    return Case(size, 1, "runs", ours, {}, warm_ups=0, max_rounds=1)
 
 
 def cases(*, tiny: bool) -> dict[str, Callable[[], Case]]:
-    """All cases by name; `tiny` ones are there for the comparison of outputs, their times mean nothing."""
+    """Returns all cases by name; `tiny` ones are for the comparison of outputs only, their times mean nothing."""
 
     def net(case: Network, **options: Any) -> Callable[[], Case]:
         if tiny:
@@ -162,32 +273,28 @@ def cases(*, tiny: bool) -> dict[str, Callable[[], Case]]:
             options = {k: (v[0].tiny(), v[1]) if isinstance(v, tuple) else v for k, v in options.items()}
         return lambda: network(case, **options)
 
-    few = 2 if tiny else 64
+    n = 2 if tiny else 64
     return {
-        "breathing2_train": net(networks.BREATHING2, train=True, target=2.0),
-        "breathing2_predict": net(networks.BREATHING2, train=False, target=1.2),
-        "breathing3_train": net(networks.BREATHING3, train=True, target=1.5),
-        "breathing3_predict": net(networks.BREATHING3, train=False),
-        "breathing4_pieces_train": net(networks.PIECES, train=True, target=1.0),
-        "breathing4_dense_train": net(networks.DENSE, train=True, target=1.0, torch_pieces=(networks.PIECES, 2.5)),
-        "breathing4_pieces_predict": net(networks.PIECES, train=False),
-        "breathing4_dense_predict": net(networks.DENSE, train=False),
-        "breathing5_lstm_train": net(networks.BREATHING5, train=True),
-        "breathing5_lstm_predict": net(networks.BREATHING5, train=False),
+        "breathing2_train": net(BREATHING2, train=True, target=2.0),
+        "breathing2_predict": net(BREATHING2, train=False, target=1.2),
+        "breathing3_train": net(BREATHING3, train=True, target=1.5),
+        "breathing3_predict": net(BREATHING3, train=False),
+        "breathing4_pieces_train": net(PIECES, train=True, target=1.0),
+        "breathing4_dense_train": net(DENSE, train=True, target=1.0, torch_pieces=(PIECES, 2.5)),
+        "breathing4_pieces_predict": net(PIECES, train=False),
+        "breathing4_dense_predict": net(DENSE, train=False),
+        "breathing5_lstm_train": net(BREATHING5, train=True),
+        "breathing5_lstm_predict": net(BREATHING5, train=False),
         "lstm_layers": lambda: lstm_layers(2, 12) if tiny else lstm_layers(4, 400),
-        "mask_224_train": net(networks.MASK, train=True, target=0.9),
-        "mask_224_predict": net(networks.MASK, train=False),
-        "mask_64x97_train": net(networks.SMALL, train=True, target=1.0),
-        "mask_64x97_predict": net(networks.SMALL, train=False),
-        "log_mel_files": lambda: feature(
-            "log_mel_files", "librosa", functions.sounds(1, 2 if tiny else 240), "1 x 4 min", "files", 3.0
-        ),
-        "mfcc": lambda: feature("mfcc", "librosa", functions.sounds(few, 1), f"{few} x 1 s", "clips"),
-        # To the last bit.
-        "picture": lambda: feature(
-            "picture", "matplotlib", functions.matrices(min(few, 8)), "288 x 288", "pictures", 100.0, outputs=0.0
-        ),
+        "mask_224_train": net(MASK, train=True, target=0.9),
+        "mask_224_predict": net(MASK, train=False),
+        "mask_64x97_train": net(SMALL, train=True, target=1.0),
+        "mask_64x97_predict": net(SMALL, train=False),
+        "log_mel": lambda: feature("log_mel", "librosa", waves(1, 2 if tiny else 240), "1 x 4 min", "files", 3.0),
+        "mfcc": lambda: feature("mfcc", "librosa", waves(n, 1), f"{n} x 1 s", "clips"),
+        # Bit-identical, so the tolerance is 0.
+        "image": lambda: feature("image", "matplotlib", spectrograms(min(n, 8)), "288 x 288", "images", 100, outputs=0),
         "dirichlet": lambda: dirichlet(1600, 100) if tiny else dirichlet(150_000, 1000),
         "bootstrap": lambda: bootstrap(1600, 100) if tiny else bootstrap(160_000, 1000),
-        "demo": lambda: demo("breathing_e2e", *(LITTLE if tiny else ())),
+        "demo": lambda: demo("breathing_e2e", *(TINY_DEMO if tiny else ())),
     }

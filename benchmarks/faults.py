@@ -1,11 +1,11 @@
-"""What faults of a machine do to a run: each ends in the result of an undisturbed run, or in a clear refusal.
+"""Tests what faults of the computer do to a run: each must lead to the same result or to a clear refusal.
 
     python -m benchmarks.faults --kills 20
 
-Runs a tiny experiment on simulated speech (a network, two support vector machines, one of them on the network's
-embeddings, their fusion), each time in a process of its own as a user would: once undisturbed, then under each fault,
-and starts the same command again until it is finished. Predictions are compared bit for bit, and results.json without
-its timings. Prints a table; the exit status is 1 where a fault ended otherwise, or any output held a traceback.
+Runs a tiny experiment on simulated speech (a network, two SVMs, one of them on the network's embeddings, and their
+fusion) as a user would: once undisturbed, then under each fault, and repeats the command until it finishes.
+Predictions are compared bit for bit, and results.json without its timings. Prints a table; the exit status is 1 if a
+fault led to something else, or any output contained a traceback.
 """
 
 import argparse
@@ -21,10 +21,10 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.tiny_run import LONGEST_S, Otherwise, Run, fresh, undisturbed
+from benchmarks.tiny_run import TIMEOUT_S, Otherwise, Run, fresh, undisturbed
 
 FOLD = "run/members/cnn/fold_0"
-# By part of a run, what it writes, and within how many seconds after the first of it a kill comes.
+# For each part of a run: what it writes, and the seconds after the first of it within which the kill comes.
 PARTS = {
     "features": ("cache/features/*/data.bin", 0.2),
     "training": ("run/members/*/*/metrics.jsonl", 1.0),
@@ -32,7 +32,7 @@ PARTS = {
     "prediction": ("run/members/*/*/predictions/*", 0.5),
     "report": ("run/submission/*", 1.5),
 }
-# time.time() of every module of a run: each call is up to ten years before or after the true time.
+# Makes every call of time.time() return up to ten years before or after the true time.
 JUMPING = """
 import os, random, time
 true, jumps = time.time, random.Random(1)
@@ -43,7 +43,7 @@ open(os.environ["CLOCK_JUMPED"], "w").close()
 
 
 def kills(whole: Run, count: int = 20, seed: int = 1) -> str:
-    """SIGKILL at random moments, spread over the parts of a run."""
+    """Kills runs at random moments, spread over their parts."""
     random, names = np.random.default_rng(seed), list(PARTS)
     wanted = {name: len(range(number, count, len(names))) for number, name in enumerate(names)}
     done, lives = dict.fromkeys(names, 0), 0
@@ -57,7 +57,7 @@ def kills(whole: Run, count: int = 20, seed: int = 1) -> str:
                 before = run.files(pattern)
                 moment = lambda: run.files(pattern) != before  # noqa: B023, E731
                 if not run.kill(moment, float(random.uniform(0, within_s))):
-                    break  # it came to its end
+                    break  # it finished first
                 done[name] += 1
         run.finish()
         run.same_as(whole)
@@ -68,7 +68,7 @@ def kills(whole: Run, count: int = 20, seed: int = 1) -> str:
 
 @contextlib.contextmanager
 def small_disk(folder: Path) -> Iterator[Callable[[int], dict] | None]:
-    """A tmpfs at a folder, and a function that sets its size in bytes; None where it cannot be mounted."""
+    """Mounts a tmpfs at a folder and gives a function that sets its size in bytes; None if it cannot be mounted."""
     mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(folder)]
     if not shutil.which("mount") or subprocess.run(mount, capture_output=True).returncode:
         yield None
@@ -85,7 +85,7 @@ def small_disk(folder: Path) -> Iterator[Callable[[int], dict] | None]:
 
 
 def full_disk(whole: Run, shares: tuple[float, ...] = (0.1, 0.3, 0.5, 0.7, 0.9), tmpfs: bool = True) -> str:
-    """A disk that is too small, larger with every start; files that may not grow, where none can be mounted."""
+    """Runs on a disk that is too small, larger with every start; without tmpfs, limits the size of files instead."""
     run = Run(whole.folder.parent / ("full_disk" if tmpfs else "no_large_files"))
     corpus = run.folder.parent / "corpus_cache"
     shutil.copytree(whole.folder / "cache/simulated", corpus / "simulated", dirs_exist_ok=True)
@@ -94,7 +94,7 @@ def full_disk(whole: Run, shares: tuple[float, ...] = (0.1, 0.3, 0.5, 0.7, 0.9),
     refusals = []
     with small_disk(run.folder) if tmpfs else contextlib.nullcontext() as resize:
         space, largest = (sum(sizes), resize) if resize else (max(sizes), lambda size: {"largest": size})
-        # Not the corpus: it is there before.
+        # The corpus is there before.
         space -= sum(path.stat().st_size for path in corpus.rglob("*") if path.is_file()) if resize else 0
         for share in shares:
             how = largest(int(share * space))
@@ -112,7 +112,7 @@ def full_disk(whole: Run, shares: tuple[float, ...] = (0.1, 0.3, 0.5, 0.7, 0.9),
 
 
 def stopped(whole: Run, name: str, checkpoints: int) -> tuple[Run, list[Path]]:
-    """A run that was killed in the training of its first fold, and so many checkpoints or more, oldest first."""
+    """Returns a run that was killed while training its first fold, and its checkpoints, oldest first."""
     run = fresh(whole, name)
     pattern = f"{FOLD}/checkpoints/[0-9]*"
     for _ in range(5):
@@ -125,25 +125,25 @@ def stopped(whole: Run, name: str, checkpoints: int) -> tuple[Run, list[Path]]:
 
 
 def truncate(checkpoint: Path) -> None:
-    """Leaves half of each file."""
+    """Cuts each file in half."""
     for path in checkpoint.rglob("*"):
         if path.is_file():
             os.truncate(path, path.stat().st_size // 2)
 
 
 def newest_truncated(whole: Run) -> str:
-    """The newest checkpoint is cut in half after a kill."""
+    """Cuts the newest checkpoint in half after a kill."""
     run, checkpoints = stopped(whole, "newest_truncated", 2)
     truncate(checkpoints[-1])
     run.finish()
     if "is damaged and was set aside" not in run.log.read_text():
-        raise Otherwise("nothing was said of the damage")
+        raise Otherwise("the damage was not reported")
     run.same_as(whole)
-    return "goes on from the one before, and says so; identical result"
+    return "resumes from the previous checkpoint and reports it; identical result"
 
 
 def all_truncated(whole: Run) -> str:
-    """The states of all checkpoints of a fold are cut in half after a kill."""
+    """Cuts the states of all checkpoints of a fold in half after a kill."""
     run, checkpoints = stopped(whole, "all_truncated", 1)
     for checkpoint in checkpoints:
         truncate(checkpoint / "state")
@@ -151,26 +151,26 @@ def all_truncated(whole: Run) -> str:
     shutil.rmtree(run.folder / FOLD)
     run.finish()
     run.same_as(whole)
-    return "clear refusal; after the folder that it names is deleted, identical result"
+    return "clear refusal; identical result after deleting the folder that it names"
 
 
 def two_at_once(whole: Run) -> str:
-    """A second run in the workdir of one that is at work."""
+    """Starts a second run in the workdir of a running one."""
     run = fresh(whole, "two_at_once")
     first = run.start()
     while first.poll() is None and not (run.folder / FOLD / "metrics.jsonl").exists():
         time.sleep(0.01)
-    status = run.start().wait(LONGEST_S)
+    status = run.start().wait(TIMEOUT_S)
     said = "another run is using it" in run.log.read_text()
     run.ended(first, (0,))
     if status != 1 or not said:
         raise Otherwise(f"the second ended with status {status}")
     run.same_as(whole)
-    return "the second refused; the first identical result"
+    return "second run refused; identical result of the first"
 
 
 def jumping_clock(whole: Run) -> str:
-    """A clock that jumps by up to ten years, back and forth, at every look."""
+    """Runs with a clock that jumps by up to ten years, back and forth, at every reading."""
     run = fresh(whole, "jumping_clock")
     jumped = run.folder / "jumped"
     code = run.folder / "code"
@@ -187,8 +187,8 @@ def jumping_clock(whole: Run) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=20)
-    parser.add_argument("--seed", type=int, default=1, help="of the moments of the kills")
-    parser.add_argument("--scratch", type=Path, default=Path(tempfile.gettempdir()), help="where the runs are made")
+    parser.add_argument("--seed", type=int, default=1, help="seed of the moments of the kills")
+    parser.add_argument("--scratch", type=Path, default=Path(tempfile.gettempdir()), help="folder for the runs")
     flags = parser.parse_args()
     faults: dict[str, Callable[[Run], str]] = {
         f"SIGKILL at {flags.kills} random moments": lambda whole: kills(whole, flags.kills, flags.seed),
@@ -202,13 +202,13 @@ def main() -> None:
     wrong = 0
     with tempfile.TemporaryDirectory(prefix="faults_", dir=flags.scratch) as folder:
         whole = undisturbed(Path(folder))
-        print("| fault | what it gave |\n|---|---|", flush=True)
+        print("| fault | outcome |\n|---|---|", flush=True)
         for name, fault in faults.items():
             try:
-                gave = fault(whole)
+                outcome = fault(whole)
             except Otherwise as error:
-                gave, wrong = f"WRONG: {error}", wrong + 1
-            print(f"| {name} | {gave} |", flush=True)
+                outcome, wrong = f"WRONG: {error}", wrong + 1
+            print(f"| {name} | {outcome} |", flush=True)
     sys.exit(1 if wrong else 0)
 
 

@@ -1,10 +1,10 @@
-"""Training steps of four folds, one fold after the other and all at once (`config.parallel`).
+"""Measures training steps of four folds, one after the other and all at once (`config.parallel`).
 
-    python -m benchmarks.folds [CASE ...] [--rounds=5] [--fits=4] [--devices=2] [--precision=bfloat16]
+    python -m benchmarks.folds [CASE ...] [--rounds=5] [--folds=4] [--devices=2] [--precision=bfloat16]
 
-Both ways take the same steps on the same batches in one process, warmed up, in turns; what is told is the median over
-the rounds, and the ratio within a round. `--devices` cuts a CPU into as many devices. Validation, checkpoints and
-reading are left out: they are the same for both ways.
+Both ways take the same steps on the same batches, in turns, in one process that is warmed up. Prints the medians over
+the rounds and the ratio within a round. `--devices` splits a CPU into devices. Validation, checkpoints and reading are
+left out, because they are the same for both ways.
 """
 
 import argparse
@@ -16,21 +16,21 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks import networks
+from benchmarks import cases
 from jaxpara import runtime
 
 NARROW = {"model": {"filters": (8, 8, 8, 8), "lstm": (16, 16)}}
 CASES = {
-    "Breathing 5, LSTM (512, 256) on 768 embeddings, 15 x 400": networks.BREATHING5,
-    "the same, LSTM (64, 32)": replace(networks.BREATHING5, changes={"model": {"lstm": (64, 32)}}),
-    "narrow 1D CNN + LSTM, 4 x 8 s": replace(networks.BREATHING2, labels=200, changes=NARROW),
-    "Breathing 2, 4 x 8 s": replace(networks.BREATHING2, labels=200),
-    "ResNet18, 16 x 64 x 32": replace(networks.SMALL, size=(64, 32), changes={"examples": {"augment": "none"}}),
+    "Breathing 5, LSTM (512, 256) on 768 embeddings, 15 x 400": cases.BREATHING5,
+    "the same, LSTM (64, 32)": replace(cases.BREATHING5, changes={"model": {"lstm": (64, 32)}}),
+    "narrow 1D CNN + LSTM, 4 x 8 s": replace(cases.BREATHING2, labels=200, changes=NARROW),
+    "Breathing 2, 4 x 8 s": replace(cases.BREATHING2, labels=200),
+    "ResNet18, 16 x 64 x 32": replace(cases.SMALL, size=(64, 32), changes={"examples": {"augment": "none"}}),
 }
 
 
-def programs(network: networks.Network, precision: str) -> tuple[Any, Any]:
-    """The steps of a network as a run compiles them, and a fresh state by its seed."""
+def programs(network: cases.Network, precision: str) -> tuple[Any, Any]:
+    """Returns the steps of a network as a run compiles them, and a function from a seed to a new state."""
     import jax
 
     from jaxpara.corpora.tasks import TASKS
@@ -57,11 +57,11 @@ def programs(network: networks.Network, precision: str) -> tuple[Any, Any]:
 
 
 class Way:
-    """Fits that are placed together; `step` takes one step of each."""
+    """Folds that are placed together; `step` takes one step of each."""
 
     def __init__(self, made: Any, placement: Any, states: list[Any], batch: dict[str, Any]):
         parts, rows = made.parts(placement.devices)
-        # Filled up where it does not divide, as in a run; there with rows that do not count, which takes as long.
+        # Padded if it does not divide, as in a run; there with rows of weight 0, which takes as long.
         given = np.arange(parts * rows * placement.devices) % len(next(iter(batch.values())))
         arranged = {name: value[given].reshape(-1, rows, *value.shape[1:]) for name, value in batch.items()}
         self._placement, self._batches = placement, [arranged] * len(states)
@@ -73,16 +73,16 @@ class Way:
         return [float(loss_of(fit)) for fit in range(len(self._batches))]
 
 
-def timed(network: networks.Network, fits: int, rounds: int, precision: str) -> dict[str, Any]:
-    """Seconds of a step of all fits, both ways; the compilation; and how far the losses are apart after all steps."""
+def timed(network: cases.Network, folds: int, rounds: int, precision: str) -> dict[str, Any]:
+    """Returns seconds per step of all folds both ways, of the first step, and the final difference of the losses."""
     from jaxpara.training.parallel import Shared, Stacked
 
     made, fresh = programs(network, precision)
     batch = network.batch()
-    states = [fresh(seed) for seed in range(fits)]
+    states = [fresh(seed) for seed in range(folds)]
     ways = {
         "one after the other": [Way(made, Shared(), [state], batch) for state in states],
-        "at once": [Way(made, Stacked(fits), states, batch)],
+        "at once": [Way(made, Stacked(folds), states, batch)],
     }
     compiled, seconds, losses = {}, {way: [] for way in ways}, {}
     for way, groups in ways.items():
@@ -101,26 +101,26 @@ def timed(network: networks.Network, fits: int, rounds: int, precision: str) -> 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("cases", nargs="*", help="parts of the cases' names; all by default")
+    parser.add_argument("cases", nargs="*", help="parts of the names of cases; all by default")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--fits", type=int, default=4)
-    parser.add_argument("--devices", type=int, default=0, help="devices to cut a CPU into")
+    parser.add_argument("--folds", type=int, default=4)
+    parser.add_argument("--devices", type=int, default=0, help="devices to split a CPU into")
     parser.add_argument("--precision", default="float32")
     flags = parser.parse_args()
     if flags.devices:
         os.environ["XLA_FLAGS"] = f"--xla_force_host_platform_device_count={flags.devices}"
-    os.environ.setdefault("JAX_ENABLE_COMPILATION_CACHE", "false")  # so that the first call shows what compiling costs
+    os.environ.setdefault("JAX_ENABLE_COMPILATION_CACHE", "false")  # so that the first call includes compiling
     runtime.prepare()
     import jax
 
     kind = jax.devices()[0].device_kind
-    print(f"{jax.local_device_count()} x {kind}, {os.cpu_count()} processors, {flags.fits} fits, {flags.precision}")
-    columns = ("a step of all fits, ms", "in turn", "at once", "ratio (least-most)", "first s")
+    print(f"{jax.local_device_count()} x {kind}, {os.cpu_count()} processors, {flags.folds} folds, {flags.precision}")
+    columns = ("step of all folds, ms", "in turn", "at once", "ratio (min-max)", "first s")
     print("{:58} {:>8} {:>8} {:>20} {:>12} apart".format(*columns))
     for name, network in CASES.items():
         if flags.cases and not any(wanted.lower() in name.lower() for wanted in flags.cases):
             continue
-        found = timed(network, flags.fits, flags.rounds, flags.precision)
+        found = timed(network, flags.folds, flags.rounds, flags.precision)
         turn, once = found["seconds"].values()
         ratios = sorted(a / b for a, b in zip(turn, once, strict=True))
         spread = f"{median(ratios):.2f} ({ratios[0]:.2f}-{ratios[-1]:.2f})"

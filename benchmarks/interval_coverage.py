@@ -1,11 +1,10 @@
-"""How often a nominal 95 % interval holds the value of the population, by simulation.
+"""Simulates how often a nominal 95 % interval contains the value of the population.
 
     python -m benchmarks.interval_coverage
 
-Each data set draws new speakers, who differ in how much they said and in how well they are predicted. Three
-intervals are made of it: the jackknife and the bootstrap over speakers, and the bootstrap over samples, which
-takes everybody's samples for one person's. What they ought to hold is the measure of all rows of so many speakers
-that another draw would not move it.
+Each data set draws new speakers, who differ in how much they speak and in how well they are predicted. Three intervals
+are computed: the jackknife and the bootstrap over speakers, and the bootstrap over samples, which treats all samples as
+independent. The value that they should contain is the measure over so many speakers that it is practically exact.
 """
 
 import argparse
@@ -20,7 +19,7 @@ from jaxpara.evaluation.metrics import Undefined
 
 SPEAKERS = (3, 5, 8, 16, 32)
 METHODS = ("jackknife", "bootstrap", "over samples")
-# Labels of a block; the sample of a sequence is a block of 10 s, as in `jaxpara.evaluation.rows`.
+# Labels in a block: a sample of a sequence is a block of 10 s, as in the evaluation.
 BLOCK = 10
 
 Draw = Callable[[int, np.random.Generator], tuple[Units, Units]]
@@ -28,7 +27,7 @@ Draw = Callable[[int, np.random.Generator], tuple[Units, Units]]
 
 @dataclass(frozen=True)
 class Case:
-    """A population of speakers; `draw(speakers, rng)` gives the sums of speakers and of samples."""
+    """A population of speakers; `draw(speakers, rng)` returns the sums of speakers and of samples."""
 
     name: str
     measure: SumMeasure
@@ -36,9 +35,9 @@ class Case:
 
 
 def sequences(spread: float) -> Draw:
-    """4 to 16 blocks a speaker; `spread` is the standard deviation of a speaker's gain, whose mean is 0.8.
+    """Draws 4 to 16 blocks per speaker; `spread` is the standard deviation of a speaker's gain, whose mean is 0.8.
 
-    Belts have amplitudes of their own, and predictions an offset for each speaker.
+    Each speaker also has an amplitude of the belt and an offset of the predictions.
     """
 
     def draw(speakers: int, rng: np.random.Generator) -> tuple[Units, Units]:
@@ -58,17 +57,17 @@ def sequences(spread: float) -> Draw:
 
 
 def classes(spread: float) -> Draw:
-    """20 to 160 clips a speaker of two classes; `spread` is the standard deviation of the recalls' logits.
+    """Draws 20 to 160 clips per speaker of two classes; `spread` is the standard deviation of the recalls' logits.
 
-    A speaker's skill moves both recalls together, and his leaning moves them against each other.
+    A speaker's skill moves both recalls together, and the speaker's bias moves them in opposite directions.
     """
 
     def draw(speakers: int, rng: np.random.Generator) -> tuple[Units, Units]:
         clips = rng.integers(20, 161, speakers)
         positive = rng.binomial(clips, rng.beta(10, 10, speakers))
-        skill, leaning = rng.normal(0.8, spread, speakers), rng.normal(0, spread, speakers)
+        skill, bias = rng.normal(0.8, spread, speakers), rng.normal(0, spread, speakers)
         sums = []
-        for rows, logit in ((clips - positive, skill - leaning), (positive, skill + leaning)):
+        for rows, logit in ((clips - positive, skill - bias), (positive, skill + bias)):
             right = rng.binomial(rows, 1 / (1 + np.exp(-logit)))
             sums += [right, rows - right]
         counts = np.stack([sums[0], sums[1], sums[3], sums[2]], 1).astype(np.float64)
@@ -78,26 +77,26 @@ def classes(spread: float) -> Draw:
 
 
 CASES = (
-    Case("PCC, speakers much alike", intervals.PCC, sequences(0.2)),
-    Case("PCC, speakers who differ", intervals.PCC, sequences(0.5)),
-    Case("UAR, speakers much alike", intervals.UAR, classes(0.3)),
-    Case("UAR, speakers who differ", intervals.UAR, classes(0.9)),
+    Case("PCC, similar speakers", intervals.PCC, sequences(0.2)),
+    Case("PCC, different speakers", intervals.PCC, sequences(0.5)),
+    Case("UAR, similar speakers", intervals.UAR, classes(0.3)),
+    Case("UAR, different speakers", intervals.UAR, classes(0.9)),
 )
 
 
 def of_population(case: Case, speakers: int, parts: int = 20) -> float:
-    """The measure of all rows of so many speakers, as the mean over parts of them, which fit in memory."""
+    """Returns the measure over this many speakers, as the mean over parts that fit into memory."""
     drawn = (case.draw(speakers // parts, np.random.default_rng([1, part]))[0].sums.sum(0) for part in range(parts))
     return float(np.mean([case.measure.of_sums(sums) for sums in drawn]))
 
 
 def simulate(case: Case, speakers: int, datasets: int, resamples: int, truth: float) -> list[tuple[float, float]]:
-    """Of each method the share of data sets whose interval holds the truth, and the mean width.
+    """Returns, for each method, the share of data sets whose interval contains the truth, and the mean width.
 
-    A data set without an interval counts as one that does not hold it, and has no width.
+    A data set without an interval counts as not containing it, and has no width.
     """
     rng = np.random.default_rng([2, speakers])
-    held, widths = np.zeros((len(METHODS), datasets), bool), np.full((len(METHODS), datasets), np.nan)
+    covered, widths = np.zeros((len(METHODS), datasets), bool), np.full((len(METHODS), datasets), np.nan)
     for index in range(datasets):
         over_speakers, over_samples = case.draw(speakers, rng)
         seeded = {"seed": index, "resamples": resamples}
@@ -111,16 +110,16 @@ def simulate(case: Case, speakers: int, datasets: int, resamples: int, truth: fl
                 low, high = compute(units, case.measure, **options)
             except Undefined:
                 continue
-            held[method, index] = low <= truth <= high
+            covered[method, index] = low <= truth <= high
             widths[method, index] = high - low
-    return list(zip(held.mean(1).tolist(), np.nanmean(widths, 1).tolist(), strict=True))
+    return list(zip(covered.mean(1).tolist(), np.nanmean(widths, 1).tolist(), strict=True))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--datasets", type=int, default=1000)
     parser.add_argument("--resamples", type=int, default=1000)
-    parser.add_argument("--population", type=int, default=400_000, help="speakers behind the true value")
+    parser.add_argument("--population", type=int, default=400_000, help="speakers for the true value")
     flags = parser.parse_args()
     heads = "".join(f"{method:>22}" for method in METHODS)
     print(f"{'case':26}{'truth':>7}{'speakers':>10}{heads}\n{'':43}{'covers  mean width'.rjust(22) * len(METHODS)}")

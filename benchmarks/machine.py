@@ -1,25 +1,48 @@
-"""What this machine can do at best, and whether it has anything else to do just now.
+"""Measures what this machine can do at best, and how busy it is with other work.
 
     python -m benchmarks.machine
 
-The peak is the fastest float32 matrix product that JAX or PyTorch makes, each in a process of its own.
+The peak is the fastest float32 matrix product of JAX or PyTorch, each in its own process. The module also holds what
+several benchmarks need: `measured` runs a benchmark in its own process, `peak_gib` reads that process's memory.
 """
 
 import argparse
 import json
 import os
 import platform
+import resource
 import subprocess
+import sys
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from benchmarks import child
+
+def measured(module: str, *flags: object) -> Any:
+    """Runs `python -m benchmarks.MODULE FLAGS` and returns what it passed to `answer`.
+
+    Raises:
+      subprocess.CalledProcessError: it failed.
+    """
+    command = [sys.executable, "-m", f"benchmarks.{module}", *map(str, flags)]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def answer(found: Any) -> None:
+    """Prints what `measured` returns."""
+    print(json.dumps(found))
+
+
+def peak_gib() -> float:
+    """Returns the peak resident memory of this process, or of a child that it waited for; libraries included."""
+    return max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)) / 2**20
 
 
 def product(library: str, size: int) -> float:
-    """GFLOP/s of a product of square float32 matrices, the best of several."""
+    """Returns the best GFLOP/s of several products of square float32 matrices."""
     if library == "jax":
         import jax
         import jax.numpy as jnp
@@ -40,20 +63,21 @@ def product(library: str, size: int) -> float:
         def run() -> None:
             (ones @ ones)[0, 0].item()
 
-    times_s = []
-    for _ in range(8):
-        began = time.perf_counter()
-        run()
-        times_s.append(time.perf_counter() - began)
-    return 2 * size**3 / min(times_s) / 1e9
+    return 2 * size**3 / min(_timed(run) for _ in range(8)) / 1e9
+
+
+def _timed(run: Callable[[], None]) -> float:
+    began = time.perf_counter()
+    run()
+    return time.perf_counter() - began
 
 
 def peak(size: int = 3000) -> dict[str, float]:
-    """GFLOP/s by library; one that is not installed is left out."""
+    """Returns GFLOP/s by library, without a library that is not installed."""
     found = {}
     for library in ("jax", "torch"):
         with suppress(subprocess.CalledProcessError):
-            found[library] = child.measured("machine", "--library", library, "--size", size)
+            found[library] = measured("machine", "--library", library, "--size", size)
     return found
 
 
@@ -62,7 +86,7 @@ def threads() -> int:
 
 
 def busy(seconds: float = 2.0) -> float:
-    """The share of all processors' time that was in use, by others, while this process slept; NaN where unknown."""
+    """Returns the share of all processors' time that others used while this process slept; NaN if unknown."""
 
     def times() -> tuple[int, int]:
         fields = [int(word) for word in Path("/proc/stat").read_text().splitlines()[0].split()[1:9]]
@@ -77,20 +101,20 @@ def busy(seconds: float = 2.0) -> float:
     return 1 - (idle_after - idle) / max(after - total, 1)
 
 
-def memory_gib() -> float:
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+def processor() -> str:
+    with suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":")[1].strip()
+    return platform.processor()
 
 
 def describe(size: int = 3000) -> dict[str, Any]:
-    """Everything about the machine that a table needs."""
-    try:
-        models = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
-    except OSError:
-        models = []
+    """Returns what a table says about the machine."""
     return {
-        "processor": models[0].split(":")[1].strip() if models else platform.processor(),
+        "processor": processor(),
         "threads": threads(),
-        "memory_gib": round(memory_gib(), 1),
+        "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
         "python": platform.python_version(),
         "busy_before": busy(),
         "peak_gflop_s": peak(size),
@@ -103,7 +127,7 @@ def main() -> None:
     parser.add_argument("--library", choices=("jax", "torch"), help=argparse.SUPPRESS)
     flags = parser.parse_args()
     if flags.library:
-        child.answer(product(flags.library, flags.size))
+        answer(product(flags.library, flags.size))
     else:
         print(json.dumps(describe(flags.size), indent=2))
 

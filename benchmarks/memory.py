@@ -1,12 +1,11 @@
-"""Memory and time of a whole run by hours of speech, part by part: corpus check to report.
+"""Measures memory and time of a whole run by hours of speech, for each part from the corpus check to the report.
 
     python -m benchmarks.memory --hours 3 10 30
 
-Makes corpora of noise whose loudness follows a belt, in the ComParE layout, in a temporary folder that is taken away
-at the end (30 hours are 3.5 GB of audio and 7 GB of features), and runs the command line on each as a user would:
-Breathing system 2 with a narrow network, two folds, one epoch, windows side by side. All figures are of that process,
-sampled ten times a second: resident memory (its own, and pages of files that it has mapped), the time of each part of
-the run, and the share of the training that waited for its data.
+Writes corpora of noise whose loudness follows a belt, in the ComParE layout, to a temporary folder (30 hours are 3.5 GB
+of audio and 7 GB of features), and runs the command line on each as a user would: Breathing system 2 with a narrow
+network, two folds, one epoch, adjacent windows. All figures are of that process, sampled ten times a second: resident
+memory (its own, and pages of mapped files), the time of each part, and the share of training spent waiting for data.
 """
 
 import argparse
@@ -25,7 +24,8 @@ import soundfile
 
 ROOT = Path(__file__).parent.parent
 RATE_HZ, LABEL_RATE_HZ, SECONDS = 16_000, 25, 240
-# The part of a run that a line of its output is about. Two of them say what begins, the others what was done.
+# Words in the output of a run, and the part that such a line is about. Lines of the parts in BEGIN announce the part,
+# the others report that it is done.
 PARTS = {
     "checking the corpus": "check",
     "looking for audio": "shared audio",
@@ -46,7 +46,7 @@ FLAGS = (
 
 
 def write_corpus(root: Path, hours: float) -> None:
-    """Recordings of 240 s, a third in each partition."""
+    """Writes recordings of 240 s, a third in each partition."""
     count = max(6, round(hours * 3600 / SECONDS))
     (root / "wav").mkdir(parents=True)
     (root / "lab").mkdir()
@@ -68,7 +68,7 @@ def write_corpus(root: Path, hours: float) -> None:
 
 
 def sample(process: subprocess.Popen, samples: list[tuple[float, float, float]]) -> None:
-    """Appends the time, and the GiB of resident memory that is the process's own and that are pages of files."""
+    """Appends the time and the GiB of resident memory: the process's own, and pages of files."""
     while process.poll() is None:
         try:
             text = Path(f"/proc/{process.pid}/status").read_text()
@@ -81,7 +81,7 @@ def sample(process: subprocess.Popen, samples: list[tuple[float, float, float]])
 
 
 def measure(hours: float, folder: Path) -> dict[str, Any]:
-    """Runs the command line once on a corpus of so many hours."""
+    """Runs the command line once on a corpus of this length."""
     write_corpus(folder / "corpus", hours)
     command = [sys.executable, "launch.py", "--config=configs/breathing_e2e.py", *FLAGS]
     process = subprocess.Popen(
@@ -129,11 +129,11 @@ def measure(hours: float, folder: Path) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--hours", type=float, nargs="+", default=[3.0, 10.0, 30.0])
-    parser.add_argument("--scratch", type=Path, default=Path(tempfile.gettempdir()), help="where the corpora are made")
-    parser.add_argument("--json", type=Path, help="where the figures are written too")
+    parser.add_argument("--scratch", type=Path, default=Path(tempfile.gettempdir()), help="folder for the corpora")
+    parser.add_argument("--json", type=Path, help="a file for the figures")
     flags = parser.parse_args()
     names = list(dict.fromkeys(PARTS.values()))
-    print("peak resident GiB (of these the process's own), and seconds, by part of the run")
+    print("peak resident GiB (the process's own), and seconds, by part of the run")
     print(f"{'hours':>5} {'peak':>6} {'waiting':>8}" + "".join(f"{name:>22}" for name in names), flush=True)
     found = []
     for hours in flags.hours:
@@ -147,7 +147,7 @@ def main() -> None:
         print(f"{hours:5g} {run['peak_gib']:6.2f} {waiting:>8}{cells}", flush=True)
     if len(found) > 1:
         slope, start = np.polyfit([run["hours"] for run in found], [run["peak_gib"] for run in found], 1)
-        print(f"growth: {1024 * slope:.1f} MiB an hour of speech on {start:.2f} GiB")
+        print(f"growth: {1024 * slope:.1f} MiB per hour of speech on {start:.2f} GiB")
     if flags.json:
         flags.json.write_text(json.dumps(found, indent=2) + "\n")
 

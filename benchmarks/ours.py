@@ -1,6 +1,11 @@
-"""Our side of the networks: the steps that a run takes, from the model, loss and optimizer of a config."""
+"""Our side of the cases: the steps that a run takes, built from a config, and functions as a run calls them."""
 
-from collections.abc import Mapping
+import math
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -9,9 +14,7 @@ import numpy as np
 import optax
 from flax.traverse_util import flatten_dict
 
-from benchmarks import flop
-from benchmarks.peers.side import Arrays, Side
-from benchmarks.peers.weights import to_torch
+from benchmarks.side import Arrays, Side, to_torch
 from jaxpara.corpora.tasks import TASKS
 from jaxpara.models import MODELS
 from jaxpara.models.recurrent import LSTM
@@ -25,8 +28,8 @@ from jaxpara.training.state import create
 WHERE = "members.net.learner"
 
 
-def side(learner: Mapping[str, Any], batch: Arrays, *, task: str, train: bool) -> Side:
-    """Times a training step, or outputs, of a `net`."""
+def network(learner: Mapping[str, Any], batch: Arrays, *, task: str, train: bool) -> Side:
+    """Times a training step, or the outputs, of a network learner."""
     examples = build(EXAMPLES, learner["examples"], f"{WHERE}.examples")
     context = {"axis_name": parallel.AXIS, "classes": len(TASKS[task].classes)}
     model = build(MODELS, learner["model"], f"{WHERE}.model", **context)
@@ -35,7 +38,7 @@ def side(learner: Mapping[str, Any], batch: Arrays, *, task: str, train: bool) -
     example = examples.prepare({name: value[:1] for name, value in batch.items()}, jax.random.key(0))
     rows, part = len(batch["inputs"]), learner.get("microbatch") or len(batch["inputs"])
     parts = -(-rows // part)
-    assert rows % parts == 0, "batches that are filled up are not for timing"
+    assert rows % parts == 0, "padded batches are not for timing"
     arranged = parallel.shard({name: v.reshape(-1, rows // parts, *v.shape[1:]) for name, v in batch.items()})
     sharded = parallel.shard(batch)
 
@@ -56,12 +59,11 @@ def side(learner: Mapping[str, Any], batch: Arrays, *, task: str, train: bool) -
 
     def check() -> Arrays:
         still = {**batch, "cropped": np.zeros(rows, bool)}
-        fresh = start(optax.trace(0.0))  # keeps the gradient, and nothing else
+        fresh = start(optax.trace(0.0))  # an "optimizer" whose state is the gradient
         found = {"outputs": np.asarray(predict_step(fresh, parallel.shard(still)))}
         found |= {f"weight/{n}": v for n, v in to_torch(_named(fresh.params) | _named(fresh.batch_stats)).items()}
         if train:
-            # From the same inputs and in float64, as a rounding may turn a ReLU on or off, and with it a whole unit's
-            # gradient.
+            # From the same inputs and in float64: rounding may turn a ReLU, and so the gradient of a unit, on or off.
             found["prepared"] = np.asarray(examples.prepare(still, jax.random.key(0)))
             with jax.enable_x64(True):
                 without = build(MODELS, _without_dropout(learner["model"]), f"{WHERE}.model", **context)
@@ -77,11 +79,11 @@ def side(learner: Mapping[str, Any], batch: Arrays, *, task: str, train: bool) -
         return found
 
     counted = (train_step, arranged) if train else (predict_step, sharded)
-    return Side(step if train else predict, check, lambda: flop.count(counted[0], state, counted[1]))
+    return Side(step if train else predict, check, lambda: count_flop(counted[0], state, counted[1]))
 
 
 def lstm_layers(batch: Arrays, *, sizes: tuple[int, ...]) -> Side:
-    """LSTM layers alone, forward and backward."""
+    """Times LSTM layers alone, forward and backward."""
     layers = [LSTM(size) for size in sizes]
     x, weights = jnp.asarray(batch["inputs"]), {}
     for index, layer in enumerate(layers):
@@ -105,7 +107,7 @@ def lstm_layers(batch: Arrays, *, sizes: tuple[int, ...]) -> Side:
         named = {f"weight/{n}": v for n, v in to_torch(_named(weights)).items()}
         return {"outputs": np.asarray(outputs), "of_inputs": np.asarray(of_inputs), **named}
 
-    return Side(run, check, lambda: flop.count(gradient, *arguments))
+    return Side(run, check, lambda: count_flop(gradient, *arguments))
 
 
 def _in_float64(value: np.ndarray) -> np.ndarray:
@@ -118,3 +120,96 @@ def _named(tree: Any) -> Arrays:
 
 def _without_dropout(model: Mapping[str, Any]) -> dict[str, Any]:
     return {name: 0.0 if "dropout" in name else value for name, value in model.items()}
+
+
+def _outputs(run: Callable[[], np.ndarray]) -> Side:
+    return Side(run, lambda: {"outputs": run()})
+
+
+def log_mel(waveforms: Sequence[np.ndarray]) -> Side:
+    from jaxpara.features.mel import LogMel
+
+    feature = LogMel()
+    return _outputs(lambda: np.stack([feature(waveform) for waveform in waveforms]))
+
+
+def mfcc(waveforms: Sequence[np.ndarray]) -> Side:
+    from jaxpara.features.mfcc import MFCC
+
+    feature = MFCC(orders=(0, 1, 2))
+    return _outputs(lambda: np.stack([feature(waveform) for waveform in waveforms]))
+
+
+def image(spectrograms: Sequence[np.ndarray]) -> Side:
+    from jaxpara.features.image import MelImage, color_numbers
+
+    feature = MelImage()
+    return _outputs(lambda: np.stack([feature.picture(color_numbers(matrix)) for matrix in spectrograms]))
+
+
+def dirichlet(truth: np.ndarray, scores: np.ndarray, draws: int) -> Side:
+    from jaxpara.fusion.dirichlet import Dirichlet
+
+    fusion = Dirichlet(draws, seed=0)
+
+    def measure(truth: np.ndarray, scores: np.ndarray) -> float:
+        raise AssertionError("sequences need no pass over the rows for every draw")
+
+    return _outputs(lambda: fusion.search(truth, scores[..., None], measure))
+
+
+def bootstrap(truth: np.ndarray, scores: np.ndarray, speakers: int, resamples: int) -> Side:
+    from jaxpara.evaluation import intervals
+
+    speaker = np.arange(speakers).repeat(len(truth) // speakers)
+    sums = intervals.moments
+    return _outputs(
+        lambda: intervals.bootstrap(sums(truth, scores, speaker), intervals.PCC, seed=0, resamples=resamples)
+    )
+
+
+def demo(config: str, changes: Sequence[str]) -> Side:
+    def run() -> None:
+        with tempfile.TemporaryDirectory() as workdir:
+            command = [sys.executable, "launch.py", f"--config=configs/{config}.py", f"--workdir={workdir}", *changes]
+            subprocess.run(command, cwd=Path(__file__).parents[1], check=True, stdout=subprocess.DEVNULL)
+
+    return Side(run)
+
+
+def count_flop(step: Any, *arguments: Any) -> Mapping[str, float]:
+    """Counts the floating-point operations of a jitted step in two ways.
+
+    Returns:
+      `xla`: the compiler's own analysis, which counts the body of a loop (such as an LSTM's step) once; `products`: all
+      matrix products and convolutions, loops counted in full.
+    """
+    compiled = step.lower(*arguments).compile().cost_analysis()
+    analysis = compiled[0] if isinstance(compiled, list) else compiled
+    return {"xla": float(analysis.get("flops", 0)), "products": _products(jax.make_jaxpr(step)(*arguments).jaxpr)}
+
+
+def _products(jaxpr: Any) -> float:
+    total = 0.0
+    for equation in jaxpr.eqns:
+        name, parameters = equation.primitive.name, equation.params
+        if name == "dot_general":
+            (contracted, _), _ = parameters["dimension_numbers"]
+            left = equation.invars[0].aval.shape
+            total += 2 * math.prod(equation.outvars[0].aval.shape) * math.prod(left[i] for i in contracted)
+        elif name == "conv_general_dilated":
+            kernel, spec = equation.invars[1].aval.shape, parameters["dimension_numbers"].rhs_spec
+            each = math.prod(kernel) / kernel[spec[0]] / math.prod(parameters["lhs_dilation"])
+            total += 2 * math.prod(equation.outvars[0].aval.shape) * each
+        else:
+            times = parameters["length"] if name == "scan" else 1
+            total += times * sum(_products(inner) for value in parameters.values() for inner in _inner(value))
+    return total
+
+
+def _inner(value: Any) -> list[Any]:
+    """Returns the programs in a parameter of an equation."""
+    if isinstance(value, (tuple, list)):
+        return [inner for one in value for inner in _inner(one)]
+    value = getattr(value, "jaxpr", value)
+    return [value] if hasattr(value, "eqns") else []

@@ -1,14 +1,14 @@
-"""Time and memory of our code beside PyTorch, librosa, matplotlib and NumPy doing the same.
+"""Measures time and memory of our code beside PyTorch, librosa, matplotlib and NumPy doing the same.
 
     python -m benchmarks.side_by_side [CASE ...] [--rounds=7] [--output=FILE.json]
 
-Needs `pip install -e ".[bench]"` and a machine with nothing else to do; how busy it was stands in the output. Every
-side runs in a process of its own with as many threads. First the sides have to agree on the same weights and inputs;
-then each is warmed up, and they take turns, round by round. Our code is what a run executes: the training step of the
-config, the features and the search as they are called. PyTorch comes as it is and `tuned`: with our allocator setting,
-channels last for pictures, and the fused optimizer; eager, compiled, and in bfloat16.
+Needs `pip install -e ".[bench]"` and an otherwise idle machine; the output shows how busy it was. Every side runs in
+its own process with the same number of threads. First both sides must agree on the same weights and inputs; then each
+is warmed up, and they take turns, round by round. Our code is what a run executes: the training step of the config, the
+features and the search as a run calls them. PyTorch runs as it comes and `tuned`: with our allocator setting, channels
+last for images, and the fused optimizer; eager, compiled, and in bfloat16.
 
-A ratio is the peer's time over ours in the same round: median, and smallest and largest of all rounds.
+A ratio is the peer's time over ours in the same round: median, smallest and largest of all rounds.
 """
 
 import argparse
@@ -19,31 +19,35 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-from benchmarks import machine, table
+from benchmarks import machine
 from benchmarks.cases import Case, cases
-from benchmarks.worker import serve
 
-PAUSE_S = 0.3  # threads of the one side that still spin would slow the next one down
+PAUSE_S = 0.3  # threads of one side that still spin would slow the next one down
+COLUMNS = (
+    f"{'case and side':34} {'ms':>9} {'CPU ms':>9} {'peer/ours (min-max)':>23} {'per s':>10} {'GiB':>6} {'before':>6}"
+    f" {'GFLOP':>8} {'of peak':>8} {'first s':>8}"
+)
 
 
 class Process:
-    """A worker; see `worker.serve`."""
+    """One side in its own process, see `worker`."""
 
-    def __init__(self, case: str, side: str, setting: str, folder: Path, *, tiny: bool):
+    def __init__(self, module: str, case: str, side: str, setting: str, folder: Path, *, tiny: bool):
         self.side, self.setting = side, setting
         self._log = folder / f"{side}_{setting}.log"
         count = str(machine.threads())
-        # Caches of compiled programs are empty at first, so that the first call shows what compiling costs.
+        # The caches of compiled programs start empty, so that the first call shows what compiling costs.
         caches = {
             "JAXPARA_CACHE": str(folder / "cache"),
             "JAX_COMPILATION_CACHE_DIR": str(folder / "cache"),
             "TORCHINDUCTOR_CACHE_DIR": str(folder / f"inductor_{setting}"),
         }
-        command = [sys.executable, "-m", "benchmarks.side_by_side", "--worker", case, side, setting]
+        command = [sys.executable, "-m", "benchmarks.worker", module, case, side, setting]
         self._process = subprocess.Popen(
             [*command, *(["--tiny"] if tiny else [])],
             stdin=subprocess.PIPE,
@@ -54,7 +58,7 @@ class Process:
         )
 
     def ask(self, *words: str) -> dict[str, Any]:
-        """The worker's answer, `{"failed": ...}` where it has none."""
+        """Returns the worker's answer to a command, or `{"failed": ...}` if it gives none."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         try:
@@ -73,12 +77,12 @@ class Process:
         self._process.wait()
 
 
-def agree(name: str, case: Case, folder: Path, *, tiny: bool) -> dict[str, dict[str, Any]]:
-    """By peer that computes the same: the differences from ours, and whether they are small enough."""
+def agree(module: str, name: str, case: Case, folder: Path, *, tiny: bool) -> dict[str, dict[str, Any]]:
+    """Returns, by peer that computes the same, the differences from ours and whether they are small enough."""
     if not any(peer.same for peer in case.peers.values()):
         return {}
     folder.mkdir()
-    ours = Process(name, "ours", "default", folder, tiny=tiny)
+    ours = Process(module, name, "ours", "default", folder, tiny=tiny)
     file = folder / "ours.npz"
     answer = ours.ask("check", str(file))
     ours.close()
@@ -88,7 +92,7 @@ def agree(name: str, case: Case, folder: Path, *, tiny: bool) -> dict[str, dict[
     for side, peer in case.peers.items():
         if not peer.same:
             continue
-        process = Process(name, side, peer.settings[0], folder, tiny=tiny)
+        process = Process(module, name, side, peer.settings[0], folder, tiny=tiny)
         answer = process.ask("check", "-", str(file))
         process.close()
         differences = answer.get("differences", {})
@@ -97,30 +101,34 @@ def agree(name: str, case: Case, folder: Path, *, tiny: bool) -> dict[str, dict[
     return found
 
 
-def measure(name: str, case: Case, rounds: int, wanted: set[str], folder: Path, *, tiny: bool) -> dict[str, Any]:
-    """Everything about a case that the table and the file say."""
-    agreement = agree(name, case, folder / "check", tiny=tiny)
+def measure(
+    module: str, name: str, case: Case, rounds: int, settings: set[str], folder: Path, *, tiny: bool
+) -> dict[str, Any]:
+    """Measures a case of a module of this package; returns all that the table and the file show."""
+    agreement = agree(module, name, case, folder / "check", tiny=tiny)
     (folder / "timed").mkdir()
     sides = [("ours", "default")]
     for side, peer in case.peers.items():
-        # A side that does something else is no peer.
+        # A side that computes something else by mistake is no peer.
         if agreement.get(side, {"same": True})["same"]:
-            sides += [(side, setting) for setting in peer.settings if not wanted or setting in wanted]
+            sides += [(side, setting) for setting in peer.settings if not settings or setting in settings]
     processes, found = [], []
     for side, setting in sides:
-        process = Process(name, side, setting, folder / "timed", tiny=tiny)
+        process = Process(module, name, side, setting, folder / "timed", tiny=tiny)
         answer = process.ask("start")
-        found.append({"side": side, "setting": setting, **answer, "times_s": []})
+        found.append({"side": side, "setting": setting, **answer, "times_s": [], "cpu_s": []})
         processes.append(process)
     running = [pair for pair in zip(processes, found, strict=True) if "failed" not in pair[1]]
-    if len(running) and running[0][0].side != "ours":
+    if not running or running[0][0].side != "ours":
         raise SystemExit(f"{name}: our own side failed: {found[0]['failed']}")
-    for turn in range(min(rounds, case.most_rounds)):
-        # In another order each time, so that nobody always follows the same one.
-        first = turn % max(1, len(running))
+    for turn in range(min(rounds, case.max_rounds)):
+        # The order rotates, so that no side always follows the same one.
+        first = turn % len(running)
         for process, record in running[first:] + running[:first]:
             time.sleep(PAUSE_S)
-            record["times_s"].append(process.ask("round")["seconds"])
+            answer = process.ask("round")
+            record["times_s"].append(answer["seconds"])
+            record["cpu_s"].append(answer["cpu_s"])
     for process, record in running:
         record |= process.ask("end")
     for process in processes:
@@ -129,43 +137,97 @@ def measure(name: str, case: Case, rounds: int, wanted: set[str], folder: Path, 
         if record["times_s"]:
             record["seconds"] = median(record["times_s"])
             record["per_second"] = case.count / record["seconds"]
-            pairs = zip(record["times_s"], found[0]["times_s"], strict=True)
-            ratios = [theirs / ours for theirs, ours in pairs]
-            record["ratio"] = {"median": median(ratios), "least": min(ratios), "most": max(ratios)}
+            ratios = [theirs / ours for theirs, ours in zip(record["times_s"], found[0]["times_s"], strict=True)]
+            record["ratio"] = {"median": median(ratios), "min": min(ratios), "max": max(ratios)}
     targets = {side: peer.target for side, peer in case.peers.items() if peer.target}
-    return {
-        "size": case.size, "unit": case.unit, "agreement": agreement, "targets": targets, "sides": found
-    }  # fmt: skip
+    return {"size": case.size, "unit": case.unit, "agreement": agreement, "targets": targets, "sides": found}
 
 
-def main() -> None:
-    known = cases(tiny=False)
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("case", nargs="*", help=f"all by default: {', '.join(known)}")
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--settings", nargs="+", default=[], help="of the peers, all by default")
-    parser.add_argument("--output", type=Path, help="a JSON file")
-    parser.add_argument("--tiny", action="store_true", help="sizes that show agreement; the times mean nothing")
-    parser.add_argument("--worker", nargs=3, help=argparse.SUPPRESS)
-    flags = parser.parse_args()
-    if flags.worker:
-        serve(*flags.worker, tiny=flags.tiny)
-        return
-    if unknown := [name for name in flags.case if name not in known]:
-        parser.error(f"unknown {', '.join(unknown)}; expected some of {', '.join(known)}")
+def heading(about: dict[str, Any]) -> str:
+    """Returns the description of the machine and the names of the columns.
+
+    `GiB` is the peak memory of the process, `before` the part before the first call (libraries and weights); `first s`
+    lasts from the imports to the end of the first call, with compilation.
+    """
+    peaks = ", ".join(f"{name} {value:.0f}" for name, value in about["peak_gflop_s"].items())
+    return (
+        f"{about['processor']}, {about['threads']} threads, {about['memory_gib']} GiB; {about['busy_before']:.0%} busy"
+        f" before; matrix products, GFLOP/s: {peaks}\n\n{COLUMNS}"
+    )
+
+
+def table(name: str, case: dict[str, Any], peak_gflop_s: float = 0.0) -> str:
+    """Returns one line a side, then lines about agreement and targets."""
+    lines = [f"{name}: {case['size']}"]
+    flop = next((side["flop"].get("products", 0) for side in case["sides"] if side.get("flop")), 0)
+    for side in case["sides"]:
+        ours = side["side"] == "ours"
+        label = f"  {side['side']}" + ("" if ours else f", {side['setting'].replace('_', ' ')}")
+        if "seconds" not in side:
+            lines.append(f"{label:34} skipped: {side['failed']}")
+            continue
+        ratio = side["ratio"]
+        spread = "" if ours else f"{ratio['median']:.2f} ({ratio['min']:.2f}-{ratio['max']:.2f})"
+        # The work that a case needs is that of our side; a peer may do more or less for the same result.
+        share = f"{flop / 1e9 / side['seconds'] / peak_gflop_s:.0%}" if flop and peak_gflop_s and ours else ""
+        count = f"{flop / 1e9:.2f}" if flop and ours else ""
+        lines.append(
+            f"{label:34} {1e3 * side['seconds']:9.2f} {1e3 * median(side['cpu_s']):9.2f} {spread:>23}"
+            f" {side['per_second']:10.1f} {side['peak_gib']:6.2f} {side['base_gib']:6.2f} {count:>8} {share:>8}"
+            f" {side['make_s'] + side['first_s']:8.1f}"
+        )
+    for side, found in case["agreement"].items():
+        if "failed" in found:
+            lines.append(f"  {side} could not be compared and was not timed: {found['failed']}")
+        else:
+            differences = ", ".join(f"{name} {value:.1e}" for name, value in found["differences"].items())
+            verdict = "agrees" if found["same"] else "DOES NOT AGREE and was not timed"
+            lines.append(f"  {side} {verdict}; largest differences: {differences}")
+    for side, target in case["targets"].items():
+        # The peer's best in the same precision.
+        tuned = [
+            one["ratio"]["median"]
+            for one in case["sides"]
+            if one["side"] == side and one["setting"].endswith("tuned") and "ratio" in one
+            if not one["setting"].startswith("bfloat16")
+        ]
+        if tuned:
+            verdict = "reached" if min(tuned) >= target else "MISSED"
+            lines.append(f"  target against tuned {side} {target:g}: {verdict} ({min(tuned):.2f})")
+    return "\n".join(lines) + "\n"
+
+
+def compare(module: str, known: Mapping[str, Callable[[], Case]], names: list[str], flags: argparse.Namespace) -> None:
+    """Measures cases one after the other, prints the table and writes `flags.output`."""
     with open(Path(tempfile.gettempdir()) / "jaxpara_side_by_side.lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # two at a time would measure each other
-        report: dict[str, Any] = {"machine": machine.describe(500 if flags.tiny else 3000), "cases": {}}
-        print(table.heading(report["machine"]), flush=True)
-        for name in flags.case or known:
-            case = cases(tiny=flags.tiny)[name]()
+        about = machine.describe(500 if flags.tiny else 3000)
+        report: dict[str, Any] = {"machine": about, "cases": {}}
+        print(heading(about), flush=True)
+        for name in names:
             with tempfile.TemporaryDirectory() as folder:
-                found = measure(name, case, flags.rounds, set(flags.settings), Path(folder), tiny=flags.tiny)
+                settings = set(flags.settings)
+                found = measure(module, name, known[name](), flags.rounds, settings, Path(folder), tiny=flags.tiny)
             report["cases"][name] = found
-            print(table.rows(name, found, report["machine"]), flush=True)
+            print(table(name, found, max(about["peak_gflop_s"].values(), default=0)), flush=True)
             if flags.output:
                 flags.output.write_text(json.dumps(report, indent=2) + "\n")
 
 
+def main(module: str, cases: Callable[..., dict[str, Callable[[], Case]]], text: str | None, rounds: int) -> None:
+    """Reads the command line and compares the cases of a module of this package."""
+    names = list(cases(tiny=False))
+    parser = argparse.ArgumentParser(description=text, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("case", nargs="*", help=f"all by default: {', '.join(names)}")
+    parser.add_argument("--rounds", type=int, default=rounds)
+    parser.add_argument("--settings", nargs="+", default=[], help="of the peers, all by default")
+    parser.add_argument("--output", type=Path, help="a JSON file")
+    parser.add_argument("--tiny", action="store_true", help="sizes that show agreement only; the times mean nothing")
+    flags = parser.parse_args()
+    if unknown := [name for name in flags.case if name not in names]:
+        parser.error(f"unknown {', '.join(unknown)}; expected some of {', '.join(names)}")
+    compare(module, cases(tiny=flags.tiny), flags.case or names, flags)
+
+
 if __name__ == "__main__":
-    main()
+    main("cases", cases, __doc__, rounds=7)

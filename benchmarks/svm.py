@@ -1,9 +1,9 @@
-"""Time and memory of support vector machines on as many vectors as a fold of the real Mask corpus has.
+"""Measures time and memory of SVMs on as many vectors as a fold of the real Mask corpus has.
 
     python -m benchmarks.svm
 
-20 000 bags of 4000 words made up at random, with a little of the class in them: the exact RBF machine, and the
-approximation of it that a config takes by `kernel="nystroem"`.
+The data are 20 000 random bags of 4000 words that depend a little on the class. The SVMs are the exact one with an RBF
+kernel, and its approximation (`kernel="nystroem"` in a config).
 """
 
 import argparse
@@ -12,20 +12,20 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks import child
+from benchmarks.machine import answer, measured, peak_gib
 
 KERNELS = ("rbf", "nystroem")
 
 
 def bags(rows: int, words: int, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """`[row, word]` float32 and `[row]` classes."""
+    """Returns bags `[row, word]`, float32, and classes `[row]`."""
     targets = random.integers(0, 2, rows)
     rates = random.gamma(0.5, 1.0, (2, words)) * 0.02 + random.gamma(0.5, 1.0, words)
     return np.log10(1 + random.poisson(rates[targets])).astype(np.float32), targets.astype(float)
 
 
 def measure(kernel: Any, rows: int, words: int) -> dict[str, float]:
-    """Seconds of fitting and of predicting a tenth as many, the share told rightly, and the peak memory."""
+    """Returns seconds of training and of predicting a tenth as many, the accuracy, and the peak memory."""
     from jaxpara.training.machines import Machines
 
     random = np.random.default_rng(0)
@@ -35,14 +35,14 @@ def measure(kernel: Any, rows: int, words: int) -> dict[str, float]:
         max_iter=-1 if kernel == "rbf" else 100_000,
     )  # fmt: skip
     began = time.monotonic()
-    machine, _ = machines.fitting(inputs[:rows], targets[:rows], 0)(1.0)
+    svm, _ = machines.fitting(inputs[:rows], targets[:rows], 0)(1.0)
     fitted = time.monotonic()
-    told = machines.outputs(machine, inputs[rows:]).argmax(1)
+    predicted = machines.outputs(svm, inputs[rows:]).argmax(1)
     return {
-        "fit_s": fitted - began,
+        "train_s": fitted - began,
         "predict_s": time.monotonic() - fitted,
-        "right": float((told == targets[rows:]).mean()),
-        "gib": child.peak_gib(),
+        "accuracy": float((predicted == targets[rows:]).mean()),
+        "gib": peak_gib(),
     }
 
 
@@ -53,13 +53,14 @@ def main() -> None:
     parser.add_argument("--kernel", choices=KERNELS, help=argparse.SUPPRESS)
     flags = parser.parse_args()
     if flags.kernel:
-        child.answer(measure(flags.kernel, flags.rows, flags.words))
+        answer(measure(flags.kernel, flags.rows, flags.words))
         return
-    print(f"{'kernel':10} {'fit, s':>8} {'predict, s':>11} {'right':>7} {'peak GiB':>9}")
+    print(f"{'kernel':10} {'train, s':>8} {'predict, s':>11} {'accuracy':>9} {'peak GiB':>9}")
     for kernel in KERNELS:
-        found = child.measured("svm", "--kernel", kernel, "--rows", flags.rows, "--words", flags.words)
+        found = measured("svm", "--kernel", kernel, "--rows", flags.rows, "--words", flags.words)
         print(
-            f"{kernel:10} {found['fit_s']:8.1f} {found['predict_s']:11.1f} {found['right']:7.1%} {found['gib']:9.2f}",
+            f"{kernel:10} {found['train_s']:8.1f} {found['predict_s']:11.1f} {found['accuracy']:9.1%}"
+            f" {found['gib']:9.2f}",
             flush=True,
         )
 

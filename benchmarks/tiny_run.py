@@ -1,4 +1,4 @@
-"""A tiny experiment in processes of its own, as a user runs it: to be killed, starved, refused, and compared."""
+"""Runs a tiny experiment as a user does, to be killed, starved and compared; used by `faults` and the tests."""
 
 import contextlib
 import json
@@ -19,28 +19,28 @@ COMMAND = (
     *("--config.corpus.speakers=(2,2,2)", "--config.corpus.seconds=12"),
     *("--config.members.cnn.learner.epochs=8", "--config.members.cnn.learner.keep_best=2"),
 )
-# Sets a limit to the bytes of a file, and becomes the command that follows. In a process of its own, as a fork would
-# stand beside JAX's threads.
+# Limits the size of files in bytes, then becomes the command that follows. A separate process, because forking beside
+# JAX's threads is not safe.
 LIMITED = (
     *(sys.executable, "-c"),
     "import os, resource, sys; size = int(sys.argv[1]);"
     "resource.setrlimit(resource.RLIMIT_FSIZE, (size, size)); os.execv(sys.argv[2], sys.argv[2:])",
 )
-LONGEST_S = 180
+TIMEOUT_S = 180
 
 
 class Otherwise(Exception):
-    """A fault ended neither in the same result nor in a clear refusal; or it could not be brought about."""
+    """A fault led neither to the same result nor to a clear refusal, or could not be produced."""
 
 
 @dataclass(frozen=True)
 class Run:
-    """An experiment in a folder of its own: the workdir `run`, and `cache`; compiled programs lie beside the folder."""
+    """An experiment in its own folder: the workdir `run`, and `cache`; compiled programs are beside the folder."""
 
     folder: Path
 
     def start(self, environment: dict[str, str] | None = None, largest: int = 0):
-        """Starts the command; `largest`, where it is given, limits the bytes of a file."""
+        """Starts the command; `largest`, if given, limits the size of files in bytes."""
         limit = [*LIMITED, str(largest)] if largest else []
         places = {"JAXPARA_CACHE": self.folder / "cache", "JAX_COMPILATION_CACHE_DIR": self.folder.parent / "compiled"}
         places = {name: str(path) for name, path in places.items()}
@@ -58,12 +58,12 @@ class Run:
         return self.folder.parent / f"{self.folder.name}.log"
 
     def ended(self, process: subprocess.Popen, expected: tuple[int, ...]) -> int:
-        """The exit status of a process, which has to be one of the expected ones, without a traceback."""
+        """Returns the exit status of a process, which must be an expected one, without a traceback."""
         try:
-            status = process.wait(LONGEST_S)
+            status = process.wait(TIMEOUT_S)
         except subprocess.TimeoutExpired:
             process.kill()
-            raise Otherwise(f"no end after {LONGEST_S} s:\n{self.log.read_text(errors='replace')[-6000:]}") from None
+            raise Otherwise(f"no exit after {TIMEOUT_S} s:\n{self.log.read_text(errors='replace')[-6000:]}") from None
         output = self.log.read_text(errors="replace")
         if status not in expected or "Traceback" in output:
             raise Otherwise(f"exit status {status}, expected {expected}:\n{output[-6000:]}")
@@ -73,7 +73,7 @@ class Run:
         self.ended(self.start(**how), (0,))
 
     def refused(self, words: str, **how) -> str:
-        """Runs the command, which has to end in one line with these words; returns it."""
+        """Runs the command, which must end with an error line that contains these words; returns the line."""
         self.ended(self.start(**how), (1,))
         return self.last_line(words)
 
@@ -84,17 +84,17 @@ class Run:
         return line
 
     def files(self, pattern: str) -> dict[Path, int]:
-        """When each was written."""
+        """Returns the time of the last change of each file."""
         found = {}
         for path in self.folder.glob(pattern):
-            with contextlib.suppress(OSError):  # gone since
+            with contextlib.suppress(OSError):  # deleted meanwhile
                 found[path] = path.stat().st_mtime_ns
         return found
 
     def kill(self, when: Callable[[], bool], delay_s: float = 0.0) -> bool:
-        """Starts the command and kills it some time after a moment; False where it came to its end before."""
+        """Starts the command and kills it some time after a moment; returns False if it finished before."""
         process = self.start()
-        until = time.monotonic() + LONGEST_S
+        until = time.monotonic() + TIMEOUT_S
         while process.poll() is None and not when():
             time.sleep(0.002)
             if time.monotonic() > until:
@@ -105,7 +105,7 @@ class Run:
         return self.ended(process, (0, -9)) == -9
 
     def result(self) -> tuple[dict, dict[str, np.ndarray]]:
-        """results.json without its timings and places, and all predictions."""
+        """Returns results.json without timings and paths, and all predictions."""
         results = json.loads((self.folder / "run/results.json").read_text())
         results["corpus"].pop("root")
         for part in (results, *(fold for member in results["members"].values() for fold in member["folds"])):
@@ -119,15 +119,16 @@ class Run:
     def same_as(self, other: "Run") -> None:
         (results, arrays), (their_results, their_arrays) = self.result(), other.result()
         if results != their_results:
-            raise Otherwise("results.json is another one")
+            raise Otherwise("results.json differs")
         if not arrays or arrays.keys() != their_arrays.keys():
-            raise Otherwise("other files of predictions")
+            raise Otherwise("the prediction files differ")
         for name, array in arrays.items():
             if array.dtype != their_arrays[name].dtype or array.tobytes() != their_arrays[name].tobytes():
-                raise Otherwise(f"{name} is another one")
+                raise Otherwise(f"{name} differs")
 
 
 def undisturbed(folder: Path) -> Run:
+    """Runs the experiment once without faults."""
     run = Run(folder / "undisturbed")
     run.folder.mkdir(parents=True)
     run.finish()
@@ -135,7 +136,7 @@ def undisturbed(folder: Path) -> Run:
 
 
 def fresh(whole: Run, name: str) -> Run:
-    """A run that has not begun; the corpus is there."""
+    """Returns a run that has not started, with the corpus of another one."""
     run = Run(whole.folder.parent / name)
     shutil.copytree(whole.folder / "cache/simulated", run.folder / "cache/simulated")
     return run

@@ -1,23 +1,29 @@
-"""One side of a case in a process of its own, which does what comes in on stdin and answers on stdout in JSON."""
+"""One side of one case in its own process: reads commands on stdin, answers each with a line of JSON on stdout.
 
+Started by `side_by_side.Process` as `python -m benchmarks.worker MODULE CASE SIDE SETTING [--tiny]`.
+"""
+
+import importlib
 import json
 import os
 import sys
 import time
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from benchmarks.cases import cases
-from benchmarks.child import peak_gib
+from benchmarks.machine import peak_gib
 
-ROUND_S = 0.4  # short calls are repeated until a round lasts about as long
+ROUND_S = 0.4  # short calls are repeated until a round takes about this long
 
 
-def serve(name: str, side: str, setting: str, *, tiny: bool) -> None:
-    """Answers `check FILE [OURS]`, `start`, `round`, `end`, one line each, until stdin ends."""
+def main() -> None:
+    """Answers `check FILE [OURS]`, `start`, `round` and `end` until stdin ends."""
+    module, name, side, setting, *tiny = sys.argv[1:]
     answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # what libraries print is no answer
+    os.dup2(2, 1)  # whatever libraries print must not mix with the answers
+    # Before JAX is imported, which importing the cases may do.
     if side == "ours":
         from jaxpara.runtime import prepare
 
@@ -26,21 +32,21 @@ def serve(name: str, side: str, setting: str, *, tiny: bool) -> None:
         from jaxpara.runtime import _keep_freed_memory
 
         _keep_freed_memory()
-    worker = Worker(name, side, setting, tiny)
+    worker = Worker(importlib.import_module(f"benchmarks.{module}").cases(tiny=bool(tiny))[name](), side, setting)
     for line in sys.stdin:
         command, *words = line.split()
         try:
             answer = getattr(worker, command)(*words)
         except Exception as error:
-            text = f"{type(error).__name__}: {error}".strip().splitlines()[0]
-            answer = {"failed": text}
+            answer = {"failed": f"{type(error).__name__}: {error}".strip().splitlines()[0]}
         print(json.dumps(answer), file=answers, flush=True)
 
 
 class Worker:
-    def __init__(self, name: str, side: str, setting: str, tiny: bool):
-        self._case = cases(tiny=tiny)[name]()
-        self._side, self._setting, self._calls = side, setting, 1
+    """The commands, by name."""
+
+    def __init__(self, case: Any, side: str, setting: str):
+        self._case, self._side, self._setting, self._calls = case, side, setting, 1
 
     def _make(self, checked: Any = None) -> None:
         if self._side == "ours":
@@ -60,29 +66,33 @@ class Worker:
         return {"differences": {key: difference(key, found[key], expected[key]) for key in self._case.tolerances}}
 
     def start(self) -> dict[str, Any]:
-        """Imports and making (`make_s`, and the peak memory up to there), the first call, and those that warm up."""
-        before = seconds(lambda: self._make())
-        base = peak_gib()
-        first = seconds(self._made.run)
+        """Makes the side, then calls it once (`first_s`, with compilation) and some more times to warm it up."""
+        make_s = seconds(self._make)
+        base_gib = peak_gib()
+        first_s = seconds(self._made.run)
         warm = [seconds(self._made.run) for _ in range(self._case.warm_ups)]
-        self._calls = max(1, round(ROUND_S / max(min([first, *warm]), 1e-6)))
-        return {"base_gib": base, "make_s": before, "first_s": first, "calls": self._calls}
+        self._calls = max(1, round(ROUND_S / max(min([first_s, *warm]), 1e-6)))
+        return {"base_gib": base_gib, "make_s": make_s, "first_s": first_s, "calls": self._calls}
 
     def round(self) -> dict[str, float]:
+        """Times one round of calls: wall time, and CPU time of all threads, which other processes disturb less."""
+
         def calls() -> None:
             for _ in range(self._calls):
                 self._made.run()
 
-        return {"seconds": seconds(calls) / self._calls}
+        began = time.process_time()
+        wall_s = seconds(calls)
+        return {"seconds": wall_s / self._calls, "cpu_s": (time.process_time() - began) / self._calls}
 
     def end(self) -> dict[str, Any]:
-        """The peak memory, and after that what takes memory to find out."""
+        """Returns the peak memory, and only then what takes memory to find out."""
         peak = peak_gib()
         return {"peak_gib": peak, "flop": self._made.flop() if self._made.flop else {}, "device": device()}
 
 
 def difference(name: str, found: np.ndarray, expected: np.ndarray) -> float:
-    """The largest difference over the largest value; for gradients the length of the difference over the length."""
+    """Returns the largest difference over the largest value; for gradients the norm of the difference over the norm."""
     if found.shape != expected.shape:
         raise ValueError(f"shape {found.shape}, expected {expected.shape}")
     found, expected = found.astype(np.float64), expected.astype(np.float64)
@@ -91,16 +101,20 @@ def difference(name: str, found: np.ndarray, expected: np.ndarray) -> float:
     return float(np.abs(found - expected).max() / np.abs(expected).max())
 
 
-def seconds(run: Any) -> float:
+def seconds(run: Callable[[], Any]) -> float:
     began = time.perf_counter()
     run()
     return time.perf_counter() - began
 
 
 def device() -> str:
-    """The accelerator that was used, if any."""
+    """Returns the name of the accelerator that was used, or "cpu"."""
     if torch := sys.modules.get("torch"):
         return torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
     if jax := sys.modules.get("jax"):
         return jax.devices()[0].device_kind
     return "cpu"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,4 +1,4 @@
-"""The networks of Breathing systems 1, 2, 3 and 5 once more, in PyTorch; fields and names of layers are ours."""
+"""PyTorch twins of the networks of Breathing systems 1, 2, 3 and 5; fields and names of layers are ours."""
 
 import torch
 from torch import Tensor, nn
@@ -8,7 +8,7 @@ OUTPUTS = {"tanh": torch.tanh, "linear": lambda x: x}
 
 
 class SequenceLSTM(nn.Module):
-    """`[batch, label, channel]` to `[batch, label]`."""
+    """Maps `[batch, label, channel]` to `[batch, label]`."""
 
     def __init__(self, channels: int, lstm: tuple[int, ...], dropout: float, output: str):
         super().__init__()
@@ -26,7 +26,7 @@ class SequenceLSTM(nn.Module):
 
 
 class CNN1DLSTM(nn.Module):
-    """`[batch, sample, 1]` to `[batch, label]`."""
+    """Maps `[batch, sample, 1]` to `[batch, label]`."""
 
     def __init__(self, filters, kernels, pools, last_pool, dropout, lstm, output):
         super().__init__()
@@ -93,7 +93,7 @@ class ResNet1D(nn.Module):
 
 
 class ResNet1DLSTM(nn.Module):
-    """`[batch, sample, 1]` to `[batch, label]`."""
+    """Maps `[batch, sample, 1]` to `[batch, label]`."""
 
     def __init__(self, stem, stem_kernel, stages, blocks, pools, lstm, dropout, output):
         super().__init__()

@@ -1,4 +1,4 @@
-"""ResNet18 and the network of Breathing system 4 once more, in PyTorch; fields and names of layers are ours."""
+"""PyTorch twins of ResNet18 and the network of Breathing system 4; fields and names of layers are ours."""
 
 import torch
 from torch import Tensor, nn
@@ -29,7 +29,7 @@ class Block(nn.Module):
 
 
 class ResNet18(nn.Module):
-    """`[batch, 3, height, width]` to `[batch, class]`; without classes to `[batch, 512]`."""
+    """Maps `[batch, 3, height, width]` to `[batch, class]`, or to `[batch, 512]` without classes."""
 
     def __init__(self, classes: int = 0, head: str = "v2", head_dropout: float = 0.0):
         super().__init__()
@@ -58,7 +58,7 @@ HALVING = ("bn1", "layer2", "layer3", "layer4")
 
 
 class ResNetGRU(nn.Module):
-    """`[batch, frame, band]` of 0 to 255 to `[batch, label]`."""
+    """Maps `[batch, frame, band]`, 0 to 255, to `[batch, label]`."""
 
     mean: Tensor
     std: Tensor
@@ -105,7 +105,7 @@ class ResNetGRU(nn.Module):
         return torch.cat(parts).unflatten(0, (len(strips), labels))
 
     def of_strip(self, strips: Tensor, labels: int) -> Tensor:
-        """All phases of every stride along time but the first are kept, as further rows of the batch."""
+        """Keeps all phases of every stride along time but the first, as further rows of the batch."""
         frames = strips.shape[1]
         last = strips[:, -1:].expand(-1, -frames % 32, -1)
         maps = self.images(torch.cat([strips, last], 1))
@@ -131,12 +131,12 @@ def memory_format(weight: Tensor) -> torch.memory_format:
     return torch.channels_last if last else torch.contiguous_format
 
 
-def clips(pictures: Tensor, size: tuple[int, int], crop: bool) -> Tensor:
-    """`[example, height, width, 3]` uint8 to `[example, 3, *size]`: cropped at random, resized, normalised.
+def clips(images: Tensor, size: tuple[int, int], crop: bool) -> Tensor:
+    """Crops at random, resizes and normalises `[example, height, width, 3]`, uint8, to `[example, 3, *size]`.
 
-    Each crop is a call of its own, as in torchvision's RandomResizedCrop.
+    Crops are resized one by one, as in torchvision's RandomResizedCrop.
     """
-    x = pictures.permute(0, 3, 1, 2).float()
+    x = images.permute(0, 3, 1, 2).float()
     height, width = x.shape[2:]
     if crop:
         area = height * width * torch.empty(len(x)).uniform_(0.08, 1)

@@ -1,4 +1,4 @@
-"""A PyTorch twin of a network and its training step, in one of several settings."""
+"""The PyTorch side of the networks: training steps and outputs of the twins, in several settings."""
 
 import os
 from collections.abc import Mapping
@@ -11,13 +11,13 @@ from torch.nn import functional as F
 
 from benchmarks.peers.networks_1d import CNN1DLSTM, ResNet1DLSTM, SequenceLSTM
 from benchmarks.peers.networks_2d import ResNet18, ResNetGRU, clips
-from benchmarks.peers.side import Arrays, Side
+from benchmarks.side import Arrays, Side
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def twin(model: Mapping[str, Any], inputs: np.ndarray) -> nn.Module:
-    """The network that a config names, for inputs of this shape."""
+    """Returns the network of a config, for inputs of this shape."""
     fields = dict(model)
     name = fields.pop("name")
     if name == "resnet18":
@@ -32,21 +32,20 @@ def twin(model: Mapping[str, Any], inputs: np.ndarray) -> nn.Module:
 
 
 def side(learner: Mapping[str, Any], batch: Arrays, setting: str, *, train: bool, ours: Arrays | None) -> Side:
-    """Times a training step, or outputs.
+    """Times a training step, or the outputs.
 
     Args:
       learner: of the config.
-      batch: `inputs`, `targets`, and for pictures `cropped`.
-      setting: `eager` or `compile`, as it comes; with `_tuned`, all that is known to help: the C library's allocator
-        keeps freed memory (the worker sees to it), pictures with their channels last, the fused optimizer; or
-        `bfloat16_tuned`.
-      ours: what our side checked, with its weights; None where nothing is checked.
+      batch: `inputs`, `targets`, and for images `cropped`.
+      setting: `eager` or `compile`, as it comes; with `_tuned`, everything that is known to help: our allocator
+        setting (by the worker), images with channels last, the fused optimizer; or `bfloat16_tuned`.
+      ours: what our side checked, with its weights; None if nothing is checked.
     """
     set_up()
     examples, tuned = learner["examples"], setting.endswith("tuned")
     net = twin(learner["model"], batch["inputs"]).to(DEVICE)
-    pictures = examples["name"] == "clips"
-    if tuned and (pictures or isinstance(net, ResNetGRU)):
+    images = examples["name"] == "clips"
+    if tuned and (images or isinstance(net, ResNetGRU)):
         net = net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     rate = optimizer(net, learner["optimizer"], fused=tuned)
     inputs, targets = (torch.from_numpy(batch[name]) for name in ("inputs", "targets"))
@@ -54,7 +53,7 @@ def side(learner: Mapping[str, Any], batch: Arrays, setting: str, *, train: bool
 
     def prepared(crop: bool) -> Tensor:
         x = inputs.to(DEVICE)
-        if pictures:
+        if images:
             x = clips(x, examples["size"], crop)
             x = x.contiguous(memory_format=torch.channels_last) if tuned else x
         return x
@@ -87,7 +86,7 @@ def side(learner: Mapping[str, Any], batch: Arrays, setting: str, *, train: bool
                     module.p = 0.0
             net.train().double()
             x = torch.from_numpy(ours["prepared"]).to(DEVICE)
-            outputs = outputs_of(x.permute(0, 3, 1, 2) if pictures else x, torch.float64)
+            outputs = outputs_of(x.permute(0, 3, 1, 2) if images else x, torch.float64)
             loss = loss_of(outputs, targets.to(DEVICE).double(), learner["loss"])
             loss.backward()
             leaves = dict(net.named_parameters())
@@ -100,7 +99,7 @@ def side(learner: Mapping[str, Any], batch: Arrays, setting: str, *, train: bool
 
 
 def lstm_layers(batch: Arrays, setting: str, *, sizes: tuple[int, ...], ours: Arrays | None) -> Side:
-    """LSTM layers alone, forward and backward."""
+    """Times LSTM layers alone, forward and backward."""
     set_up()
     inputs, projection = (torch.from_numpy(batch[name]).to(DEVICE) for name in ("inputs", "projection"))
     channels = (inputs.shape[-1], *sizes)
@@ -137,14 +136,14 @@ def lstm_layers(batch: Arrays, setting: str, *, sizes: tuple[int, ...], ours: Ar
 
 
 def set_up() -> None:
-    """As many threads as ours, and on a GPU the same TF32."""
+    """Sets the number of threads, and TF32 on a GPU, as on our side."""
     torch.set_num_threads(len(os.sched_getaffinity(0)))
     torch.set_float32_matmul_precision("high" if DEVICE == "cuda" else "highest")
     torch.manual_seed(0)
 
 
 def load(net: nn.Module, ours: Arrays) -> list[str]:
-    """Copies our weights into the twin; returns the names of those that are trained, sorted."""
+    """Copies our weights into the twin; returns the sorted names of the trained ones."""
     weights = {name.removeprefix("weight/"): value for name, value in ours.items() if name.startswith("weight/")}
     state = {name: torch.from_numpy(value) for name, value in weights.items()}
     with torch.no_grad():
@@ -154,12 +153,12 @@ def load(net: nn.Module, ours: Arrays) -> list[str]:
     missing, unexpected = net.load_state_dict(state, strict=False)
     left = [name for name in missing if "bias_hh" not in name and "num_batches" not in name]
     if left or unexpected:
-        raise ValueError(f"the twin lacks {unexpected} and has {left} beyond ours")
+        raise ValueError(f"the twin lacks {unexpected} and has {left} in addition")
     return sorted(weights.keys() & dict(net.named_parameters()).keys())
 
 
 def loss_of(outputs: Tensor, targets: Tensor, spec: Mapping[str, Any]) -> Tensor:
-    """Of `window_pcc` and `cross_entropy`."""
+    """Computes `window_pcc` or `cross_entropy`."""
     if spec["name"] == "cross_entropy":
         return F.cross_entropy(outputs, targets.long())
     x, y = (series - series.mean(-1, keepdim=True) for series in (outputs, targets))
@@ -168,7 +167,7 @@ def loss_of(outputs: Tensor, targets: Tensor, spec: Mapping[str, Any]) -> Tensor
 
 
 def optimizer(net: nn.Module, spec: Mapping[str, Any], *, fused: bool) -> torch.optim.Optimizer:
-    """Of `adam`, `nadam` and `sgd`; what has no fused form is done for all tensors at once where that is wanted."""
+    """Returns `adam`, `nadam` or `sgd`; NAdam has no fused form, so it updates all tensors at once (`foreach`)."""
     decay, lr = spec.get("weight_decay", 0.0), spec["lr"]
     of_kernels = spec.get("decay") == "kernels"
     groups: dict[float, list[Tensor]] = {decay: [], 0.0: []}

@@ -1,13 +1,12 @@
-"""Networks: Flax Linen modules that know no corpus, no config and no device."""
+"""The networks by name: Flax Linen modules, independent of corpora, configs and devices."""
 
-from jaxpara.models.alexnet import AlexNet
 from jaxpara.models.autoencoder import SequenceAutoencoder
 from jaxpara.models.cnn1d import CNN1DLSTM
+from jaxpara.models.convnets import VGG16, AlexNet
+from jaxpara.models.recurrent import SequenceLSTM
 from jaxpara.models.resnet import ResNet18, ResNet34, ResNet50, ResNet101
 from jaxpara.models.resnet1d import ResNet1DLSTM
 from jaxpara.models.resnet_gru import ResNetGRU
-from jaxpara.models.sequence import SequenceLSTM
-from jaxpara.models.vgg import VGG16
 
 MODELS = {
     "cnn1d_lstm": CNN1DLSTM,

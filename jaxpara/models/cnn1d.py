@@ -8,20 +8,19 @@ from flax import linen as nn
 
 from jaxpara.errors import UserError
 from jaxpara.models import ops1d
-from jaxpara.models.dropout import seed_of
-from jaxpara.models.recurrent import glorot
-from jaxpara.models.sequence import OUTPUTS, SequenceLSTM
+from jaxpara.models.layers import dropout_seed
+from jaxpara.models.recurrent import OUTPUTS, SequenceLSTM, glorot
 from jaxpara.registry import require_one_of
 
 POOLS = {"max": ops1d.relu_dropout_max_pool, "mean": ops1d.relu_dropout_mean_pool}
 
 
 class Carry(NamedTuple):
-    """What `CNN1DLSTM.go_on` remembers of a signal.
+    """The state of `CNN1DLSTM.step` between two parts of a signal.
 
     Attributes:
-      seen: by convolution, the last of its inputs that the next outputs still need, `[batch, step, channel]`.
-      lstms: by LSTM layer, its carry.
+      seen: for each convolution, the last inputs, which its next outputs still need, `[batch, time, channel]`.
+      lstms: the carry of each LSTM layer.
     """
 
     seen: tuple[Any, ...]
@@ -31,10 +30,10 @@ class Carry(NamedTuple):
 class ConvPool(nn.Module):
     """Convolution over time, ReLU, dropout and pooling.
 
-    Args:
+    Attributes:
       filters: output channels.
       kernel: taps of the convolution (stride 1, zero-padded to the same length).
-      pool: steps a pool.
+      pool: steps in a pool.
       pool_kind: "max" or "mean".
       dropout: rate, before the pool.
     """
@@ -51,10 +50,11 @@ class ConvPool(nn.Module):
         channels = inputs.shape[-1]
         kernel = self.param("kernel", glorot, (self.kernel, channels, self.filters))
         bias = self.param("bias", nn.initializers.zeros, (self.filters,))
-        seed = seed_of(self.make_rng("dropout")) if train and self.dropout else None
+        seed = dropout_seed(self.make_rng("dropout")) if train and self.dropout else None
         if channels == 1 and self.pool_kind == "max":
-            fused = ops1d.conv_relu_dropout_max_pool
-            return fused(inputs[..., 0], kernel[:, 0], bias, self.pool, seed, self.dropout, padding)
+            return ops1d.conv_relu_dropout_max_pool(
+                inputs[..., 0], kernel[:, 0], bias, self.pool, seed, self.dropout, padding
+            )
         x = ops1d.conv1d(inputs, kernel, bias, padding)
         return POOLS[self.pool_kind](x, self.pool, seed, self.dropout)
 
@@ -66,10 +66,10 @@ class CNN1DLSTM(nn.Module):
     and output "linear" (1 379 777). Its three-layer sister: filters (64, 128, 256), kernels (8, 6, 6), pools
     (10, 8, 8), last_pool "max", dropout 0.2 and output "linear" (1 297 601).
 
-    Args:
+    Attributes:
       filters: channels of each convolution.
       kernels: taps of each convolution.
-      pools: steps a pool after each convolution.
+      pools: steps in a pool, after each convolution.
       last_pool: kind of the last pool, "mean" or "max"; the others are "max".
       dropout: rate after each convolution.
       lstm: size of each LSTM layer.
@@ -90,8 +90,8 @@ class CNN1DLSTM(nn.Module):
         super().__post_init__()
         if not len(self.filters) == len(self.kernels) == len(self.pools) > 0:
             raise UserError(
-                f"model.filters {self.filters}, kernels {self.kernels} and pools {self.pools} are not equally many;"
-                " give each one number a layer"
+                f"model.filters {self.filters}, kernels {self.kernels} and pools {self.pools} differ in"
+                " length; give each one number per layer"
             )
         require_one_of("model.last_pool", self.last_pool, POOLS)
         require_one_of("model.output", self.output, OUTPUTS)
@@ -108,11 +108,11 @@ class CNN1DLSTM(nn.Module):
         return math.prod(self.pools)
 
     def embed(self, inputs, train: bool = False):
-        """Returns what the recurrent layers see.
+        """Returns the input of the recurrent layers.
 
         Args:
           inputs: `[batch, sample, 1]`, a multiple of `samples_per_output` samples.
-          train: whether dropout acts (rng "dropout").
+          train: turns dropout on (rng "dropout").
 
         Returns:
           `[batch, label, channel]`.
@@ -127,19 +127,19 @@ class CNN1DLSTM(nn.Module):
         return x
 
     def __call__(self, inputs, train: bool = False):
-        """Maps `[batch, sample, 1]` to one value a label, `[batch, label]`; arguments as in `embed`."""
+        """Maps `[batch, sample, 1]` to one value per label, `[batch, label]`; arguments as in `embed`."""
         return self.sequence(self.embed(inputs, train), train)
 
     @property
     def lookahead(self) -> int:
-        """Samples behind the end of an output's own that it depends on: the right halves of the kernels."""
+        """Samples after its own that an output depends on: the right halves of the kernels."""
         needed = 0
         for kernel, pool in zip(reversed(self.kernels), reversed(self.pools), strict=True):
             needed = needed * pool + ops1d.same_padding(kernel)[1]
         return needed
 
     def start(self, batch: int = 1) -> Carry:
-        """The carry before the first sample: zeros, as many as every convolution has on its left."""
+        """Returns the carry before the first sample: the zeros that pad every convolution on the left."""
         before = [ops1d.same_padding(kernel)[0] for kernel in self.kernels]
         channels = (1, *self.filters[:-1])
         return Carry(
@@ -147,16 +147,16 @@ class CNN1DLSTM(nn.Module):
             tuple((jnp.zeros((batch, size)),) * 2 for size in self.lstm),
         )
 
-    def go_on(self, inputs, carry: Carry, end: bool = False):
-        """Predicts the next part of a signal; all parts together give what `__call__` makes of the whole.
+    def step(self, inputs, carry: Carry, end: bool = False):
+        """Predicts the next part of a signal; all parts together give the outputs of `__call__` on the whole.
 
-        The first part has `lookahead` samples and gives no value, the last one, with `end`, brings the samples to a
-        multiple of `samples_per_output`. Those between may have any multiple of it.
+        The first part has `lookahead` samples and gives no output. The last one, with `end`, completes a multiple of
+        `samples_per_output` samples. The others have any multiple of it.
 
         Args:
           inputs: `[batch, sample, 1]`.
-          carry: of `start`, or of the call before.
-          end: whether nothing comes after; only then do the convolutions see zeros on their right.
+          carry: from `start`, or from the previous call.
+          end: marks the last part; only then are the convolutions padded on the right.
 
         Returns:
           `[batch, label]`, and the carry.
@@ -168,7 +168,7 @@ class CNN1DLSTM(nn.Module):
             x = conv(x, padding=(0, ops1d.same_padding(conv.kernel)[1] if end else 0))
         if not x.shape[1]:
             return jnp.zeros(x.shape[:2], x.dtype), Carry(tuple(seen), carry.lstms)
-        values, lstms = self.sequence.go_on(x, carry.lstms)
+        values, lstms = self.sequence.step(x, carry.lstms)
         return values, Carry(tuple(seen), lstms)
 
 

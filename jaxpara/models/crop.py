@@ -1,8 +1,9 @@
-"""Random crops and resizing of pictures on the device, inside the jitted step.
+"""Random crops and resizing of images on the device, inside the jitted step.
 
-The geometry is that of PIL, and so of torchvision on PIL pictures: the crop is cut out first and then resized by a
-triangle filter that widens with the reduction ("bilinear" with antialiasing). Only the rounding to whole grey values
-between the two passes is left out.
+The geometry is that of PIL, and so of torchvision on PIL images: the crop is cut out first and then resized with a
+triangle filter that widens with the reduction ("bilinear" with antialiasing). Only PIL's rounding to whole grey values
+between the two passes is left out. `jax.image.scale_and_translate` is another function: its filter also sees the pixels
+around the crop.
 """
 
 import math
@@ -12,19 +13,19 @@ import jax.numpy as jnp
 from jax import Array
 
 TRIES = 10
-AREA = (0.08, 1.0)  # smallest and largest, as shares of the picture
+AREA = (0.08, 1.0)  # smallest and largest, as shares of the image
 ASPECT = (3 / 4, 4 / 3)  # smallest and largest width over height
 
 
 def sample(key: Array, batch: int, height: int, width: int) -> Array:
-    """Draws a crop for every picture: area and logarithm of the aspect ratio uniform, then the place.
+    """Draws a crop for every image: area and logarithm of the aspect ratio are uniform, then the position.
 
-    The first of ten draws that fits is taken; if none does, the largest crop in the middle with an allowed ratio.
+    The first of ten draws that fits is used; if none fits, the largest central crop with an allowed ratio.
 
     Args:
       key: random key.
-      batch: how many crops.
-      height, width: of the pictures.
+      batch: number of crops.
+      height, width: of the images.
 
     Returns:
       `[batch, 4]`, int32: top, left, height, width of each crop, in pixels.
@@ -58,17 +59,17 @@ def _central(height: int, width: int) -> tuple[int, int, int, int]:
 
 
 def crop_resize(images: Array, boxes: Array, size: tuple[int, int]) -> Array:
-    """Cuts a box out of every picture and resizes it.
+    """Cuts a box out of every image and resizes it.
 
     Args:
       images: `[batch, height, width, channel]`, floating point.
-      boxes: `[batch, 4]`: top, left, height, width in pixels, inside the pictures.
+      boxes: `[batch, 4]`: top, left, height, width in pixels, inside the images.
       size: height and width of the result.
 
     Returns:
       `[batch, *size, channel]`.
 
-    Reference: torchvision.transforms.functional.resized_crop with bilinear interpolation, on PIL pictures.
+    Reference: torchvision.transforms.functional.resized_crop with bilinear interpolation, on PIL images.
     """
     boxes = boxes.astype(images.dtype)
     rows = _weights(boxes[:, 0], boxes[:, 2], images.shape[1], size[0])
@@ -78,15 +79,15 @@ def crop_resize(images: Array, boxes: Array, size: tuple[int, int]) -> Array:
 
 
 def resize(images: Array, size: tuple[int, int]) -> Array:
-    """Squeezes whole pictures `[batch, height, width, channel]` to `[batch, *size, channel]`, as `crop_resize`."""
+    """Resizes whole images `[batch, height, width, channel]` to `[batch, *size, channel]`, as `crop_resize` does."""
     whole = jnp.array([[0, 0, *images.shape[1:3]]], jnp.int32)
     return crop_resize(images, jnp.broadcast_to(whole, (len(images), 4)), size)
 
 
 def _weights(start: Array, length: Array, pixels: int, size: int) -> Array:
-    """How much each pixel of an axis counts for each output: `[batch, size, pixels]`, rows sum to 1."""
+    """Returns the weight of each pixel of an axis in each output, `[batch, size, pixels]`; rows sum to 1."""
     step = (length / size)[:, None, None]
-    reach = jnp.maximum(step, 1)
+    reach = jnp.maximum(step, 1)  # half the width of the filter: it widens only when the image shrinks
     out = jnp.arange(size)[None, :, None]
     pixel = jnp.arange(pixels)[None, None, :]
     start, end = start[:, None, None], (start + length)[:, None, None]

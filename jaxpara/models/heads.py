@@ -1,4 +1,4 @@
-"""What turns the pooled features of a picture network into logits."""
+"""Heads: the last layers of the image networks, from pooled features to logits."""
 
 from collections.abc import Callable, Sequence
 
@@ -13,23 +13,23 @@ HEADS = ("v1", "v2", "torchvision")
 
 
 def torch_kernel(key: Array, shape: Sequence[int], dtype=jnp.float32) -> Array:
-    """PyTorch's default start of Linear and Conv kernels: uniform within 1 / sqrt(fan-in)."""
+    """Initialises kernels as PyTorch's Linear and Conv: uniform within 1 / sqrt(fan-in)."""
     return nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")(key, tuple(shape), dtype)
 
 
 def torch_bias(fan_in: int) -> nn.initializers.Initializer:
-    """PyTorch's default start of biases: uniform within 1 / sqrt(fan-in) of the layer."""
+    """Returns PyTorch's default initialiser of biases: uniform within 1 / sqrt(fan-in) of the layer."""
     bound = fan_in**-0.5
     return lambda key, shape, dtype=jnp.float32: jax.random.uniform(key, shape, dtype, -bound, bound)
 
 
 class Linear(nn.Module):
-    """One dense layer that starts as PyTorch's.
+    """A dense layer that is initialised as PyTorch's.
 
     Attributes:
       features: size of the output.
-      kernel_init: start of the kernel.
-      bias_init: fan-in -> start of the bias.
+      kernel_init: initialiser of the kernel.
+      bias_init: maps the fan-in to the initialiser of the bias.
     """
 
     features: int
@@ -45,14 +45,14 @@ class Linear(nn.Module):
 
 
 class Classifier(nn.Module):
-    """Dense layers with ReLU and dropout, each named by its place in the `torch.nn.Sequential` it follows.
+    """Dense layers with ReLU and dropout, named by their index in torchvision's `torch.nn.Sequential`.
 
     Attributes:
-      layers: (place, features) of every dense layer; ReLU after all but the last.
-      dropout: the rate.
-      dropout_first: dropout before every dense layer but the last (AlexNet) instead of after each ReLU.
-      kernel_init: start of the kernels.
-      bias_init: fan-in -> start of the biases.
+      layers: (index, features) of every dense layer; ReLU follows all but the last.
+      dropout: rate.
+      dropout_first: whether dropout is before every dense layer but the last (AlexNet), instead of after each ReLU.
+      kernel_init: initialiser of the kernels.
+      bias_init: maps the fan-in to the initialiser of the biases.
     """
 
     layers: Sequence[tuple[str, int]]
@@ -75,14 +75,14 @@ class Classifier(nn.Module):
 
 
 def make_head(kind: str, classes: int, own: Classifier | None = None, dropout: float = 0.6) -> nn.Module:
-    """Returns the head that a config names.
+    """Returns a head by its name in the config.
 
     Args:
-      kind: "v1" (dense 256, 16 and `classes`, ReLU and dropout twice), "v2" (one dense layer), or "torchvision"
-        (the network's own classifier, its last layer with `classes` outputs).
-      classes: how many logits.
-      own: the network's own classifier; None where that is one dense layer.
-      dropout: of "v1".
+      kind: "v1" (dense 256, 16 and `classes`, with ReLU and dropout between them), "v2" (one dense layer), or
+        "torchvision" (the network's own classifier, its last layer with `classes` outputs).
+      classes: number of logits.
+      own: the network's own classifier; None if that is one dense layer.
+      dropout: rate of "v1".
 
     Raises:
       UserError: an unknown kind.

@@ -1,28 +1,214 @@
-"""What any layer of a network gives, by the layer's name."""
+"""Layers that several networks share: dropout, BatchNorm, and the output of any layer by its name."""
 
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
+import flax.linen as nn
+import jax
 import jax.numpy as jnp
-from flax import linen as nn
 from flax.traverse_util import flatten_dict
-from jax import Array
+from jax import Array, lax
 
 from jaxpara.errors import UserError
 from jaxpara.registry import suggest
 
 
+class Dropout(nn.Module):
+    """Sets elements to zero with probability `rate` and scales the others, in training (rng "dropout").
+
+    Why not `nn.Dropout`: for 2 x 25 600 x 64 elements, forward and backward take 40 ms of CPU time and 38 MiB with
+    JAX's default generator (32 to 58 ms with `rbg`), and 1 ms without extra memory with this one (JAX 0.10.2 and 0.12,
+    November 2026; `python -m benchmarks.forms breathing2`).
+    """
+
+    rate: float
+
+    @nn.compact
+    def __call__(self, inputs, train: bool = False):
+        """Returns `inputs` of any shape, with dropout if `train`."""
+        if not train or self.rate == 0:
+            return inputs
+        return dropout(inputs, dropout_seed(self.make_rng("dropout")), self.rate)
+
+
+def dropout_seed(key):
+    """Reduces a JAX PRNG key to the seed of a mask, uint32 `[2]`."""
+    return jax.random.bits(key, (2,), jnp.uint32)
+
+
+def dropout(inputs, seed, rate: float):
+    """Sets each element of `inputs` to zero with probability `rate`, and divides the others by `1 - rate`.
+
+    Args:
+      inputs: an array of any shape.
+      seed: uint32 `[2]`, from `dropout_seed`.
+      rate: probability of a zero, 0 <= rate < 1.
+    """
+    position = jnp.arange(inputs.size, dtype=jnp.uint32).reshape(inputs.shape)
+    return jnp.where(is_kept(seed, position, rate), inputs / (1 - rate), 0)
+
+
+def is_kept(seed, position, rate: float):
+    """Draws whether the element at each position is kept; the mask is a function of seed and position only.
+
+    The hash takes a handful of operations an element, which XLA fuses with their surroundings. Any part of a mask can
+    be drawn by itself, so that a backward pass need not store it.
+
+    Args:
+      seed: uint32 `[2]`, from `dropout_seed`.
+      position: uint32 of any shape; equal positions draw equally.
+      rate: probability of False.
+
+    Returns:
+      bool, of the shape of `position`.
+
+    Reference: "lowbias32" (C. Wellons, *Prospecting for Hash Functions*) of an affine map that the seed sets.
+    """
+    x = position * (seed[1] | 1) + seed[0]
+    x = (x ^ (x >> 16)) * jnp.uint32(0x7FEB352D)
+    x = (x ^ (x >> 15)) * jnp.uint32(0x846CA68B)
+    # The last shift of the hash is left out: it changes only the lower half, which hardly matters for `>=`.
+    return x >= jnp.uint32(round(rate * 2**32))
+
+
+class RunningStatistics(NamedTuple):
+    """Mean and variance `[channel]` that follow those of the batches, and replace them in prediction."""
+
+    mean: nn.Variable
+    var: nn.Variable
+
+    @classmethod
+    def of(cls, module: nn.Module, features: int) -> "RunningStatistics":
+        """Returns those of a module, created on the first call."""
+        mean = module.variable("batch_stats", "mean", jnp.zeros, features)
+        return cls(mean, module.variable("batch_stats", "var", jnp.ones, features))
+
+    def update(self, mean: Array, var: Array, momentum: float) -> None:
+        """Moves towards the statistics of a batch; the old ones keep the weight `momentum`."""
+        for running, batch in ((self.mean, mean), (self.var, var)):
+            running.value = momentum * running.value + (1 - momentum) * batch
+
+
+class BatchNorm(nn.Module):
+    """Normalises every channel by its mean and variance over all other axes.
+
+    `flax.linen.BatchNorm` keeps the biased variance as running variance, PyTorch the unbiased one. With small maps and
+    batches the two differ by several per cent, which would show in every prediction.
+
+    Attributes:
+      axis_name: device axis over which batch statistics are averaged; None for statistics of each device.
+      momentum: weight of the old running statistics (0.9 is PyTorch's momentum of 0.1).
+      epsilon: added to the variance.
+      use_scale: whether channels are multiplied by a learned factor.
+      unbiased: whether the running variance is the unbiased one.
+
+    Reference: torch.nn.BatchNorm2d, torch.nn.SyncBatchNorm; keras.layers.BatchNormalization, whose running variance is
+    unbiased in its fused form, for images, and biased along time.
+    """
+
+    axis_name: str | None = None
+    momentum: float = 0.9
+    epsilon: float = 1e-5
+    use_scale: bool = True
+    unbiased: bool = True
+
+    @nn.compact
+    def __call__(self, x: Array, train: bool = False) -> Array:
+        """Returns `x`, `[..., channel]`, normalised by the statistics of the batch (`train`) or by the running ones."""
+        features = x.shape[-1]
+        running = RunningStatistics.of(self, features)
+        scale = self.param("scale", nn.initializers.ones, (features,)) if self.use_scale else jnp.ones(features)
+        bias = self.param("bias", nn.initializers.zeros, (features,))
+        if not train:
+            return _affine(x, running.mean.value, running.var.value, scale, bias, self.epsilon)
+        axis_name = None if self.is_initializing() else self.axis_name
+        found: tuple[Array, Array, Array] = normalised(x, scale, bias, self.epsilon, axis_name)
+        y, mean, var = found
+        if not self.is_initializing():
+            count = _count(x, axis_name)
+            running.update(mean, var * (count / max(count - 1, 1)) if self.unbiased else var, self.momentum)
+        return y
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(3, 4))
+def normalised(x: Array, scale: Array, bias: Array, epsilon: float, axis_name: str | None) -> tuple[Array, ...]:
+    """Normalises `x`, `[..., channel]`, by its own statistics; also returns mean and biased variance `[channel]`.
+
+    The statistics are in float32 at least, because a sum over a batch would lose half of bfloat16's digits. No gradient
+    flows back through the returned statistics.
+
+    Why not JAX's own gradient: a bottleneck of Breathing 3, forward and backward, takes 484 ms of CPU time with it and
+    168 ms with this one on JAX 0.10.2, the last for Python 3.11. On 0.12 both take about 170 ms, and this one 188
+    instead of 175 MiB, so it can go with Python 3.11 (November 2026; `python -m benchmarks.forms breathing3 mask`).
+
+    Args:
+      x: the input.
+      scale, bias: of the result, `[channel]`.
+      epsilon: added to the variance.
+      axis_name: device axis over which the statistics are averaged.
+
+    Reference: Ioffe and Szegedy 2015, section 3.
+    """
+    return _normalised_forward(x, scale, bias, epsilon, axis_name)[0]
+
+
+def _normalised_forward(x, scale, bias, epsilon, axis_name):
+    axes = tuple(range(x.ndim - 1))
+    wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
+    mean = _over(lax.pmean, jnp.mean(wide, axes), axis_name)
+    # In two passes, because E[x^2] - E[x]^2 cancels where the mean is large beside the deviation.
+    var = _over(lax.pmean, jnp.mean(jnp.square(wide - mean), axes), axis_name)
+    return (_affine(x, mean, var, scale, bias, epsilon), mean, var), (x, mean, var, scale, bias)
+
+
+def _normalised_backward(epsilon, axis_name, saved, gradients):
+    """With y = scale * z + bias and z = (x - mean) * rate, rate = 1 / sqrt(var + epsilon)."""
+    x, mean, var, scale, bias = saved
+    axes = tuple(range(x.ndim - 1))
+    d_y = gradients[0].astype(mean.dtype)
+    deviation = x.astype(mean.dtype) - mean
+    rate = lax.rsqrt(var + epsilon)
+    d_bias = d_y.sum(axes)
+    d_scale = (d_y * deviation).sum(axes) * rate  # the sum of d_y * z
+    # Mean and variance depend on every x of the channel, on all devices. Through the mean, each x takes away the mean
+    # of d_y; through the variance, z times the mean of d_y * z. So d_x is d_y without its projections on 1 and on z:
+    # scale * rate * (d_y - mean(d_y) - z * mean(d_y * z)).
+    mean_d_y, mean_d_y_z = (_over(lax.psum, total, axis_name) / _count(x, axis_name) for total in (d_bias, d_scale))
+    d_x = (scale * rate) * (d_y - mean_d_y - deviation * (mean_d_y_z * rate))
+    return d_x.astype(x.dtype), d_scale.astype(scale.dtype), d_bias.astype(bias.dtype)
+
+
+normalised.defvjp(_normalised_forward, _normalised_backward)
+
+
+def _affine(x: Array, mean: Array, var: Array, scale: Array, bias: Array, epsilon: float) -> Array:
+    factor = scale * lax.rsqrt(var + epsilon)
+    return (x * factor + (bias - mean * factor)).astype(x.dtype)
+
+
+def _over(reduce: Any, value: Array, axis_name: str | None) -> Array:
+    return value if axis_name is None else reduce(value, axis_name)
+
+
+def _count(x: Array, axis_name: str | None) -> int:
+    """Returns the number of values behind the statistics of a channel."""
+    return x.size // x.shape[-1] * (1 if axis_name is None else lax.axis_size(axis_name))
+
+
 def output_of(model: nn.Module, variables: Any, inputs: Array, layer: str) -> Array:
-    """Runs a network and returns what one of its layers gives, before the activation that follows it.
+    """Runs a network and returns the output of one of its layers, before the activation that follows it.
 
     Args:
       model: called as `model(inputs, train=False)`.
-      layer: its path in the parameters, with dots, as torchvision writes it: `layer4.1.conv2`, `classifier.3`.
+      variables: of the model.
+      inputs: of the model.
+      layer: its path in the parameters, with dots as in torchvision: `layer4.1.conv2`, `classifier.3`.
 
     Returns:
-      `[batch, channel]`; maps `[batch, height, width, channel]` are averaged over the picture.
+      `[batch, channel]`; maps `[batch, height, width, channel]` are averaged over the image.
 
     Raises:
-      UserError: there is no such layer, or it gives neither vectors nor maps.
+      UserError: there is no such layer, or its output is neither a vector nor maps.
     """
     _, captured = model.apply(variables, inputs, train=False, capture_intermediates=True, mutable=["intermediates"])
     calls: dict[Any, Any] = flatten_dict(captured["intermediates"])
@@ -32,5 +218,7 @@ def output_of(model: nn.Module, variables: Any, inputs: Array, layer: str) -> Ar
         raise UserError(f"learner.layer is {layer!r}, expected one of {known}{suggest(layer, known)}")
     output = outputs[layer]
     if not isinstance(output, Array) or output.ndim not in (2, 4):
-        raise UserError(f"learner.layer is {layer!r}, whose output is no vector or picture; take another layer")
+        raise UserError(
+            f"learner.layer is {layer!r}, whose output is neither a vector nor an image; take another layer"
+        )
     return jnp.mean(output, (1, 2)) if output.ndim == 4 else output

@@ -1,4 +1,4 @@
-"""ResNet18 with BatchNorm and ReLU before each convolution: the backbone of Breathing system 4."""
+"""Pre-activation ResNet18 (BatchNorm and ReLU before each convolution): the backbone of Breathing 4 as published."""
 
 from functools import partial
 
@@ -6,7 +6,7 @@ import flax.linen as nn
 from jax import Array
 
 from jaxpara.models import ops2d
-from jaxpara.models.batchnorm import BatchNorm
+from jaxpara.models.layers import BatchNorm
 from jaxpara.models.resnet import Norm, StagedNet, Step
 from jaxpara.models.resnet import conv as he_conv
 
@@ -46,7 +46,7 @@ class Stage(nn.Module):
 
 
 class PreActResNet18(StagedNet):
-    """The pre-activation ResNet18 that Keras users know; it takes raw values of 0 to 255. It has no head.
+    """The pre-activation ResNet18 known to Keras users. It takes raw values of 0 to 255 and has no head.
 
     Attributes:
       frozen: the first few of "bn_data", "conv0", "bn0", "stage1" ... "stage4"; these are never trained.
@@ -67,7 +67,7 @@ class PreActResNet18(StagedNet):
         self.bn1 = norm()
 
     def stages(self) -> dict[str, Step]:
-        """The stages in order, by the name that `frozen` knows them by."""
+        """Returns the stages in order, by their name in `frozen`."""
         return {
             "bn_data": self.bn_data,
             "conv0": lambda x, train: self.conv0(x),
@@ -80,5 +80,5 @@ class PreActResNet18(StagedNet):
         }
 
     def __call__(self, images: Array, train: bool = False) -> Array:
-        """Images `[batch, height, width, channel]` to pooled features `[batch, 512]`."""
+        """Maps images `[batch, height, width, channel]` to pooled features `[batch, 512]`."""
         return self.embed(images, train)

@@ -1,4 +1,4 @@
-"""Weights trained elsewhere, into networks whose parts are named as in PyTorch."""
+"""Loads pretrained weights into networks whose parts are named as in PyTorch."""
 
 import hashlib
 import os
@@ -15,14 +15,14 @@ from flax import traverse_util
 from jaxpara.errors import Unavailable, UserError, reason
 from jaxpara.models.torch_file import read_torch_file
 
-# Networks whose ImageNet weights lie on the Hugging Face hub: torchvision's own (BSD-3), republished by timm.
+# Networks whose ImageNet weights are on the Hugging Face hub: torchvision's own (BSD-3), republished by timm.
 _ON_HUB = {name: f"timm/{name}.tv_in1k" for name in ("resnet18", "resnet34", "resnet50", "resnet101", "vgg16")}
-# The others: torchvision's files, the first digits of their SHA-256 in their names.
+# The others: torchvision's files, with the first digits of their SHA-256 in the name.
 _ON_WEB = {"alexnet": "https://download.pytorch.org/models/alexnet-owt-7be5be79.pth"}
 KNOWN = frozenset({*_ON_HUB, *_ON_WEB})
-# Mean and standard deviation of ImageNet's colours, of 0 to 1, which these weights expect to be taken out.
+# Mean and standard deviation of ImageNet's colours in [0, 1], by which these weights expect images to be normalised.
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-# timm writes the dense layers of VGG as convolutions and under other names than torchvision.
+# timm stores the dense layers of VGG as convolutions, with names that differ from torchvision's.
 _TIMM_NAMES = {
     "pre_logits.fc1.": "classifier.0.",
     "pre_logits.fc2.": "classifier.3.",
@@ -41,23 +41,23 @@ Variables = Mapping[str, Any]
 
 
 def load(spec: str, arch: str, variables: Variables, cache: Path) -> tuple[dict[str, Any], list[str]]:
-    """Puts pretrained weights into the variables of a network.
+    """Loads pretrained weights into the variables of a network.
 
-    What the file has must fit tensor by tensor, with two exceptions that are told in the notes: layers of the head
-    that the file has not, or for other classes, stay as they are; and a one-channel network takes the first kernels
-    summed over red, green and blue (its answer to a grey picture is that of the original to three equal channels).
+    Every tensor must fit, with two exceptions, which the notes report: layers of the head that the file lacks, or has
+    for other classes, keep their random start; and a one-channel network gets the first kernels summed over red, green
+    and blue (for a grey image it then computes what the original does for three equal channels).
 
     Args:
-      spec: "imagenet" (fetched on first use), or the path of a `.safetensors`, `.pth` or `.pt` file.
+      spec: "imagenet" (downloaded on first use), or the path of a `.safetensors`, `.pth` or `.pt` file.
       arch: name of the network, as in the config: "resnet18", "alexnet", ...
       variables: "params" and perhaps "batch_stats" of a random start.
-      cache: folder for files that do not come through the Hugging Face hub, which has its own.
+      cache: folder for files that do not come from the Hugging Face hub, which has its own cache.
 
     Returns:
       New variables of the same shapes, NumPy arrays in float32, and notes, one line each.
 
     Raises:
-      UserError: the file cannot be had, read, or does not fit.
+      UserError: the file is not available, not readable, or does not fit.
     """
     path = fetch(arch, cache) if spec == "imagenet" else Path(spec)
     return convert(read(path), variables, str(path))
@@ -67,24 +67,22 @@ def fetch(arch: str, cache: Path) -> Path:
     """Returns the local file with the ImageNet weights of `arch`; downloads it on first use.
 
     Raises:
-      UserError: there are none, no network or no huggingface_hub, or the checksum is not that of the file's name.
+      UserError: no weights are known, the download fails, huggingface_hub is missing, or the checksum is wrong.
     """
     if arch in _ON_HUB:
-        mend = (
+        fix = (
             f"put model.safetensors of the Hugging Face repository {_ON_HUB[arch]} on this machine and set "
             "learner.pretrained to its path, or set it to None for a random start"
         )
         try:
             from huggingface_hub import hf_hub_download
         except ImportError as error:
-            raise Unavailable(
-                f"learner.pretrained='imagenet' needs `pip install huggingface_hub`; or {mend}"
-            ) from error
+            raise Unavailable(f"learner.pretrained='imagenet' needs `pip install huggingface_hub`; or {fix}") from error
         try:
             return Path(hf_hub_download(_ON_HUB[arch], "model.safetensors"))
-        except Exception as error:  # the hub's errors have no common root
+        except Exception as error:  # the hub's errors have no common base class
             raise Unavailable(
-                f"learner.pretrained='imagenet': {arch} cannot be fetched ({reason(error)}); {mend}"
+                f"learner.pretrained='imagenet': {arch} cannot be fetched ({reason(error)}); {fix}"
             ) from error
     if arch not in _ON_WEB:
         raise UserError(
@@ -125,7 +123,7 @@ def read(path: Path) -> dict[str, np.ndarray]:
     """Returns the tensors of a `.safetensors`, `.pth` or `.pt` file by name.
 
     Raises:
-      UserError: no such file, another suffix, or one that cannot be read.
+      UserError: the file does not exist, has another suffix, or cannot be read.
     """
     if not path.is_file():
         raise UserError(f"learner.pretrained: there is no file {path}; expected a .safetensors or .pth, or 'imagenet'")
@@ -143,22 +141,22 @@ def read(path: Path) -> dict[str, np.ndarray]:
 
 
 def convert(state: Mapping[str, np.ndarray], variables: Variables, source: str) -> tuple[dict[str, Any], list[str]]:
-    """Puts a PyTorch state dict into the variables of a network; see `load`."""
+    """Converts a PyTorch state dict to the variables of a network; see `load`."""
     state = dict(_as_torchvision(name, value) for name, value in state.items())
     starts = {
         torch_name(path): (path, np.asarray(x)) for path, x in traverse_util.flatten_dict(dict(variables)).items()
     }
     fresh = {_layer(n) for n, (_, x) in starts.items() if n.startswith(_HEADS) and not _fits(state.get(n), x)}
-    strangers = sorted(n for n in set(state) - set(starts) if not (n.startswith(_HEADS) or "num_batches_" in n))
-    if strangers:
-        raise UserError(f"{source}: has {len(strangers)} tensors that this network has not, such as {strangers[0]!r}")
+    unknown = sorted(n for n in set(state) - set(starts) if not (n.startswith(_HEADS) or "num_batches_" in n))
+    if unknown:
+        raise UserError(f"{source}: has {len(unknown)} tensors that this network lacks, such as {unknown[0]!r}")
     loaded, notes = {}, []
     for name, (path, start) in starts.items():
         tensor = state.get(name)
         if _layer(name) in fresh:
             loaded[path] = start
         elif tensor is None:
-            raise UserError(f"{source}: has no tensor {name!r}; expected the weights of this very network")
+            raise UserError(f"{source}: has no tensor {name!r}; expected the weights of this network")
         elif _fits(tensor, start):
             loaded[path] = np.array(_as_flax(tensor), np.float32)
         elif _is_first_of_one_channel(tensor, start):
@@ -177,7 +175,7 @@ def convert(state: Mapping[str, np.ndarray], variables: Variables, source: str) 
 
 
 def torch_name(path: tuple[str, ...]) -> str:
-    """Name in a PyTorch state dict of the variable at `path`, such as ("params", "conv1", "kernel")."""
+    """Returns the name in a PyTorch state dict of the variable at `path`, such as ("params", "conv1", "kernel")."""
     if path[-1] not in _LEAVES:
         raise UserError(f"learner.pretrained: {'.'.join(path[1:])} has no name in PyTorch's files; set it to None")
     return ".".join((*path[1:-1], _LEAVES[path[-1]]))

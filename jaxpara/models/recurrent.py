@@ -1,17 +1,73 @@
-"""Recurrent layers: long short-term memory and gated recurrent units."""
+"""LSTM and GRU layers, and `SequenceLSTM`: LSTM layers over a sequence of embeddings.
+
+Why not JAX's own gradient of the scan, or `flax.linen.RNN`: both put work into the backward scan that need not wait for
+its step. A training step of Breathing 2 is 12 to 17 % slower with the former, and 13 to 15 % slower still with the
+latter (JAX 0.10.2 and 0.12, 2 cores, November 2026). GRU_FIGURE
+`python -m benchmarks.forms breathing2 autoencoder` measures them again.
+"""
 
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from jaxpara.models.scans import gru_scan, lstm_scan
+from jaxpara.models.layers import Dropout
+from jaxpara.registry import require_one_of
 
+OUTPUTS = {"tanh": nn.tanh, "linear": lambda x: x}
 glorot = nn.initializers.glorot_uniform()
 orthogonal = nn.initializers.orthogonal()
 
 
+class SequenceLSTM(nn.Module):
+    """LSTM layers with dropout between them and one output a step.
+
+    The defaults are the network of Breathing system 5 (3 411 201 parameters for 768 channels). It is also the last part
+    of the 1D networks.
+
+    Attributes:
+      lstm: size of each LSTM layer.
+      dropout: rate between two LSTM layers.
+      output: activation of the last layer, "tanh" or "linear".
+
+    Reference: paper, fusion of deep embeddings; dropout and output of the authors' published scripts.
+    """
+
+    lstm: tuple[int, ...] = (512, 256)
+    dropout: float = 0.4
+    output: str = "tanh"
+
+    def __post_init__(self):
+        super().__post_init__()
+        require_one_of("model.output", self.output, OUTPUTS)
+
+    def __call__(self, inputs, train: bool = False):
+        """Maps `[batch, label, channel]` to `[batch, label]`; `train` turns dropout on (rng "dropout")."""
+        return self.step(inputs, train=train)[0]
+
+    @nn.compact
+    def step(self, inputs, carries=None, train: bool = False):
+        """Maps the next part of a sequence.
+
+        Args:
+          inputs: `[batch, label, channel]`.
+          carries: the carry of each layer, as the previous call returned them; None at the beginning.
+          train: turns dropout on (rng "dropout").
+
+        Returns:
+          `[batch, label]`, and the carries.
+        """
+        x, last = inputs, []
+        for layer, size in enumerate(self.lstm):
+            if layer:
+                x = Dropout(self.dropout)(x, train)
+            x, carry = LSTM(size, name=f"lstm{layer}")(x, None if carries is None else carries[layer])
+            last.append(carry)
+        x = nn.Dense(1, kernel_init=glorot, name="head")(x)[..., 0]
+        return OUTPUTS[self.output](x), tuple(last)
+
+
 class LSTM(nn.Module):
-    """One LSTM layer over time, gates in the order input, forget, candidate, output.
+    """One LSTM layer over time; the gates are in the order input, forget, candidate, output.
 
     Reference: Keras `LSTM` defaults (glorot uniform and orthogonal kernels, forget bias 1, one bias).
     """
@@ -24,7 +80,7 @@ class LSTM(nn.Module):
 
         Args:
           inputs: `[batch, time, channel]`.
-          carry: the state to go on from, as returned by the call before; zeros if None.
+          carry: the state to resume from, as the previous call returned it; zeros if None.
 
         Returns:
           outputs `[batch, time, features]` and the carry, a pair (hidden, cell) of `[batch, features]`.
@@ -33,19 +89,19 @@ class LSTM(nn.Module):
         kernel = self.param("kernel", glorot, (inputs.shape[-1], 4 * size))
         recurrent = self.param("recurrent_kernel", orthogonal, (size, 4 * size))
         bias = self.param("bias", _forget_bias, (4 * size,))
-        # All input projections are one product: only the recurrent one has to wait for its step.
+        # The input projections of all steps are one product: only the recurrent one has to wait for its step.
         projected = inputs @ kernel + bias
         if carry is None:
             carry = (jnp.zeros((inputs.shape[0], size), projected.dtype),) * 2
-        outputs, carry = lstm_scan(*_for_scan((jnp.swapaxes(projected, 0, 1), recurrent, carry)))
+        outputs, carry = lstm_scan(*_widen((jnp.swapaxes(projected, 0, 1), recurrent, carry)))
         return jnp.swapaxes(outputs, 0, 1).astype(projected.dtype), carry
 
 
 class GRU(nn.Module):
-    """One GRU layer over time, gates in the order update, reset, candidate.
+    """One GRU layer over time; the gates are in the order update, reset, candidate.
 
-    Reference: Keras `GRU` defaults (`reset_after`, two biases, glorot uniform and orthogonal kernels), the form of
-    cuDNN and PyTorch too.
+    Reference: Keras `GRU` defaults (`reset_after`, two biases, glorot uniform and orthogonal kernels), which is also
+    the form of cuDNN and PyTorch.
     """
 
     features: int
@@ -56,7 +112,7 @@ class GRU(nn.Module):
 
         Args:
           inputs: `[batch, time, channel]`.
-          carry: the state to go on from, as returned by the call before; zeros if None.
+          carry: the state to resume from, as the previous call returned it; zeros if None.
 
         Returns:
           outputs `[batch, time, features]` and the carry, the hidden state `[batch, features]`.
@@ -68,12 +124,12 @@ class GRU(nn.Module):
         projected = inputs @ kernel + bias[0]
         if carry is None:
             carry = jnp.zeros((inputs.shape[0], size), projected.dtype)
-        outputs, carry = gru_scan(*_for_scan((jnp.swapaxes(projected, 0, 1), recurrent, bias[1], carry)))
+        outputs, carry = gru_scan(*_widen((jnp.swapaxes(projected, 0, 1), recurrent, bias[1], carry)))
         return jnp.swapaxes(outputs, 0, 1).astype(projected.dtype), carry
 
 
-def _for_scan(arrays):
-    """In float32 at least: a state in bfloat16 would lose what each step adds to it."""
+def _widen(arrays):
+    """Casts to float32 at least: a state in bfloat16 would lose what each step adds to it."""
     return jax.tree.map(lambda x: x.astype(jnp.promote_types(x.dtype, jnp.float32)), arrays)
 
 
@@ -81,3 +137,134 @@ def _forget_bias(key, shape, dtype=jnp.float32):
     del key
     size = shape[0] // 4
     return jnp.zeros(shape, dtype).at[size : 2 * size].set(1)
+
+
+@jax.custom_vjp
+def lstm_scan(projected, recurrent, carry):
+    """Scans an LSTM over time-major inputs that are already projected.
+
+    Args:
+      projected: `[time, batch, 4 * features]`, inputs times kernel plus bias.
+      recurrent: `[features, 4 * features]`.
+      carry: (hidden, cell), each `[batch, features]`.
+
+    Returns:
+      outputs `[time, batch, features]` and the last (hidden, cell).
+    """
+    return _lstm_forward(projected, recurrent, carry)[0]
+
+
+def _lstm_forward(projected, recurrent, carry):
+    def step(carry, projected):
+        hidden, cell = carry
+        i, f, g, o = jnp.split(projected + hidden @ recurrent, 4, axis=-1)
+        i, f, g, o = jax.nn.sigmoid(i), jax.nn.sigmoid(f), jnp.tanh(g), jax.nn.sigmoid(o)
+        cell = f * cell + i * g
+        hidden = o * jnp.tanh(cell)
+        return (hidden, cell), (hidden, cell, (i, f, g, o))
+
+    last, (outputs, cells, gates) = jax.lax.scan(step, carry, projected)
+    # The gates are stored: computing them again in the backward pass took 106 ms instead of 95 (NOTES.md).
+    return (outputs, last), (outputs, cells, gates, recurrent, carry)
+
+
+def _lstm_backward(residuals, cotangents):
+    """Writes d_x for the derivative of the loss by x, and x_by_y for that of x by y.
+
+    The scan holds only what depends on the step after: one product with the transposed kernel. The derivatives of the
+    gates come before it, and the gradient of the kernel after it, for all steps at once.
+    """
+    outputs, cells, (i, f, g, o), recurrent, (hidden, cell) = residuals
+    d_outputs, d_last = cotangents
+    hiddens_before = jnp.concatenate([hidden[None], outputs[:-1]])
+    cells_before = jnp.concatenate([cell[None], cells[:-1]])
+    # hidden = o * tanh(cell), and tanh' = 1 - tanh^2.
+    tanh = jnp.tanh(cells)
+    hidden_by_cell = o * (1 - tanh**2)
+    # cell = f * cell_before + i * g, each by the input of its gate: sigmoid' = s * (1 - s) for i and f, tanh' for g.
+    cell_by_gates = jnp.concatenate([g * i * (1 - i), cells_before * f * (1 - f), i * (1 - g**2)], axis=-1)
+    # The output gate acts on hidden alone.
+    hidden_by_output = tanh * o * (1 - o)
+    transposed = recurrent.T
+
+    def step(carry, inputs):
+        d_hidden, d_cell = carry
+        d_output, hidden_by_cell, cell_by_gates, hidden_by_output, forget = inputs
+        # hidden goes to this step's output and, through the carry, to the next step's gates.
+        d_hidden = d_hidden + d_output
+        # cell goes to hidden and, times the forget gate, to the next cell (already in the carry).
+        d_cell = d_cell + d_hidden * hidden_by_cell
+        d_gates = jnp.concatenate([jnp.tile(d_cell, 3) * cell_by_gates, d_hidden * hidden_by_output], axis=-1)
+        return (d_gates @ transposed, d_cell * forget), d_gates
+
+    inputs = d_outputs, hidden_by_cell, cell_by_gates, hidden_by_output, f
+    d_carry, d_projected = jax.lax.scan(step, d_last, inputs, reverse=True)
+    # gates = projected + hidden_before @ recurrent: one product over all steps.
+    d_recurrent = jnp.einsum("tbh,tbg->hg", hiddens_before, d_projected)
+    return d_projected, d_recurrent, d_carry
+
+
+lstm_scan.defvjp(_lstm_forward, _lstm_backward)
+
+
+@jax.custom_vjp
+def gru_scan(projected, recurrent, bias, carry):
+    """Scans a GRU (reset after the product) over time-major inputs that are already projected.
+
+    Args:
+      projected: `[time, batch, 3 * features]`, inputs times kernel plus the input bias.
+      recurrent: `[features, 3 * features]`.
+      bias: the recurrent bias, `[3 * features]`.
+      carry: the hidden state, `[batch, features]`.
+
+    Returns:
+      outputs `[time, batch, features]` and the last hidden state.
+    """
+    return _gru_forward(projected, recurrent, bias, carry)[0]
+
+
+def _gru_forward(projected, recurrent, bias, carry):
+    def step(hidden, projected):
+        update, reset, candidate = jnp.split(projected, 3, axis=-1)
+        r_update, r_reset, memory = jnp.split(hidden @ recurrent + bias, 3, axis=-1)
+        update = jax.nn.sigmoid(update + r_update)
+        reset = jax.nn.sigmoid(reset + r_reset)
+        candidate = jnp.tanh(candidate + reset * memory)
+        hidden = update * hidden + (1 - update) * candidate
+        return hidden, (hidden, (update, reset, candidate, memory))
+
+    last, (outputs, gates) = jax.lax.scan(step, carry, projected)
+    return (outputs, last), (outputs, gates, recurrent, carry)
+
+
+def _gru_backward(residuals, cotangents):
+    """Has the form and the names of `_lstm_backward`."""
+    outputs, (update, reset, candidate, memory), recurrent, hidden = residuals
+    d_outputs, d_last = cotangents
+    before = jnp.concatenate([hidden[None], outputs[:-1]])
+    # hidden = update * before + (1 - update) * candidate, by the inputs of the update gate and of the candidate.
+    hidden_by_update = (before - candidate) * update * (1 - update)
+    hidden_by_candidate = (1 - update) * (1 - candidate**2)
+    # candidate = tanh(projected + reset * memory): the reset gate acts through the candidate.
+    hidden_by_reset = hidden_by_candidate * memory * reset * (1 - reset)
+    # By before @ recurrent + bias: memory goes to the candidate times the reset gate.
+    hidden_by_recurrent = jnp.concatenate([hidden_by_update, hidden_by_reset, hidden_by_candidate * reset], axis=-1)
+    transposed = recurrent.T
+
+    def step(d_hidden, inputs):
+        d_output, hidden_by_recurrent, update = inputs
+        d_hidden = d_hidden + d_output
+        d_recurrent = jnp.tile(d_hidden, 3) * hidden_by_recurrent
+        # before goes to hidden directly, times the update gate, and through the product.
+        return d_hidden * update + d_recurrent @ transposed, (d_hidden, d_recurrent)
+
+    inputs = d_outputs, hidden_by_recurrent, update
+    d_carry, (d_hiddens, d_gates) = jax.lax.scan(step, d_last, inputs, reverse=True)
+    # The input projection of the candidate is not multiplied by the reset gate; those of the gates are as above.
+    d_update, d_reset, _ = jnp.split(d_gates, 3, axis=-1)
+    d_projected = jnp.concatenate([d_update, d_reset, d_hiddens * hidden_by_candidate], axis=-1)
+    d_recurrent = jnp.einsum("tbh,tbg->hg", before, d_gates)
+    return d_projected, d_recurrent, d_gates.sum(axis=(0, 1)), d_carry
+
+
+gru_scan.defvjp(_gru_forward, _gru_backward)

@@ -1,4 +1,4 @@
-"""ResNet18, 34, 50 and 101, layer for layer and name for name those of torchvision."""
+"""ResNet18, 34, 50 and 101, with the layers and the names of torchvision."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -9,8 +9,8 @@ from jax import Array, lax
 
 from jaxpara.errors import UserError
 from jaxpara.models import ops2d
-from jaxpara.models.batchnorm import BatchNorm
 from jaxpara.models.heads import make_head
+from jaxpara.models.layers import BatchNorm
 
 Norm = Callable[..., nn.Module]
 Step = Callable[[Array, bool], Array]
@@ -18,7 +18,7 @@ he_fan_out = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
 
 
 def conv(features: int, size: int, stride: int = 1, init=he_fan_out, name: str | None = None) -> nn.Conv:
-    """A square convolution without bias, padded by half its size on every side."""
+    """Returns a square convolution without bias, padded by half its size on every side."""
     pad = size // 2
     return nn.Conv(
         features,
@@ -33,16 +33,16 @@ def conv(features: int, size: int, stride: int = 1, init=he_fan_out, name: str |
 
 
 class StagedNet(nn.Module):
-    """A network whose first stages can be frozen, and so computed once and kept.
+    """A network whose first stages can be frozen.
 
-    Subclasses list their stages in `stages`. In a frozen stage BatchNorm uses its running statistics, also when
-    training, and no gradient is computed.
+    Subclasses list their stages in `stages`. In a frozen stage BatchNorm uses its running statistics in training too,
+    and no gradient is computed.
     """
 
     frozen: Sequence[str] = ()
 
     def stages(self) -> dict[str, Step]:
-        """The stages in order, by the name that `frozen` knows them by."""
+        """Returns the stages in order, by their name in `frozen`."""
         raise NotImplementedError
 
     def _split(self) -> int:
@@ -52,20 +52,20 @@ class StagedNet(nn.Module):
         return len(self.frozen)
 
     def prefix(self, images: Array) -> Array:
-        """The frozen stages: images `[batch, height, width, channel]` to maps; identity where none is frozen."""
+        """Applies the frozen stages to images `[batch, height, width, channel]`; the identity if none is frozen."""
         split = self._split()
         for step in list(self.stages().values())[:split]:
             images = step(images, False)
         return lax.stop_gradient(images) if split else images
 
     def rest(self, maps: Array, train: bool = False) -> Array:
-        """The other stages and the mean over the picture: output of `prefix` to features `[batch, feature]`."""
+        """Applies the other stages to the output of `prefix`; averages the maps to features `[batch, feature]`."""
         for step in list(self.stages().values())[self._split() :]:
             maps = step(maps, train)
         return jnp.mean(maps, (1, 2))
 
     def embed(self, images: Array, train: bool = False) -> Array:
-        """Images `[batch, height, width, channel]` to pooled features `[batch, feature]`, the input of the head."""
+        """Maps images `[batch, height, width, channel]` to the input of the head, `[batch, feature]`."""
         return self.rest(self.prefix(images), train)
 
 
@@ -110,7 +110,7 @@ class Block(nn.Module):
 
 
 class Layer(nn.Module):
-    """A row of blocks; the first may halve the maps."""
+    """A sequence of blocks; the first may halve the maps."""
 
     features: int
     blocks: int
@@ -132,10 +132,10 @@ class ResNet(StagedNet):
 
     Attributes:
       blocks: residual blocks in each of the four stages.
-      bottleneck: the block of ResNet50 and 101 instead of that of ResNet18 and 34.
-      classes: how many logits.
+      bottleneck: whether the blocks are those of ResNet50 and 101, instead of ResNet18 and 34.
+      classes: number of logits.
       head: "v1", three dense layers with dropout; "v2" or "torchvision", one dense layer.
-      head_dropout: of head "v1".
+      head_dropout: dropout rate of head "v1".
       frozen: the first few of "conv1", "bn1", "layer1" ... "layer4"; these are never trained.
       axis_name: device axis of synchronised BatchNorm.
 
@@ -160,7 +160,7 @@ class ResNet(StagedNet):
         self.fc = make_head(self.head, self.classes, dropout=self.head_dropout)
 
     def stages(self) -> dict[str, Step]:
-        """The stages in order, by the name that `frozen` knows them by."""
+        """Returns the stages in order, by their name in `frozen`."""
         return {
             "conv1": lambda x, train: self.conv1(x),
             "bn1": lambda x, train: ops2d.max_pool(nn.relu(self.bn1(x, train)), 3, 2, pad=1),
@@ -171,7 +171,7 @@ class ResNet(StagedNet):
         }
 
     def __call__(self, images: Array, train: bool = False) -> Array:
-        """Images `[batch, height, width, channel]` to logits `[batch, class]`."""
+        """Maps images `[batch, height, width, channel]` to logits `[batch, class]`."""
         return self.fc(self.embed(images, train), train)
 
 

@@ -8,11 +8,10 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from jaxpara.errors import UserError
-from jaxpara.models.batchnorm import BatchNorm, Running
 from jaxpara.models.cnn1d import check_samples
-from jaxpara.models.ops1d import conv_relu_dropout_max_pool, moments
-from jaxpara.models.recurrent import glorot
-from jaxpara.models.sequence import OUTPUTS, SequenceLSTM
+from jaxpara.models.layers import BatchNorm, RunningStatistics
+from jaxpara.models.ops1d import conv_relu_dropout_max_pool, same_padding
+from jaxpara.models.recurrent import OUTPUTS, SequenceLSTM, glorot
 from jaxpara.registry import require_one_of
 
 MOMENTUM, EPSILON = 0.99, 1e-3  # of every BatchNorm, as in Keras
@@ -23,10 +22,10 @@ Norm = partial(BatchNorm, momentum=MOMENTUM, epsilon=EPSILON, unbiased=False)
 class Bottleneck(nn.Module):
     """Convolutions of 1, 5 and 1 taps, the last one four times as wide, added to a shortcut.
 
-    Args:
+    Attributes:
       filters: channels of the first two convolutions.
-      project: whether the shortcut is a convolution of 1 tap with BatchNorm, and not the identity.
-      axis_name: device axis over which batch statistics are averaged, None for each device its own.
+      project: whether the shortcut is a convolution of 1 tap with BatchNorm, instead of the identity.
+      axis_name: device axis over which batch statistics are averaged; None for statistics of each device.
     """
 
     filters: int
@@ -49,7 +48,7 @@ class Bottleneck(nn.Module):
 
 
 class StemConv(nn.Module):
-    """Kernel `[tap, filter]` and bias `[filter]` of the convolution of the waveform."""
+    """The convolution of the waveform; gives its kernel `[tap, filter]` and its bias `[filter]`."""
 
     filters: int
     kernel: int
@@ -62,18 +61,21 @@ class StemConv(nn.Module):
 
 
 class StemNorm(nn.Module):
-    """BatchNorm of a convolution of the waveform, as another convolution.
+    """BatchNorm of a convolution of the waveform, folded into that convolution.
 
-    What a convolution of one channel makes of a batch has mean and variance that follow from those of the waveform.
-    So its outputs, a hundred times as many numbers, are not stored to be normalised.
+    Mean and variance of a convolution of one channel follow from the moments of the waveform, so that its outputs, a
+    hundred times as many numbers, need not be stored to be normalised.
+
+    Why not BatchNorm after the convolution: a training step of Breathing 3 then takes 1.3 times as long and 2.4 instead
+    of 1.1 to 1.5 GiB for 16 s (JAX 0.10.2 and 0.12, 2 cores, November 2026; `python -m benchmarks.forms breathing3`).
     """
 
     axis_name: str | None = None
 
     @nn.compact
     def __call__(self, signal, kernel, bias, train: bool = False) -> tuple[jax.Array, jax.Array]:
-        """Returns kernel and bias of the convolution of `signal`, `[batch, sample]`, and its BatchNorm together."""
-        running = Running.of(self, len(bias))
+        """Returns kernel and bias of the convolution of `signal` `[batch, sample]` with its BatchNorm."""
+        running = RunningStatistics.of(self, len(bias))
         scale = self.param("scale", nn.initializers.ones, bias.shape)
         offset = self.param("bias", nn.initializers.zeros, bias.shape)
         mean, var = running.mean.value, running.var.value
@@ -81,21 +83,41 @@ class StemNorm(nn.Module):
             wide = jnp.promote_types(signal.dtype, jnp.float32)
             mean, var = self._of_batch(signal.astype(wide), kernel.astype(wide), bias.astype(wide))
             if not self.is_initializing():
-                running.follow(mean, var, MOMENTUM)
+                running.update(mean, var, MOMENTUM)
         factor = scale * jax.lax.rsqrt(var + EPSILON)
         return (kernel * factor).astype(kernel.dtype), ((bias - mean) * factor + offset).astype(bias.dtype)
 
     def _of_batch(self, signal, kernel, bias) -> tuple[jax.Array, jax.Array]:
-        """Mean and variance `[filter]` over the batch, on all devices."""
+        """Returns mean and variance `[filter]` over the batch, on all devices."""
         mean, covariance = moments(signal, len(kernel))
         if self.axis_name is not None and not self.is_initializing():
             own, mean = mean, jax.lax.pmean(mean, self.axis_name)
+            # Covariance within the devices plus covariance of their means.
             covariance = jax.lax.pmean(covariance + jnp.outer(own - mean, own - mean), self.axis_name)
         return mean @ kernel + bias, ((covariance @ kernel) * kernel).sum(axis=0)
 
 
+def moments(signal, taps: int) -> tuple[jax.Array, jax.Array]:
+    """Returns mean `[tap]` and biased covariance `[tap, tap]` of the windows of a signal under a kernel.
+
+    A kernel `[tap]` convolved with the signal (`ops1d.conv1d`) has mean kernel @ mean and variance kernel @
+    covariance @ kernel.
+
+    Args:
+      signal: `[batch, sample]`, padded as `conv1d` does.
+      taps: length of the kernel.
+    """
+    padded = jnp.pad(signal, ((0, 0), same_padding(taps)))
+    windows = jnp.stack([padded[:, tap : tap + signal.shape[1]] for tap in range(taps)]).reshape(taps, -1)
+    mean = windows.mean(axis=1)
+    # Summed in blocks: a filter may cancel nearly all of a signal, and then shows the rounding of one long sum.
+    centred = windows - mean[:, None]
+    blocks = jnp.pad(centred, ((0, 0), (0, -centred.shape[1] % 4096))).reshape(taps, -1, 4096)
+    return mean, jnp.einsum("ipn,jpn->pij", blocks, blocks).sum(axis=0) / windows.shape[1]
+
+
 class ResNet1D(nn.Module):
-    """The convolutional part of `ResNet1DLSTM`, with its arguments."""
+    """The convolutional part of `ResNet1DLSTM`, with its attributes."""
 
     stem: int
     stem_kernel: int
@@ -123,16 +145,16 @@ class ResNet1DLSTM(nn.Module):
 
     The defaults are Breathing system 3: 3 827 073 parameters, 8 704 of them BatchNorm statistics.
 
-    Args:
+    Attributes:
       stem: channels of the first convolution.
       stem_kernel: taps of the first convolution.
-      stages: narrow channels of the bottleneck blocks of each stage; a stage's output has four times as many.
-      blocks: bottleneck blocks a stage.
+      stages: narrow channels of the bottleneck blocks of each stage; the output of a stage has four times as many.
+      blocks: bottleneck blocks in a stage.
       pools: steps of the max-pool after the stem, and of the mean-pool after each stage.
       lstm: size of each LSTM layer.
       dropout: rate between two LSTM layers.
       output: activation of the last layer, "tanh" or "linear".
-      axis_name: device axis over which batch statistics are averaged, None for each device its own.
+      axis_name: device axis over which batch statistics are averaged; None for statistics of each device.
 
     Reference: paper §3.2.2; layers and initialisation of the authors' published scripts (Keras).
     """
@@ -152,8 +174,8 @@ class ResNet1DLSTM(nn.Module):
         require_one_of("model.output", self.output, OUTPUTS)
         if len(self.pools) != len(self.stages) + 1:
             raise UserError(
-                f"model.stages {self.stages} and pools {self.pools}: expected one pool more than stages, the first for"
-                " the stem"
+                f"model.stages {self.stages} and pools {self.pools}: expected one pool more than stages, the first"
+                " for the stem"
             )
 
     def setup(self):
@@ -166,11 +188,11 @@ class ResNet1DLSTM(nn.Module):
         return math.prod(self.pools)
 
     def embed(self, inputs, train: bool = False) -> jax.Array:
-        """Returns what the recurrent layers see.
+        """Returns the input of the recurrent layers.
 
         Args:
           inputs: `[batch, sample, 1]`, a multiple of `samples_per_output` samples.
-          train: whether BatchNorm takes the statistics of the batch (and updates "batch_stats").
+          train: whether BatchNorm uses the statistics of the batch (and updates "batch_stats").
 
         Returns:
           `[batch, label, channel]`.
@@ -182,5 +204,5 @@ class ResNet1DLSTM(nn.Module):
         return self.trunk(inputs, train)
 
     def __call__(self, inputs, train: bool = False) -> jax.Array:
-        """Maps `[batch, sample, 1]` to one value a label, `[batch, label]`; arguments as in `embed`."""
+        """Maps `[batch, sample, 1]` to one value per label, `[batch, label]`; arguments as in `embed`."""
         return self.sequence(self.embed(inputs, train), train)

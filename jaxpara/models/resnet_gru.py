@@ -1,4 +1,4 @@
-"""The network of Breathing system 4: log-Mel strip -> ResNet18 over 1-s pieces -> GRU -> belt signal."""
+"""The network of Breathing system 4: log-Mel spectrogram -> ResNet18 over 1-s pieces -> GRU -> belt signal."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -9,17 +9,16 @@ from flax import linen as nn
 from jax import Array, lax
 
 from jaxpara.errors import UserError
-from jaxpara.models.dropout import Dropout
+from jaxpara.models.layers import Dropout
 from jaxpara.models.preact_resnet import PreActResNet18
 from jaxpara.models.pretrained import IMAGENET_MEAN, IMAGENET_STD
-from jaxpara.models.recurrent import GRU, glorot
+from jaxpara.models.recurrent import GRU, OUTPUTS, glorot
 from jaxpara.models.resnet import ResNet18, StagedNet
-from jaxpara.models.sequence import OUTPUTS
 from jaxpara.registry import require_one_of
 
 
 class Backbone(NamedTuple):
-    """A network for pieces, its stem and stages 1 and 2, and what halves time after its first convolution."""
+    """A network for pieces: its default frozen stages, and the stages after its first convolution that halve time."""
 
     make: Callable[..., StagedNet]
     frozen: tuple[str, ...]
@@ -41,38 +40,38 @@ BACKBONES = {
 
 
 class ResNetGRU(nn.Module):
-    """ResNet18 and GRU over a log-Mel strip, one output every `samples_per_output` frames.
+    """ResNet18 and GRU over a log-Mel spectrogram ("strip"), one output every `samples_per_output` frames.
 
-    The strip brings the context of its first and last labels: `context_frames` more than two frames a label. Label i
-    is told from the piece of frames 2i to 2i + piece_frames, a grey picture with the bands as rows.
+    The strip includes the context of its first and last labels: it has `context_frames` frames more than two per label.
+    Label i is predicted from its piece, frames 2i to 2i + piece_frames, as a grey image with the bands as rows.
 
-    Two trunks have the same parameters but are two functions; train one and predict with the same:
-      - "pieces": each piece is a picture of its own. Pieces go through in chunks, so that memory is that of one chunk.
-        In training, BatchNorm takes the statistics of a chunk and follows them chunk by chunk (Keras's
-        `TimeDistributed` takes those of all pieces at once). All chunks are of one size: the largest that divides
-        the number of pieces and is at most `chunk`. Predictions do not depend on it.
-      - "dense": the whole strip is one picture, and of every stride along time but the first all phases are kept, so
-        that every second frame has a column of its own; a label is the mean of the columns that its piece would have
-        (16 apart). Several times cheaper, but a column sees what is around (at most 217 frames on either side) where
-        a piece ends in zeros, and BatchNorm takes the statistics of the whole strip.
+    Two trunks share the parameters but are different functions; train and predict with the same one:
+      - "pieces": each piece is a separate image. Pieces are processed in chunks, so that only one chunk is in memory.
+        In training, BatchNorm uses and follows the statistics of each chunk in turn (Keras's `TimeDistributed` uses
+        those of all pieces). All chunks have one size: the largest divisor of the number of pieces up to `chunk`.
+        Predictions do not depend on it.
+      - "dense": the whole strip is one image, and every stride along time but the first keeps all phases, so that every
+        second frame has its own column; a label is the mean of the columns of its piece (16 apart). This is several
+        times cheaper, but a column sees its surroundings (up to 217 frames on either side) where a piece is padded
+        with zeros, and BatchNorm uses the statistics of the whole strip.
 
-    What the frozen stages make of pieces can be computed once and kept: `frozen_maps` gives it, and the network takes
-    it instead of the strip.
+    Stages that are frozen can be computed once: `frozen_maps` returns their output, which `__call__` accepts instead of
+    the strip.
 
     Attributes:
-      backbone: "resnet18" (torchvision's), or "preact_resnet18" (the Keras port of the published scripts).
+      backbone: "resnet18" (torchvision's), or "preact_resnet18" (the Keras port in the published scripts).
       normalise: "imagenet" for torchvision's weights; "none", values of 0 to 255, for those of the Keras port.
-      frozen: the backbone's first few stages that are never trained; None for its stem and stages 1 and 2.
+      frozen: the first few stages of the backbone, which are never trained; None for its stem and stages 1 and 2.
       trunk: "pieces" or "dense".
       piece_frames: frames in a piece; 50 are 1 s.
-      chunk: pieces that are gone through at once, at most.
+      chunk: largest number of pieces in memory at once.
       gru: size of each GRU layer.
       dropout: rate before each GRU layer.
       output: activation of the last layer, "tanh" or "linear".
       axis_name: device axis of synchronised BatchNorm.
 
-    Reference: paper §3.2.2 ("ResNet18 + GRU"); backbone of the authors' published scripts. The activation of the
-    output is not published: tanh as in the other systems.
+    Reference: paper §3.2.2 ("ResNet18 + GRU"); backbone of the authors' published scripts. The activation of the output
+    is not published: tanh as in the other systems.
     """
 
     backbone: str = "resnet18"
@@ -110,7 +109,7 @@ class ResNetGRU(nn.Module):
 
     @property
     def frozen_stages(self) -> tuple[str, ...]:
-        """The stages that are never trained, by name."""
+        """Names of the stages that are never trained."""
         return BACKBONES[self.backbone].frozen if self.frozen is None else tuple(self.frozen)
 
     def frozen_of(self, variables: Mapping[str, Any]) -> dict[str, Any]:
@@ -120,49 +119,49 @@ class ResNetGRU(nn.Module):
 
     @property
     def pretrained(self) -> tuple[str, str]:
-        """The network whose pretrained weights it takes, and the part that takes them."""
+        """Name of the network whose pretrained weights fit, and of the part that they go into."""
         return self.backbone, "resnet"
 
     @property
     def context_frames(self) -> int:
-        """Frames of the strip beyond two for each label."""
+        """Frames of the strip beyond two per label."""
         return self.piece_frames - self.samples_per_output
 
     def embed(self, inputs: Array, train: bool = False) -> Array:
-        """Returns what the recurrent layers see.
+        """Returns the input of the recurrent layers.
 
         Args:
           inputs: `[batch, frame, band]`, 2 * label + `context_frames` frames, the first band in the top row; values
             of 0 to 255. Or `[batch, label, height, width, channel]` from `frozen_maps`.
-          train: whether BatchNorm of the stages that are not frozen takes the statistics of the batch (and updates
+          train: whether BatchNorm of the stages that are not frozen uses the statistics of the batch (and updates
             "batch_stats").
 
         Returns:
           `[batch, label, 512]`.
 
         Raises:
-          UserError: the frames are not those of a whole number of labels.
+          UserError: the frames do not make a whole number of labels.
         """
         if inputs.ndim == 5:
             return self._chunked(inputs.reshape(-1, *inputs.shape[2:]), train, prefix=False).reshape(
                 *inputs.shape[:2], -1
             )
         labels = self._labels(inputs)
-        if self.is_initializing():  # one piece has all parameters
+        if self.is_initializing():  # one piece is enough to create all parameters
             one = self.resnet.embed(self._images(inputs[:1, : self.piece_frames]))
             return jnp.broadcast_to(one, (len(inputs), labels, one.shape[-1]))
         trunk = self._dense if self.trunk == "dense" else self._pieces
         return trunk(inputs, labels, train)
 
     def __call__(self, inputs: Array, train: bool = False) -> Array:
-        """Maps `[batch, frame, band]` to one value a label, `[batch, label]`; arguments as in `embed`."""
+        """Maps `[batch, frame, band]` to one value per label, `[batch, label]`; arguments as in `embed`."""
         x = self.embed(inputs, train)
         for gru in self.grus:
             x, _ = gru(self.drop(x, train))
         return OUTPUTS[self.output](self.head(x)[..., 0])
 
     def _images(self, strips: Array) -> Array:
-        """`[batch, frame, band]` to `[batch, band, frame, 3]`."""
+        """Maps `[batch, frame, band]` to images `[batch, band, frame, 3]`."""
         strips = strips if jnp.issubdtype(strips.dtype, jnp.floating) else jnp.asarray(strips, float)
         grey = strips.swapaxes(1, 2)[..., None]
         if self.normalise == "imagenet":
@@ -170,7 +169,7 @@ class ResNetGRU(nn.Module):
         return jnp.repeat(grey, 3, axis=-1)
 
     def frozen_maps(self, inputs: Array) -> Array:
-        """Returns what the frozen stages make of every piece, `[batch, label, height, width, channel]`.
+        """Returns the output of the frozen stages for every piece, `[batch, label, height, width, channel]`.
 
         Args:
           inputs: strips, as in `embed`.
@@ -183,14 +182,14 @@ class ResNetGRU(nn.Module):
         labels, odd = divmod(inputs.shape[1] - self.context_frames, 2) if inputs.ndim == 3 else (0, 0)
         if labels < 1 or odd:
             raise UserError(
-                f"the network got inputs of shape {inputs.shape}, expected [batch, frame, band] with 2 frames a label "
-                f"and {self.context_frames} more: set a window of a whole number of labels, on a strip of 50 frames "
-                "a second with mirrored edges"
+                f"the network got inputs of shape {inputs.shape}, expected [batch, frame, band] with 2 frames per "
+                f"label and {self.context_frames} more: set a window of a whole number of labels, on a strip of 50 "
+                "frames per second with mirrored edges"
             )
         return labels
 
     def _cut(self, inputs: Array, labels: int) -> Array:
-        """`[batch, frame, band]` to pieces, `[batch * label, piece_frames, band]`."""
+        """Cuts `[batch, frame, band]` into pieces, `[batch * label, piece_frames, band]`."""
         frames = self.samples_per_output * np.arange(labels)[:, None] + np.arange(self.piece_frames)
         return inputs[:, frames].reshape(-1, *frames.shape[1:], inputs.shape[2])
 
@@ -199,35 +198,38 @@ class ResNetGRU(nn.Module):
         return features.reshape(len(inputs), labels, -1)
 
     def _chunked(self, pieces: Array, train: bool, *, prefix: bool) -> Array:
-        """Pieces `[piece, frame, band]`, or what the frozen stages made of them, to features `[piece, channel]`."""
+        """Maps pieces `[piece, frame, band]`, or the output of the frozen stages, to features `[piece, channel]`."""
         chunk = max(size for size in range(1, self.chunk + 1) if len(pieces) % size == 0)
 
         def rest(net: StagedNet, maps: Array) -> Array:
             return net.rest(maps, train)
 
-        # The maps of the frozen stages are kept for the gradient, those of the others made anew.
-        remade = nn.remat(rest, prevent_cse=False)
+        # The backward pass stores the maps of the frozen stages and computes those of the others again.
+        rematerialised = nn.remat(rest, prevent_cse=False)
 
         def step(net: StagedNet, carry: tuple, pieces: Array) -> tuple[tuple, Array]:
-            return carry, remade(net, net.prefix(self._images(pieces)) if prefix else pieces)
+            return carry, rematerialised(net, net.prefix(self._images(pieces)) if prefix else pieces)
 
-        followed = "batch_stats" if self.is_mutable_collection("batch_stats") else False
-        scan = nn.scan(step, variable_broadcast=nn.DenyList(followed), variable_carry=followed)
+        # Running statistics are carried from chunk to chunk; everything else is the same for all chunks.
+        carried = "batch_stats" if self.is_mutable_collection("batch_stats") else False
+        scan = nn.scan(step, variable_broadcast=nn.DenyList(carried), variable_carry=carried)
         _, features = scan(self.resnet, (), pieces.reshape(-1, chunk, *pieces.shape[1:]))
         return features.reshape(len(pieces), -1)
 
     def _dense(self, inputs: Array, labels: int, train: bool) -> Array:
-        # The strip's last frame is repeated, so that all phases are of one length.
+        # The last frame is repeated, so that all phases have the same length (five halvings of time).
         maps = self._images(jnp.pad(inputs, ((0, 0), (0, -inputs.shape[1] % 32), (0, 0)), mode="edge"))
         for name, stage in self.resnet.stages().items():
             if name in BACKBONES[self.backbone].halving:
-                # Twice the batch, the second time one column later: halved, they are the even and the odd columns.
+                # Twice the batch, the second copy one column later: halving them gives the even and the odd columns.
                 later = jnp.pad(maps[:, :, 1:], ((0, 0), (0, 0), (0, 1), (0, 0)))
                 maps = jnp.concatenate([maps, later])
             frozen = name in self.resnet.frozen
             maps = stage(maps, train and not frozen)
             maps = lax.stop_gradient(maps) if frozen else maps
+        # Four halvings have made 16 phases of the batch; interleaved, they are the columns in order.
         phases = maps.mean(1).reshape(16, inputs.shape[0], -1, maps.shape[-1])
         columns = phases.transpose(1, 2, 0, 3).reshape(inputs.shape[0], -1, maps.shape[-1])
+        # The columns of a piece, 16 apart: two for 50 frames.
         own = [columns[:, first : first + labels] for first in range(0, -(-self.piece_frames // 2), 16)]
         return jnp.stack(own).mean(0)

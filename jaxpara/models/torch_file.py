@@ -1,4 +1,4 @@
-"""Reads the tensors of a PyTorch `.pth` file without PyTorch, and without executing anything that the file says."""
+"""Reads the tensors of a PyTorch `.pth` file without PyTorch and without executing anything in the file."""
 
 import pickle
 import zipfile
@@ -30,20 +30,20 @@ class _StorageType(NamedTuple):
 
 
 class _Refused(Exception):
-    """Something in the file that no tensor file needs."""
+    """The file contains something that no tensor file needs."""
 
 
 def read_torch_file(path: Path) -> dict[str, np.ndarray]:
-    """Returns the tensors of a state dict by name, as views that are not copied until they are used.
+    """Returns the tensors of a state dict by name, as views that are copied only when they are used.
 
-    A `.pth` is a zip of a pickle and raw storages. The pickle may name only the storage types, the function that
-    makes a tensor of a storage, and `OrderedDict`; each is replaced by one of this file, and anything else is refused.
+    A `.pth` is a zip of a pickle and raw storages. The pickle may name only the storage types, the functions that make
+    a tensor of a storage, and `OrderedDict`; this module replaces each by its own, and refuses anything else.
 
     Args:
       path: a file of `torch.save(module.state_dict(), path)`.
 
     Raises:
-      UserError: the file is in the format of before PyTorch 1.6, truncated, hostile, or holds no state dict.
+      UserError: the file is older than PyTorch 1.6, truncated, hostile, or contains no state dict.
     """
     if not zipfile.is_zipfile(path):
         with open(path, "rb") as file:
@@ -63,13 +63,13 @@ def read_torch_file(path: Path) -> dict[str, np.ndarray]:
         raise UserError(f"{path}: damaged ({reason(error)}); fetch it again") from error
     if not isinstance(content, dict) or not all(isinstance(value, np.ndarray) for value in content.values()):
         raise UserError(
-            f"{path}: holds no state dict (tensors by name); save it with torch.save(net.state_dict(), path)"
+            f"{path}: contains no state dict (tensors by name); save it with torch.save(net.state_dict(), path)"
         )
     return dict(content)
 
 
 class _Reader(pickle.Unpickler):
-    """Unpickles `data.pkl` of the archive; knows tensors and `OrderedDict`, and refuses all else."""
+    """Unpickles `data.pkl` of the archive; accepts tensors and `OrderedDict` only."""
 
     def __init__(self, archive: zipfile.ZipFile):
         (self._pickle,) = (name for name in archive.namelist() if name.count("/") == 1 and name.endswith("/data.pkl"))
@@ -82,7 +82,7 @@ class _Reader(pickle.Unpickler):
     def _member(self, name: str, size: int | None = None) -> bytes:
         info = self._archive.getinfo(self._folder + name)
         if info.compress_type != zipfile.ZIP_STORED or (size is not None and info.file_size != size):
-            raise _Refused(f"storage {name} is compressed or not of the size that its tensors say")
+            raise _Refused(f"storage {name} is compressed or not of the size of its tensors")
         return self._archive.read(info)
 
     def find_class(self, module: str, name: str) -> Any:

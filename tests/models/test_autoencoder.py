@@ -1,4 +1,4 @@
-"""The autoencoder: parity with PyTorch, what its embedding hangs on, and its size."""
+"""The autoencoder: parity with PyTorch, what its embedding depends on, and its size."""
 
 from functools import partial
 
@@ -13,8 +13,8 @@ from jaxpara.models.autoencoder import SequenceAutoencoder
 STEPS, BANDS = 7, 5
 
 
-def small(bidirectional=True, **fields):
-    return SequenceAutoencoder(units=4, layers=2, bidirectional_decoder=bidirectional, **fields)
+def small(**fields):
+    return SequenceAutoencoder(units=4, layers=2, **fields)
 
 
 def shapes(network, bands=BANDS):
@@ -35,11 +35,10 @@ apply = jax.jit(small().apply)
 embed = jax.jit(partial(small().apply, method="embed"))
 
 
-@pytest.mark.parametrize("name", ["bidirectional", "forward"])
-def test_parity_with_torch(name):
-    golden = load(f"autoencoder_{name}")
+def test_parity_with_torch():
+    golden = load("autoencoder_bidirectional")
     with jax.enable_x64(True):
-        network = small(name == "bidirectional")
+        network = small()
         inputs = fixed("inputs", (3, STEPS, BANDS), 0.5)
         params = fixed_like(shapes(network)["params"])
 
@@ -58,7 +57,6 @@ def test_parity_with_torch(name):
     ("network", "embedding", "parameters"),
     [
         (SequenceAutoencoder(), 1024, 2_697_600),
-        (SequenceAutoencoder(bidirectional_decoder=False), 512, 1_694_464),
         (SequenceAutoencoder(units=16, layers=1), 32, 58_816),
     ],
 )
@@ -86,12 +84,11 @@ def test_recordings_of_a_batch_do_not_mix(variables, inputs):
     np.testing.assert_array_equal(apply(variables, inputs)[1], alone[1])
 
 
-@pytest.mark.parametrize("bidirectional", [True, False])
-def test_what_the_decoder_has_seen_when_it_writes_a_frame(bidirectional):
+def test_frames_that_the_decoder_has_seen_when_it_writes_one():
     """Row: the frame that is written; column: whether it depends on that frame of the target."""
-    network = small(bidirectional)
+    network = small()
     decoder = network.bind(fixed_like(shapes(network))).decoder
-    embedding = jnp.zeros((1, 16 if bidirectional else 8))
+    embedding = jnp.zeros((1, 16))
 
     def written(frames):
         return decoder(embedding, frames[None])[0]
@@ -99,9 +96,7 @@ def test_what_the_decoder_has_seen_when_it_writes_a_frame(bidirectional):
     slopes = jax.jit(jax.jacrev(written))(jnp.asarray(fixed("targets", (STEPS, BANDS), 0.5), jnp.float32))
     found = abs(slopes).max((1, 3)) > 0
     t, seen = np.indices((STEPS, STEPS))
-    expected = seen <= t - 2
-    if bidirectional:
-        expected |= (seen >= STEPS - 1 - t) & (seen <= STEPS - 2)
+    expected = (seen <= t - 2) | (seen >= STEPS - 1 - t) & (seen <= STEPS - 2)
     np.testing.assert_array_equal(found, expected)
 
 

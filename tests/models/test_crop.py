@@ -1,4 +1,4 @@
-"""Crops against torchvision on PIL pictures: geometry for given boxes, law of the boxes."""
+"""Crops against torchvision on PIL images: geometry for given boxes, distribution of the boxes."""
 
 from pathlib import Path
 
@@ -19,8 +19,8 @@ resize = jax.jit(crop.resize, static_argnums=1)
 
 def test_crops_are_those_of_pil():
     boxes = GOLDEN["boxes"]
-    picture = drawn("picture", (40, 56)).astype(np.float32)
-    images = jnp.broadcast_to(picture[None, :, :, None], (len(boxes), 40, 56, 3))
+    image = drawn("picture", (40, 56)).astype(np.float32)
+    images = jnp.broadcast_to(image[None, :, :, None], (len(boxes), 40, 56, 3))
     ours = crop_resize(images, jnp.asarray(boxes), (24, 24))
     for channel in range(3):
         np.testing.assert_allclose(ours[..., channel], GOLDEN["crops"], atol=1e-5)
@@ -33,12 +33,12 @@ def test_resize_is_that_of_pil_but_for_its_rounding_to_bytes():
     assert difference.mean() < 0.4
 
 
-def test_constant_picture_stays_constant():
+def test_constant_image_stays_constant():
     np.testing.assert_allclose(resize(jnp.full((1, 9, 7, 1), 3.0), (5, 4)), np.full((1, 5, 4, 1), 3.0), rtol=1e-6)
 
 
 @pytest.mark.parametrize(("height", "width"), [(288, 288), (40, 80), (10, 100)])
-def test_boxes_follow_the_law_of_torchvision(height, width):
+def test_boxes_have_the_distribution_of_torchvision(height, width):
     boxes = np.asarray(sample(jax.random.key(0), 20000, height, width))
     assert boxes.min() >= 0
     assert (boxes[:, 0] + boxes[:, 2]).max() <= height
@@ -48,13 +48,13 @@ def test_boxes_follow_the_law_of_torchvision(height, width):
         assert ks_2samp(quantity(boxes), quantity(theirs)).pvalue > 1e-3
 
 
-def test_pictures_that_no_draw_fits_give_the_central_crop():
+def test_images_that_no_draw_fits_give_the_central_crop():
     boxes = sample(jax.random.key(0), 200, 10, 1000)
     assert np.all(boxes == np.array([0, (1000 - 13) // 2, 10, 13]))
     tall = sample(jax.random.key(0), 200, 1000, 10)
     assert np.all(tall == np.array([(1000 - 13) // 2, 0, 13, 10]))
 
 
-def test_every_picture_has_its_own_box():
+def test_every_image_has_its_own_box():
     boxes = np.asarray(sample(jax.random.key(3), 64, 288, 288))
     assert len(np.unique(boxes, axis=0)) > 60

@@ -6,10 +6,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from scipy.signal import lfilter
 
 from jaxpara.models import ops1d
-from jaxpara.models.dropout import dropout, seed_of
+from jaxpara.models.layers import dropout, dropout_seed
 
 SEED = np.array([123456789, 987654321], np.uint32)
 
@@ -113,32 +112,7 @@ def test_nan_comes_through():
 
 
 def test_mask_does_not_depend_on_chunks(monkeypatch):
-    arguments = numbers(2, 6400), numbers(10, 4), numbers(4), 10, seed_of(jax.random.key(0)), 0.5
+    arguments = numbers(2, 6400), numbers(10, 4), numbers(4), 10, dropout_seed(jax.random.key(0)), 0.5
     expected = ops1d.conv_relu_dropout_max_pool(*arguments)
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
     np.testing.assert_allclose(ops1d.conv_relu_dropout_max_pool(*arguments), expected, rtol=0, atol=1e-12)
-
-
-def seen_by(taps, signal):
-    """What a kernel sees, `[sample, tap]`."""
-    padded = np.pad(signal.astype(np.float64), ((0, 0), ops1d.same_padding(taps)))
-    return np.lib.stride_tricks.sliding_window_view(padded, taps, axis=1).reshape(-1, taps)
-
-
-@pytest.mark.parametrize("taps", [1, 5, 8])
-def test_moments_are_those_of_what_a_kernel_sees(taps):
-    signal = np.random.default_rng(0).normal(1.0, 2.0, (3, 5000))
-    mean, covariance = ops1d.moments(signal, taps)
-    np.testing.assert_allclose(mean, seen_by(taps, signal).mean(axis=0), rtol=1e-12)
-    np.testing.assert_allclose(covariance, np.cov(seen_by(taps, signal).T, bias=True).reshape(taps, taps), rtol=1e-12)
-
-
-def test_moments_in_float32_tell_the_variance_of_a_filter_that_cancels_the_signal():
-    """Of a low-pass noise, differences have a hundredth of the power: the rest cancels."""
-    noise = np.random.default_rng(1).normal(size=(4, 100_000))
-    signal = lfilter([1], [1, -0.995], noise, axis=1).astype(np.float32)
-    kernel = np.array([1, -1], np.float32)
-    _, covariance = ops1d.moments(signal / signal.std(), 2)
-    expected = (seen_by(2, signal / signal.std()) @ kernel).var()
-    assert expected < 0.02
-    np.testing.assert_allclose(kernel @ covariance @ kernel, expected, rtol=1e-4)

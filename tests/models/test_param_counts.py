@@ -1,13 +1,12 @@
-"""The size of every picture network, to the last parameter."""
+"""The number of parameters of every image network."""
 
 import jax
 import jax.numpy as jnp
 import pytest
 
-from jaxpara.models.alexnet import AlexNet
+from jaxpara.models.convnets import VGG16, AlexNet
 from jaxpara.models.preact_resnet import PreActResNet18
 from jaxpara.models.resnet import ResNet18, ResNet34, ResNet50, ResNet101
-from jaxpara.models.vgg import VGG16
 
 
 def shapes(net, channels=3):

@@ -1,4 +1,4 @@
-"""Weights from files: what fits goes in, what does not is told, what is hostile is refused."""
+"""Pretrained weights: conversion by name, notes, downloads, and files that do not fit."""
 
 import hashlib
 import io
@@ -63,7 +63,7 @@ def test_timm_names_of_vgg():
     ("change", "message"),
     [
         ({"bn1.bias": None}, "has no tensor 'bn1.bias'"),
-        ({"layer9.weight": np.zeros(1)}, "has 1 tensors that this network has not, such as 'layer9.weight'"),
+        ({"layer9.weight": np.zeros(1)}, "has 1 tensors that this network lacks, such as 'layer9.weight'"),
         ({"conv1.weight": np.zeros((4, 3, 5, 5))}, r"'conv1.weight' is \[4, 3, 5, 5\]"),
         ({"bn1.running_var": np.zeros(5)}, r"'bn1.running_var' is \[5\]"),
     ],

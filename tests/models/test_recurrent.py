@@ -9,8 +9,7 @@ import pytest
 from golden1d import check_gradients, fixed, fixed_like, load
 from jax.test_util import check_grads
 
-from jaxpara.models.recurrent import GRU, LSTM
-from jaxpara.models.sequence import SequenceLSTM
+from jaxpara.models.recurrent import GRU, LSTM, SequenceLSTM
 
 NETWORKS = {"lstm": LSTM(5), "gru": GRU(5)}
 

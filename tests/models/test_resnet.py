@@ -35,7 +35,7 @@ def test_inference_is_that_of_torchvision(arch):
 @pytest.mark.parametrize("arch", ["resnet18", "resnet50", "preact"])
 def test_training_is_that_of_torchvision(arch):
     # In float64, because in float32 a value on the other side of a ReLU's kink changes whole gradients, and
-    # statistics of 18 values (3 pictures of 3 x 2 points) amplify rounding.
+    # statistics of 18 values (3 images of 3 x 2 points) amplify rounding.
     net, theirs = NETS[arch], golden(arch)
     with jax.enable_x64(True):
         images = jnp.asarray(image(arch))

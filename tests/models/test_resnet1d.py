@@ -7,9 +7,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from golden1d import check_gradients, check_summaries, fixed, fixed_like, load, one_minus_pearson
+from scipy.signal import lfilter
 
 from jaxpara.errors import UserError
-from jaxpara.models.resnet1d import ResNet1DLSTM
+from jaxpara.models.ops1d import same_padding
+from jaxpara.models.resnet1d import ResNet1DLSTM, moments
 
 COMPLEX = ResNet1DLSTM(dropout=0.0)
 SMALL = ResNet1DLSTM(stem=4, stages=(2,), blocks=1, pools=(10, 64), lstm=(4, 4), dropout=0.0)
@@ -117,3 +119,31 @@ def test_dropout_acts_between_the_lstm_layers():
     outputs = [apply(variables, waveform, rngs={"dropout": jax.random.key(k)})[0] for k in (0, 0, 1)]
     np.testing.assert_array_equal(outputs[0], outputs[1])
     assert abs(outputs[0] - outputs[2]).max() > 1e-5
+
+
+def windows_of(taps, signal):
+    """Returns the samples under a kernel, `[sample, tap]`."""
+    padded = np.pad(signal.astype(np.float64), ((0, 0), same_padding(taps)))
+    return np.lib.stride_tricks.sliding_window_view(padded, taps, axis=1).reshape(-1, taps)
+
+
+@pytest.mark.parametrize("taps", [1, 5, 8])
+def test_moments_are_those_of_the_windows_under_a_kernel(taps):
+    signal = np.random.default_rng(0).normal(1.0, 2.0, (3, 5000))
+    with jax.enable_x64(True):
+        mean, covariance = moments(signal, taps)
+    np.testing.assert_allclose(mean, windows_of(taps, signal).mean(axis=0), rtol=1e-12)
+    np.testing.assert_allclose(
+        covariance, np.cov(windows_of(taps, signal).T, bias=True).reshape(taps, taps), rtol=1e-12
+    )
+
+
+def test_moments_in_float32_tell_the_variance_of_a_filter_that_cancels_the_signal():
+    """Of a low-pass noise, differences have a hundredth of the power: the rest cancels."""
+    noise = np.random.default_rng(1).normal(size=(4, 100_000))
+    signal = lfilter([1], [1, -0.995], noise, axis=1).astype(np.float32)
+    kernel = np.array([1, -1], np.float32)
+    _, covariance = moments(signal / signal.std(), 2)
+    expected = (windows_of(2, signal / signal.std()) @ kernel).var()
+    assert expected < 0.02
+    np.testing.assert_allclose(kernel @ covariance @ kernel, expected, rtol=1e-4)

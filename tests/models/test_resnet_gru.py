@@ -12,8 +12,8 @@ from seeded import drawn
 
 from jaxpara.errors import UserError
 from jaxpara.models.cnn1d import CNN1DLSTM
+from jaxpara.models.recurrent import SequenceLSTM
 from jaxpara.models.resnet_gru import BACKBONES, ResNetGRU
-from jaxpara.models.sequence import SequenceLSTM
 
 SMALL = partial(ResNetGRU, gru=(6, 4))
 
@@ -37,7 +37,7 @@ def variables_of(network, dtype=jnp.float32):
 
 
 def plain_resnet(method, frozen=()):
-    """Images and weights of a whole network to what its ResNet18 makes of the images."""
+    """Returns a function that applies the ResNet18 inside the weights of a whole network to images."""
     net = BACKBONES["resnet18"].make(frozen=frozen)
 
     def apply(variables, images, **arguments):

@@ -1,4 +1,4 @@
-"""Files that PyTorch wrote: their tensors come out, what is hostile in them is refused and not run."""
+"""PyTorch files: their tensors are read, and hostile content is refused without being executed."""
 
 import io
 import pickle
@@ -131,7 +131,7 @@ def test_other_pth_files(tmp_path):
     path.write_bytes(whole[: len(whole) // 2])
     with pytest.raises(UserError, match="truncated"):
         read_torch_file(path)
-    with pytest.raises(UserError, match="holds no state dict"):
+    with pytest.raises(UserError, match="contains no state dict"):
         read_torch_file(write_pth(path, {"epoch": 3}))
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("net/readme.txt", "")

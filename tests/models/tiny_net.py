@@ -7,8 +7,8 @@ import numpy as np
 from safetensors.numpy import save_file
 
 from jaxpara.models import pretrained
-from jaxpara.models.batchnorm import BatchNorm
 from jaxpara.models.heads import make_head
+from jaxpara.models.layers import BatchNorm
 
 
 class Tiny(nn.Module):

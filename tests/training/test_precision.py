@@ -8,12 +8,12 @@ import pytest
 from flax import linen as nn
 
 from jaxpara.models.autoencoder import SequenceAutoencoder
-from jaxpara.models.batchnorm import BatchNorm
 from jaxpara.models.cnn1d import CNN1DLSTM
+from jaxpara.models.convnets import VGG16
+from jaxpara.models.layers import BatchNorm
 from jaxpara.models.resnet import Layer, ResNet18, conv
 from jaxpara.models.resnet1d import ResNet1DLSTM
 from jaxpara.models.resnet_gru import ResNetGRU
-from jaxpara.models.vgg import VGG16
 from jaxpara.training import parallel, steps
 from jaxpara.training.losses import CrossEntropy, RootMeanSquare, WindowPCC
 from jaxpara.training.state import create

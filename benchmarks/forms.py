@@ -1,0 +1,240 @@
+"""Measures our own forms of operations in `jaxpara/models` against the plain forms of JAX and Flax.
+
+    python -m benchmarks.forms [CASE ...] [--rounds=5]
+
+Forms such as hand-written gradients age as XLA improves: run this on the oldest and the newest JAX, and keep only what
+wins by 5 % or by a clear amount of memory. Each case is a forward and backward pass of a network; in each peer one form
+is replaced by the plain one. Every side runs in its own process, and they take turns. All cases take about two minutes
+on an idle machine with 2 cores. `tests/models` compares values and gradients.
+"""
+
+from collections.abc import Callable
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+
+from benchmarks.cases import BREATHING2, BREATHING3, SMALL, Case, Network, Peer
+from benchmarks.side import Side
+from benchmarks.side_by_side import main
+
+Patch = Callable[[], None]
+
+
+def case(name: str, model: dict[str, Any], inputs: np.ndarray, forms: dict[str, tuple[Patch, ...]]) -> Case:
+    """Returns the case of a network, with a peer for each plain form."""
+
+    def make(*patches: Patch) -> Side:
+        for patch in patches:
+            patch()
+        return gradient_step(model, inputs)
+
+    def peer(patches: tuple[Patch, ...]) -> Peer:
+        return Peer(lambda setting, checked: make(*patches), ("tuned",), same=False)
+
+    size = f"inputs {' x '.join(map(str, inputs.shape))}, jax {version('jax')}"
+    peers = {form.replace(" ", "_"): peer(patches) for form, patches in forms.items()}
+    return Case(size, len(inputs), "examples", make, peers, warm_ups=1)
+
+
+def gradient_step(fields: dict[str, Any], inputs: np.ndarray) -> Side:
+    """Times the gradient of the mean square of a network's outputs in training mode."""
+    import jax
+    import jax.numpy as jnp
+
+    from jaxpara.models import MODELS
+    from jaxpara.registry import build
+
+    model = build(MODELS, fields, "model", classes=2)
+    variables = jax.jit(model.init)(jax.random.key(0), inputs[:1])
+
+    def loss(params: Any, statistics: Any, inputs: jax.Array, key: jax.Array) -> Any:
+        outputs, updated = model.apply(
+            {"params": params, **statistics}, inputs, train=True, mutable=["batch_stats"], rngs={"dropout": key}
+        )
+        return jnp.square(outputs).mean(), updated
+
+    gradient = jax.jit(jax.grad(loss, has_aux=True))
+    statistics = {"batch_stats": variables["batch_stats"]} if "batch_stats" in variables else {}
+    arguments = variables["params"], statistics, jnp.asarray(inputs), jax.random.key(1)
+    return Side(lambda: jax.block_until_ready(gradient(*arguments)))
+
+
+def plain_first_layer() -> None:
+    """Stores the output of the first convolution, instead of recomputing it in chunks in the backward pass."""
+    from jaxpara.models import ops1d
+
+    def plain(signal, kernel, bias, pool, seed=None, rate=0.0, padding=None):
+        x = ops1d.conv1d(signal[..., None], kernel[:, None], bias, padding)
+        return ops1d.relu_dropout_max_pool(x, pool, seed, rate)
+
+    ops1d.conv_relu_dropout_max_pool = plain
+
+
+def plain_pools() -> None:
+    """Takes ReLU, dropout and flax's max-pool one after the other."""
+    from flax import linen as nn
+
+    from jaxpara.models import cnn1d, ops1d
+
+    def plain(inputs, pool, seed=None, rate=0.0):
+        x = nn.relu(inputs)
+        x = x if seed is None else ops1d.dropout(x, seed, rate)
+        return nn.max_pool(x, (pool,), (pool,))
+
+    ops1d.relu_dropout_max_pool = cnn1d.POOLS["max"] = plain
+
+
+def plain_dropout() -> None:
+    """Draws dropout masks from JAX's default generator, threefry."""
+    import jax
+    import jax.numpy as jnp
+
+    from jaxpara.models import ops1d
+
+    def plain(inputs, seed, rate):
+        kept = jax.random.bernoulli(jax.random.wrap_key_data(seed), 1 - rate, inputs.shape)
+        return jnp.where(kept, inputs / (1 - rate), 0)
+
+    ops1d.dropout = plain
+
+
+def plain_scans() -> None:
+    """Lets JAX derive the gradients of the scans."""
+    from jaxpara.models import recurrent
+
+    recurrent.lstm_scan = lambda *arrays: recurrent._lstm_forward(*arrays)[0]
+    recurrent.gru_scan = lambda *arrays: recurrent._gru_forward(*arrays)[0]
+
+
+def flax_recurrent() -> None:
+    """Takes flax's recurrent layers."""
+    from flax import linen as nn
+
+    from jaxpara.models import autoencoder, recurrent
+
+    class LSTM(nn.Module):
+        features: int
+
+        @nn.compact
+        def __call__(self, inputs, carry=None):
+            return nn.RNN(nn.OptimizedLSTMCell(self.features))(inputs), None
+
+    class GRU(nn.Module):
+        features: int
+
+        @nn.compact
+        def __call__(self, inputs, carry=None):
+            carry, outputs = nn.RNN(nn.GRUCell(self.features))(inputs, initial_carry=carry, return_carry=True)
+            return outputs, carry
+
+    recurrent.LSTM, autoencoder.GRU = LSTM, GRU
+
+
+def plain_stem() -> None:
+    """Normalises and pools the stored output of Breathing 3's first convolution."""
+    from flax import linen as nn
+
+    from jaxpara.models import ops1d, resnet1d
+
+    class NoNorm(nn.Module):
+        axis_name: str | None = None
+
+        def __call__(self, signal, kernel, bias, train):
+            return kernel, bias
+
+    def plain(signal, kernel, bias, pool):
+        x = ops1d.conv1d(signal[..., None], kernel[:, None], bias)
+        x = resnet1d.Norm(None, name="plain_norm")(x, True)
+        return nn.max_pool(nn.relu(x), (pool,), (pool,))
+
+    resnet1d.StemNorm, resnet1d.conv_relu_dropout_max_pool = NoNorm, plain
+
+
+def plain_batchnorm() -> None:
+    """Lets JAX derive the gradient of BatchNorm."""
+    import jax.numpy as jnp
+    from jax import lax
+
+    from jaxpara.models import layers
+
+    def plain(x, scale, bias, epsilon, axis_name):
+        axes = tuple(range(x.ndim - 1))
+        mean = jnp.mean(x, axes)
+        # The gradient through this mean is zero; without stop_gradient JAX computes it all the same.
+        var = jnp.mean(jnp.square(x - lax.stop_gradient(mean)), axes)
+        return layers._affine(x, mean, var, scale, bias, epsilon), mean, var
+
+    layers.normalised = plain
+
+
+def plain_conv() -> None:
+    """Takes XLA's convolution also where the output is smaller than the kernel."""
+    from jax import lax
+
+    from jaxpara.models import ops2d, resnet
+
+    ops2d.conv = resnet.ops2d.conv = lax.conv_general_dilated
+
+
+def plain_max_pool() -> None:
+    """Takes flax's max-pool of images."""
+    from flax import linen as nn
+
+    from jaxpara.models import ops2d
+
+    def plain(maps, size, stride, pad=0):
+        return nn.max_pool(maps, (size, size), (stride, stride), ((pad, pad), (pad, pad)))
+
+    ops2d.max_pool = plain
+
+
+def cases(*, tiny: bool) -> dict[str, Callable[[], Case]]:
+    """Returns all cases by name."""
+    random = np.random.default_rng(0)
+
+    def of(net: Network, rows: int, forms: dict[str, tuple[Patch, ...]]) -> Callable[[], Case]:
+        def make() -> Case:
+            small = net.tiny() if tiny else net
+            inputs = small.batch()["inputs"][:rows]
+            floats = inputs.astype(np.float32) / 255 if inputs.dtype == np.uint8 else inputs
+            return case(net.config, small.learner()["model"], floats, forms)
+
+        return make
+
+    frames = random.uniform(-1, 1, (2, 5, 128) if tiny else (64, 25, 128)).astype(np.float32)
+    autoencoder = {"name": "sequence_autoencoder", "units": 256, "layers": 2, "dropout": 0.2}
+    return {
+        "breathing2": of(
+            BREATHING2,
+            2,
+            {
+                "first layer": (plain_first_layer,),
+                "... and pools": (plain_first_layer, plain_pools),
+                "... and dropout": (plain_first_layer, plain_pools, plain_dropout),
+                "lstm scan": (plain_scans,),
+                "lstm of flax": (flax_recurrent,),
+            },
+        ),
+        "breathing3": of(
+            BREATHING3,
+            1,
+            {"stem": (plain_stem,), "batchnorm": (plain_batchnorm,)},
+        ),
+        "mask": of(
+            SMALL,
+            16,
+            {
+                "convolution": (plain_conv,),
+                "max pool": (plain_max_pool,),
+                "batchnorm": (plain_batchnorm,),
+            },
+        ),
+        "autoencoder": lambda: case(
+            "autoencoder", autoencoder, frames, {"gru scan": (plain_scans,), "gru of flax": (flax_recurrent,)}
+        ),
+    }
+
+
+if __name__ == "__main__":
+    main("forms", cases, __doc__, rounds=5)

@@ -1,0 +1,131 @@
+"""AlexNet and VGG16, with the layers and the names of torchvision."""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import flax.linen as nn
+from jax import Array
+
+from jaxpara.models import ops2d
+from jaxpara.models.heads import Classifier, make_head, torch_bias, torch_kernel
+from jaxpara.models.resnet import he_fan_out
+
+Initializer = nn.initializers.Initializer
+
+
+class Conv(NamedTuple):
+    """A convolution with ReLU, and the max-pooling after it."""
+
+    place: str  # index in torchvision's `features`, which is the name of the parameters
+    features: int
+    size: int = 3
+    stride: int = 1
+    pad: int = 1
+    pool: tuple[int, int] | None = None  # size and stride
+
+
+ALEXNET = (
+    Conv("0", 64, 11, 4, 2, pool=(3, 2)),
+    Conv("3", 192, 5, 1, 2, pool=(3, 2)),
+    Conv("6", 384),
+    Conv("8", 256),
+    Conv("10", 256, pool=(3, 2)),
+)
+VGG = (
+    *(Conv("0", 64), Conv("2", 64, pool=(2, 2))),
+    *(Conv("5", 128), Conv("7", 128, pool=(2, 2))),
+    *(Conv("10", 256), Conv("12", 256), Conv("14", 256, pool=(2, 2))),
+    *(Conv("17", 512), Conv("19", 512), Conv("21", 512, pool=(2, 2))),
+    *(Conv("24", 512), Conv("26", 512), Conv("28", 512, pool=(2, 2))),
+)
+
+
+class Features(nn.Module):
+    """The convolutional part of a network, from images to maps."""
+
+    layers: Sequence[Conv]
+    kernel_init: Initializer
+    bias_init: Callable[[int], Initializer]  # from fan-in
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        for layer in self.layers:
+            x = nn.Conv(
+                layer.features,
+                (layer.size, layer.size),
+                (layer.stride, layer.stride),
+                ((layer.pad, layer.pad), (layer.pad, layer.pad)),
+                kernel_init=self.kernel_init,
+                bias_init=self.bias_init(layer.size**2 * x.shape[-1]),
+                conv_general_dilated=ops2d.conv,
+                name=layer.place,
+            )(x)
+            x = nn.relu(x)
+            x = ops2d.max_pool(x, *layer.pool) if layer.pool else x
+        return x
+
+
+def flattened(maps: Array, size: int) -> Array:
+    """Averages maps over a grid and flattens them channels first, as the published weights expect."""
+    return ops2d.mean_pool_to(maps, size).transpose(0, 3, 1, 2).reshape(maps.shape[0], -1)
+
+
+class AlexNet(nn.Module):
+    """The network of Krizhevsky in its one-column form, for images of at least 63 x 63.
+
+    Attributes:
+      classes: number of logits.
+      head: "torchvision" (two dense layers of 4096 before the last), or "v1" or "v2" instead of that classifier.
+      head_dropout: dropout rate of head "v1".
+
+    Reference: Krizhevsky, arXiv:1404.5997; torchvision.models.alexnet; paper §3.1.2.
+    """
+
+    classes: int = 2
+    head: str = "torchvision"
+    head_dropout: float = 0.6
+
+    def setup(self):
+        self.features = Features(ALEXNET, torch_kernel, torch_bias)
+        own = Classifier((("1", 4096), ("4", 4096), ("6", self.classes)), 0.5, dropout_first=True)
+        self.classifier = make_head(self.head, self.classes, own, self.head_dropout)
+
+    def embed(self, images: Array, train: bool = False) -> Array:
+        """Maps images `[batch, height, width, channel]` to features `[batch, 9216]`, the input of the head."""
+        return flattened(self.features(images), 6)
+
+    def __call__(self, images: Array, train: bool = False) -> Array:
+        """Maps images `[batch, height, width, channel]` to logits `[batch, class]`."""
+        return self.classifier(self.embed(images, train), train)
+
+
+class VGG16(nn.Module):
+    """The 16-layer network of Simonyan and Zisserman.
+
+    Attributes:
+      classes: number of logits.
+      head: "v1" or "v2" instead of the classifier, as the authors did, or "torchvision" (two dense layers of 4096
+        before the last).
+      head_dropout: dropout rate of head "v1".
+
+    Reference: Simonyan & Zisserman, ICLR 2015; torchvision.models.vgg; paper §3.1.2.
+    """
+
+    classes: int = 2
+    head: str = "v2"
+    head_dropout: float = 0.6
+
+    def setup(self):
+        no_bias = lambda fan_in: nn.initializers.zeros  # noqa: E731
+        self.features = Features(VGG, he_fan_out, no_bias)
+        layers = (("0", 4096), ("3", 4096), ("6", self.classes))
+        own = Classifier(layers, 0.5, kernel_init=nn.initializers.normal(0.01), bias_init=no_bias)
+        self.classifier = make_head(self.head, self.classes, own, self.head_dropout)
+
+    def embed(self, images: Array, train: bool = False) -> Array:
+        """Maps images `[batch, height, width, channel]` to features `[batch, 25088]`, the input of the head."""
+        return flattened(self.features(images), 7)
+
+    def __call__(self, images: Array, train: bool = False) -> Array:
+        """Maps images `[batch, height, width, channel]` to logits `[batch, class]`."""
+        return self.classifier(self.embed(images, train), train)
