@@ -141,10 +141,10 @@ def mfcc(waveforms: Sequence[np.ndarray]) -> Side:
 
 
 def image(spectrograms: Sequence[np.ndarray]) -> Side:
-    from jaxpara.features.image import MelImage, color_numbers
+    from jaxpara.features.image import MelImage, color_indices
 
     feature = MelImage()
-    return _outputs(lambda: np.stack([feature.picture(color_numbers(matrix)) for matrix in spectrograms]))
+    return _outputs(lambda: np.stack([feature.image(color_indices(matrix)) for matrix in spectrograms]))
 
 
 def dirichlet(truth: np.ndarray, scores: np.ndarray, draws: int) -> Side:
