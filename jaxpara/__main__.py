@@ -100,15 +100,15 @@ def main(argv: list[str] | None = None) -> NoReturn:
 def _do(mode: str, workdir: Path | None) -> None:
     # Imports come only after runtime.prepare(), as they import JAX.
     if mode == "predict":
-        from jaxpara.inference.command import predict
+        from jaxpara.inference.predict import predict
 
         given, output = str(_INPUT.value), Path(str(_OUTPUT.value))  # both are there, see NEEDS
-        predict(Path(str(_WORKDIR.value)), given, output, pictures=bool(_PLOT.value))
+        predict(Path(str(_WORKDIR.value)), given, output, images=bool(_PLOT.value))
         return
     if mode == "live":
-        from jaxpara.inference import console
+        from jaxpara.inference.live import live
 
-        console.main(Path(str(_WORKDIR.value)))
+        live(Path(str(_WORKDIR.value)))
         return
     file = Path(config_flags.get_config_filename(flags.FLAGS["config"]).partition(":")[0])
     overrides = config_flags.get_override_values(flags.FLAGS["config"])

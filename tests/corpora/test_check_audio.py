@@ -25,7 +25,7 @@ def test_everyone_who_reads_a_file_gives_the_same_reason(tmp_path):
     for read in (
         lambda: audio.read(path, 16_000),
         lambda: shared_audio([recording]),
-        lambda: list(AudioFile(path, path.name).sound(16_000)),
+        lambda: list(AudioFile(path, path.name).read(16_000)),
     ):
         with pytest.raises(UserError) as refused:
             read()
