@@ -88,7 +88,13 @@ def find(given: str) -> list[AudioFile]:
     """
     path = Path(given)
     if path.is_dir():
-        files = sorted(_below(path))
+        files = sorted(
+            file
+            for file in path.rglob("*")
+            if file.suffix.lower()[1:] in SUFFIXES
+            and not any(part.startswith(".") for part in file.relative_to(path).parts)
+            and file.is_file()
+        )
         if not files:
             raise UserError(
                 f"--input={given}: no audio in this folder; expected files that end in {', '.join(SUFFIXES[:6])}, ..."
@@ -103,14 +109,6 @@ def find(given: str) -> list[AudioFile]:
         raise UserError(f"--input={given}: no file matches this pattern")
     fixed = Path(re.split(r"[*?\[]", given, maxsplit=1)[0] + "x").parent  # the folder before the first wildcard
     return [AudioFile(file, _name(file, fixed)) for file in files]
-
-
-def _below(folder: Path) -> Iterator[Path]:
-    for parent, folders, names in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        for name in names:
-            if not name.startswith(".") and name.lower().rpartition(".")[2] in SUFFIXES:
-                yield Path(parent, name)
 
 
 def _name(path: Path, folder: Path) -> str:

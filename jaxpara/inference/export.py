@@ -69,7 +69,7 @@ def export(workdir: Path, out: Path, *, overwrite: bool = False) -> list[str]:
     programs = {}
     with _replacing_folder(out, overwrite) as folder:
         for name, member in system.members.items():
-            runs = system.runs(name) if isinstance(member.learner, Net) else {}
+            runs = system.fold_runs(name) if isinstance(member.learner, Net) else {}
             for key in member.models:
                 source = member.folder(key)
                 target = folder / source.relative_to(workdir)
@@ -192,7 +192,7 @@ def write_program(member: TrainedMember, runs: Mapping[FoldSeed, Fit], path: Pat
 
     Args:
       member: a member whose learner is a network.
-      runs: from `System.runs`.
+      runs: from `System.fold_runs`.
       path: the file to write.
 
     Returns:

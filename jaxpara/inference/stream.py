@@ -53,7 +53,7 @@ class Ensemble:
                 " expected a single cnn1d_lstm on the waveform with any number of folds, as in Breathing systems 1 and"
                 " 2 (configs/breathing_s1.py and breathing_s2.py)"
             )
-        runs = system.runs(name)
+        runs = system.fold_runs(name)
         networks = tuple(jax.device_get(member.load(runs[key]).variables) for key in weights)
         return cls(model, networks, np.array(list(weights.values())), feature, member.learner.precision)
 

@@ -26,7 +26,6 @@ from jaxpara.progress import Progress
 from jaxpara.registry import build
 from jaxpara.seeds import derive
 from jaxpara.training import LEARNERS, parallel
-from jaxpara.training.dependencies import after_sources
 from jaxpara.training.fit import Fit, fold_folder
 from jaxpara.training.state import TrainState
 
@@ -152,7 +151,7 @@ class TrainedMember:
         """Returns the folder of a trained model."""
         return fold_folder(self._folder, key[0])
 
-    def run(self, corpus: Corpus, key: FoldSeed, read: Read, progress: Progress) -> Fit:
+    def fold_run(self, corpus: Corpus, key: FoldSeed, read: Read, progress: Progress) -> Fit:
         """Returns what the learner is given for a trained model: recordings that are all in its test set."""
         fold = Fold(key[0], (), (), tuple(recording.name for recording in corpus.recordings), key[1])
         if isinstance(self.feature, Feature):
@@ -175,7 +174,7 @@ class TrainedMember:
 
     def predict(self, corpus: Corpus, key: FoldSeed, read: Read, progress: Progress) -> Predictions:
         """Returns the predictions of one of `models` for all recordings, a row per time."""
-        run = self.run(corpus, key, read, progress)
+        run = self.fold_run(corpus, key, read, progress)
         return self.learner.predict(run, run.fold.test_names, self.models[key], self.load(run))
 
     @property
@@ -187,7 +186,7 @@ class TrainedMember:
         """Returns the embeddings of all recordings by the model of a fold; an untrained one serves every fold."""
         key = (fold.index, fold.seed)
         key = key if key in self.models else min(self.models)
-        run = self.run(corpus, key, read, progress)
+        run = self.fold_run(corpus, key, read, progress)
         return dict(self.learner.embed(run, run.fold.test_names, self.models[key], self.load(run)))
 
 
@@ -199,7 +198,7 @@ class System:
       task: what is predicted.
       members: by name, each after those whose embeddings it uses.
       weights: of each trained model, by member, fold and seed; they sum to 1.
-      blocks: how long recordings are cut.
+      blocks: scheme that cuts long recordings.
     """
 
     def __init__(self, folder: str | Path):
@@ -217,12 +216,8 @@ class System:
         self.weights: dict[str, dict[FoldSeed, float]] = self.about["weights"]
         self.members: dict[str, TrainedMember] = {}
         self._quiet = Progress(Console(quiet=True))
-        specs = self.about["members"]
-        sources = {name: spec["sources"] for name, spec in specs.items()}
-        for name in after_sources(sources, str(folder / system_file.FILE)):
-            self.members[name] = TrainedMember(
-                name, specs[name], self.task, self.about["seed"], folder, sources=self.members
-            )
+        for name, spec in self.about["members"].items():
+            self.members[name] = TrainedMember(name, spec, self.task, self.about["seed"], folder, self.members)
         rate_hz, longest_s = self.about["label_rate_hz"], self.about["longest_s"]
         self.blocks = (
             Blocks.for_sequences(longest_s, rate_hz, self.task.sample_rate_hz)
@@ -274,12 +269,12 @@ class System:
         counts = [len(recording.times_s) for recording in audio.corpus.recordings]
         return np.split(mix(tables, self.weights).scores, np.cumsum(counts)[:-1])
 
-    def runs(self, name: str) -> dict[FoldSeed, Fit]:
+    def fold_runs(self, name: str) -> dict[FoldSeed, Fit]:
         """Returns what a member's learner is given of a second of noise, to get at its weights and shapes."""
         noise = np.random.default_rng(0).uniform(-0.1, 0.1, self.task.sample_rate_hz).astype(np.float32)
         audio = InMemoryCorpus([noise], self.task, self.about["label_rate_hz"])
         member = self.members[name]
-        return {key: member.run(audio.corpus, key, audio.features, self._quiet) for key in member.models}
+        return {key: member.fold_run(audio.corpus, key, audio.features, self._quiet) for key in member.models}
 
     def join(self, starts: Sequence[int], values: Sequence[np.ndarray]) -> Estimate:
         """Joins the predictions of a recording's blocks.

@@ -6,7 +6,7 @@ corpus, simulated: fingerprint of the training corpus, and whether it was simula
 task: key of `jaxpara.corpora.challenge.TASKS`.
 label_rate_hz: predictions per second; 0 where there is one per recording.
 longest_s: length of the longest recording (of classes: outside test); longer audio is cut into blocks of it.
-members.<name>: the members that predict, and those whose embeddings they use:
+members.<name>: the members that predict, and before them those whose embeddings they use:
   config: features, learner and folds.
   sources: members whose embeddings are its features.
   table: feature set of the organisers that it was trained on; empty for features made from the audio.
@@ -153,12 +153,14 @@ def _require_complete(members: Mapping[str, Any], weights: Mapping[str, Mapping[
         for fold, seed in models:
             if name not in members or (fold, seed) not in members[name]["models"]:
                 raise ValueError(f"weights names fold {fold}, seed {seed} of {name!r}, which members does not have")
+    known: set[str] = set()
     for name, member in members.items():
         if not member["models"]:
             raise ValueError(f"member {name!r} has no models")
         for source in member["sources"]:
-            if source not in members:
-                raise ValueError(f"member {name!r} uses embeddings of {source!r}, which is not a member")
+            if source not in known:
+                raise ValueError(f"member {name!r} uses embeddings of {source!r}, which is not a member before it")
+        known.add(name)
 
 
 def _with_tuples(tree: Any) -> Any:

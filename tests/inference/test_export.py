@@ -92,7 +92,7 @@ def test_programs_match_the_networks(exported, task):
         member = system.members[name]
         program = jax.export.deserialize(bytearray((out / "stablehlo" / f"{name}.bin").read_bytes()))
         assert {"cpu", "cuda"} == set(program.platforms) == set(fact["platforms"])
-        example = np.asarray(member.learner.example(next(iter(system.runs(name).values()))))
+        example = np.asarray(member.learner.example(next(iter(system.fold_runs(name).values()))))
         method = "__call__" if fact["gives"] == "predictions" else "embed"
         inputs = np.concatenate([example, example[:, ::-1], 0.5 * example])
         for key in member.models:

@@ -80,10 +80,10 @@ def test_a_folder_without_a_trained_system_is_one_line(trained, tmp_path):
         ({"weights": []}, "no weights"),
         ({"label_rate_hz": float("inf")}, "label_rate_hz is inf and longest_s 10"),
         ({"other": {"models": []}}, "member 'other' has no models"),
-        ({"other": {"sources": ["rnn"]}}, "member 'other' uses embeddings of 'rnn', which is not a member"),
+        ({"other": {"sources": ["rnn"]}}, "member 'other' uses embeddings of 'rnn', which is not a member before it"),
         (
             {"other": {"sources": ["cnn"]}, "cnn": {"sources": ["other"]}},
-            r"system\.json: (\w+) takes embeddings of \w+ takes embeddings of \1, which never ends",
+            "member 'cnn' uses embeddings of 'other', which is not a member before it",
         ),
     ],
 )
