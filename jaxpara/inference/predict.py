@@ -3,6 +3,7 @@
 import csv
 import hashlib
 import shutil
+import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -106,10 +107,6 @@ def predict(workdir: Path, given: str, output: Path, *, images: bool = False) ->
         # Reads all weights now, so that an error in them is not reported as one of a file.
         system.predict([np.zeros(round(SHORTEST_S * system.task.sample_rate_hz), np.float32)])
         finished = FinishedFiles(output.with_name(f"{output.name}.parts"), workdir, system.task.classes, files)
-        todo = [file for file in files if finished.load(file) is None]
-        done = len(files) - len(todo)
-        if done:
-            progress.say(f"{done} of {len(files)} files are already predicted, in {finished.folder}")
 
         def draw(file: AudioFile) -> None:
             path = _image(output, file.name)
@@ -117,11 +114,15 @@ def predict(workdir: Path, given: str, output: Path, *, images: bool = False) ->
                 predicted = finished.require(file)
                 plot.write(path, file.name, predicted.estimate, predicted.levels, predicted.seconds, notice)
 
-        failures: dict[str, str] = {}
-        waiting = {file.name for file in todo}
+        todo: list[AudioFile] = []
         for file in files:
-            if file.name not in waiting:
+            if finished.load(file) is None:
+                todo.append(file)
+            else:
                 draw(file)
+        if done := len(files) - len(todo):
+            progress.say(f"{done} of {len(files)} files are already predicted, in {finished.folder}")
+        failures: dict[str, str] = {}
         with progress.task("files", len(files), done=done) as bar:
 
             def note(file: AudioFile) -> None:
@@ -138,15 +139,14 @@ def predict(workdir: Path, given: str, output: Path, *, images: bool = False) ->
                     bar.advance(f"{file.name}: {estimate}")
         good = [file for file in files if file.name not in failures]
         if good:
-            changes = _write_table(output, good, finished, system)
-            if changes:
+            if changes := _write_table(output, good, finished, system):
                 progress.say(f"of {len(good)} files {changes}")
             progress.say(f"{output}: {len(good)} files" + (f"; images: {_images_folder(output)}" if images else ""))
         if failures:
             for name, reason in failures.items():
                 progress.say(f"{name!r}: {reason}")
             name, reason = next(iter(failures.items()))
-            rest = f"; those of the others are in {output}" if good else ""
+            rest = f"; the predictions of the others are in {output}" if good else ""
             raise UserError(
                 f"{len(failures)} of {len(files)} files could not be predicted, the first of them {name!r}: {reason};"
                 f" fix or remove them and run the same command again{rest}"
@@ -164,12 +164,8 @@ def _require_writable(output: Path, files: Sequence[AudioFile]) -> None:
         raise UserError(f"--input: two files are called {duplicates[0]!r}; rename one of them")
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
-        folder = output.with_name(f"{output.name}.parts")
-        folder.mkdir(exist_ok=True)
-        (folder / ".try").touch()
-        (folder / ".try").unlink()
-        if not any(folder.iterdir()):  # leaves nothing behind if the command fails before its first prediction
-            folder.rmdir()
+        with tempfile.TemporaryFile(dir=output.parent):
+            pass
     except OSError as error:
         raise UserError(f"--output={output}: cannot be written ({error.strerror}); choose another") from error
 

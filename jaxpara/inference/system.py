@@ -266,8 +266,9 @@ class System:
             }
             for name, model_weights in self.weights.items()
         }
+        scores = mix(tables, self.weights).scores  # pyright: ignore[reportArgumentType]
         counts = [len(recording.times_s) for recording in audio.corpus.recordings]
-        return np.split(mix(tables, self.weights).scores, np.cumsum(counts)[:-1])
+        return np.split(scores, np.cumsum(counts)[:-1])
 
     def fold_runs(self, name: str) -> dict[FoldSeed, Fit]:
         """Returns what a member's learner is given of a second of noise, to get at its weights and shapes."""

@@ -123,7 +123,7 @@ def test_a_broken_file_is_reported_and_loses_no_other(trained, mixed, speech, tm
     soundfile.write(folder / "e.wav", np.array([0.1, np.nan] * 8000), 16_000, "FLOAT")
     table = tmp_path / "t.csv"
     with pytest.raises(
-        UserError, match=r"3 of 6 files .* 'b\.wav': not readable as audio .*those of the others are in"
+        UserError, match=r"3 of 6 files .* 'b\.wav': not readable as audio .*the predictions of the others are in"
     ):
         predict(workdir, str(folder), table)
     assert list(belts_of(table)) == ["a.wav", "d.wav", "f.wav"]
