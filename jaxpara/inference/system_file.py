@@ -53,13 +53,13 @@ def write(
       weights: of each trained model, from the fusion.
     """
     keys = {name: {fold.index: (fold.index, fold.seed) for fold in member.folds} for name, member in members.items()}
-    counted = [
-        {"member": name, "fold": fold, "seed": seed, "weight": weight}
-        for name, models in weights.items()
-        for (fold, seed), weight in ((keys[name][index], weight) for index, weight in models.items())
+    rows = [
+        {"member": name, **_record(keys[name][index]), "weight": weight}
+        for name, model_weights in weights.items()
+        for index, weight in model_weights.items()
         if weight
     ]
-    needed = {row["member"] for row in counted}
+    needed = {row["member"] for row in rows}
     for name in reversed(list(members)):
         if name in needed:
             needed.update(members[name].sources)
@@ -77,15 +77,12 @@ def write(
                 "sources": list(member.sources),
                 "table": member.table,
                 "precision": member.identity.get("precision", "float32"),
-                "models": [
-                    {"fold": keys[name][index][0], "seed": keys[name][index][1], **choice}
-                    for index, choice in member.chosen.items()
-                ],
+                "models": [_record(keys[name][index]) | choice for index, choice in member.chosen.items()],
             }
             for name, member in members.items()
             if name in needed
         },
-        "weights": counted,
+        "weights": rows,
     }
     write_json(folder / FILE, content)
 
@@ -136,6 +133,10 @@ def read(folder: Path) -> dict[str, Any]:
             f"{path}: not readable as a trained system ({type(error).__name__}: {error}); run the training command"
             " again with --mode=evaluate, which writes it"
         ) from error
+
+
+def _record(key: FoldSeed) -> dict[str, Any]:
+    return {"fold": key[0], "seed": key[1]}
 
 
 def _key(row: dict[str, Any]) -> FoldSeed:
