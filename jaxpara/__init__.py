@@ -18,6 +18,6 @@ def load(folder: str | Path) -> "System":
     Raises:
       jaxpara.errors.UserError: there is none, or it cannot predict new audio.
     """
-    from jaxpara.inference.system import load  # here, as it imports JAX
+    from jaxpara.inference.system import System  # here, as it imports JAX
 
-    return load(folder)
+    return System(folder)

@@ -8,6 +8,8 @@ import re
 import runpy
 import signal
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from traceback import extract_tb, format_exc
 from typing import NoReturn
@@ -92,7 +94,8 @@ def main(argv: list[str] | None = None) -> NoReturn:
         runtime.prepare()
         signal.signal(signal.SIGTERM, _stop)
         _join()
-        _do(FLAGS.mode, Path(FLAGS.workdir) if FLAGS.workdir else None)
+        command = _command()
+        command()
     except KeyboardInterrupt:
         resume = "; rerun the same command to resume" if FLAGS.mode in ("train", "evaluate", "predict") else ""
         processes.exit_with(f"stopped{resume}", 130)
@@ -115,37 +118,35 @@ def main(argv: list[str] | None = None) -> NoReturn:
     sys.exit(0)
 
 
-def _do(mode: str, workdir: Path | None) -> None:
-    # The imports come only here, after runtime.prepare(), because they import JAX.
-    if mode == "predict":
-        from jaxpara.inference.command import predict
+def _command() -> Callable[[], None]:
+    """Return what the flags ask for; importing it imports JAX, so `runtime.prepare` comes first."""
+    workdir, output = (Path(path) if path else None for path in (FLAGS.workdir, FLAGS.output))
+    if FLAGS.mode == "predict":
+        from jaxpara.inference.predict import predict
 
-        predict(Path(FLAGS.workdir), FLAGS.input, Path(FLAGS.output), pictures=FLAGS.plot)
-    elif mode == "live":
-        from jaxpara.inference import console
+        return partial(predict, workdir, FLAGS.input, output, images=FLAGS.plot)
+    if FLAGS.mode == "live":
+        from jaxpara.inference.live import live
 
-        console.main(Path(FLAGS.workdir))
-    elif mode == "export":
-        from jaxpara.inference import export_command
+        return partial(live, workdir)
+    if FLAGS.mode == "export":
+        from jaxpara.inference.export import export
 
-        export_command.main([FLAGS.workdir, FLAGS.output, *["--overwrite"] * FLAGS.overwrite])
-    elif mode == "compare":
-        from jaxpara.evaluation import compare_systems
+        return lambda: print("\n".join(export(workdir, output, overwrite=FLAGS.overwrite)))
+    if FLAGS.mode == "compare":
+        from jaxpara.run import compare
 
-        given = {"--corpus": FLAGS.corpus_root, "--task": FLAGS.task, "--output": FLAGS.output}
-        options = [f"{flag}={value}" for flag, value in given.items() if value]
-        sys.exit(compare_systems.main([*FLAGS.systems, *options]))
-    else:
-        file = Path(config_flags.get_config_filename(FLAGS["config"]).partition(":")[0])
-        overrides = config_flags.get_override_values(FLAGS["config"])
-        if mode == "show":
-            from jaxpara.show import show
+        root = Path(FLAGS.corpus_root) if FLAGS.corpus_root else None
+        return partial(compare, [Path(system) for system in FLAGS.systems], root, FLAGS.task, output)
+    file = Path(config_flags.get_config_filename(FLAGS["config"]).partition(":")[0])
+    overrides = config_flags.get_override_values(FLAGS["config"])
+    if FLAGS.mode == "show":
+        from jaxpara.show import show
 
-            print(show(FLAGS.config, overrides=overrides, file=file), end="")
-        else:
-            from jaxpara.run import run
+        return lambda: print(show(FLAGS.config, overrides=overrides, file=file), end="")
+    from jaxpara.run import run
 
-            run(FLAGS.config, overrides=overrides, name=file.stem, workdir=workdir, mode=mode)
+    return partial(run, FLAGS.config, overrides=overrides, name=file.stem, workdir=workdir, mode=FLAGS.mode)
 
 
 def _more_memory(mode: str) -> str:

@@ -26,7 +26,7 @@ from jaxpara.evaluation.results import keep_others, summarise
 from jaxpara.evaluation.rows import labels_of
 from jaxpara.files import locked, write_json
 from jaxpara.fusion import FUSIONS
-from jaxpara.inference import manifest
+from jaxpara.inference import system_file
 from jaxpara.predictions import Predictions, concatenate
 from jaxpara.progress import Progress
 from jaxpara.registry import build, suggest
@@ -146,7 +146,7 @@ def run(
             keep_others(workdir, name)
             write_json(workdir / "results.json", results)
             about = {"experiment": name, "recipe": recipe, "demo": demo, "seed": seed, "corpus": fingerprint}
-            manifest.write(workdir, about, settings["corpus"]["task"], corpus, members, fused.shares)
+            system_file.write(workdir, about, settings["corpus"]["task"], corpus, members, fused.shares)
             for part, predictions in (("validation", fused.validation), ("test", fused.test)):
                 predictions.save(workdir / "predictions" / f"{part}.npz")
             report.write(

@@ -184,7 +184,7 @@ def the_model_of_the_readme_is_in_use(folder, cache):
     rows = (folder / "belts.csv").read_text().splitlines()
     assert rows[0] == "file,time,value"
     assert {row.split(",")[0] for row in rows[1:]} == {"a.wav", "b.flac", "c.ogg", "d.mp3"}
-    assert len(list((folder / "belts_pictures").iterdir())) == 4
+    assert len(list((folder / "belts_images").iterdir())) == 4
     (live,) = (step.text for step in STEPS["README.md"] if "--mode=live" in step.text)
     assert live.startswith("ffmpeg ")
     assert "-f s16le -ac 1 -ar 16000" in live  # what is made here without it

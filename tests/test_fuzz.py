@@ -21,7 +21,7 @@ from jaxpara.corpora import audio
 from jaxpara.errors import UserError
 from jaxpara.evaluation import plots
 from jaxpara.files import read_json, read_json_lines
-from jaxpara.inference import manifest, system
+from jaxpara.inference import system, system_file
 from jaxpara.inference.audio_files import AudioFile
 from jaxpara.predictions import Predictions
 from jaxpara.training.checkpoints import Checkpoints
@@ -103,7 +103,7 @@ def test_wav_files(subtype, tmp_path, data):
         assert waveform.ndim == 1
         assert np.abs(waveform).max() <= 1
     with refusing(""):
-        assert all(np.isfinite(part).all() for part in AudioFile(path, "a.wav").sound(RATE_HZ))
+        assert all(np.isfinite(part).all() for part in AudioFile(path, "a.wav").read(RATE_HZ))
 
 
 @given(data=st.data())
@@ -117,28 +117,30 @@ def test_predictions(tmp_path, data):
         assert len(loaded.keys) == len(loaded.scores)
 
 
-FOLDS = {"0": {"epoch": 1, "step": 8, "score": 0.5, "loss": 0.25}}
-MEMBER = {"config": {"features": {}, "learner": {}}, "sources": [], "table": "", "precision": "float32", "folds": FOLDS}
+MODEL = {"fold": 0, "seed": 0, "epoch": 1, "step": 8, "score": 0.5, "loss": 0.25}
+CONFIG = {"features": {}, "learner": {}}
+MEMBER = {"config": CONFIG, "sources": [], "table": "", "precision": "float32", "models": [MODEL]}
 SYSTEM = {
+    "schema": system_file.SCHEMA,
     "task": "breathing",
     "seed": 1,
     "simulated": True,
     "label_rate_hz": 25.0,
     "longest_s": 20.0,
     "members": {"cnn": MEMBER, "lstm": MEMBER | {"sources": ["cnn"]}},
-    "shares": {"lstm": {"0": 1.0}},
+    "weights": [{"member": "lstm", "fold": 0, "seed": 0, "weight": 1.0}],
 }
-NAMES = st.sampled_from(["cnn", "lstm", "0", "1"])
+NAMES = st.sampled_from(["cnn", "lstm", "fold", "seed"])
 
 
 @given(content=edited(SYSTEM, JSON | st.lists(NAMES, max_size=2) | st.dictionaries(NAMES, JSON, max_size=2)))
 def test_systems(tmp_path, monkeypatch, content):
     """As far as what the members' configs name is built."""
-    monkeypatch.setattr(system, "TrainedMember", lambda name, *_: name)
-    (tmp_path / manifest.FILE).write_bytes(content)
-    with refusing(tmp_path / manifest.FILE):
-        loaded = system.load(tmp_path)
-        assert loaded.shares
+    monkeypatch.setattr(system, "TrainedMember", lambda name, *_, **__: name)
+    (tmp_path / system_file.FILE).write_bytes(content)
+    with refusing(tmp_path / system_file.FILE):
+        loaded = system.System(tmp_path)
+        assert loaded.weights
         assert loaded.blocks.step > 0
 
 

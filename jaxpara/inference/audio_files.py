@@ -1,36 +1,39 @@
-"""The audio files that a user names, and their sound, chunk by chunk."""
+"""Audio of any format, rate and length: found, read in chunks, resampled and cut into blocks."""
 
 import glob
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 import soundfile
+import soxr
 
 from jaxpara.corpora.audio import AUDIO_ERRORS, reason
 from jaxpara.errors import UserError
-from jaxpara.inference.sound import brought
 
 SUFFIXES = (
     *("wav", "flac", "mp3", "ogg", "oga", "opus", "aif", "aiff", "aifc", "au", "snd", "caf", "w64", "rf64"),
     *("wave", "sph", "nist", "voc"),
 )
-CHUNK = 1 << 19  # samples that are read at once
-LEVELS_HZ = 100  # peaks per second that are kept for pictures
+CHUNK = 1 << 19  # samples per read
+LEVELS_HZ = 100  # peaks per second that are kept for images
+MAX_PEAK = 8.0  # decoders and mixes exceed 1 a little; integers stored as floats exceed it by far
+OVERLAP = 1 / 8  # of a block, over which one block's sequence fades into the next one's
 
 
 @dataclass
 class AudioFile:
-    """One file.
+    """An audio file to predict.
 
     Attributes:
-      path: where it lies.
-      name: what it is called in the table: its path below the folder that was given.
-      rate_hz, channels, seconds: once it is read; what it has.
-      levels: `LEVELS_HZ` times a second, once it is read, the largest amplitude of all channels.
+      path: where the file is.
+      name: its name in the table: the path below the folder that was given.
+      rate_hz, channels, seconds: of the file; known once it has been read.
+      levels: largest amplitude of all channels, `LEVELS_HZ` times a second; known once it has been read.
     """
 
     path: Path
@@ -40,54 +43,61 @@ class AudioFile:
     seconds: float = 0.0
     levels: list[np.ndarray] = field(default_factory=list)
 
-    def sound(self, wanted_hz: int) -> Iterator[np.ndarray]:
-        """Reads it, at another rate and with one channel.
+    def read(self, sample_rate_hz: int) -> Iterator[np.ndarray]:
+        """Reads the file as one channel at another rate.
 
         Yields:
-          `[sample]` float32.
+          `[sample]` float32 chunks.
 
         Raises:
-          UserError: it cannot be read, is empty, ends before its time, or its samples are not in [-1, 1] by far.
+          UserError: the file is unreadable, empty or truncated, or its samples are far outside [-1, 1].
         """
         try:
             with soundfile.SoundFile(self.path) as file:
                 self.rate_hz, self.channels = file.samplerate, file.channels
-                yield from brought(self._chunks(file), file.samplerate, wanted_hz)
-                promised_s = 0 if file.format == "MP3" else file.frames / file.samplerate  # MP3's is an estimate
+                yield from resample(self._chunks(file), file.samplerate, sample_rate_hz)
+                # The length in an MP3 header is only an estimate.
+                promised_s = 0 if file.format == "MP3" else file.frames / file.samplerate
         except AUDIO_ERRORS as error:
             raise UserError(f"not readable as audio ({reason(error)})") from None
         if not self.seconds:
-            raise UserError("holds no samples")
+            raise UserError("has no samples")
         if self.seconds < promised_s:
-            raise UserError(f"ends after {self.seconds:.2f} s of the {promised_s:.2f} s that it promises")
+            raise UserError(f"ends after {self.seconds:.2f} s, but its header promises {promised_s:.2f} s")
 
     def _chunks(self, file: soundfile.SoundFile) -> Iterator[np.ndarray]:
-        # Whole stretches of time, so that their peaks can be taken chunk by chunk.
-        stretch, read = max(1, round(file.samplerate / LEVELS_HZ)), 0
-        size = max(1, CHUNK // file.channels // stretch) * stretch
+        # A chunk is a whole number of `LEVELS_HZ` periods, so that peaks can be taken chunk by chunk.
+        period, read = max(1, round(file.samplerate / LEVELS_HZ)), 0
+        size = max(1, CHUNK // file.channels // period) * period
         while len(chunk := file.read(size, dtype="float32", always_2d=True)):
             peaks = np.abs(chunk).max(axis=1)
-            self.levels.append(np.maximum.reduceat(peaks, np.arange(0, len(peaks), stretch)))
+            self.levels.append(np.maximum.reduceat(peaks, np.arange(0, len(peaks), period)))
             read += len(chunk)
             self.seconds = read / file.samplerate
             yield chunk
 
 
-def found(given: str) -> list[AudioFile]:
-    """The files that a user means, in the order of their names.
+def find(given: str) -> list[AudioFile]:
+    """Returns the audio files that `--input` names, sorted by name.
 
     Args:
-      given: a file; a folder, of which all audio at any depth is meant; or a pattern with `*`, `?`, `[...]` or `**`.
+      given: a file; a folder, searched at any depth; or a pattern with `*`, `?`, `[...]` or `**`.
 
     Raises:
       UserError: there are none.
     """
     path = Path(given)
     if path.is_dir():
-        files = sorted(_below(path))
+        files = sorted(
+            file
+            for file in path.rglob("*")
+            if file.suffix.lower()[1:] in SUFFIXES
+            and not any(part.startswith(".") for part in file.relative_to(path).parts)
+            and file.is_file()
+        )
         if not files:
             raise UserError(
-                f"--input={given}: no audio in this folder; its files end in {', '.join(SUFFIXES[:6])}, ..."
+                f"--input={given}: no audio in this folder; expected files that end in {', '.join(SUFFIXES[:6])}, ..."
             )
         return [AudioFile(file, _name(file, path)) for file in files]
     if path.exists():
@@ -96,20 +106,138 @@ def found(given: str) -> list[AudioFile]:
         raise UserError(f"--input={given}: no such file or folder")
     files = sorted(Path(match) for match in glob.glob(given, recursive=True) if os.path.isfile(match))
     if not files:
-        raise UserError(f"--input={given}: no file has a name like this")
-    fixed = Path(re.split(r"[*?\[]", given, maxsplit=1)[0] + "x").parent
+        raise UserError(f"--input={given}: no file matches this pattern")
+    fixed = Path(re.split(r"[*?\[]", given, maxsplit=1)[0] + "x").parent  # the folder before the first wildcard
     return [AudioFile(file, _name(file, fixed)) for file in files]
 
 
-def _below(folder: Path) -> Iterator[Path]:
-    for parent, folders, names in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        for name in names:
-            if not name.startswith(".") and name.lower().rpartition(".")[2] in SUFFIXES:
-                yield Path(parent, name)
-
-
 def _name(path: Path, folder: Path) -> str:
-    """The path below a folder; bytes that are no UTF-8 are shown as escapes."""
     name = path.relative_to(folder).as_posix()
-    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")  # not every name is UTF-8
+
+
+def to_float(waveform: np.ndarray) -> np.ndarray:
+    """Scales integers to float32 in [-1, 1]; floats are returned unchanged.
+
+    Args:
+      waveform: `[sample]` or `[sample, channel]`.
+
+    Raises:
+      UserError: the array has another shape, or is not numeric.
+    """
+    waveform = np.asarray(waveform)
+    if waveform.ndim not in (1, 2) or waveform.dtype.kind not in "iuf":
+        raise UserError(
+            f"waveform is {list(waveform.shape)} of {waveform.dtype}, expected [sample] or [sample, channel] numbers"
+        )
+    if waveform.dtype.kind == "f":
+        return waveform
+    limits = np.iinfo(waveform.dtype)
+    middle = (limits.max + 1) / 2 if waveform.dtype.kind == "u" else 0
+    return ((waveform.astype(np.float64) - middle) / (limits.max + 1 - middle)).astype(np.float32)
+
+
+def resample(chunks: Iterable[np.ndarray], rate_hz: int, target_hz: int) -> Iterator[np.ndarray]:
+    """Mixes channels down and resamples, without seams between chunks.
+
+    Args:
+      chunks: `[sample, channel]` or `[sample]` float.
+
+    Yields:
+      `[sample]` float32, clipped to [-1, 1].
+
+    Raises:
+      UserError: samples are not finite, or far outside [-1, 1].
+    """
+    stream = soxr.ResampleStream(rate_hz, target_hz, 1, dtype="float32") if rate_hz != target_hz else None
+    read = 0
+    for chunk in chunks:
+        mono = (chunk if chunk.ndim == 1 else chunk.mean(axis=1)).astype(np.float32, copy=False)
+        peak = float(np.abs(mono).max()) if len(mono) else 0.0
+        if not peak <= MAX_PEAK:  # also catches NaN
+            raise UserError(
+                f"samples reach {peak:g} between {read / rate_hz:.2f} and {(read + len(mono)) / rate_hz:.2f} s,"
+                " expected finite numbers in [-1, 1]; rescale the recording"
+            )
+        read += len(mono)
+        yield np.clip(stream.resample_chunk(mono) if stream else mono, -1, 1)
+    if stream:
+        yield np.clip(stream.resample_chunk(np.empty(0, np.float32), last=True), -1, 1)
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """A scheme that cuts recordings into blocks no longer than those a system was trained on.
+
+    Attributes:
+      size, step: samples per block, and from the start of one block to the next.
+      cell: samples per prediction; every block starts at a multiple of it.
+    """
+
+    size: int
+    step: int
+    cell: int
+
+    @classmethod
+    def for_sequences(cls, longest_s: float, rate_hz: float, sample_rate_hz: int) -> "Blocks":
+        """Returns overlapping blocks of as many predictions as fit in `longest_s`, at least two.
+
+        Args:
+          longest_s: of a recording that is not cut.
+          rate_hz: predictions per second.
+          sample_rate_hz: of the recordings.
+        """
+        cell = (Fraction(sample_rate_hz) / Fraction(rate_hz).limit_denominator(1000)).numerator
+        cells = max(2, round(longest_s * sample_rate_hz) // cell)
+        return cls(cells * cell, (cells - max(1, round(cells * OVERLAP))) * cell, cell)
+
+    @classmethod
+    def for_classes(cls, longest_s: float, sample_rate_hz: int) -> "Blocks":
+        """Returns adjacent clips; only the last one, which ends with the recording, may overlap."""
+        size = max(1, round(longest_s * sample_rate_hz))
+        return cls(size, size, 1)
+
+    def cut(self, chunks: Iterable[np.ndarray]) -> Iterator[tuple[int, np.ndarray]]:
+        """Cuts a recording that arrives in chunks `[sample]`; at most two blocks of it are in memory.
+
+        The last block ends with the recording and has full length but for less than a cell.
+
+        Yields:
+          Each block's first sample and its samples; nothing for an empty recording.
+        """
+        kept, first, start = np.empty(0, np.float32), 0, 0  # `kept` starts at sample `first`
+        for chunk in chunks:
+            kept = np.concatenate([kept, chunk])
+            # A block is known not to be the last one only when more samples follow it.
+            while first + len(kept) > start + self.size:
+                yield start, kept[start - first : start - first + self.size]
+                start += self.step
+                drop = max(0, start - self.size - first)  # the last block may reach back by up to its size
+                kept, first = kept[drop:], first + drop
+        end = first + len(kept)
+        if end:
+            start = max(0, -(-(end - self.size) // self.cell) * self.cell)
+            yield start, kept[start - first :]
+
+
+def crossfade(starts: Sequence[int], parts: Sequence[np.ndarray]) -> np.ndarray:
+    """Joins the sequences of overlapping blocks; each fades into the next.
+
+    Args:
+      starts: first row of each, increasing.
+      parts: `[row, value]` each.
+
+    Returns:
+      `[row, value]` up to the end of the last part.
+    """
+    if len(parts) == 1:
+        return parts[0]
+    rows = starts[-1] + len(parts[-1])
+    total, weight = np.zeros((rows, parts[0].shape[1])), np.zeros((rows, 1))
+    for start, part in zip(starts, parts, strict=True):
+        # The weight rises and falls towards the ends of a part; without overlap it cancels out.
+        row = np.arange(1, len(part) + 1, dtype=np.float64)
+        ramp = np.minimum(np.minimum(row, row[::-1]), max(1.0, len(part) * OVERLAP))[:, None]
+        total[start : start + len(part)] += ramp * part
+        weight[start : start + len(part)] += ramp
+    return total / weight

@@ -1,76 +1,101 @@
-"""The folder of an exported system: what `jaxpara.load` takes, programs for everyone else, and a card for people.
+"""`--mode=export`: a trained system as one folder that needs nothing else.
 
-system.json, members/<name>/fold_<k>/  as in a workdir; networks as weights.safetensors, machines and what features
-    learned as the run left them
-stablehlo/<name>.bin  the networks of a member as one program, whose weights are arguments
-export.json           shapes and parity of the programs, and the figures of the run
-README.md             the model card
+system.json                  as in a workdir, without paths
+members/<name>/<fold>/       networks as weights.safetensors; SVMs and fitted features as in the workdir
+stablehlo/<name>.bin         the network of a member as a StableHLO program that takes the weights as an argument
+export.json                  shapes and accuracy of the programs, and the scores of the run
+README.md                    the model card, from card.md.j2
 """
 
+import importlib.metadata
 import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import jax
+import jax.export
+import jinja2
+import numpy as np
+
+from jaxpara import __version__
 from jaxpara.errors import UserError
 from jaxpara.features.cache import FITTED_FILE as FITTED
 from jaxpara.files import write_json, write_text
-from jaxpara.inference import card, manifest, stablehlo
-from jaxpara.inference.system import System
+from jaxpara.inference import system_file
+from jaxpara.inference.system import System, TrainedMember
+from jaxpara.inference.system_file import FoldSeed
 from jaxpara.training import weights
-from jaxpara.training.fit import fold_folder
+from jaxpara.training.fit import Fit
 from jaxpara.training.net import Net
 from jaxpara.training.svm import SVM
 
+FILE = "export.json"
+PLATFORMS = ("cpu", "cuda")
+# Largest difference between program and network, relative to the largest output. In float32 only the order of sums
+# differs. In bfloat16 (8 bits, 2^-8 = 0.004) XLA rounds between operations but not within fused ones, and what it fuses
+# is not the same in every program.
+TOLERANCES = {"float32": 1e-5, "bfloat16": 2e-2}
+BATCH, TIMES = 2, 3  # size of the compared inputs along the axes that a program leaves free
+VERSIONS = ("jax", "flax", "numpy", "scipy", "librosa", "scikit-learn", "skops", "safetensors")
 
-def write(workdir: Path, out: Path, *, overwrite: bool = False) -> dict[str, Any]:
-    """Exports what a run has left, whole or not at all.
+
+def export(workdir: Path, out: Path, *, overwrite: bool = False) -> list[str]:
+    """Exports a trained system, whole or not at all.
 
     Args:
       workdir: of a finished run.
-      out: the folder to write; not there, or empty.
-      overwrite: whether what lies there may be replaced.
+      out: the folder to write; must be missing or empty.
+      overwrite: whether an export that is already there is replaced.
 
     Returns:
-      By member the facts of its program, see `jaxpara.inference.stablehlo.write`.
+      Lines to print: a line per program, and where the export is.
 
     Raises:
-      UserError: the run is not finished, something of it is damaged, or there is something at `out`.
+      UserError: the run is not finished, a file of it is damaged, or `out` is taken.
     """
     system = System(workdir)
     results = _results(workdir)
     if results["experiment"] != system.about["experiment"]:
         raise UserError(
-            f"{workdir}: results.json is of {results['experiment']}, system.json of another run; run it again"
+            f"{workdir}: results.json is of {results['experiment']}, system.json of another experiment; run it again"
         )
     if workdir.resolve().is_relative_to(out.resolve()):
-        raise UserError(f"{out}: holds the workdir itself; choose another folder")
+        raise UserError(f"{out}: contains the workdir itself; choose another folder")
+    programs = {}
     with _replacing_folder(out, overwrite) as folder:
-        facts = {}
         for name, member in system.members.items():
-            for fold in member.folds:
-                source, target = (fold_folder(root / "members" / name, fold) for root in (workdir, folder))
+            runs = system.fold_runs(name) if isinstance(member.learner, Net) else {}
+            for key in member.models:
+                source = member.folder(key)
+                target = folder / source.relative_to(workdir)
                 target.mkdir(parents=True)
                 if (source / FITTED).exists():
                     shutil.copyfile(source / FITTED, target / FITTED)
                 if isinstance(member.learner, SVM):
-                    _copy_machine(member.learner.machine_file(source), target)
-            if isinstance(member.learner, Net):
-                fits = system.fits(name)
-                for fold, fit in fits.items():
-                    weights.write(fold_folder(folder / "members" / name, fold) / weights.FILE, member.weights(fit))
-                facts[name] = stablehlo.write(member, fits, folder / "stablehlo" / f"{name}.bin")
-        about = json.loads((workdir / manifest.FILE).read_text(encoding="utf-8"))
-        write_json(folder / manifest.FILE, _without_paths(about))
-        scores = {part: _figures(results["fusion"][part]) for part in ("cv", "test")}
-        exported = {"programs": facts, "measure": results["measure"], "scores": scores}
-        write_json(folder / "export.json", exported)
-        write_text(folder / "README.md", card.text(system, results, facts))
-    return facts
+                    _copy_svm(member.learner.machine_file(source), target)
+                else:
+                    weights.write(target / weights.FILE, member.load(runs[key]))
+            if runs:
+                programs[name] = write_program(member, runs, folder / "stablehlo" / f"{name}.bin")
+        description = json.loads((workdir / system_file.FILE).read_text(encoding="utf-8"))
+        write_json(folder / system_file.FILE, _without_paths(description))
+        scores = {part: results["fusion"][part] for part in ("cv", "test")}
+        write_json(folder / FILE, {"programs": programs, "measure": results["measure"], "scores": scores})
+        write_text(folder / "README.md", _card(system, results, programs))
+    return [
+        *(
+            f"{name}: {facts['inputs']} to {facts['outputs']}, StableHLO for {' and '.join(facts['platforms'])};"
+            f" differs from the network by {facts['difference']:.1e} of its largest output, at most"
+            f" {facts['tolerance']:g} allowed"
+            for name, facts in programs.items()
+        ),
+        f"exported: {out}; README.md describes it",
+    ]
 
 
 def _results(workdir: Path) -> dict[str, Any]:
@@ -81,24 +106,19 @@ def _results(workdir: Path) -> dict[str, Any]:
         return results
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(
-            f"{path}: not readable ({type(error).__name__}: {error}); run the training command once more with"
+            f"{path}: not readable ({type(error).__name__}: {error}); run the training command again with"
             " --mode=evaluate, which writes it"
         ) from error
 
 
-def _copy_machine(file: Path, target: Path) -> None:
+def _copy_svm(file: Path, target: Path) -> None:
     if not file.exists():
-        raise UserError(f"{file}: no such file, expected a fitted machine; train this member again")
+        raise UserError(f"{file}: no such file, expected a trained SVM; train this member again")
     shutil.copyfile(file, target / file.name)
 
 
-def _figures(score: dict[str, Any]) -> dict[str, Any]:
-    names = ("pooled", "interval_95", "mean_of_folds", "per_fold", "labels", "speakers")
-    return {name: score[name] for name in names if name in score}
-
-
 def _without_paths(tree: Any) -> Any:
-    """Of files on this machine only their names: nobody else has them there."""
+    """Replaces absolute paths by file names; nobody else has those folders."""
     if isinstance(tree, dict):
         return {key: _without_paths(value) for key, value in tree.items()}
     if isinstance(tree, list):
@@ -111,11 +131,11 @@ def _replacing_folder(out: Path, overwrite: bool) -> Iterator[Path]:
     """Gives a folder beside `out` that takes its place when the block ends without an error."""
     taken = out.is_symlink() or (out.exists() and not (out.is_dir() and not any(out.iterdir())))
     if taken and not overwrite:
-        raise UserError(f"{out}: there is something already; choose another folder, or replace it with --overwrite")
+        raise UserError(f"{out}: already exists; choose another folder, or replace it with --overwrite")
     if out.is_symlink() or (out.exists() and not out.is_dir()):
-        raise UserError(f"{out}: no folder, so it is not replaced; choose another")
-    if taken and not (out / "export.json").exists():
-        raise UserError(f"{out}: holds no export, so it is not replaced; choose another folder, or empty it yourself")
+        raise UserError(f"{out}: is not a folder, so it is not replaced; choose another")
+    if taken and not (out / FILE).exists():
+        raise UserError(f"{out}: is not an export, so it is not replaced; choose another folder, or empty it yourself")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         part = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".part", dir=out.parent))
@@ -123,7 +143,9 @@ def _replacing_folder(out: Path, overwrite: bool) -> Iterator[Path]:
         raise UserError(f"{out}: cannot be written ({error.strerror}); choose another folder") from error
     try:
         yield part
-        part.chmod(0o777 & ~_umask())  # temporary folders are their maker's alone
+        umask = os.umask(0)
+        os.umask(umask)
+        part.chmod(0o777 & ~umask)  # mkdtemp makes folders private
         if out.exists():
             old = part.with_suffix(".old")
             out.rename(old)
@@ -135,7 +157,117 @@ def _replacing_folder(out: Path, overwrite: bool) -> Iterator[Path]:
         shutil.rmtree(part, ignore_errors=True)
 
 
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+def _card(system: System, results: Mapping[str, Any], programs: Mapping[str, Any]) -> str:
+    """Returns the model card.
+
+    Args:
+      results: results.json of the run.
+      programs: by member, from `write_program`.
+    """
+    template = jinja2.Environment(
+        loader=jinja2.PackageLoader("jaxpara.inference", ""),
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+        autoescape=False,  # Markdown
+    )
+    template.filters["figure"] = lambda value: "none" if value is None else f"{value:.3f}"
+    configs = {name: spec["config"] for name, spec in system.about["members"].items()}
+    return template.get_template("card.md.j2").render(
+        about=system.about,
+        task=system.task,
+        results=results,
+        scores={"cross-validation": results["fusion"]["cv"], "test": results["fusion"]["test"]},
+        configs=configs,
+        programs=programs,
+        opensmile="opensmile" in str(configs),
+        imagenet=[n for n, m in system.members.items() if isinstance(m.learner, Net) and m.learner.pretrained],
+        version=__version__,
+        versions={name: importlib.metadata.version(name) for name in VERSIONS},
+    )
+
+
+def write_program(member: TrainedMember, runs: Mapping[FoldSeed, Fit], path: Path) -> dict[str, Any]:
+    """Writes the StableHLO program of a member's network, and compares it with the network for every trained model.
+
+    Args:
+      member: a member whose learner is a network.
+      runs: from `System.fold_runs`.
+      path: the file to write.
+
+    Returns:
+      `gives` (`predictions` or `embeddings`), `inputs` and `outputs` (their shapes; letters are free sizes),
+      `platforms`, `difference` (the largest, relative to the largest output) and `tolerance` (the largest allowed).
+
+    Raises:
+      UserError: the outputs of the program differ from those of the network.
+    """
+    learner: Net = member.learner
+    tolerance = TOLERANCES[learner.precision]
+    networks = {key: jax.device_get(member.load(run).variables) for key, run in runs.items()}
+    example = np.asarray(learner.example(next(iter(runs.values()))))
+    forward = jax.jit(learner.forward(embed=not learner.predicts))
+    exported, inputs = _exported(forward, next(iter(networks.values())), example, learner)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(exported.serialize())
+    program = jax.export.deserialize(bytearray(path.read_bytes()))
+    differences = []
+    for (fold, seed), variables in networks.items():
+        expected = np.asarray(forward(variables, inputs))
+        found = np.asarray(program.call(variables, inputs))
+        difference = float(np.abs(found - expected).max() / max(np.abs(expected).max(), 1e-6))
+        if not difference <= tolerance:
+            raise UserError(
+                f"member {member.name}, fold {fold}, seed {seed}: the exported program differs from the network by"
+                f" {difference:.1e} of its largest output, expected at most {tolerance:g}; nothing was exported,"
+                " please report this"
+            )
+        differences.append(difference)
+    return {
+        "gives": "predictions" if learner.predicts else "embeddings",
+        "inputs": str(program.in_avals[-1].str_short()),
+        "outputs": str(program.out_avals[0].str_short()),
+        "platforms": list(program.platforms),
+        "difference": max(differences),
+        "tolerance": tolerance,
+    }
+
+
+def _exported(forward: Any, variables: Any, example: np.ndarray, learner: Net) -> tuple[Any, np.ndarray]:
+    """Returns the program with as many free sizes as the network allows, and random inputs that use them."""
+    # Some networks arrange their work by the size of their input, and cannot leave it free.
+    shapes = [("b", *example.shape[1:]), example.shape]
+    if learner.embedding_rate_hz and not learner.context_frames:  # a sequence of any length
+        stride = learner.stride
+        shapes.insert(0, ("b", f"{stride}*t" if stride > 1 else "t", *example.shape[2:]))
+    like = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), variables)
+    for shape in shapes:
+        symbolic = jax.export.symbolic_shape(", ".join(map(str, shape)))
+        try:
+            with _without_folders():
+                free = jax.ShapeDtypeStruct(symbolic, example.dtype)
+                exported = jax.export.export(forward, platforms=PLATFORMS)(like, free)
+        except Exception:  # JAX raises many kinds where a size has to be known
+            if shape is shapes[-1]:
+                raise
+            continue
+        size = list(example.shape)
+        if shape[0] == "b":
+            size[0] = BATCH
+        if isinstance(shape[1], str):
+            size[1] = TIMES * learner.stride
+        noise = np.random.default_rng(0).standard_normal(size)
+        return exported, (noise * (example.std() or 1) + example.mean()).astype(example.dtype)
+    raise AssertionError("unreachable")
+
+
+@contextmanager
+def _without_folders() -> Iterator[None]:
+    """Keeps the folders of source files, which a program records for each operation, out of it."""
+    option = "jax_hlo_source_file_canonicalization_regex"
+    before = getattr(jax.config, option)
+    jax.config.update(option, ".*/")
+    try:
+        yield
+    finally:
+        jax.config.update(option, before)

@@ -1,70 +1,222 @@
-"""A signal in parts of any size, and a value for each hop of it as soon as its last sample is there."""
+"""Predictions while a signal is still arriving: systems that are 1D CNN + LSTMs on the waveform, in streaming form."""
 
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
 import numpy as np
 
-from jaxpara.features.causal import Running
-from jaxpara.inference.ensemble import Ensemble
+from jaxpara.errors import UserError
+from jaxpara.features.waveform import Waveform
+from jaxpara.inference.system import System
+from jaxpara.models.cnn1d import CNN1DLSTM
+from jaxpara.training.steps import computed_in
 
-AT_ONCE = (25, 1)  # hops that go through together, the most that have come; each is compiled once
+WARM_UP_S = 1.0  # before the first scaled sample: fewer samples have no stable mean and deviation
+MIN_DEVIATION = 1e-3  # of full scale, -60 dB, so that the noise of a silent microphone is not amplified into a voice
+HOPS = (25, 1)  # hops that are computed at once, as many as have arrived; each size is compiled once
+
+
+@dataclass(frozen=True, eq=False)
+class Ensemble:
+    """Networks of one architecture whose outputs are averaged.
+
+    Attributes:
+      model: the network.
+      networks: its variables, one tree per trained model.
+      weights: `[network]` of each in the average; they sum to 1.
+      feature: input of the network.
+      precision: that the network computes in, see `jaxpara.training.steps.PRECISIONS`.
+    """
+
+    model: CNN1DLSTM
+    networks: tuple[Any, ...]
+    weights: np.ndarray
+    feature: Waveform
+    precision: str = "float32"
+
+    @classmethod
+    def of(cls, system: System) -> "Ensemble":
+        """Returns the networks of a trained system.
+
+        Raises:
+          UserError: the system has several members, or another kind of network.
+        """
+        (name, weights), *others = system.weights.items()
+        member = system.members[name]
+        model, feature = getattr(member.learner, "model", None), member.feature
+        if others or not isinstance(model, CNN1DLSTM) or not isinstance(feature, Waveform):
+            raise UserError(
+                f"{system.about['experiment']} cannot run live: its predictions come from {', '.join(system.weights)};"
+                " expected a single cnn1d_lstm on the waveform with any number of folds, as in Breathing systems 1 and"
+                " 2 (configs/breathing_s1.py and breathing_s2.py)"
+            )
+        runs = system.fold_runs(name)
+        networks = tuple(jax.device_get(member.load(runs[key]).variables) for key in weights)
+        return cls(model, networks, np.array(list(weights.values())), feature, member.learner.precision)
+
+    @property
+    def hop(self) -> int:
+        """Samples from one value to the next."""
+        return self.model.samples_per_output
+
+    @property
+    def hop_s(self) -> float:
+        """Seconds from one value to the next."""
+        return self.hop / self.feature.sample_rate_hz
+
+    @property
+    def latency_s(self) -> float:
+        """Seconds of audio after its own hop that a value depends on."""
+        return self.model.lookahead / self.feature.sample_rate_hz
+
+    @property
+    def warm_up(self) -> int:
+        """Samples that arrive before the first one can be scaled."""
+        return round(WARM_UP_S * self.feature.sample_rate_hz) if self.feature.scale == "zscore" else 0
+
+    def combined(self, outputs: Any) -> np.ndarray:
+        """Averages the outputs of all networks, `[1, label]` each, to `[label]`."""
+        return np.average([np.asarray(values[0], np.float64) for values in outputs], axis=0, weights=self.weights)
+
+    def start(self) -> list[Any]:
+        """Returns the state of each network before the first sample."""
+        return [self.model.start() for _ in self.networks]
+
+    def step(self, samples: np.ndarray, carries: list[Any], end: bool = False) -> tuple[np.ndarray, list[Any]]:
+        """Advances by the next part of a signal, see `CNN1DLSTM.go_on`.
+
+        Args:
+          samples: `[sample, 1]` scaled.
+          carries: from `start`, or from the call before.
+          end: whether the signal ends with these samples.
+
+        Returns:
+          `[label]`, and the new carries.
+        """
+        outputs, carries = _step(self.model, self.precision, self.networks, samples[None], carries, end)
+        return self.combined(outputs), carries
+
+
+# All networks in one program, one after the other: a convolution over a batch whose rows each have kernels of their own
+# is several times slower on a CPU.
+@partial(jax.jit, static_argnums=(0, 1, 5))
+def _step(
+    model: CNN1DLSTM, precision: str, networks: Any, samples: jax.Array, carries: list[Any], end: bool
+) -> tuple[list[Any], list[Any]]:
+    pairs = []
+    for variables, carry in zip(networks, carries, strict=True):
+        variables = variables | {"params": computed_in(precision, variables["params"])}
+        carry = carry._replace(seen=computed_in(precision, carry.seen))
+        pairs.append(model.apply(variables, computed_in(precision, samples), carry, end, method="go_on"))
+    return [values.astype(jnp.float32) for values, _ in pairs], [carry for _, carry in pairs]
+
+
+class RunningScale:
+    """The scaling of a `Waveform` feature with past samples only, the same however the signal is split into parts.
+
+    `unit` and `integer` do not depend on other samples. `zscore` uses the mean and deviation of all samples up to and
+    including the one that is scaled; those of the warm-up wait until it is complete and share its mean and deviation.
+    """
+
+    def __init__(self, ensemble: Ensemble):
+        self._feature, self._warm_up = ensemble.feature, ensemble.warm_up
+        self._waiting = np.empty(0, np.float32)
+        self._count, self._sum, self._squares = 0, 0.0, 0.0
+
+    def push(self, waveform: np.ndarray) -> np.ndarray:
+        """Scales `[sample]` float32 to `[sample, 1]` float32; the warm-up returns no samples until it is complete."""
+        if not self._warm_up:
+            return self._feature.extract(waveform)
+        if self._count:
+            return self._later(waveform)
+        self._waiting = np.concatenate([self._waiting, waveform])
+        if len(self._waiting) < self._warm_up:
+            return np.empty((0, 1), np.float32)
+        waiting, self._waiting = self._waiting, self._waiting[:0]
+        return np.concatenate([self._first(waiting[: self._warm_up]), self._later(waiting[self._warm_up :])])
+
+    def finish(self) -> np.ndarray:
+        """Returns the samples that still wait where the signal ends within the warm-up, `[sample, 1]` float32."""
+        return self._first(self._waiting) if len(self._waiting) else np.empty((0, 1), np.float32)
+
+    def _first(self, waveform: np.ndarray) -> np.ndarray:
+        self._add(waveform)
+        return _zscore(waveform, self._sum / self._count, self._squares / self._count)
+
+    def _later(self, waveform: np.ndarray) -> np.ndarray:
+        count = self._count + np.arange(1, len(waveform) + 1)
+        mean = (self._sum + np.cumsum(waveform, dtype=np.float64)) / count
+        power = (self._squares + np.cumsum(np.square(waveform, dtype=np.float64))) / count
+        self._add(waveform)
+        return _zscore(waveform, mean, power)
+
+    def _add(self, waveform: np.ndarray) -> None:
+        self._count += len(waveform)
+        self._sum += float(waveform.sum(dtype=np.float64))
+        self._squares += float(np.square(waveform, dtype=np.float64).sum())
+
+
+def _zscore(waveform: np.ndarray, mean: np.ndarray | float, power: np.ndarray | float) -> np.ndarray:
+    deviation = np.sqrt(np.maximum(power - np.square(mean), MIN_DEVIATION**2))
+    return ((waveform - mean) / deviation).astype(np.float32)[:, None]
 
 
 class Stream:
-    """One signal, from its beginning to its end, however it is cut.
+    """Predictions for one signal that arrives in parts of any size; each value comes as soon as its last sample does.
 
-    What it gives is the ordinary network over the whole recording at once, on samples that are scaled causally. So it
-    is the prediction from one window as long as the recording, and not the mean of shorter ones, each with an LSTM
-    that begins anew. What is missing to a whole number of values is silence.
+    The values are those of the network over the whole recording in one window, with running scaling; the ordinary
+    prediction averages shorter windows, each of which restarts the LSTM. The last hop is padded with silence.
     """
 
     def __init__(self, ensemble: Ensemble):
         self._ensemble = ensemble
-        self._scaled = Running(ensemble.feature)
-        self._pending = np.empty((0, 1), np.float32)  # scaled samples that have not gone through the networks
+        self._scale = RunningScale(ensemble)
+        self._pending = np.empty((0, 1), np.float32)  # scaled samples that the networks have not seen
         self._carries = ensemble.start()
-        self._begun, self._heard, self._given = False, 0, 0
+        self._started, self._received, self._returned = False, 0, 0
 
     def push(self, waveform: np.ndarray) -> np.ndarray:
-        """The values that are complete with these samples.
+        """Returns the values `[label]` that are complete with these samples, after those of the last call.
 
         Args:
           waveform: `[sample]` float32 in [-1, 1].
-
-        Returns:
-          `[label]`, going on where the last call ended.
         """
-        return self._advance(self._scaled.push(waveform))
+        return self._advance(self._scale.push(waveform))
 
     def finish(self) -> np.ndarray:
-        """The last values, `[label]`; where a hop is not complete, silence fills it up."""
-        values = [self._advance(self._scaled.finish())]
-        values.append(self._advance(np.zeros((-self._heard % self._ensemble.hop, 1), np.float32)))
-        if self._given * self._ensemble.hop < self._heard:
-            values.append(self._through(len(self._pending), end=True))
+        """Returns the last values, `[label]`."""
+        values = [self._advance(self._scale.finish())]
+        values.append(self._advance(np.zeros((-self._received % self._ensemble.hop, 1), np.float32)))
+        if self._returned * self._ensemble.hop < self._received:
+            values.append(self._step(len(self._pending), end=True))
         return np.concatenate(values)
 
     def _advance(self, scaled: np.ndarray) -> np.ndarray:
         hop, lookahead = self._ensemble.hop, self._ensemble.model.lookahead
-        self._heard += len(scaled)
+        self._received += len(scaled)
         self._pending = np.concatenate([self._pending, scaled])
         values = [np.empty(0)]
-        if not self._begun and len(self._pending) >= lookahead:
-            self._begun = True
-            values.append(self._through(lookahead))
-        for hops in AT_ONCE if self._begun else ():
+        if not self._started and len(self._pending) >= lookahead:
+            self._started = True
+            values.append(self._step(lookahead))
+        for hops in HOPS if self._started else ():
             while len(self._pending) >= hops * hop:
-                values.append(self._through(hops * hop))
+                values.append(self._step(hops * hop))
         return np.concatenate(values)
 
-    def _through(self, samples: int, end: bool = False) -> np.ndarray:
+    def _step(self, samples: int, end: bool = False) -> np.ndarray:
         part, self._pending = self._pending[:samples], self._pending[samples:]
-        values, self._carries = self._ensemble.go_on(part, self._carries, end)
-        self._given += len(values)
+        values, self._carries = self._ensemble.step(part, self._carries, end)
+        self._returned += len(values)
         return values
 
 
-def warm_up(ensemble: Ensemble) -> None:
-    """Compiles everything that a stream needs, on silence, so that no sound waits for it."""
+def precompile(ensemble: Ensemble) -> None:
+    """Compiles all that a stream needs, on silence, so that no sample waits for it."""
     stream = Stream(ensemble)
-    samples = ensemble.model.lookahead + (sum(AT_ONCE) + 1) * ensemble.hop
+    samples = ensemble.model.lookahead + (sum(HOPS) + 1) * ensemble.hop
     stream._advance(np.zeros((samples, 1), np.float32))
     stream.finish()

@@ -1,36 +1,47 @@
-"""A trained system: what is in a workdir after a run, for recordings that no corpus lists."""
+"""A trained system: the content of a finished run's workdir, applied to new audio."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from rich.console import Console
 
-from jaxpara.corpora.tasks import TASKS
+from jaxpara.corpora.corpus import Corpus, Recording
+from jaxpara.corpora.splits import Fold
+from jaxpara.corpora.tasks import TASKS, Task
 from jaxpara.errors import UserError
+from jaxpara.features import FEATURES
+from jaxpara.features.embeddings import Read
+from jaxpara.features.feature import Feature
 from jaxpara.fusion.mean import mix
-from jaxpara.inference import blocks, manifest, sound
-from jaxpara.inference.heard import Heard
-from jaxpara.inference.member import TrainedMember
+from jaxpara.inference import system_file
+from jaxpara.inference.audio_files import Blocks, crossfade, resample, to_float
+from jaxpara.inference.system_file import FoldSeed
+from jaxpara.predictions import Predictions
 from jaxpara.progress import Progress
-from jaxpara.training.dependencies import after_sources
-from jaxpara.training.fit import Fit
+from jaxpara.registry import build
+from jaxpara.seeds import derive
+from jaxpara.training import LEARNERS, parallel
+from jaxpara.training.fit import Fit, fold_folder
+from jaxpara.training.state import TrainState
 
-AT_ONCE_S = 480.0  # of audio that is predicted at once: fills batches, bounds memory
+MAX_BATCH_S = 480.0  # seconds of audio per prediction: enough to fill batches, and a bound on memory
+SHORTEST_S = 1.0  # every feature can be computed from so much; shorter audio is padded with silence
 TOO_SHORT = "is too short for one sample at the system's rate"
 
 
 @dataclass(frozen=True, eq=False)
 class Estimate:
-    """What a system says of a recording.
+    """The prediction of a system for a recording.
 
     Attributes:
-      times_s: `[row]` seconds from its start. Of classes, there is a row for each clip of the length that the system
-        was trained on.
+      times_s: `[row]` seconds from the start. Classes have a row per clip of the length that the system was trained on.
       values: `[row]` belt positions, or `[row, class]` probabilities.
-      classes: names of the classes; none for a sequence.
+      classes: names of the classes; empty for a sequence.
     """
 
     times_s: np.ndarray
@@ -39,105 +50,238 @@ class Estimate:
 
     @property
     def probabilities(self) -> np.ndarray:
-        """`[class]` of the whole recording: the mean over its clips."""
+        """`[class]` mean over the clips of the recording."""
         return self.values.mean(axis=0)
 
     @property
     def label(self) -> str:
-        """The most probable class of the whole recording."""
+        """The most probable class of the recording."""
         return self.classes[int(self.probabilities.argmax())]
 
 
-class System:
-    """Members and how they are mixed.
+class InMemoryCorpus:
+    """New audio as a corpus without labels, so that all that learned from a corpus accepts it.
 
     Attributes:
-      about: what system.json says, see `jaxpara.inference.manifest`.
-      task: what is predicted.
-      members: by name, each after those whose embeddings it takes.
-      shares: by member and fold, how much it counts.
-      blocks: how long recordings are cut.
+      corpus: recordings in the order of the waveforms, all in the partition `test`.
     """
 
-    def __init__(self, folder: Path):
-        """Reads a system; see `load`."""
-        self.about = manifest.read(folder)
-        self.task = TASKS[self.about["task"]]
-        self.members: dict[str, TrainedMember] = {}
-        self._quiet = Progress()  # there is nothing to say: all that is learned is there
-        specs = self.about["members"]
-        for name in after_sources({name: spec["sources"] for name, spec in specs.items()}, str(folder / manifest.FILE)):
-            spec = specs[name]
-            self.members[name] = TrainedMember(name, spec, self.task, self.about["seed"], folder, self.members)
-        self.shares: dict[str, dict[int, float]] = self.about["shares"]
-        rate_hz, longest_s = self.about["label_rate_hz"], self.about["longest_s"]
-        self.blocks = (
-            blocks.for_sequences(longest_s, rate_hz, self.task.sample_rate_hz)
-            if rate_hz
-            else blocks.for_classes(longest_s, self.task.sample_rate_hz)
+    def __init__(self, waveforms: Sequence[np.ndarray], task: Task, label_rate_hz: float):
+        """Wraps waveforms.
+
+        Args:
+          waveforms: `[sample]` float32 in [-1, 1] each, at the task's rate.
+          label_rate_hz: predictions per second; 0 for one per recording.
+        """
+        names = [f"block {number}" for number in range(1, len(waveforms) + 1)]
+        least = round(SHORTEST_S * task.sample_rate_hz)
+        padded = [np.pad(waveform, (0, max(0, least - len(waveform)))) for waveform in waveforms]
+        self._waveforms = dict(zip(names, padded, strict=True))
+        self._features: dict[str, dict[str, Any]] = {}
+        recordings = []
+        for name, waveform in zip(names, waveforms, strict=True):
+            # Predictions are at multiples of the label period before the end of the recording.
+            rows = max(1, int(np.ceil(len(waveform) / task.sample_rate_hz * label_rate_hz - 1e-6)))
+            times_s = np.arange(rows) / (label_rate_hz or 1)
+            unknown = np.full(rows, np.nan)
+            recordings.append(Recording(name, Path(name), "test", "", times_s, unknown, unknown))
+        self.corpus = Corpus(task, Path(), tuple(recordings), label_rate_hz)
+
+    def features(self, feature: Feature, progress: Progress | None = None) -> Mapping[str, Any]:
+        """Returns a feature of all recordings by name; it is computed once, whichever member asks."""
+        key = str(feature.description())
+        if key not in self._features:
+            with ThreadPoolExecutor() as pool:
+                arrays = pool.map(feature, self._waveforms.values())
+                self._features[key] = dict(zip(self._waveforms, arrays, strict=True))
+        return self._features[key]
+
+
+class TrainedMember:
+    """A member of a trained system: features, learner and trained models. It writes nothing.
+
+    Attributes:
+      feature, learner: as its config names them.
+      models: what was chosen to predict with, by fold and seed.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        spec: Mapping[str, Any],
+        task: Task,
+        seed: int,
+        folder: Path,
+        sources: "Mapping[str, TrainedMember]",
+    ):
+        """Builds features and learner; a model is read when it is first used.
+
+        Args:
+          spec: from system.json.
+          seed: of the run.
+          folder: of the trained system.
+          sources: the members whose embeddings this one may use.
+
+        Raises:
+          UserError: it was trained on features that new audio does not have.
+        """
+        if spec["table"]:
+            raise UserError(
+                f"{folder}: member {name} was trained on the organisers' feature files ({spec['table']}), which new"
+                " audio does not have; train it without the corpus' features/ folder to compute them from the audio"
+            )
+        self.name, self.models = name, spec["models"]
+        self._seed, self._folder = seed, folder / "members" / name
+        features = {key: value for key, value in spec["config"]["features"].items() if key != "table"}
+        learner = {key: value for key, value in spec["config"]["learner"].items() if key != "keep_frozen"}
+        where = f"members.{name}"
+        self.feature = build(FEATURES, features, f"{where}.features", sources=sources, seed=derive(seed, name))
+        self.feature.require()
+        self.learner = build(
+            LEARNERS,
+            learner,
+            f"{where}.learner",
+            task=task,
+            frame_rate_hz=self.feature.frame_rate_hz,
+            precision=spec["precision"],
         )
+        self._loaded: dict[FoldSeed, Any] = {}
+
+    def folder(self, key: FoldSeed) -> Path:
+        """Returns the folder of a trained model."""
+        return fold_folder(self._folder, key[0])
+
+    def fold_run(self, corpus: Corpus, key: FoldSeed, read: Read, progress: Progress) -> Fit:
+        """Returns what the learner is given for a trained model: recordings that are all in its test set."""
+        fold = Fold(key[0], (), (), tuple(recording.name for recording in corpus.recordings), key[1])
+        if isinstance(self.feature, Feature):
+            arrays = read(self.feature, progress)
+        else:
+            arrays = self.feature.arrays(corpus, fold, read, progress, self.folder(key))
+        return Fit.of(self.name, self._folder, self._seed, corpus, fold, arrays, self.feature.frame_rate_hz)
+
+    def load(self, run: Fit) -> Any:
+        """Returns a trained model, read once: the state of a network, or an SVM pipeline."""
+        key = (run.fold.index, run.fold.seed)
+        if key not in self._loaded:
+            if not run.folder.is_dir():
+                raise UserError(f"{run.folder}: no such folder, expected the trained model of this fold; copy it there")
+            model = self.learner.restored(run, self.models[key])
+            if isinstance(model, TrainState):
+                model = parallel.replicate(replace(model, opt_state=()))  # once, and not on every call
+            self._loaded[key] = model
+        return self._loaded[key]
+
+    def predict(self, corpus: Corpus, key: FoldSeed, read: Read, progress: Progress) -> Predictions:
+        """Returns the predictions of one of `models` for all recordings, a row per time."""
+        run = self.fold_run(corpus, key, read, progress)
+        return self.learner.predict(run, run.fold.test_names, self.models[key], self.load(run))
 
     @property
-    def at_once(self) -> int:
-        """Blocks that are predicted at once."""
-        return max(1, round(AT_ONCE_S * self.task.sample_rate_hz / self.blocks.size))
+    def embedding_rate_hz(self) -> float:
+        """Embeddings per second; 0 where there is one per recording."""
+        return self.learner.embedding_rate_hz
+
+    def embeddings(self, corpus: Corpus, fold: Fold, read: Read, progress: Progress) -> Mapping[str, np.ndarray]:
+        """Returns the embeddings of all recordings by the model of a fold; an untrained one serves every fold."""
+        key = (fold.index, fold.seed)
+        key = key if key in self.models else min(self.models)
+        run = self.fold_run(corpus, key, read, progress)
+        return dict(self.learner.embed(run, run.fold.test_names, self.models[key], self.load(run)))
+
+
+class System:
+    """A trained system: `system(waveform, sample_rate_hz)` predicts a recording.
+
+    Attributes:
+      about: the content of system.json, see `jaxpara.inference.system_file`.
+      task: what is predicted.
+      members: by name, each after those whose embeddings it uses.
+      weights: of each trained model, by member, fold and seed; they sum to 1.
+      blocks: scheme that cuts long recordings.
+    """
+
+    def __init__(self, folder: str | Path):
+        """Reads a trained system.
+
+        Args:
+          folder: the workdir of a finished run, or an export of it.
+
+        Raises:
+          UserError: there is none, or it cannot be used on new audio.
+        """
+        folder = Path(folder)
+        self.about = system_file.read(folder)
+        self.task = TASKS[self.about["task"]]
+        self.weights: dict[str, dict[FoldSeed, float]] = self.about["weights"]
+        self.members: dict[str, TrainedMember] = {}
+        self._quiet = Progress(Console(quiet=True))
+        for name, spec in self.about["members"].items():
+            self.members[name] = TrainedMember(name, spec, self.task, self.about["seed"], folder, self.members)
+        rate_hz, longest_s = self.about["label_rate_hz"], self.about["longest_s"]
+        self.blocks = (
+            Blocks.for_sequences(longest_s, rate_hz, self.task.sample_rate_hz)
+            if rate_hz
+            else Blocks.for_classes(longest_s, self.task.sample_rate_hz)
+        )
 
     def __call__(self, waveform: np.ndarray, sample_rate_hz: int) -> Estimate:
         """Predicts a recording.
 
         Args:
-          waveform: `[sample]` or `[sample, channel]`, floats in [-1, 1] or whole numbers of any width.
-          sample_rate_hz: any.
+          waveform: `[sample]` or `[sample, channel]`, floats in [-1, 1] or integers of any width.
+          sample_rate_hz: any whole number.
 
         Raises:
-          UserError: it holds no samples, also at the system's rate, or no finite numbers.
+          UserError: it has no samples, also at the system's rate, or samples that are not finite.
         """
-        waveform = sound.as_float(waveform)
+        waveform = to_float(waveform)
         if not len(waveform):
-            raise UserError("waveform holds no samples")
+            raise UserError("waveform has no samples")
         if not (np.isfinite(sample_rate_hz) and 1 <= sample_rate_hz == int(sample_rate_hz)):
             raise UserError(f"sample_rate_hz is {sample_rate_hz}, expected a whole number above 0")
-        cut = self.blocks.cut(sound.brought([waveform], int(sample_rate_hz), self.task.sample_rate_hz))
+        cut = self.blocks.cut(resample([waveform], int(sample_rate_hz), self.task.sample_rate_hz))
+        batch = max(1, round(MAX_BATCH_S * self.task.sample_rate_hz / self.blocks.size))
         starts, values = [], []
-        while group := list(islice(cut, self.at_once)):
+        while group := list(islice(cut, batch)):
             starts += [start for start, _ in group]
             values += self.predict([block for _, block in group])
         if not values:
             raise UserError(f"waveform {TOO_SHORT}")
-        return self.joined(starts, values)
+        return self.join(starts, values)
 
-    def predict(self, recordings: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """Predicts recordings that are no longer than a block, all at once.
+    def predict(self, waveforms: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Predicts recordings no longer than a block, all at once.
 
         Args:
-          recordings: `[sample]` float32 each, at the task's rate.
+          waveforms: `[sample]` float32 each, at the task's rate.
 
         Returns:
-          `[row, value]` each: belt positions at the times of `jaxpara.inference.heard.grid_s`, or one row of
-          probabilities.
+          `[row, value]` each: belt positions `label_rate_hz` times a second, or one row of probabilities.
         """
-        named = {f"block {number}": recording for number, recording in enumerate(recordings, 1)}
-        heard = Heard(named, self.task, self.about["label_rate_hz"])
-        parts = {
-            name: {fold: self.members[name].predict(heard.corpus, fold, heard.read, self._quiet) for fold in folds}
-            for name, folds in self.shares.items()
+        audio = InMemoryCorpus(waveforms, self.task, self.about["label_rate_hz"])
+        tables = {
+            name: {
+                key: self.members[name].predict(audio.corpus, key, audio.features, self._quiet) for key in model_weights
+            }
+            for name, model_weights in self.weights.items()
         }
-        counts = [len(recording.times_s) for recording in heard.corpus.recordings]
-        return np.split(mix(parts, self.shares).scores, np.cumsum(counts)[:-1])
+        scores = mix(tables, self.weights).scores  # pyright: ignore[reportArgumentType]
+        counts = [len(recording.times_s) for recording in audio.corpus.recordings]
+        return np.split(scores, np.cumsum(counts)[:-1])
 
-    def fits(self, name: str) -> dict[int, Fit]:
-        """By fold, what a member's learner is given of a second of noise: for those who want its weights or shapes."""
+    def fold_runs(self, name: str) -> dict[FoldSeed, Fit]:
+        """Returns what a member's learner is given of a second of noise, to get at its weights and shapes."""
         noise = np.random.default_rng(0).uniform(-0.1, 0.1, self.task.sample_rate_hz).astype(np.float32)
-        heard = Heard({"noise": noise}, self.task, self.about["label_rate_hz"])
+        audio = InMemoryCorpus([noise], self.task, self.about["label_rate_hz"])
         member = self.members[name]
-        with Progress(Console(stderr=True)) as progress:  # standard output may be for values
-            return {fold: member.fit(heard.corpus, fold, heard.read, progress) for fold in member.folds}
+        return {key: member.fold_run(audio.corpus, key, audio.features, self._quiet) for key in member.models}
 
-    def joined(self, starts: Sequence[int], values: Sequence[np.ndarray]) -> Estimate:
-        """A recording from its blocks.
+    def join(self, starts: Sequence[int], values: Sequence[np.ndarray]) -> Estimate:
+        """Joins the predictions of a recording's blocks.
 
         Args:
-          starts: the sample that each begins with.
+          starts: first sample of each block.
           values: from `predict`.
         """
         rate_hz: float = self.about["label_rate_hz"]
@@ -145,17 +289,5 @@ class System:
             times_s = np.array(starts) / self.task.sample_rate_hz
             return Estimate(times_s, np.concatenate(values), self.task.classes)
         rows = [round(start * rate_hz / self.task.sample_rate_hz) for start in starts]
-        belt = blocks.faded(rows, values)[:, 0]
+        belt = crossfade(rows, values)[:, 0]
         return Estimate(np.arange(len(belt)) / rate_hz, belt)
-
-
-def load(folder: str | Path) -> System:
-    """Reads a trained system.
-
-    Args:
-      folder: the workdir of a finished run.
-
-    Raises:
-      UserError: there is none, or it cannot be used on new audio.
-    """
-    return System(Path(folder))

@@ -1,4 +1,4 @@
-"""Two tiny systems, trained once for all tests here: nets, chains of them, machines, fitted features."""
+"""Two tiny systems, trained once for all tests here: networks, chained networks, SVMs, fitted features."""
 
 import json
 import os
@@ -42,11 +42,11 @@ CHAIN = {
         "model": {"name": "sequence_lstm", "lstm": (4,), "dropout": 0.4, "output": "tanh"},
     },
 }
-MACHINE = {"name": "svm", "c": (0.1,), "scale": "minmax_clipped"}
+SVM = {"name": "svm", "c": (0.1,), "scale": "minmax_clipped"}
 SPLINES = {
     "features": {"name": "log_mel", "window_s": 0.5, "hop_s": 0.5, "bands": 8},
     "folds": {"name": "ordered", "n": 2},
-    "learner": MACHINE,
+    "learner": SVM,
 }
 STRATIFIED = {"name": "stratified", "n": 2}
 MATRIX = {"name": "log_mel", "window_s": 0.080, "hop_s": 0.040, "bands": 16}
@@ -71,16 +71,16 @@ AUTOENCODER = {
 BAGS = {"name": "boaw", "frames": {"name": "opensmile", "level": "lld"}, "size": 10, "nearest": 3}
 
 
-def machine(features, **more):
-    return {"features": features, "folds": STRATIFIED, "learner": MACHINE | more}
+def svm(features, **more):
+    return {"features": features, "folds": STRATIFIED, "learner": SVM | more}
 
 
 MEMBERS = {
     "breathing": {"cnn": CNN, "chain": CHAIN, "splines": SPLINES},
     "mask": {
         "coder": AUTOENCODER,
-        "coded": machine({"name": "embeddings", "of": ("coder",), "standardise": ("coder",)}),
-        "bags": machine(BAGS, probabilities=False, refit=True),
+        "coded": svm({"name": "embeddings", "of": ("coder",), "standardise": ("coder",)}),
+        "bags": svm(BAGS, probabilities=False, refit=True),
     },
 }
 FUSION = {"breathing": {"name": "dirichlet", "draws": 10}, "mask": {"name": "mean"}}
@@ -117,7 +117,7 @@ def trained(tmp_path_factory):
 
 @pytest.fixture
 def in_precision(tmp_path):
-    """`in_precision(workdir, "bfloat16")`: a copy that computes its networks in it."""
+    """`in_precision(workdir, "bfloat16")`: a copy whose networks compute in that precision."""
 
     def copy(workdir, precision):
         copied = shutil.copytree(workdir, tmp_path / precision)
@@ -132,10 +132,13 @@ def in_precision(tmp_path):
 
 @pytest.fixture(scope="session")
 def alone(trained, tmp_path_factory):
-    """The workdir of a system that is the 1D CNN + LSTM alone."""
+    """The workdir of a system that is only the 1D CNN + LSTM."""
     workdir = shutil.copytree(trained("breathing")[0], tmp_path_factory.mktemp("alone") / "run")
     about = json.loads((workdir / "system.json").read_text())
     about["members"] = {"cnn": about["members"]["cnn"]}
-    about["shares"] = {"cnn": {"0": 0.75, "1": 0.25}}
+    about["weights"] = [
+        {"member": "cnn", "fold": 0, "seed": 0, "weight": 0.75},
+        {"member": "cnn", "fold": 1, "seed": 0, "weight": 0.25},
+    ]
     (workdir / "system.json").write_text(json.dumps(about))
     return workdir

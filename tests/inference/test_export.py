@@ -1,4 +1,4 @@
-"""An export predicts as its workdir does, and without it; its programs give what its networks give; it is whole."""
+"""An export predicts as its workdir does, and without it; its programs match its networks; it is written whole."""
 
 import json
 import os
@@ -14,9 +14,9 @@ from flax.traverse_util import unflatten_dict
 from safetensors.numpy import load_file, save_file
 
 import jaxpara
-from jaxpara import processes, runtime
 from jaxpara.errors import UserError
-from jaxpara.inference import export, export_command, stablehlo
+from jaxpara.inference import export as export_module
+from jaxpara.inference.export import export
 
 ROOT = Path(__file__).parents[2]
 PREDICT = """
@@ -41,13 +41,13 @@ def exported(trained, tmp_path_factory):
     """`exported("breathing")`: the export of `trained("breathing")`."""
     finished = {}
 
-    def export(task):
+    def once(task):
         if task not in finished:
             finished[task] = tmp_path_factory.mktemp(task) / "export"
-            export.write(trained(task)[0], finished[task])
+            export(trained(task)[0], finished[task])
         return finished[task]
 
-    return export
+    return once
 
 
 @pytest.mark.parametrize("task", ["breathing", "mask"])
@@ -66,7 +66,7 @@ def test_without_the_workdir_a_fresh_process_predicts_the_same(trained, exported
 
 
 @pytest.mark.parametrize("task", ["breathing", "mask"])
-def test_it_holds_what_predicts_and_nothing_of_this_machine(trained, exported, task):
+def test_it_holds_the_models_and_no_path_of_this_computer(trained, exported, task):
     workdir, corpus = trained(task)
     out = exported(task)
     files = sorted(path for path in out.rglob("*") if path.is_file())
@@ -78,12 +78,12 @@ def test_it_holds_what_predicts_and_nothing_of_this_machine(trained, exported, t
     names = {name for path in out.rglob("*.safetensors") for name in load_file(path)}
     assert names
     assert {name.split("/")[0] for name in names} <= {"params", "batch_stats"}
-    for path in workdir.rglob("features.npz"):  # what features learned goes along
+    for path in workdir.rglob("features.npz"):  # fitted features
         assert (out / path.relative_to(workdir)).read_bytes() == path.read_bytes()
 
 
 @pytest.mark.parametrize("task", ["breathing", "mask"])
-def test_programs_give_what_the_networks_give(exported, task):
+def test_programs_match_the_networks(exported, task):
     out = exported(task)
     system = jaxpara.load(out)
     facts = json.loads((out / "export.json").read_text())["programs"]
@@ -92,11 +92,12 @@ def test_programs_give_what_the_networks_give(exported, task):
         member = system.members[name]
         program = jax.export.deserialize(bytearray((out / "stablehlo" / f"{name}.bin").read_bytes()))
         assert {"cpu", "cuda"} == set(program.platforms) == set(fact["platforms"])
-        example = np.asarray(member.learner.example(next(iter(system.fits(name).values()))))
+        example = np.asarray(member.learner.example(next(iter(system.fold_runs(name).values()))))
         method = "__call__" if fact["gives"] == "predictions" else "embed"
         inputs = np.concatenate([example, example[:, ::-1], 0.5 * example])
-        for fold in member.folds:
-            tree = unflatten_dict(load_file(out / "members" / name / f"fold_{fold}" / "weights.safetensors"), sep="/")
+        for key in member.models:
+            file = member.folder(key) / "weights.safetensors"
+            tree = unflatten_dict(load_file(file), sep="/")
             weights = {"params": tree["params"], "batch_stats": tree.get("batch_stats", {})}
             wanted = member.learner.model.apply(weights, inputs, method=method)
             np.testing.assert_allclose(program.call(weights, inputs), wanted, rtol=0, atol=1e-5)
@@ -105,16 +106,18 @@ def test_programs_give_what_the_networks_give(exported, task):
 
 def test_a_program_computes_in_the_precision_of_its_network(alone, in_precision, tmp_path):
     workdir, waveform = in_precision(alone, "bfloat16"), speech(4.0)
-    fact = export.write(workdir, tmp_path / "out")["cnn"]
+    export(workdir, tmp_path / "out")
+    fact = json.loads((tmp_path / "out" / "export.json").read_text())["programs"]["cnn"]
     assert fact["difference"] <= fact["tolerance"] == 2e-2
     assert "(allowed 0.02)" in (tmp_path / "out" / "README.md").read_text()
     system = jaxpara.load(tmp_path / "out")
     program = jax.export.deserialize(bytearray((tmp_path / "out" / "stablehlo" / "cnn.bin").read_bytes()))
     values = np.zeros(100)
-    for fold, share in system.shares["cnn"].items():
-        tree = load_file(tmp_path / "out" / "members" / "cnn" / f"fold_{fold}" / "weights.safetensors")
+    member = system.members["cnn"]
+    for key, weight in system.weights["cnn"].items():
+        tree = load_file(member.folder(key) / "weights.safetensors")
         weights = {"params": {}, "batch_stats": {}} | unflatten_dict(tree, sep="/")
-        values += share * np.asarray(program.call(weights, system.members["cnn"].feature(waveform)[None]))[0]
+        values += weight * np.asarray(program.call(weights, member.feature(waveform)[None]))[0]
     np.testing.assert_allclose(values, system(waveform, 16_000).values, rtol=0, atol=1e-6)
     assert np.abs(values - jaxpara.load(alone)(waveform, 16_000).values).max() > 1e-5  # in float32
 
@@ -143,72 +146,43 @@ def test_the_card_says_what_it_is_and_how_well_it_does(trained, exported):
     assert "license: other\n" in mask  # its bags are made by openSMILE
 
 
-def test_the_machine_that_predicts_goes_along_or_nothing_does(trained, tmp_path):
-    """Refitted machines are no longer there once the config says not to refit, or the other way round."""
+def test_the_svm_that_predicts_is_exported_or_nothing_is(trained, tmp_path):
+    """A workdir may hold a refitted SVM of an earlier config, or lack the one of this config."""
     workdir = shutil.copytree(trained("mask")[0], tmp_path / "run")
     (workdir / "members" / "bags" / "fold_1" / "refitted.skops").unlink()
-    with pytest.raises(UserError, match=r"bags/fold_1/refitted\.skops: no such file, expected a fitted machine"):
-        export.write(workdir, tmp_path / "out")
+    with pytest.raises(UserError, match=r"bags/fold_1/refitted\.skops: no such file, expected a trained SVM"):
+        export(workdir, tmp_path / "out")
     (workdir / "members" / "coded" / "fold_0" / "refitted.skops").touch()  # of an older run
     about = json.loads((workdir / "system.json").read_text())
     about["members"] = {name: about["members"][name] for name in ("coder", "coded")}
-    about["shares"] = {"coded": {"0": 1.0}}
+    about["weights"] = [{"member": "coded", "fold": 0, "seed": 0, "weight": 1.0}]
     (workdir / "system.json").write_text(json.dumps(about))
-    export.write(workdir, tmp_path / "out")
+    export(workdir, tmp_path / "out")
     left = {path.name for path in (tmp_path / "out" / "members" / "coded").rglob("*.skops")}
     assert left == {"fitted.skops"}
 
 
-@pytest.fixture
-def refused(monkeypatch):
-    """Runs the command here; `STATUS: LINE` that it ends with."""
-
-    def end(line, status):
-        raise SystemExit(f"{status}: {line}")
-
-    monkeypatch.setattr(processes, "exit_with", end)
-    monkeypatch.setattr(runtime, "prepare", lambda: None)
-
-    def run(*arguments):
-        with pytest.raises(SystemExit) as ended:
-            export_command.main([str(argument) for argument in arguments])
-        (line,) = ended.value.code.splitlines()
-        return line
-
-    return run
-
-
-def test_a_disk_that_is_full_is_one_line_that_names_the_file(tmp_path, monkeypatch, refused):
-    def fail(*_, **__):
-        raise OSError(28, "No space left on device", "out/.a.json.part", None, "out/a.json")
-
-    monkeypatch.setattr(export, "write", fail)
-    line = refused(tmp_path, tmp_path / "out")
-    assert line.startswith("1: error: out/a.json: No space left on device; nothing was exported")
-
-
-def test_what_lies_there_is_refused(alone, tmp_path, monkeypatch, refused):
+def test_an_existing_folder_is_refused_and_an_export_replaced_whole(alone, tmp_path, monkeypatch):
     workdir, out = alone, tmp_path / "out"
     out.mkdir()
-    export.write(workdir, out)  # empty
+    export(workdir, out)  # into an empty folder
     before = {path: path.stat().st_mtime_ns for path in out.rglob("*")}
-    line = refused(workdir, out)
-    assert line.startswith(f"1: error: {out}: there is something already")
-    assert "--overwrite" in line
+    with pytest.raises(UserError, match=f"{out}: already exists; .*--overwrite"):
+        export(workdir, out)
     assert {path: path.stat().st_mtime_ns for path in out.rglob("*")} == before
     (out / "stale").touch()
-    result = python("-m", "jaxpara.inference.export_command", workdir, out, "--overwrite")
-    assert result.returncode == 0, result.stderr
-    assert "cnn: float32[b,640*t,1] to float32[b,t], StableHLO for cpu and cuda; differs" in result.stdout
+    program, last = export(workdir, out, overwrite=True)
+    assert program.startswith("cnn: float32[b,640*t,1] to float32[b,t], StableHLO for cpu and cuda; differs")
+    assert last == f"exported: {out}; README.md describes it"
     assert not (out / "stale").exists()
 
     def fail(*_):
         raise OSError("the power went")
 
-    monkeypatch.setattr(stablehlo, "write", fail)
+    monkeypatch.setattr(export_module, "write_program", fail)
     for target in (out, tmp_path / "new"):
         with pytest.raises(OSError, match="power"):
-            export.write(workdir, target, overwrite=True)
+            export(workdir, target, overwrite=True)
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
     assert (out / "README.md").exists()
 
@@ -217,13 +191,13 @@ def test_only_an_export_is_ever_replaced(trained, tmp_path):
     workdir, _ = trained("breathing")
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.tex").touch()
-    with pytest.raises(UserError, match="holds no export"):
-        export.write(workdir, tmp_path / "mine", overwrite=True)
+    with pytest.raises(UserError, match="is not an export"):
+        export(workdir, tmp_path / "mine", overwrite=True)
     for out in (workdir, workdir.parent):
-        with pytest.raises(UserError, match="holds the workdir itself"):
-            export.write(workdir, out, overwrite=True)
+        with pytest.raises(UserError, match="contains the workdir itself"):
+            export(workdir, out, overwrite=True)
     with pytest.raises(UserError, match="no such folder"):
-        export.write(tmp_path / "nothing", tmp_path / "out")
+        export(tmp_path / "nothing", tmp_path / "out")
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["mine", "thesis.tex"]
 
 

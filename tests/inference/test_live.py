@@ -1,5 +1,6 @@
-"""--mode=live on what a run has left, as a filter in a process of its own."""
+"""--mode=live as a filter: bytes in, lines out, whatever the two ends do."""
 
+import io
 import os
 import subprocess
 import sys
@@ -7,16 +8,113 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from ensembles import offline
+from ensembles import HERE, ensemble, offline, speech
 
 import jaxpara
 from jaxpara.errors import UserError
-from jaxpara.inference.ensemble import of
+from jaxpara.inference.live import run as run_live
+from jaxpara.inference.stream import Ensemble
 
 ROOT = Path(__file__).parents[2]
 
 
-def live(workdir, data, cache):
+@pytest.fixture(scope="module")
+def some():
+    return ensemble(HERE, networks=1, sample_rate_hz=1000)
+
+
+class Source:
+    """Gives what was written to a pipe, in the parts in which it was written."""
+
+    def __init__(self, *parts):
+        self._parts = list(parts)
+
+    def read(self, size):
+        part = self._parts.pop(0) if self._parts else b""
+        if isinstance(part, BaseException):
+            raise part
+        assert len(part) <= size
+        return part
+
+
+class Target(io.BytesIO):
+    """A pipe that takes little at once, and whose reader leaves after some lines."""
+
+    def __init__(self, at_most=1 << 30, lines=1 << 30):
+        super().__init__()
+        self._at_most, self._lines = at_most, lines
+
+    def write(self, data):
+        if self.getvalue().count(b"\n") >= self._lines:
+            raise BrokenPipeError
+        return super().write(bytes(data[: self._at_most]))
+
+
+def pcm(waveform):
+    return (waveform * 32768).astype("<i2").tobytes()
+
+
+def run(some, *parts, target=None):
+    target, notes = target or Target(), io.StringIO()
+    try:
+        run_live(some, Source(*parts), target, notes)
+    finally:
+        run.notes = notes.getvalue()
+    rows = [line.split(" ") for line in target.getvalue().decode().splitlines()]
+    return np.array([[float(value) for value in row] for row in rows]).reshape(-1, 2)
+
+
+def test_every_line_is_a_time_and_the_offline_prediction(some):
+    waveform = speech(4000)
+    data = pcm(waveform)
+    rows = run(some, data[:1], data[1:4001], data[4001:])
+    np.testing.assert_allclose(rows[:, 0], np.arange(500) * 0.008, rtol=0, atol=1e-9)
+    np.testing.assert_allclose(rows[:, 1], offline(some, waveform), rtol=0, atol=1e-5)
+    assert "a value every 8 ms" in run.notes
+    assert "the first values after 1 s" in run.notes
+    assert "4.0 s of audio, 500 values; computing one took" in run.notes
+    assert "real-time factor" in run.notes
+
+
+def test_an_end_within_a_hop_and_within_a_sample_is_told(some):
+    waveform = speech(2003)
+    rows = run(some, pcm(waveform) + b"x")
+    np.testing.assert_allclose(rows[:, 1], offline(some, waveform), rtol=0, atol=1e-5)
+    assert "its last byte is ignored" in run.notes
+    assert "padded with silence" in run.notes
+
+
+def test_the_rest_of_a_line_that_a_full_pipe_did_not_take_is_written(some):
+    data = pcm(speech(2000))
+    np.testing.assert_array_equal(run(some, data, target=Target(at_most=3)), run(some, data))
+
+
+def test_a_reader_that_leaves_ends_it(some):
+    rows = run(some, pcm(speech(1500)), pcm(speech(1500)), AssertionError("read on"), target=Target(lines=2))
+    assert len(rows) == 1500 // 8
+    assert "the reader of the values has left" in run.notes
+    assert "real-time factor" in run.notes
+
+
+def test_a_user_who_stops_it_gets_the_figures(some):
+    with pytest.raises(KeyboardInterrupt):
+        run(some, pcm(speech(3000)), KeyboardInterrupt())
+    assert "3.0 s of audio, 375 values" in run.notes
+    with pytest.raises(KeyboardInterrupt):
+        run(some, pcm(speech(30)), KeyboardInterrupt())
+    assert "no value" in run.notes
+
+
+@pytest.mark.parametrize(
+    ("parts", "words"),
+    [((), "ended before its first sample"), ((b"x",), "ended before"), ((b"RIFF\x00\x00",), "like a WAV file")],
+)
+def test_input_that_is_not_raw_audio_is_one_line(some, parts, words):
+    with pytest.raises(UserError, match=words):
+        run(some, *parts)
+
+
+def launch(workdir, data, cache):
     return subprocess.run(
         [sys.executable, "launch.py", "--mode=live", f"--workdir={workdir}"],
         cwd=ROOT, env={**os.environ, "XLA_FLAGS": "", "JAXPARA_CACHE": str(cache)}, input=data, capture_output=True,
@@ -26,24 +124,24 @@ def live(workdir, data, cache):
 
 def test_samples_in_values_out(alone, tmp_path):
     waveform = np.rint(3000 * np.random.default_rng(1).standard_normal(16_000 * 3 + 100)).clip(-32768, 32767)
-    result = live(alone, waveform.astype("<i2").tobytes() + b"x", tmp_path)
+    result = launch(alone, waveform.astype("<i2").tobytes() + b"x", tmp_path)
     assert result.returncode == 0, result.stderr
     rows = np.array([line.split() for line in result.stdout.decode().splitlines()], float)
     np.testing.assert_allclose(rows[:, 0], np.arange(76) * 0.04, rtol=0, atol=1e-9)
-    wanted = offline(of(jaxpara.load(alone)), waveform.astype(np.float32) / 32768)
+    wanted = offline(Ensemble.of(jaxpara.load(alone)), waveform.astype(np.float32) / 32768)
     np.testing.assert_allclose(rows[:, 1], wanted, rtol=0, atol=1e-4)
     assert b"real-time factor" in result.stderr
 
 
-def test_weights_shares_and_precision_are_those_of_the_system(alone, in_precision):
-    """Where no state is carried over a window's end, live is the ordinary prediction but for the scale."""
+def test_models_weights_and_precision_are_those_of_the_system(alone, in_precision):
+    """Within one window, live differs from the ordinary prediction only by the scale."""
     waveform = (0.1 * np.random.default_rng(2).standard_normal(16_000 * 4)).astype(np.float32)
 
     def both(system):
-        ensemble = of(system)
+        ensemble = Ensemble.of(system)
         samples, lookahead = ensemble.feature(waveform), ensemble.model.lookahead
-        first, carries = ensemble.go_on(samples[:lookahead], ensemble.start())
-        rest, _ = ensemble.go_on(samples[lookahead:], carries, end=True)
+        first, carries = ensemble.step(samples[:lookahead], ensemble.start())
+        rest, _ = ensemble.step(samples[lookahead:], carries, end=True)
         return np.concatenate([first, rest]), system(waveform, 16_000).values
 
     live, predicted = both(jaxpara.load(alone))
@@ -54,9 +152,9 @@ def test_weights_shares_and_precision_are_those_of_the_system(alone, in_precisio
 
 def test_other_systems_are_told_which_can(trained):
     with pytest.raises(UserError, match=r"cannot run live: .* single cnn1d_lstm .*configs/breathing_s1\.py"):
-        of(jaxpara.load(trained("breathing")[0]))
+        Ensemble.of(jaxpara.load(trained("breathing")[0]))
     with pytest.raises(UserError, match="cannot run live"):
-        of(jaxpara.load(trained("mask")[0]))
+        Ensemble.of(jaxpara.load(trained("mask")[0]))
 
 
 def test_it_needs_a_workdir(tmp_path):

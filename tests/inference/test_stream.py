@@ -1,11 +1,11 @@
-"""Live predictions equal those of the ordinary network over the whole recording, however the signal comes."""
+"""Live predictions equal those of the network over the whole recording, however the signal is split."""
 
 import jax
 import numpy as np
 import pytest
-from ensembles import FAR, FOUR, HERE, THREE, ensemble, offline, speech
+from ensembles import FAR, FOUR, HERE, THREE, ensemble, offline, scaled, speech
 
-from jaxpara.inference.stream import Stream, warm_up
+from jaxpara.inference.stream import RunningScale, Stream, precompile
 
 
 @pytest.fixture(scope="module")
@@ -46,10 +46,10 @@ def test_live_is_the_offline_causal_prediction(two, samples):
 @pytest.mark.parametrize("model", [THREE, FAR, HERE], ids=["three", "far", "here"])
 def test_any_kernels_and_pools_and_nothing_compiles_after_the_warm_up(model, caplog):
     some, waveform = ensemble(model, sample_rate_hz=1000, networks=1), speech(32_003)
-    warm_up(some)
+    precompile(some)
     with jax.log_compiles(), caplog.at_level("WARNING"):
         live = streamed(some, waveform, ragged(30_000))
-    assert not [line for line in caplog.messages if "_go_on" in line]
+    assert not [line for line in caplog.messages if "_step" in line]
     np.testing.assert_allclose(live, offline(some, waveform), rtol=0, atol=1e-5)
 
 
@@ -58,7 +58,7 @@ def test_without_scaling_live_is_what_the_network_makes_of_the_recording(scale):
     some, waveform = ensemble(scale=scale), speech(640 * 30)
     apply = jax.jit(some.model.apply)
     direct = [np.asarray(apply(tree, some.feature(waveform)[None]))[0] for tree in some.networks]
-    expected = np.average(direct, axis=0, weights=some.shares)
+    expected = np.average(direct, axis=0, weights=some.weights)
     np.testing.assert_allclose(streamed(some, waveform, ragged(3000)), expected, rtol=0, atol=1e-5)
 
 
@@ -109,3 +109,63 @@ def test_silence_has_values(two, value):
     live = streamed(two, np.full(40_000, value, np.float32), every(640))
     assert np.isfinite(live).all()
     np.testing.assert_allclose(live[20:-5], live[20], rtol=0, atol=1e-2)  # and they do not move
+
+
+# The running scaling by itself.
+
+
+def at_1_khz(scale="zscore"):
+    return ensemble(HERE, scale, sample_rate_hz=1000, networks=1)
+
+
+def noise(samples, level=0.1):
+    return (level * np.random.default_rng(3).standard_normal(samples)).clip(-1, 1).astype(np.float32)
+
+
+def scaled_in_parts(some, waveform, cuts=()):
+    running = RunningScale(some)
+    return np.concatenate([*(running.push(part) for part in np.split(waveform, cuts)), running.finish()])
+
+
+def test_a_sample_is_scaled_by_all_samples_up_to_itself():
+    waveform = noise(1400) + np.float32(0.05)
+    values = scaled_in_parts(at_1_khz(), waveform)
+    for i in (0, 1, 500, 999, 1000, 1001, 1399):
+        past = waveform[: max(i + 1, 1000)].astype(np.float64)
+        np.testing.assert_allclose(values[i, 0], (waveform[i] - past.mean()) / past.std(), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("scale", ["unit", "integer"])
+def test_scales_that_do_not_depend_on_the_recording_are_unchanged(scale):
+    some, waveform = at_1_khz(scale), noise(1400)
+    np.testing.assert_array_equal(scaled_in_parts(some, waveform, [1, 700]), some.feature(waveform))
+
+
+@pytest.mark.parametrize("samples", [1, 999, 1000, 1001, 3000])
+@pytest.mark.parametrize("cuts", [[], [1], [999, 1000], [1000], [300, 301, 1500], [7, 7, 2999]])
+def test_the_scaling_of_parts_is_that_of_the_whole(samples, cuts):
+    some, waveform = at_1_khz(), noise(samples)
+    np.testing.assert_allclose(scaled_in_parts(some, waveform, cuts), scaled(some, waveform), rtol=1e-6, atol=1e-7)
+
+
+@pytest.mark.parametrize("scale", ["zscore", "unit"])
+def test_an_empty_signal_has_no_values(scale):
+    assert scaled_in_parts(at_1_khz(scale), noise(0), [0]).shape == (0, 1)
+
+
+@pytest.mark.parametrize("value", [0.0, 0.3, -1.0])
+def test_a_constant_stays_zero(value):
+    values = scaled_in_parts(at_1_khz(), np.full(2500, value, np.float32))
+    np.testing.assert_allclose(values, 0, rtol=0, atol=1e-4)
+
+
+def test_the_noise_of_a_silent_microphone_is_not_amplified():
+    values = scaled_in_parts(at_1_khz(), noise(2500, level=1e-5))
+    assert 1e-3 < values.std() < 0.02
+
+
+def test_running_scaling_converges_to_that_of_the_whole_recording():
+    some, waveform = at_1_khz(), noise(20_000)
+    np.testing.assert_allclose(
+        scaled_in_parts(some, waveform)[-5000:], some.feature(waveform)[-5000:], rtol=0, atol=0.1
+    )

@@ -1,4 +1,4 @@
-"""A trained system says of a corpus' own test recordings what the run said; of all else, what there is to say."""
+"""A trained system predicts the test recordings of its corpus as the run did, and any other audio."""
 
 import json
 import subprocess
@@ -18,8 +18,8 @@ from jaxpara.predictions import Predictions
 def test_it_predicts_the_test_recordings_as_the_run_did(trained, task):
     workdir, corpus = trained(task)
     system = jaxpara.load(workdir)
-    assert set(system.shares) == set(system.members) - {"coder"}
-    assert sum(share for folds in system.shares.values() for share in folds.values()) == pytest.approx(1)
+    assert set(system.weights) == set(system.members) - {"coder"}
+    assert sum(weight for models in system.weights.values() for weight in models.values()) == pytest.approx(1)
     known = Predictions.load(workdir / "predictions" / "test.npz")
     for name in dict.fromkeys(known.recordings.tolist()):
         estimate = system(*soundfile.read(corpus / "wav" / name))
@@ -48,15 +48,22 @@ def test_recordings_of_any_length_share_one_program(trained):
     assert not [event for event in compiled if "backend_compile" in event]
 
 
-def test_what_is_no_trained_system_is_one_line(trained, tmp_path):
+WEIGHT = {"member": "cnn", "fold": 0, "seed": 0, "weight": 1.0}
+
+
+def test_a_folder_without_a_trained_system_is_one_line(trained, tmp_path):
     with pytest.raises(UserError, match="no such folder, expected the workdir of a finished run"):
         jaxpara.load(tmp_path / "none")
-    with pytest.raises(UserError, match=r"system\.json: no such file; a finished run leaves it there"):
+    with pytest.raises(UserError, match=r"system\.json: no such file; a finished run writes it"):
         jaxpara.load(tmp_path)
     known = json.loads((trained("breathing")[0] / "system.json").read_text())
-    for broken in ("{", "[]", json.dumps(known | {"task": "x"}), json.dumps(known | {"shares": 3})):
+    for broken in ("{", "[]", json.dumps(known | {"task": "x"}), json.dumps(known | {"weights": 3})):
         (tmp_path / "system.json").write_text(broken)
         with pytest.raises(UserError, match=r"system\.json: not readable as a trained system"):
+            jaxpara.load(tmp_path)
+    for schema in ({}, {"schema": 3}):  # the first format had no number
+        (tmp_path / "system.json").write_text(json.dumps({k: v for k, v in known.items() if k != "schema"} | schema))
+        with pytest.raises(UserError, match=r"another version of jaxpara .*expected 2\); run .* with --mode=evaluate"):
             jaxpara.load(tmp_path)
     known["members"]["cnn"]["table"] = "ComParE"
     (tmp_path / "system.json").write_text(json.dumps(known))
@@ -67,23 +74,23 @@ def test_what_is_no_trained_system_is_one_line(trained, tmp_path):
 @pytest.mark.parametrize(
     ("edit", "words"),
     [
-        ({"shares": {"rnn": {"0": 1.0}}}, "shares has fold 0 of 'rnn', which members has not"),
-        ({"shares": {"cnn": {"7": 1.0}}}, "shares has fold 7 of 'cnn', which members has not"),
-        ({"shares": {}}, "no shares"),
-        ({"shares": {"cnn": {}}}, "no shares"),
+        ({"weights": [WEIGHT | {"member": "rnn"}]}, "weights names fold 0, seed 0 of 'rnn', which members does not"),
+        ({"weights": [WEIGHT | {"fold": 7}]}, "weights names fold 7, seed 0 of 'cnn', which members does not have"),
+        ({"weights": [WEIGHT | {"seed": "0"}]}, "fold is 0 and seed '0'"),
+        ({"weights": []}, "no weights"),
         ({"label_rate_hz": float("inf")}, "label_rate_hz is inf and longest_s 10"),
-        ({"other": {"folds": {}}}, "member 'other' has no folds"),
-        ({"other": {"sources": ["rnn"]}}, "member 'other' takes embeddings of 'rnn', which is no member"),
+        ({"other": {"models": []}}, "member 'other' has no models"),
+        ({"other": {"sources": ["rnn"]}}, "member 'other' uses embeddings of 'rnn', which is not a member before it"),
         (
             {"other": {"sources": ["cnn"]}, "cnn": {"sources": ["other"]}},
-            r"system\.json: (\w+) takes embeddings of \w+ takes embeddings of \1, which never ends",
+            "member 'cnn' uses embeddings of 'other', which is not a member before it",
         ),
     ],
 )
 def test_an_edited_system_is_one_line(trained, tmp_path, edit, words):
     known = json.loads((trained("breathing")[0] / "system.json").read_text())
     known["members"] = {name: known["members"]["cnn"] | edit.get(name, {}) for name in ("cnn", "other")}
-    (tmp_path / "system.json").write_text(json.dumps(known | {"shares": {"cnn": {"0": 1.0}}} | edit))
+    (tmp_path / "system.json").write_text(json.dumps(known | {"weights": [WEIGHT]} | edit))
     with pytest.raises(UserError, match=words) as error:
         jaxpara.load(tmp_path)
     assert str(error.value).startswith(f"{tmp_path / 'system.json'}: ")
@@ -93,7 +100,7 @@ def test_an_edited_system_is_one_line(trained, tmp_path, edit, words):
 @pytest.mark.parametrize(
     ("samples", "rate_hz", "words"),
     [
-        (0, 16_000, "waveform holds no samples"),
+        (0, 16_000, "waveform has no samples"),
         (1, 192_000, "waveform is too short for one sample at the system's rate"),
         (1000, float("inf"), "sample_rate_hz is inf, expected a whole number above 0"),
         (1000, float("nan"), "sample_rate_hz is nan, expected a whole number above 0"),
@@ -102,6 +109,6 @@ def test_an_edited_system_is_one_line(trained, tmp_path, edit, words):
     ],
 )
 @pytest.mark.parametrize("task", ["breathing", "mask"])
-def test_what_is_no_recording_is_one_line(trained, task, samples, rate_hz, words):
+def test_audio_that_cannot_be_predicted_is_one_line(trained, task, samples, rate_hz, words):
     with pytest.raises(UserError, match=words):
         jaxpara.load(trained(task)[0])(np.zeros(samples), rate_hz)

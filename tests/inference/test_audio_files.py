@@ -1,4 +1,4 @@
-"""Cutting and putting together is the identity, whatever the chunks; resampling has no seams."""
+"""Cutting and joining is the identity, whatever the chunks; resampling has no seams."""
 
 import tracemalloc
 
@@ -7,13 +7,13 @@ import pytest
 import soxr
 
 from jaxpara.errors import UserError
-from jaxpara.inference import blocks, sound
+from jaxpara.inference.audio_files import Blocks, crossfade, resample, to_float
 
 
 @pytest.mark.parametrize("length", [1, 639, 640, 16_000, 63_999, 64_000, 64_001, 300_123])
 @pytest.mark.parametrize("chunk", [1000, 64_000, 10**6])
-def test_sequences_cut_and_faded_are_as_they_were(length, chunk):
-    how = blocks.for_sequences(4.0, 25.0, 16_000)
+def test_a_sequence_that_is_cut_and_joined_is_unchanged(length, chunk):
+    how = Blocks.for_sequences(4.0, 25.0, 16_000)
     assert (how.size, how.cell) == (64_000, 640)
     signal = np.arange(length, dtype=np.float32)
     cut = list(how.cut(signal[at : at + chunk] for at in range(0, length, chunk)))
@@ -24,20 +24,20 @@ def test_sequences_cut_and_faded_are_as_they_were(length, chunk):
     for start, block in cut:
         np.testing.assert_array_equal(block, signal[start : start + len(block)])
     values = [np.arange(-(-len(block) // 640))[:, None] + start / 640 for start, block in cut]
-    faded = blocks.faded([start // 640 for start, _ in cut], values)
+    faded = crossfade([start // 640 for start, _ in cut], values)
     np.testing.assert_allclose(faded[:, 0], np.arange(-(-length // 640)), atol=1e-9)
 
 
 def test_one_block_fades_into_the_next():
     first, second = np.zeros((80, 1)), np.ones((80, 1))
-    faded = blocks.faded([0, 70], [first, second])[:, 0]
+    faded = crossfade([0, 70], [first, second])[:, 0]
     assert (faded[:70] == 0).all()
     assert (faded[80:] == 1).all()
     assert (np.diff(faded[69:81]) > 0).all()
 
 
 def test_clips_follow_each_other_and_the_last_ends_with_the_recording():
-    how = blocks.for_classes(1.0, 16_000)
+    how = Blocks.for_classes(1.0, 16_000)
     starts = [start for start, _ in how.cut([np.zeros(40_000, np.float32)])]
     assert starts == [0, 16_000, 24_000]
     assert [start for start, _ in how.cut([np.zeros(10, np.float32)])] == [0]
@@ -45,34 +45,34 @@ def test_clips_follow_each_other_and_the_last_ends_with_the_recording():
 
 
 def test_memory_does_not_grow_with_the_recording():
-    how = blocks.for_sequences(4.0, 25.0, 16_000)
+    how = Blocks.for_sequences(4.0, 25.0, 16_000)
     tracemalloc.start()
     for _ in how.cut(np.zeros(16_000, np.float32) for _ in range(300)):
         pass
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert peak < 8 * how.size * 4  # what is kept, what it is put together from, and the block at hand; of 75
+    assert peak < 8 * how.size * 4  # two blocks kept, their concatenation and the current block; the recording has 75
 
 
 @pytest.mark.parametrize("rate_hz", [8000, 11_025, 22_050, 44_100, 48_000, 96_000])
-def test_resampling_in_chunks_is_that_of_the_whole(rate_hz):
+def test_resampling_in_chunks_equals_resampling_the_whole(rate_hz):
     waveform = np.random.default_rng(0).normal(size=rate_hz * 3 + 17).astype(np.float32) * 0.1
     chunks = [waveform[at : at + 7001] for at in range(0, len(waveform), 7001)]
-    got = np.concatenate(list(sound.brought(chunks, rate_hz, 16_000)))
+    got = np.concatenate(list(resample(chunks, rate_hz, 16_000)))
     whole = soxr.resample(waveform, rate_hz, 16_000)
     assert abs(len(got) - len(whole)) <= 1
     count = min(len(got), len(whole))
     np.testing.assert_allclose(got[:count], whole[:count], atol=1e-5)
 
 
-def test_channels_are_averaged_and_whole_numbers_scaled():
+def test_channels_are_averaged_and_integers_scaled():
     stereo = np.array([[2**15 - 1, 0], [-(2**15), -(2**15)]], np.int16)
-    (mono,) = sound.brought([sound.as_float(stereo)], 16_000, 16_000)
+    (mono,) = resample([to_float(stereo)], 16_000, 16_000)
     np.testing.assert_allclose(mono, [0.5, -1], atol=1e-4)
-    np.testing.assert_allclose(sound.as_float(np.array([0, 128, 255], np.uint8)), [-1, 0, 127 / 128])
+    np.testing.assert_allclose(to_float(np.array([0, 128, 255], np.uint8)), [-1, 0, 127 / 128])
     with pytest.raises(UserError, match=r"samples reach 30000 between 0\.00 and"):
-        list(sound.brought([np.array([30_000.0])], 16_000, 16_000))
+        list(resample([np.array([30_000.0])], 16_000, 16_000))
     with pytest.raises(UserError, match=r"samples reach nan"):
-        list(sound.brought([np.array([np.nan])], 16_000, 16_000))
+        list(resample([np.array([np.nan])], 16_000, 16_000))
     with pytest.raises(UserError, match=r"expected \[sample\]"):
-        sound.as_float(np.zeros((1, 2, 3)))
+        to_float(np.zeros((1, 2, 3)))

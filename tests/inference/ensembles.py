@@ -1,4 +1,4 @@
-"""Small ensembles, something for them to hear, and what they should make of it."""
+"""Small ensembles, signals for them, and the predictions that are expected."""
 
 from functools import cache
 
@@ -6,16 +6,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxpara.features.causal import FLOOR, warm_up_samples
 from jaxpara.features.waveform import Waveform
-from jaxpara.inference.ensemble import Ensemble
+from jaxpara.inference.stream import MIN_DEVIATION, Ensemble
 from jaxpara.models.cnn1d import CNN1DLSTM
 from jaxpara.training.steps import forward
 
 RATE_HZ = 16_000
 FOUR = CNN1DLSTM(filters=(4, 4, 4, 4), lstm=(4, 4))
 THREE = CNN1DLSTM(filters=(4, 4, 4), kernels=(8, 6, 6), pools=(10, 8, 8), last_pool="max", lstm=(4,), output="linear")
-# It looks further ahead than a hop, and its last samples are several hops.
+# Its lookahead is longer than a hop, so the end of a signal gives several values.
 FAR = CNN1DLSTM(filters=(3, 3), kernels=(4, 41), pools=(2, 4), lstm=(4,))
 HERE = CNN1DLSTM(filters=(3,), kernels=(1,), pools=(8,), lstm=(4,))
 
@@ -30,26 +29,26 @@ def ensemble(model=FOUR, scale="zscore", sample_rate_hz=RATE_HZ, networks=2, see
     trees = tuple(_init(model)(jax.random.key(seed + number), shape) for number in range(networks))
     # Weights of the size of a trained network's: the first outputs of a fresh one are near zero.
     trees = jax.tree.map(lambda leaf: 2 * leaf, trees)
-    shares = np.arange(1, networks + 1) / np.arange(1, networks + 1).sum()
-    return Ensemble(model, trees, shares, Waveform(scale=scale, sample_rate_hz=sample_rate_hz), precision)
+    weights = np.arange(1, networks + 1) / np.arange(1, networks + 1).sum()
+    return Ensemble(model, trees, weights, Waveform(scale=scale, sample_rate_hz=sample_rate_hz), precision)
 
 
-def whole(feature, waveform):
-    """The causal form of a feature, of a recording that is at hand as a whole: each sample by all up to itself."""
-    if feature.scale != "zscore":
-        return feature.extract(waveform)
-    last = np.maximum(np.arange(len(waveform)), min(warm_up_samples(feature), len(waveform)) - 1)
+def scaled(ensemble, waveform):
+    """The running scaling of a complete recording: each sample by all up to itself."""
+    if ensemble.feature.scale != "zscore":
+        return ensemble.feature.extract(waveform)
+    last = np.maximum(np.arange(len(waveform)), min(ensemble.warm_up, len(waveform)) - 1)
     count, signal = last + 1, waveform.astype(np.float64)
     mean, power = (np.append(0, np.cumsum(values))[count] / count for values in (signal, signal**2))
-    return ((signal - mean) / np.sqrt(np.maximum(power - mean**2, FLOOR**2))).astype(np.float32)[:, None]
+    return ((signal - mean) / np.sqrt(np.maximum(power - mean**2, MIN_DEVIATION**2))).astype(np.float32)[:, None]
 
 
 def offline(ensemble, waveform):
-    """The ordinary network over the whole recording at once, filled up with silence to a whole number of values."""
-    samples = whole(ensemble.feature, waveform)
+    """The network over the whole recording at once, padded with silence to a whole number of values."""
+    samples = scaled(ensemble, waveform)
     samples = np.pad(samples, ((0, -len(samples) % ensemble.hop), (0, 0)))[None]
     apply = jax.jit(forward(ensemble.model, ensemble.precision))
-    return ensemble.mixed([apply(variables, samples) for variables in ensemble.networks])
+    return ensemble.combined([apply(variables, samples) for variables in ensemble.networks])
 
 
 def speech(samples, seed=5):

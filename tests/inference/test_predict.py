@@ -1,4 +1,4 @@
-"""Files of every kind go in, one table comes out; what is broken or stopped costs no more than itself."""
+"""Files of every kind give one table; a broken file or a stop affects no other file."""
 
 import csv
 import shutil
@@ -16,9 +16,10 @@ import soxr
 import jaxpara
 from jaxpara.errors import UserError
 from jaxpara.features.waveform import Waveform
-from jaxpara.inference import command, files
+from jaxpara.inference import predict as predict_module
 from jaxpara.inference.audio_files import AudioFile
-from jaxpara.inference.command import predict
+from jaxpara.inference.predict import predict
+from jaxpara.inference.system import System
 
 ROOT = Path(__file__).parents[2]
 # Name, subtype, rate, channels and seconds of a file.
@@ -56,9 +57,8 @@ def mixed(speech, tmp_path_factory):
 @pytest.fixture(autouse=True)
 def read_once(monkeypatch, systems={}):  # noqa: B006
     """Systems are read and compiled once for all tests here."""
-    before = command.load
     monkeypatch.setattr(
-        command, "load", lambda folder: systems.get(folder) or systems.setdefault(folder, before(folder))
+        predict_module, "System", lambda folder: systems.get(folder) or systems.setdefault(folder, System(folder))
     )
 
 
@@ -80,15 +80,15 @@ def belts_of(table):
 def test_every_kind_of_audio_gives_a_belt(trained, mixed, speech, tmp_path, capsys):
     workdir, _ = trained("breathing")
     table = tmp_path / "out" / "belts.csv"
-    predict(workdir, str(mixed), table, pictures=True)
+    predict(workdir, str(mixed), table, images=True)
     belts = belts_of(table)
     assert list(belts) == sorted(name for name, *_ in MIXED)
     for name, _, _, _, seconds in MIXED:
         expected_s = np.arange(np.ceil(seconds * 25 - 0.01)) / 25
         if not name.endswith(".mp3"):  # whose encoder adds silence
             np.testing.assert_array_equal(belts[name][:, 0], expected_s)
-        picture = (tmp_path / "out" / "belts_pictures" / f"{name}.png").read_bytes()
-        assert picture.startswith(b"\x89PNG")
+        image = (tmp_path / "out" / "belts_images" / f"{name}.png").read_bytes()
+        assert image.startswith(b"\x89PNG")
     plain = belts["16 bit, plain.wav"]
     direct = jaxpara.load(workdir)(speech, 16_000)
     np.testing.assert_allclose(plain[:, 1], direct.values, atol=6e-6)
@@ -98,7 +98,7 @@ def test_every_kind_of_audio_gives_a_belt(trained, mixed, speech, tmp_path, caps
     said = capsys.readouterr().out
     assert "SIMULATED" in said
     assert "of 8 files 6 were resampled to 16000 Hz (from 8000, 22050, 44100, 48000), 2 were mixed down" in said
-    assert "1 was filled up with silence to 1 s, " in said
+    assert "1 was padded with silence to 1 s, " in said
     assert "predicted in blocks of 10 s" in said
     assert not list(table.parent.glob("*.parts"))
 
@@ -123,18 +123,18 @@ def test_a_broken_file_is_reported_and_loses_no_other(trained, mixed, speech, tm
     soundfile.write(folder / "e.wav", np.array([0.1, np.nan] * 8000), 16_000, "FLOAT")
     table = tmp_path / "t.csv"
     with pytest.raises(
-        UserError, match=r"3 of 6 files .* 'b\.wav': not readable as audio .*those of the others are in"
+        UserError, match=r"3 of 6 files .* 'b\.wav': not readable as audio .*the predictions of the others are in"
     ):
         predict(workdir, str(folder), table)
     assert list(belts_of(table)) == ["a.wav", "d.wav", "f.wav"]
     asked = []
-    before = files.predicted
+    before = predict_module.predict_files
 
     def spied(system, todo, *rest):
         asked.extend(file.name for file in todo)
         return before(system, todo, *rest)
 
-    monkeypatch.setattr(command, "predicted", spied)
+    monkeypatch.setattr(predict_module, "predict_files", spied)
     for name in "bce":
         (folder / f"{name}.wav").write_bytes(whole)
     predict(workdir, str(folder), table)
@@ -145,12 +145,12 @@ def test_a_broken_file_is_reported_and_loses_no_other(trained, mixed, speech, tm
     assert not (tmp_path / "t.csv.parts").exists()
 
 
-def test_one_that_no_feature_can_be_made_of_loses_no_other(trained, mixed, tmp_path, monkeypatch):
+def test_a_file_whose_features_fail_loses_no_other(trained, mixed, tmp_path, monkeypatch):
     workdir, _ = trained("breathing")
     whole = Waveform.extract
 
     def picky(feature, waveform):
-        if len(waveform) == 16_000 and waveform.any():  # 0.1 s, filled up
+        if len(waveform) == 16_000 and waveform.any():  # 0.1 s, padded
             raise UserError("too short for this feature")
         return whole(feature, waveform)
 
@@ -169,30 +169,30 @@ def test_classes_have_a_label_and_probabilities(trained, tmp_path):
         shutil.copy(corpus / "wav" / name, folder)
     clips = [soundfile.read(folder / name)[0] for name in names]
     soundfile.write(folder / "together.wav", np.concatenate(clips), 16_000)
-    predict(workdir, str(folder), tmp_path / "t.csv", pictures=True)
+    predict(workdir, str(folder), tmp_path / "t.csv", images=True)
     header, rows = rows_of(tmp_path / "t.csv")
     assert header == ["file", "label", "clear", "mask"]
     assert [row[0] for row in rows] == [*names, "together.wav"]
-    shares = np.array([row[2:] for row in rows], float)
-    np.testing.assert_allclose(shares.sum(1), 1, atol=1e-5)
-    assert [row[1] for row in rows] == [header[2 + best] for best in shares.argmax(1)]
-    # A long recording is clips of the length that was trained on.
-    np.testing.assert_allclose(shares[-1], shares[:-1].mean(0), atol=2e-5)
-    assert len(list((tmp_path / "t_pictures").iterdir())) == 6
+    probabilities = np.array([row[2:] for row in rows], float)
+    np.testing.assert_allclose(probabilities.sum(1), 1, atol=1e-5)
+    assert [row[1] for row in rows] == [header[2 + best] for best in probabilities.argmax(1)]
+    # A long recording is cut into clips of the length that was trained on.
+    np.testing.assert_allclose(probabilities[-1], probabilities[:-1].mean(0), atol=2e-5)
+    assert len(list((tmp_path / "t_images").iterdir())) == 6
 
 
 SLOWLY = """
 import sys, time
 from pathlib import Path
-from jaxpara.inference import command, files, parts
-save = parts.Parts.save
-parts.Parts.save = lambda *all: (save(*all), time.sleep(0.5))
-files.AT_ONCE_S = 1.0
-command.predict(Path(sys.argv[1]), sys.argv[2], Path(sys.argv[3]))
+from jaxpara.inference import predict
+save = predict.FinishedFiles.save
+predict.FinishedFiles.save = lambda *all: (save(*all), time.sleep(0.5))
+predict.MAX_BATCH_S = 1.0
+predict.predict(Path(sys.argv[1]), sys.argv[2], Path(sys.argv[3]))
 """
 
 
-def test_killed_it_goes_on_with_what_was_finished(trained, mixed, tmp_path):
+def test_after_a_kill_it_resumes_with_the_finished_files(trained, mixed, tmp_path):
     workdir, _ = trained("breathing")
     table = tmp_path / "t.csv"
     process = subprocess.Popen([sys.executable, "-c", SLOWLY, str(workdir), str(mixed), str(table)], cwd=ROOT)
@@ -217,13 +217,13 @@ def test_killed_it_goes_on_with_what_was_finished(trained, mixed, tmp_path):
     ("given", "output", "message"),
     [
         ("nothing", "t.csv", r"--input=.*nothing: no such file or folder"),
-        ("*.nothing", "t.csv", r"--input=.*: no file has a name like this"),
-        ("empty", "t.csv", r"no audio in this folder; its files end in wav, flac"),
+        ("*.nothing", "t.csv", r"--input=.*: no file matches this pattern"),
+        ("empty", "t.csv", r"no audio in this folder; expected files that end in wav, flac"),
         ("", "t.txt", r"expected a file whose name ends in \.csv"),
         ("", "16 bit, plain.wav/t.csv", r"cannot be written"),
     ],
 )
-def test_what_a_user_gets_wrong_is_said_before_any_work(trained, mixed, tmp_path, given, output, message):
+def test_mistakes_of_a_user_are_reported_before_any_work(trained, mixed, tmp_path, given, output, message):
     workdir, _ = trained("breathing")
     (tmp_path / "empty").mkdir()
     folder = tmp_path if given == "empty" else mixed

@@ -1,0 +1,177 @@
+"""system.json, the description of a trained system. Its weights are in the folders of its members.
+
+schema: version of this format.
+jaxpara, experiment, recipe, demo, seed: version of the program; name, recipe, sizes and seed of the experiment.
+corpus, simulated: fingerprint of the training corpus, and whether it was simulated.
+task: key of `jaxpara.corpora.challenge.TASKS`.
+label_rate_hz: predictions per second; 0 where there is one per recording.
+longest_s: length of the longest recording (of classes: outside test); longer audio is cut into blocks of it.
+members.<name>: the members that predict, and before them those whose embeddings they use:
+  config: features, learner and folds.
+  sources: members whose embeddings are its features.
+  table: feature set of the organisers that it was trained on; empty for features made from the audio.
+  precision: that its network computes in.
+  models: list of its trained models: `fold`, `seed`, and the learner's choice (`epoch` and `step`, or `c`; `score`).
+weights: list of `member`, `fold`, `seed` and the `weight` of that model in the system's predictions. They sum to 1.
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soundfile
+
+from jaxpara import __version__
+from jaxpara.corpora.challenge import TASKS
+from jaxpara.corpora.corpus import Corpus
+from jaxpara.errors import UserError
+from jaxpara.files import write_json
+from jaxpara.training.member import Member
+
+FILE = "system.json"
+SCHEMA = 2
+FoldSeed = tuple[int, int]
+
+
+def write(
+    folder: Path,
+    about: Mapping[str, Any],
+    task: str,
+    corpus: Corpus,
+    members: Mapping[str, Member],
+    weights: Mapping[str, Mapping[int, float]],
+) -> None:
+    """Writes the system.json of a run.
+
+    Args:
+      about: `experiment`, `recipe`, `demo`, `seed` and `corpus`.
+      task: key of `jaxpara.corpora.challenge.TASKS`.
+      corpus: of the run.
+      members: all members, each after its sources.
+      weights: of each trained model, from the fusion.
+    """
+    keys = {name: {fold.index: (fold.index, fold.seed) for fold in member.folds} for name, member in members.items()}
+    rows = [
+        {"member": name, **_record(keys[name][index]), "weight": weight}
+        for name, model_weights in weights.items()
+        for index, weight in model_weights.items()
+        if weight
+    ]
+    needed = {row["member"] for row in rows}
+    for name in reversed(list(members)):
+        if name in needed:
+            needed.update(members[name].sources)
+    content = {
+        "schema": SCHEMA,
+        "jaxpara": __version__,
+        **about,
+        "simulated": corpus.simulated,
+        "task": task,
+        "label_rate_hz": corpus.label_rate_hz,
+        "longest_s": _longest_s(corpus),
+        "members": {
+            name: {
+                "config": member.identity["member"],
+                "sources": list(member.sources),
+                "table": member.table,
+                "precision": member.identity.get("precision", "float32"),
+                "models": [_record(keys[name][index]) | choice for index, choice in member.chosen.items()],
+            }
+            for name, member in members.items()
+            if name in needed
+        },
+        "weights": rows,
+    }
+    write_json(folder / FILE, content)
+
+
+def read(folder: Path) -> dict[str, Any]:
+    """Reads what `write` wrote.
+
+    Returns:
+      The content, with tuples for lists, `models` as {(fold, seed): choice} and `weights` as
+      {member: {(fold, seed): weight}}.
+
+    Raises:
+      UserError: the file is missing, of another version, or damaged.
+    """
+    path = folder / FILE
+    try:
+        content = _with_tuples(json.loads(path.read_text(encoding="utf-8")))
+        if content.get("schema") != SCHEMA:
+            raise UserError(
+                f"{path}: was written by another version of jaxpara (schema {content.get('schema', 1)!r}, expected"
+                f" {SCHEMA}); run the training command again with --mode=evaluate, or export the system again"
+            )
+        if content["task"] not in TASKS:
+            raise ValueError(f"task {content['task']!r} is unknown")
+        for member in content["members"].values():
+            member["models"] = {_key(row): row for row in member["models"]}
+            _ = member["config"]["features"].items(), member["config"]["learner"].items()
+            _ = member["table"], member["precision"]
+        weights: dict[str, dict[FoldSeed, float]] = {}
+        for row in content["weights"]:
+            weights.setdefault(row["member"], {})[_key(row)] = float(row["weight"])
+        content["weights"] = weights
+        _require_complete(content["members"], weights)
+        rate_hz, longest_s = content["label_rate_hz"], content["longest_s"]
+        if not (0 <= longest_s < float("inf") and (rate_hz == 0 or 0.01 <= rate_hz <= 1000)):
+            raise ValueError(f"label_rate_hz is {rate_hz!r} and longest_s {longest_s!r}")
+        _ = content["seed"], content["simulated"]
+        return content
+    except FileNotFoundError:
+        if not folder.is_dir():
+            raise UserError(f"{folder}: no such folder, expected the workdir of a finished run") from None
+        raise UserError(
+            f"{path}: no such file; a finished run writes it: run the training command to its end (in a workdir of an"
+            " older version: again, with --mode=evaluate)"
+        ) from None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(
+            f"{path}: not readable as a trained system ({type(error).__name__}: {error}); run the training command"
+            " again with --mode=evaluate, which writes it"
+        ) from error
+
+
+def _record(key: FoldSeed) -> dict[str, Any]:
+    return {"fold": key[0], "seed": key[1]}
+
+
+def _key(row: dict[str, Any]) -> FoldSeed:
+    fold, seed = row.pop("fold"), row.pop("seed")
+    if type(fold) is not int or type(seed) is not int:
+        raise ValueError(f"fold is {fold!r} and seed {seed!r}")
+    return fold, seed
+
+
+def _require_complete(members: Mapping[str, Any], weights: Mapping[str, Mapping[FoldSeed, float]]) -> None:
+    """Raises a ValueError where a model or a source is named that does not exist."""
+    if not weights:
+        raise ValueError("no weights")
+    for name, models in weights.items():
+        for fold, seed in models:
+            if name not in members or (fold, seed) not in members[name]["models"]:
+                raise ValueError(f"weights names fold {fold}, seed {seed} of {name!r}, which members does not have")
+    known: set[str] = set()
+    for name, member in members.items():
+        if not member["models"]:
+            raise ValueError(f"member {name!r} has no models")
+        for source in member["sources"]:
+            if source not in known:
+                raise ValueError(f"member {name!r} uses embeddings of {source!r}, which is not a member before it")
+        known.add(name)
+
+
+def _with_tuples(tree: Any) -> Any:
+    """Networks keep their settings as tuples."""
+    if isinstance(tree, dict):
+        return {key: _with_tuples(value) for key, value in tree.items()}
+    return tuple(map(_with_tuples, tree)) if isinstance(tree, list) else tree
+
+
+def _longest_s(corpus: Corpus) -> float:
+    if corpus.label_rate_hz:
+        return max(float(np.max(r.times_s)) for r in corpus.recordings) + 1 / corpus.label_rate_hz
+    return max(soundfile.info(recording.path).duration for recording in corpus.partition("train", "devel"))
