@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+import pandas as pd
 
 from jaxpara.errors import UserError
 from jaxpara.predictions import Predictions
@@ -90,6 +91,31 @@ class Corpus:
     def speakers_known(self) -> bool:
         """Whether the speaker of every recording with labels is known."""
         return all(recording.speaker for recording in self.partition("train", "devel"))
+
+    def labels(self) -> pd.DataFrame:
+        """Return a row per label in corpus order: recording, time_s, partition, speaker, label, truth."""
+        return self._labels
+
+    @cached_property
+    def _labels(self) -> pd.DataFrame:
+        counts = [len(recording.times_s) for recording in self.recordings]
+
+        def per_recording(values: list[str]) -> pd.Series:
+            return pd.Series(np.repeat(np.array(values, object), counts), dtype=str)
+
+        def per_label(arrays: list[np.ndarray]) -> np.ndarray:
+            return np.concatenate(arrays) if arrays else np.empty(0)
+
+        return pd.DataFrame(
+            {
+                "recording": per_recording([r.name for r in self.recordings]),
+                "time_s": np.round(per_label([r.times_s for r in self.recordings]), 6),
+                "partition": per_recording([r.partition for r in self.recordings]),
+                "speaker": per_recording([r.speaker for r in self.recordings]),
+                "label": per_label([r.labels for r in self.recordings]),
+                "truth": per_label([r.truth for r in self.recordings]),
+            }
+        )
 
     def known(self, names: Iterable[str], where: str) -> tuple[str, ...]:
         """These names; raises a UserError where the corpus does not have one. `where` they stand is for the message."""
