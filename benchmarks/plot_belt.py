@@ -15,7 +15,7 @@ import numpy as np
 import soundfile
 
 from jaxpara.corpora.challenge import TASKS, read
-from jaxpara.predictions import Predictions
+from jaxpara.predictions import load
 
 SHOWN_S = 30.0
 OUT = Path(__file__).parents[1] / "docs" / "belt.png"
@@ -27,9 +27,9 @@ def main() -> None:
     workdir = parser.parse_args().workdir
     results = json.loads((workdir / "results.json").read_text(encoding="utf-8"))
     corpus = read(Path(results["corpus"]["root"]), TASKS["breathing"])
-    predictions = Predictions.load(workdir / "predictions" / "test.npz")
+    predictions = load(workdir / "predictions" / "test.npz")
     belts = {
-        recording: predictions.select(predictions.recordings == recording.name).scores[:, 0]
+        recording: predictions[predictions["recording"] == recording.name]["score_0"].to_numpy()
         for recording in corpus.partition("test")
     }
     r = {recording: np.corrcoef(recording.truth, belt)[0, 1] for recording, belt in belts.items()}

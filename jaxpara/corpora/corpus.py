@@ -1,6 +1,6 @@
 """What is said: recordings with their partition, speaker and labels."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -10,7 +10,6 @@ import numpy as np
 import pandas as pd
 
 from jaxpara.errors import UserError
-from jaxpara.predictions import Predictions
 from jaxpara.registry import suggest
 
 PARTITIONS = ("train", "devel", "test")
@@ -129,20 +128,3 @@ class Corpus:
     def partition(self, *names: str) -> tuple[Recording, ...]:
         """The recordings of one or more partitions, in corpus order."""
         return tuple(recording for recording in self.recordings if recording.partition in names)
-
-
-def predictions_of(recordings: Sequence[Recording], scores: np.ndarray, fold: int) -> Predictions:
-    """A row for every label, recording by recording.
-
-    Args:
-      scores: `[label, score]`.
-      fold: whose model predicted them; -1 for an ensemble.
-    """
-    counts = [len(recording.times_s) for recording in recordings]
-    return Predictions(
-        recordings=np.repeat([recording.name for recording in recordings], counts),
-        times_s=np.concatenate([recording.times_s for recording in recordings]),
-        scores=scores.astype(np.float64),
-        partitions=np.repeat([recording.partition for recording in recordings], counts),
-        folds=np.full(sum(counts), fold),
-    )

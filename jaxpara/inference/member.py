@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from jaxpara.corpora.corpus import Corpus, Task
 from jaxpara.corpora.splits import Fold
@@ -13,7 +14,6 @@ from jaxpara.errors import UserError
 from jaxpara.features import FEATURES
 from jaxpara.features.embeddings import Read
 from jaxpara.features.feature import Feature
-from jaxpara.predictions import Predictions
 from jaxpara.progress import Progress
 from jaxpara.registry import build
 from jaxpara.seeds import derive
@@ -73,7 +73,7 @@ class TrainedMember:
         )
         self._weights: dict[int, Any] = {}
 
-    def predict(self, corpus: Corpus, fold: int, read: Read, progress: Progress) -> Predictions:
+    def predict(self, corpus: Corpus, fold: int, read: Read, progress: Progress) -> pd.DataFrame:
         """What a fold predicts for all recordings.
 
         Args:
@@ -82,7 +82,7 @@ class TrainedMember:
           read: gives a feature of all of them.
 
         Returns:
-          A row for each of their labels' times, see `Predictions`.
+          A row for each of their labels' times, see `jaxpara.predictions`.
         """
         fit = self.fit(corpus, fold, read, progress)
         return self.learner.predict(fit, fit.fold.test_names, self.folds[fold], self.weights(fit))

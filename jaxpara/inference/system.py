@@ -10,10 +10,11 @@ from rich.console import Console
 
 from jaxpara.corpora.challenge import TASKS
 from jaxpara.errors import UserError
-from jaxpara.fusion.mean import mix
+from jaxpara.fusion import mix
 from jaxpara.inference import blocks, manifest, sound
 from jaxpara.inference.heard import Heard
 from jaxpara.inference.member import TrainedMember
+from jaxpara.predictions import scores_of
 from jaxpara.progress import Progress
 from jaxpara.training.dependencies import after_sources
 from jaxpara.training.fit import Fit
@@ -123,7 +124,7 @@ class System:
             for name, folds in self.shares.items()
         }
         counts = [len(recording.times_s) for recording in heard.corpus.recordings]
-        return np.split(mix(parts, self.shares).scores, np.cumsum(counts)[:-1])
+        return np.split(scores_of(mix(parts, self.shares)), np.cumsum(counts)[:-1])
 
     def fits(self, name: str) -> dict[int, Fit]:
         """By fold, what a member's learner is given of a second of noise: for those who want its weights or shapes."""

@@ -1,11 +1,12 @@
 """What loudness alone tells of the breathing: the baseline that a network has to beat."""
 
 import numpy as np
+import pandas as pd
 import soundfile
 from sklearn.linear_model import Ridge
 
-from jaxpara.corpora.corpus import Corpus, Recording, predictions_of
-from jaxpara.predictions import Predictions
+from jaxpara.corpora.corpus import Corpus, Recording
+from jaxpara.predictions import ENSEMBLE, predictions_of
 
 CONTEXT_S = 4.0  # heard before and after each label
 FLOOR_DB = -80.0  # digital silence
@@ -24,14 +25,14 @@ def _context(recording: Recording, label_rate_hz: float) -> np.ndarray:
     return np.lib.stride_tricks.sliding_window_view(np.pad(level, reach, mode="edge"), 2 * reach + 1)
 
 
-def loudness_baseline(corpus: Corpus) -> Predictions:
+def loudness_baseline(corpus: Corpus) -> pd.DataFrame:
     """Ridge regression of the belt on the level from 4 s before to 4 s after, fitted on train and devel.
 
     Args:
       corpus: a Breathing corpus with test recordings.
 
     Returns:
-      One row per label of the test partition; fold -1.
+      A prediction table with a row per label of the test partition.
     """
     seen = corpus.partition("train", "devel")
     model = Ridge(alpha=PENALTY)
@@ -41,4 +42,4 @@ def loudness_baseline(corpus: Corpus) -> Predictions:
     )
     test = corpus.partition("test")
     scores = [model.predict(_context(recording, corpus.label_rate_hz)) for recording in test]
-    return predictions_of(test, np.concatenate(scores)[:, None], fold=-1)
+    return predictions_of(test, np.concatenate(scores)[:, None], *ENSEMBLE)
