@@ -246,14 +246,17 @@ def _mean(values: Mapping[str, float | None], reason: str) -> float:
     return float(np.mean(numbers))
 
 
+def series_of(rows: ScoredRows) -> list[breaths.Series]:
+    """Split a sequence into recordings; several models may have predicted the same one."""
+    groups = rows.table.sort_values("time_s", kind="stable").groupby([*MODEL, "recording"], observed=True)
+    return [breaths.Series(*(part[name].to_numpy() for name in ("truth", "score_0", "time_s"))) for _, part in groups]
+
+
 def _add_for_sequences(result: dict[str, Any], rows: ScoredRows) -> None:
     truth, prediction = rows.truth, rows.scores[:, 0]
     _fill(result, "ccc", lambda: metrics.ccc(truth, prediction))
     _fill(result, "rmse", lambda: metrics.rmse(truth, prediction))
-    series = [
-        breaths.Series(*(part[name].to_numpy() for name in ("truth", "score_0", "time_s")))
-        for _, part in rows.table.sort_values("time_s", kind="stable").groupby([*MODEL, "recording"], observed=True)
-    ]
+    series = series_of(rows)
     _fill(result, "rmse_scaled", lambda: breaths.rmse_scaled(series))
     _fill(result, "breathing_rate_mae", lambda: breaths.breathing_rate_mae(series))
     _fill(result, "onset_f1", lambda: breaths.onset_f1(series))
