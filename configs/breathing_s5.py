@@ -60,7 +60,7 @@ def get_config(recipe: str = "recommended") -> ConfigDict:
             "name": "dirichlet",
             "draws": 1000,
             "alpha": 1.0,
-            "beside": ("convex", "mean"),
+            "also_score": ("convex", "mean"),
             "leave_out": left_out,
         },
         demo={"members": {"cnn": breathing_e2e.demo(), "resnet_gru": breathing_s4.demo(), "embeddings": demo}},

@@ -33,7 +33,7 @@ def experiment(
         `learner`;
         `optional`: whether the run continues without this member where something that it needs is not available.
       fusion: how the scores of the members are combined, the mean by default; also `members`, the names of those that
-        are combined, by default all that predict; `beside`, the names of other fusions that are scored too; and
+        are combined, by default all that predict; `also_score`, the names of other fusions that are scored too; and
         `leave_out`, recordings that are not scored.
       demo: replaces the fields above when no corpus is given, so that a run on a laptop ends in minutes.
     """

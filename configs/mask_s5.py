@@ -20,6 +20,6 @@ def get_config(recipe: str = "recommended") -> ConfigDict:
             "adam": common.mask_net(recipe, optimizer="adam", n=10),
             "sgd": common.mask_net(recipe, optimizer="sgd", n=10),
         },
-        fusion={"name": "weighted", "points": 41},
+        fusion={"name": "grid", "points": 41},
         demo={"members": {"adam": common.mask_demo("adam", epochs=2), "sgd": common.mask_demo("sgd", epochs=2)}},
     )

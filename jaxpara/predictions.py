@@ -1,193 +1,212 @@
-"""Predictions, keyed by recording and time: the one format in which everything that learns hands on its output."""
+"""The prediction table: every model's output in one format, with a row per recording and time.
+
+Its columns are
+  recording: the recording's name.
+  time_s: seconds from the start of the recording, rounded to microseconds so that equal times compare equal; 0 where
+    one row stands for the whole recording.
+  partition: `train`, `devel` or `test`.
+  fold, seed: the trained model that predicted the row; -1 and -1 for an ensemble.
+  score_0, score_1, ...: float64, one belt position or a probability per class.
+"""
 
 import zipfile
-from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from jaxpara.errors import UserError
 from jaxpara.files import replacing
 
+FoldSeed = tuple[int, int]  # the key of a trained model of a member
+ENSEMBLE: FoldSeed = (-1, -1)
+KEYS = ["recording", "time_s"]
+MODEL = ["fold", "seed"]
+_KINDS = {"recording": "U", "time_s": "f", "partition": "U", "fold": "i", "seed": "i"}  # of the arrays on disk
 
-@dataclass(frozen=True, eq=False)
-class Predictions:
-    """One row per recording and time.
 
-    Attributes:
-      recordings: `[row]` names of the recordings.
-      times_s: `[row]` seconds from the start of the recording; 0 where one row stands for the whole recording.
-      scores: `[row, score]` float64: one belt position, or a probability per class.
-      partitions: `[row]` `train`, `devel` or `test`.
-      folds: `[row]` the fold whose model predicted the row; -1 for an ensemble.
+def table_of(
+    recordings: Any, times_s: Any, partitions: Any, scores: np.ndarray, fold: Any = -1, seed: Any = -1
+) -> pd.DataFrame:
+    """Make a table from its columns.
+
+    Args:
+      recordings, times_s, partitions: `[row]`.
+      scores: `[row, score]`.
+      fold, seed: `[row]`, or one number for all rows.
     """
-
-    recordings: np.ndarray
-    times_s: np.ndarray
-    scores: np.ndarray
-    partitions: np.ndarray
-    folds: np.ndarray
-
-    def __post_init__(self):
-        rows = len(self.recordings)
-        for name in ("times_s", "scores", "partitions", "folds"):
-            if len(getattr(self, name)) != rows:
-                raise ValueError(f"{name} has {len(getattr(self, name))} rows, recordings has {rows}")
-        if self.scores.ndim != 2:
-            raise ValueError(f"scores must be [row, score], not {self.scores.shape}")
-
-    def __len__(self) -> int:
-        return len(self.recordings)
-
-    @property
-    def keys(self) -> np.ndarray:
-        """`[row]` structured (recording, time in microseconds): whole numbers, so that equal times compare equal."""
-        return keys_of(self.recordings, self.times_s)
-
-    def select(self, rows: np.ndarray) -> "Predictions":
-        """The rows that a mask or an index array names, in its order."""
-        return Predictions(
-            self.recordings[rows], self.times_s[rows], self.scores[rows], self.partitions[rows], self.folds[rows]
-        )
-
-    def save(self, path: Path) -> None:
-        """Writes an .npz whole or not at all."""
-        with replacing(path) as part, part.open("wb") as file:
-            np.savez(file, **{name: getattr(self, name) for name in self.__dataclass_fields__})
-
-    @classmethod
-    def load(cls, path: Path) -> "Predictions":
-        """Reads what `save` wrote.
-
-        Raises:
-          UserError: the file is missing, damaged, or holds something else.
-        """
-        try:
-            if path.exists() and not zipfile.is_zipfile(path):
-                raise ValueError("no .npz file, or one without its end")
-            with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
-                loaded = cls(**{name: file[name] for name in cls.__dataclass_fields__})
-            kinds = "".join(getattr(loaded, name).dtype.kind for name in cls.__dataclass_fields__)
-            if kinds != "UffUi" or not np.isfinite(loaded.times_s).all():
-                raise ValueError("its columns are of other types")
-            return loaded
-        except FileNotFoundError:
-            raise UserError(f"{path}: no such predictions; run the training that writes them") from None
-        except Exception as error:
-            raise UserError(f"{path}: not readable as predictions ({error}); delete it and run again") from error
+    columns = {
+        "recording": np.asarray(recordings, dtype=object),
+        "time_s": np.round(np.asarray(times_s, np.float64), 6),
+        "partition": np.asarray(partitions, dtype=object),
+        "fold": fold,
+        "seed": seed,
+    }
+    scores = np.asarray(scores, np.float64)
+    columns |= {f"score_{number}": scores[:, number] for number in range(scores.shape[1])}
+    table = pd.DataFrame(columns, index=pd.RangeIndex(len(scores)))
+    return table.astype({"recording": str, "partition": str, "fold": np.int64, "seed": np.int64})
 
 
-def keys_of(recordings: np.ndarray, times_s: np.ndarray) -> np.ndarray:
-    """The keys of `[row]` names and seconds, as `Predictions.keys`."""
-    keys = np.empty(len(recordings), [("recording", recordings.dtype), ("time_us", np.int64)])
-    keys["recording"] = recordings
-    keys["time_us"] = np.round(times_s * 1e6)
-    return keys
+def predictions_of(recordings: Sequence[Any], scores: np.ndarray, fold: int, seed: int) -> pd.DataFrame:
+    """Make the table of a model's predictions, with a row for every label, recording by recording.
 
-
-def places(given: np.ndarray, wanted: np.ndarray) -> np.ndarray | None:
-    """Which of the given keys are the wanted ones, `[wanted]`; None unless both are the same keys, each once."""
-    numbers: dict[str, int] = {}
-    one, other = (_numbered(keys, numbers) for keys in (given, wanted))
-    here, there = np.argsort(one, kind="stable"), np.argsort(other, kind="stable")
-    one, other = one[here], other[there]
-    if not np.array_equal(one, other) or not np.diff(one).all():
-        return None
-    # A time beyond 12 days reaches into the number of the recording.
-    if not np.array_equal(given["time_us"][here], wanted["time_us"][there]):
-        return None
-    found = np.empty(len(wanted), int)
-    found[there] = here
-    return found
-
-
-def _numbered(keys: np.ndarray, numbers: dict[str, int]) -> np.ndarray:
-    """`[row]` keys as whole numbers; millions of keys as Python objects would be gigabytes."""
-    number = numbers_of(keys["recording"], lambda name: numbers.setdefault(name, len(numbers)))
-    return packed(number, keys["time_us"])
-
-
-def packed(numbers: np.ndarray, steps: np.ndarray) -> np.ndarray:
-    """`[row]` the number of a recording and that of a step of time, below 2^40 (12 days of microseconds), as one."""
-    return (numbers << 40) + steps
-
-
-def numbers_of(names: np.ndarray, number_of: Callable[[str], int]) -> np.ndarray:
-    """`[row]` the number of each name, which is asked for once where equal names follow each other."""
-    starts = np.flatnonzero(np.append(np.ones(min(1, len(names)), bool), names[1:] != names[:-1]))
-    of_run = [number_of(name) for name in names[starts].tolist()]
-    return np.repeat(np.array(of_run, np.int64), np.diff(np.append(starts, len(names))))
-
-
-def concatenate(parts: Sequence[Predictions]) -> Predictions:
-    """All rows of several predictions, one after the other."""
-    return Predictions(
-        *(np.concatenate([getattr(p, name) for p in parts]) for name in Predictions.__dataclass_fields__)
+    Args:
+      recordings: have a `name`, `times_s` and a `partition`.
+      scores: `[label, score]`.
+      fold, seed: of the model; -1 and -1 for an ensemble.
+    """
+    counts = [len(recording.times_s) for recording in recordings]
+    return table_of(
+        np.repeat(np.array([recording.name for recording in recordings], object), counts),
+        np.concatenate([recording.times_s for recording in recordings]),
+        np.repeat(np.array([recording.partition for recording in recordings], object), counts),
+        scores,
+        fold,
+        seed,
     )
 
 
-def averaged(predictions: Predictions) -> Predictions:
-    """The mean of what several folds predicted for a recording and time, as fits with several seeds do; fold -1 there.
-
-    In the order of the first of each. Nothing is averaged where a fold has two rows for one thing, which is a fault.
-    """
-    labels = _numbered(predictions.keys, {})
-    _, first, label, count = np.unique(labels, return_index=True, return_inverse=True, return_counts=True)
-    if len(first) == len(labels) or len(np.unique(np.stack([labels, predictions.folds]), axis=1).T) < len(labels):
-        return predictions
-    sums = np.zeros((len(first), predictions.scores.shape[1]))
-    np.add.at(sums, label, predictions.scores)
-    order = np.argsort(first)
-    one = predictions.select(first[order])
-    return replace(one, scores=(sums / count[:, None])[order], folds=np.where(count[order] > 1, -1, one.folds))
+def score_columns(table: pd.DataFrame) -> list[str]:
+    """Return the names of the score columns in their order."""
+    return [name for name in table.columns if name.startswith("score_")]
 
 
-def align(parts: Sequence[Predictions]) -> list[Predictions]:
-    """The same rows in the order of the first, for each of several predictions of the same things.
+def scores_of(table: pd.DataFrame) -> np.ndarray:
+    """Return the scores, `[row, score]` float64."""
+    return table[score_columns(table)].to_numpy(np.float64)
+
+
+def with_scores(table: pd.DataFrame, scores: np.ndarray) -> pd.DataFrame:
+    """Return the table with other `[row, score]` scores, of the same number or another."""
+    rest = table.drop(columns=score_columns(table))
+    return rest.assign(**{f"score_{number}": column for number, column in enumerate(np.asarray(scores).T)})
+
+
+def concatenate(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """Return all rows of several tables, one table after the other."""
+    return pd.concat(tables, ignore_index=True)
+
+
+def by_model(table: pd.DataFrame) -> dict[FoldSeed, pd.DataFrame]:
+    """Split a table by trained model, the folds of the first seed first."""
+    parts = {(int(fold), int(seed)): part for (fold, seed), part in table.groupby(MODEL)}
+    return {key: parts[key].reset_index(drop=True) for key in in_order(parts)}
+
+
+def in_order(keys: Any) -> list[FoldSeed]:
+    """Sort keys of trained models by seed, then by fold."""
+    return sorted(keys, key=lambda key: key[::-1])
+
+
+def model_name(key: FoldSeed) -> str:
+    """Name a trained model in results and reports: `2`, or `2, seed 1` where it is not the first of its fold."""
+    fold, seed = key
+    return f"{fold}, seed {seed}" if seed > 0 else f"{fold}"
+
+
+def save(table: pd.DataFrame, path: Path) -> None:
+    """Write a table as an .npz of its columns, whole or not at all."""
+    columns = {name: table[name].to_numpy(str if _KINDS.get(name) == "U" else None) for name in table.columns}
+    with replacing(path) as part, part.open("wb") as file:
+        np.savez(file, **columns)
+
+
+def load(path: Path) -> pd.DataFrame:
+    """Read a table that `save` wrote.
 
     Raises:
-      UserError: a key stands twice in one of them, is missing from one, or is not in the first.
+      UserError: the file is missing, damaged, or has something else in it.
     """
-    reference = parts[0].keys
-    aligned = []
-    for index, part in enumerate(parts):
-        found = places(part.keys, reference)
-        if found is None:
-            wrong = faults(part, reference.tolist(), "unknown to the first", finite=False)
-            raise UserError(f"predictions {index + 1} of {len(parts)}: {wrong}")
-        if part.scores.shape[1] != parts[0].scores.shape[1]:
-            raise UserError(
-                f"predictions {index + 1} of {len(parts)}: {part.scores.shape[1]} scores a row, the first has"
-                f" {parts[0].scores.shape[1]}; these are predictions for another task"
-            )
-        aligned.append(part if (found == np.arange(len(found))).all() else part.select(found))
-    return aligned
+    try:
+        if path.exists() and not zipfile.is_zipfile(path):
+            raise ValueError("not an .npz file, or cut off")
+        with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
+            return _checked({name: file[name] for name in file.files})
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such predictions; run the training that writes them") from None
+    except Exception as error:
+        raise UserError(f"{path}: not readable as predictions ({error}); delete it and run again") from error
 
 
-def faults(predictions: Predictions, wanted: Sequence[tuple[str, int]], strange: str, *, finite: bool = True) -> str:
-    """What is wrong with predictions that are to be for exactly some keys; empty where nothing is.
+def _checked(columns: Mapping[str, np.ndarray]) -> pd.DataFrame:
+    scores = [f"score_{number}" for number in range(len(columns) - len(_KINDS))]
+    if set(columns) != {*_KINDS, *scores} or not scores:
+        raise ValueError(f"its columns are {', '.join(columns) or 'missing'}")
+    for name, kind in (_KINDS | dict.fromkeys(scores, "f")).items():
+        if columns[name].dtype.kind != kind or columns[name].ndim != 1:
+            raise ValueError(f"its column {name} has another type")
+    if len({len(column) for column in columns.values()}) > 1:
+        raise ValueError("its columns differ in length")
+    if not np.isfinite(columns["time_s"]).all():
+        raise ValueError("a time is not finite")
+    return table_of(
+        *(columns[name] for name in ("recording", "time_s", "partition")),
+        np.stack([columns[name] for name in scores], 1),
+        columns["fold"],
+        columns["seed"],
+    )
+
+
+def match(table: pd.DataFrame, labels: pd.DataFrame, extra: str = "extra", *, finite: bool = False) -> pd.DataFrame:
+    """Return the table in the order of some labels, which it has to have once each and no others.
 
     Args:
-      wanted: names of recordings and times in microseconds.
-      strange: what a prediction for anything else is called.
-      finite: whether NaN and infinite scores are faults.
+      labels: has the columns `KEYS`, with no duplicates.
+      extra: the word for a row that is not one of the labels.
+      finite: whether a NaN or infinite score is an error.
 
-    Returns:
-      Counts, and the first key of the first fault: `2 missing, 1 doubled; the first missing is a.wav at 0.04 s`.
+    Raises:
+      UserError: rows are missing, extra, duplicated or not finite. The message has the counts and the first such row:
+        `2 missing, 1 duplicated; the first missing is a.wav at 0.04 s`. Callers add the file and what to do.
     """
-    given = predictions.keys.tolist()
-    here, expected = set(given), set(wanted)
-    kinds = {
-        "missing": [key for key in wanted if key not in here],
-        strange: [key for key in given if key not in expected],
-        "doubled": [key for key, times in Counter(given).items() if times > 1],
-        "NaN or infinite": [given[row] for row in np.flatnonzero(finite & ~np.isfinite(predictions.scores).all(1))],
+    wanted = labels[KEYS].reset_index(drop=True)
+    if finite or not table[KEYS].reset_index(drop=True).equals(wanted) or wanted.duplicated().any():
+        _require_equal(table, wanted, extra, finite)
+        table = wanted.merge(table, how="left", on=KEYS, validate="one_to_one")
+    return table
+
+
+def _require_equal(table: pd.DataFrame, wanted: pd.DataFrame, extra: str, finite: bool) -> None:
+    given = table[KEYS]
+    known = given.merge(wanted.drop_duplicates(), how="left", on=KEYS, indicator="found")["found"].to_numpy() == "both"
+    there = wanted.merge(given.drop_duplicates(), how="left", on=KEYS, indicator="found")["found"].to_numpy() == "both"
+    faults = {
+        "missing": wanted[~there],
+        extra: given[~known],
+        "duplicated": given[given.duplicated()].drop_duplicates(),
+        "NaN or infinite": given[~np.isfinite(scores_of(table)).all(1)] if finite else given[:0],
     }
-    found = {what: keys for what, keys in kinds.items() if keys}
-    if not found:
-        return ""
-    what, keys = next(iter(found.items()))
-    counts = ", ".join(f"{len(keys)} {what}" for what, keys in found.items())
-    return f"{counts}; the first {what} is {keys[0][0]} at {keys[0][1] / 1e6:g} s"
+    faults = {what: rows for what, rows in faults.items() if len(rows)}
+    if faults:
+        counts = ", ".join(f"{len(rows)} {what}" for what, rows in faults.items())
+        what, rows = next(iter(faults.items()))
+        raise UserError(f"{counts}; the first {what} is {first_key(rows)}")
+
+
+def first_key(rows: pd.DataFrame) -> str:
+    """Name the first of some rows: `a.wav at 0.04 s`."""
+    return f"{rows['recording'].iloc[0]} at {rows['time_s'].iloc[0]:g} s"
+
+
+def align(tables: Sequence[pd.DataFrame]) -> list[pd.DataFrame]:
+    """Bring several predictions of the same recordings and times into the order of the first.
+
+    Raises:
+      UserError: a row is missing from one of them, extra or duplicated, or the numbers of scores differ.
+    """
+    aligned = []
+    for number, table in enumerate(tables, 1):
+        try:
+            aligned.append(match(table, tables[0], "unknown to the first"))
+        except UserError as error:
+            raise UserError(f"predictions {number} of {len(tables)}: {error}") from None
+        one, other = len(score_columns(table)), len(score_columns(tables[0]))
+        if one != other:
+            raise UserError(
+                f"predictions {number} of {len(tables)}: {one} scores per row, the first has {other}; they are"
+                " predictions for another task"
+            )
+    return aligned

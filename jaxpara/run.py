@@ -10,24 +10,27 @@ from typing import Any
 import jax
 import ml_collections
 import numpy as np
+import pandas as pd
+import soundfile
 
 from jaxpara import __version__, processes
 from jaxpara.config import with_demo
 from jaxpara.corpora.check import Report, check
 from jaxpara.corpora.corpus import PARTITIONS, Corpus
+from jaxpara.corpora.duplicates import SharedAudio, across, across_fold, shared_audio_kept_in
 from jaxpara.corpora.simulated import SIMULATED, STAMP
 from jaxpara.corpora.simulated.corpus import loudness_baseline
 from jaxpara.corpora.tasks import Task, task_named
 from jaxpara.errors import Unavailable, UserError
-from jaxpara.evaluation import report, submission
-from jaxpara.evaluation.metrics import Undefined
-from jaxpara.evaluation.official import official
+from jaxpara.evaluation import compare_systems, report, submission
+from jaxpara.evaluation.metrics import Undefined, official_score
 from jaxpara.evaluation.results import keep_others, summarise
-from jaxpara.evaluation.rows import labels_of
+from jaxpara.evaluation.scores import CorpusData
+from jaxpara.features.audio import read as read_audio
 from jaxpara.files import locked, write_json
 from jaxpara.fusion import FUSIONS
-from jaxpara.inference import system_file
-from jaxpara.predictions import Predictions, concatenate
+from jaxpara.inference import manifest
+from jaxpara.predictions import KEYS, concatenate, save
 from jaxpara.progress import Progress
 from jaxpara.registry import build, suggest
 from jaxpara.runtime import cache_folder
@@ -80,11 +83,13 @@ def run(
                 part = settings["members"][member]
                 members[member] = Member(member, part, corpus, fingerprint, seed, workdir, members, precision, seeds)
             fusion = dict(settings["fusion"])
-            wanted, other_names = tuple(fusion.pop("members", ())), tuple(fusion.pop("beside", ()))
+            wanted, other_names = tuple(fusion.pop("members", ())), tuple(fusion.pop("also_score", ()))
             unscored = corpus.known(fusion.pop("leave_out", ()), "config.fusion.leave_out")
             _fusing(wanted, {m: member for m, member in members.items() if member.predicts}, {})
             fuse = build(FUSIONS, fusion, "fusion", seed=derive(seed, "fusion"))
-            others = {n: build(FUSIONS, {"name": n}, "fusion.beside", seed=derive(seed, "fusion")) for n in other_names}
+            others = {
+                n: build(FUSIONS, {"name": n}, "fusion.also_score", seed=derive(seed, "fusion")) for n in other_names
+            }
             try:
                 left_out = _run(members, progress, from_checkpoints=mode == "evaluate", together=together)
             except Interrupted as stop:
@@ -95,14 +100,19 @@ def run(
             progress.say("scoring, plotting, writing the report")
             outcomes = {m: member.outcome() for m, member in members.items() if member.predicts and m not in left_out}
             fusing = _fusing(wanted, outcomes, left_out)
-            tune = {m: concatenate([fold.validation for fold in outcomes[m].folds]) for m in fusing}
-            tune = {m: part.select(~np.isin(part.recordings, unscored)) for m, part in tune.items()}
-            fused, *beside = (
+            data = describe(corpus)
+            validation = {m: concatenate([fold.validation for fold in outcomes[m].folds]) for m in fusing}
+            validation = {m: table[~table["recording"].isin(unscored)] for m, table in validation.items()}
+            labels = corpus.labels()[[*KEYS, "label"]]
+            fused, *also_scored = (
                 fusion_of(
-                    tune,
-                    {m: {fold.fold: fold.test for fold in outcomes[m].folds} for m in fusing},
-                    {m: labels_of(part, corpus) for m, part in tune.items()},
-                    partial(_measured, corpus.task),
+                    validation,
+                    {m: {fold.key: fold.test for fold in outcomes[m].folds} for m in fusing},
+                    {
+                        m: table.merge(labels, how="left", on=KEYS)["label"].to_numpy()
+                        for m, table in validation.items()
+                    },
+                    partial(_measured, data),
                 )
                 for fusion_of in (fuse, *others.values())
             )
@@ -110,25 +120,26 @@ def run(
                 experiment=name,
                 recipe=recipe,
                 demo=demo,
-                corpus=corpus,
+                data=data,
                 findings={"errors": checked.errors, "warnings": checked.warnings},
                 shared_audio={
                     "train_and_validation": [
-                        pair
-                        for m in members.values()
-                        for fold in m.folds
-                        for pair in corpus.duplicates(fold.train_names, fold.val_names)
+                        (s.one, s.other) for m in members.values() for f in m.folds for s in across_fold(shared, f)
                     ],
-                    "train_and_test": corpus.duplicates(
-                        [r.name for r in corpus.partition("train", "devel")],
-                        [r.name for r in corpus.partition("test")],
-                    ),
+                    "train_and_test": [
+                        (s.one, s.other)
+                        for s in across(
+                            shared,
+                            [r.name for r in corpus.partition("train", "devel")],
+                            [r.name for r in corpus.partition("test")],
+                        )
+                    ],
                 },
                 members=outcomes,
                 left_out=left_out,
                 fused=fused,
                 fusion=settings["fusion"]["name"],
-                beside=dict(zip(others, beside, strict=True)),
+                also_scored=dict(zip(others, also_scored, strict=True)),
                 fusing=fusing,
                 baselines=_baselines(corpus),
                 about={
@@ -142,20 +153,25 @@ def run(
             )
             # First, as it may be refused; then nothing is left half done.
             table = workdir / "submission" / f"{corpus.task.name}.{name}.csv"
-            submission.write(table, fused.test, corpus)
+            submission.write(table, fused.test, data)
             keep_others(workdir, name)
             write_json(workdir / "results.json", results)
             about = {"experiment": name, "recipe": recipe, "demo": demo, "seed": seed, "corpus": fingerprint}
-            system_file.write(workdir, about, settings["corpus"]["task"], corpus, members, fused.shares)
+            weights = {m: {fold: w for (fold, _), w in of.items()} for m, of in fused.model_weights.items()}
+            manifest.write(workdir, about, settings["corpus"]["task"], corpus, members, weights)
             for part, predictions in (("validation", fused.validation), ("test", fused.test)):
-                predictions.save(workdir / "predictions" / f"{part}.npz")
+                save(predictions, workdir / "predictions" / f"{part}.npz")
             report.write(
                 workdir / "report.html",
                 results=results,
-                corpus=corpus,
+                data=data,
+                waveform=lambda name: (
+                    read_audio(corpus.by_name[name].path, corpus.task.sample_rate_hz),
+                    corpus.task.sample_rate_hz,
+                ),
                 validation=fused.validation,
                 test=fused.test,
-                singles={m: (tune[m], outcomes[m].test) for m in fusing if len(fusing) > 1},
+                singles={m: (validation[m], outcomes[m].test) for m in fusing if len(fusing) > 1},
                 curves={m: members[m].curves for m in outcomes},
                 config=str(config),
                 findings=[str(finding) for finding in checked.findings],
@@ -200,10 +216,40 @@ def _fusing(wanted: Sequence[str], outcomes: Mapping[str, Any], left_out: Mappin
     return fusing
 
 
-def _measured(task: Task, truth: np.ndarray, scores: np.ndarray) -> float:
+def compare(paths: Sequence[Path], root: Path | None, task: str | None, output: Path | None) -> None:
+    """Compare systems; see `jaxpara.evaluation.compare_systems.run`."""
+
+    def read(root: Path, task: str) -> CorpusData:
+        return describe(challenge.read(root, challenge.TASKS[task]))
+
+    compare_systems.run(paths, root, task, output, tasks=challenge.TASKS, read=read)
+
+
+def describe(corpus: Corpus) -> CorpusData:
+    """Describe a corpus for evaluation."""
+    return CorpusData(
+        root=str(corpus.root),
+        label_file=str(corpus.label_file),
+        simulated=corpus.simulated,
+        task=corpus.task.name,
+        measure=corpus.task.measure,
+        classes=corpus.task.classes,
+        labels=corpus.labels(),
+        seconds={name: _seconds(corpus, name) for name in PARTITIONS},
+    )
+
+
+def _seconds(corpus: Corpus, partition: str) -> float | None:
+    try:
+        return float(sum(soundfile.info(recording.path).duration for recording in corpus.partition(partition)))
+    except (OSError, soundfile.SoundFileError):
+        return None
+
+
+def _measured(data: CorpusData, truth: np.ndarray, scores: np.ndarray) -> float:
     """The official measure, and less than any value where there is none, as for constant predictions."""
     try:
-        return official(task, truth, scores)
+        return official_score(data.measure, truth, scores, len(data.classes))
     except Undefined:
         return -np.inf
 
@@ -233,7 +279,19 @@ def _checked(wanted: Mapping[str, Any], seed: int, progress: Progress) -> Report
     return checked
 
 
-def _baselines(corpus: Corpus) -> dict[str, Predictions]:
+def _shared_audio(corpus: Corpus, fingerprint: str, progress: Progress) -> list[SharedAudio]:
+    """Recordings that hold the same audio; looked for once per corpus."""
+    path = cache_folder() / "shared_audio" / f"{fingerprint}.json"
+    with progress.task("looking for audio that recordings share", 1) as bar:
+        shared = shared_audio_kept_in(path, corpus.recordings, bar.update)
+    for pair in shared[:SHOWN]:
+        progress.say(f"warning: {pair.one} and {pair.other} share {pair.seconds:.2f} s of audio")
+    if len(shared) > SHOWN:
+        progress.say(f"warning: and {len(shared) - SHOWN} more pairs, in {path}")
+    return shared
+
+
+def _baselines(corpus: Corpus) -> dict[str, pd.DataFrame]:
     """What simple predictors reach on a simulated corpus, to hold the network against."""
     return {"loudness, linear": loudness_baseline(corpus)} if corpus.simulated and corpus.label_rate_hz else {}
 

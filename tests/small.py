@@ -35,5 +35,5 @@ def get_config(recipe: str = "recommended") -> ConfigDict:
         "learner": {"name": "svm", "kernel": "linear", "c": (0.1,), "scale": "standard"},
     }
     members = {"cnn": cnn, "svr": svr, "top": top}
-    fusion = {"name": "mean", "members": ("cnn", "svr", "top"), "leave_out": (), "beside": ("dirichlet",)}
+    fusion = {"name": "mean", "members": ("cnn", "svr", "top"), "leave_out": (), "also_score": ("dirichlet",)}
     return common.experiment("breathing", recipe, members=members, fusion=fusion, demo={})

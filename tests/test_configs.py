@@ -58,7 +58,7 @@ def test_a_config_builds(name, recipe, tmp_path):
             assert members[member].folds
         fusion = dict(settings["fusion"])
         assert set(fusion.pop("members", ())) <= members.keys()
-        assert set(fusion.pop("beside", ())) <= FUSIONS.keys()
+        assert set(fusion.pop("also_score", ())) <= FUSIONS.keys()
         fusion.pop("leave_out", None)
         build(FUSIONS, fusion, "fusion", seed=1)
 

@@ -58,7 +58,7 @@ def arrays(workdir):
 def assert_same_predictions(one, other):
     one, other = arrays(one), arrays(other)
     assert one.keys() == other.keys()
-    assert len(one) == (4 + 1) * 2 * 5  # folds and their fusion, parts, columns
+    assert len(one) == (4 + 1) * 2 * 6  # folds and their fusion, parts, columns
     for name in one:
         np.testing.assert_array_equal(one[name], other[name], err_msg=name)
 
@@ -168,7 +168,7 @@ def test_seeds_are_added_to_a_finished_run_by_a_process_that_compiles_nothing(fi
     alone = results(finished[0])["members"]["cnn"]
     assert member["seeds"]["0"] == {"cv": alone["cv"]["mean_of_folds"], "test": alone["test"]["pooled"]}
     assert member["seeds"]["1"]["test"] not in (None, member["seeds"]["0"]["test"])
-    assert "With one seed alone cnn reaches" in (workdir / "report.html").read_text()
+    assert "With a single seed cnn reaches" in (workdir / "report.html").read_text()
 
 
 def test_a_changed_config_is_refused_with_the_difference(finished, launch):
@@ -206,8 +206,8 @@ def test_the_fused_predictions_are_kept_too(finished):
     workdir, _ = finished
     with (
         np.load(workdir / "predictions" / "test.npz") as test,
-        np.load(workdir / "predictions" / "validation.npz") as tune,
+        np.load(workdir / "predictions" / "validation.npz") as validation,
     ):
-        assert len(test["scores"]) == 2 * 500
-        assert len(tune["scores"]) == 4 * 500
-        assert set(tune["folds"].tolist()) == {0, 1, 2, 3}
+        assert len(test["score_0"]) == 2 * 500
+        assert len(validation["score_0"]) == 4 * 500
+        assert set(validation["fold"].tolist()) == {0, 1, 2, 3}

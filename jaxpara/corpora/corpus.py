@@ -1,6 +1,6 @@
 """A corpus: recordings with their partition, speaker, labels and audio."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import combinations
@@ -12,7 +12,6 @@ import pandas as pd
 from jaxpara.corpora.audio import AudioInfo
 from jaxpara.corpora.tasks import Task
 from jaxpara.errors import UserError
-from jaxpara.predictions import Predictions
 from jaxpara.registry import suggest
 
 PARTITIONS = ("train", "devel", "test")
@@ -79,6 +78,36 @@ class Corpus:
         """Whether the speaker of every train and devel recording is known."""
         return all(recording.speaker for recording in self.partition("train", "devel"))
 
+    def labels(self) -> pd.DataFrame:
+        """Returns a row per label, in corpus order.
+
+        Returns:
+          Columns `recording`, `time_s` (rounded to microseconds), `partition`, `speaker`, `label` (float; NaN where
+          training may not see it) and `truth` (float; NaN where unknown).
+        """
+        return self._labels
+
+    @cached_property
+    def _labels(self) -> pd.DataFrame:
+        counts = [len(recording.times_s) for recording in self.recordings]
+
+        def per_recording(values: list[str]) -> pd.Series:
+            return pd.Series(np.repeat(np.array(values, object), counts), dtype=str)
+
+        def per_label(arrays: list[np.ndarray]) -> np.ndarray:
+            return np.concatenate(arrays) if arrays else np.empty(0)
+
+        return pd.DataFrame(
+            {
+                "recording": per_recording([r.name for r in self.recordings]),
+                "time_s": np.round(per_label([r.times_s for r in self.recordings]), 6),
+                "partition": per_recording([r.partition for r in self.recordings]),
+                "speaker": per_recording([r.speaker for r in self.recordings]),
+                "label": per_label([r.labels for r in self.recordings]),
+                "truth": per_label([r.truth for r in self.recordings]),
+            }
+        )
+
     def known(self, names: Iterable[str], where: str) -> tuple[str, ...]:
         """Returns the given names of recordings.
 
@@ -100,32 +129,6 @@ class Corpus:
         """Returns the recordings of one or more partitions, in corpus order."""
         return tuple(recording for recording in self.recordings if recording.partition in names)
 
-    def labels(self) -> pd.DataFrame:
-        """Returns a row per label, in corpus order.
-
-        Returns:
-          Columns `recording`, `time_s` (rounded to microseconds), `partition`, `speaker`, `label` (float; NaN where
-          training may not see it) and `truth` (float; NaN where unknown).
-        """
-        rows = np.repeat(np.arange(len(self.recordings)), [len(recording.times_s) for recording in self.recordings])
-
-        def per_label(attribute: str) -> np.ndarray:
-            return np.concatenate([np.empty(0), *(getattr(recording, attribute) for recording in self.recordings)])
-
-        def per_recording(attribute: str) -> np.ndarray:
-            return np.array([getattr(recording, attribute) for recording in self.recordings], object)[rows]
-
-        return pd.DataFrame(
-            {
-                "recording": per_recording("name"),
-                "time_s": per_label("times_s").round(6),
-                "partition": per_recording("partition"),
-                "speaker": per_recording("speaker"),
-                "label": per_label("labels"),
-                "truth": per_label("truth"),
-            }
-        )
-
     def duplicates(self, some: Collection[str], others: Collection[str]) -> list[tuple[str, str]]:
         """Returns the pairs of recordings with identical samples of which one is in `some` and one in `others`.
 
@@ -141,23 +144,6 @@ class Corpus:
     def _duplicates(self) -> list[tuple[str, str]]:
         sounding = [r for r in self.recordings if r.audio is not None and r.audio.frames and not r.audio.silent]
         digests = pd.Series([r.digest for r in sounding], dtype=object)
-        copies = digests[digests.duplicated(keep=False)]
+        copies = digests.loc[digests.duplicated(keep=False)]
         pairs = sorted(pair for _, group in copies.groupby(copies) for pair in combinations(group.index, 2))
         return [(sounding[a].name, sounding[b].name) for a, b in pairs]
-
-
-def predictions_of(recordings: Sequence[Recording], scores: np.ndarray, fold: int) -> Predictions:
-    """Returns a row for every label, recording by recording.
-
-    Args:
-      scores: `[label, score]`.
-      fold: the fold whose model predicted them; -1 for an ensemble.
-    """
-    counts = [len(recording.times_s) for recording in recordings]
-    return Predictions(
-        recordings=np.repeat([recording.name for recording in recordings], counts),
-        times_s=np.concatenate([recording.times_s for recording in recordings]),
-        scores=scores.astype(np.float64),
-        partitions=np.repeat([recording.partition for recording in recordings], counts),
-        folds=np.full(sum(counts), fold),
-    )

@@ -1,12 +1,12 @@
-"""What a predicted belt says about breathing: when an inhalation begins, how often, and how far off the belt is.
+"""Breathing parameters of a predicted belt: inhalation onsets, breathing rate, and the error after scaling.
 
-A belt that correlates better does not have to tell the breathing rate better, hence these beside Pearson's r. None of
-them changes with a positive scale or an offset of the prediction, which training on correlation leaves free.
+A belt that correlates better need not give a better breathing rate, hence these measures as well as Pearson's r. None of
+them changes with a positive scale or an offset of the prediction, which training on correlation leaves undetermined.
 
-An inhalation begins (`onsets`) in a trough of the smoothed belt, where it has risen by a tenth of the trough's depth:
-the trough itself is flat at the end of an exhalation, and drift and noise move it to and fro. On simulated belts whose
-breaths are known (40 speakers of 240 s) this finds the onsets with an F1 of .97 and counts 0.3 breaths a minute wrong;
-the trough alone is 0.2 s early and reaches .95. True and predicted belt go through the same steps.
+An inhalation begins (`onsets`) after a trough of the smoothed belt, where the belt has risen by a tenth of the trough's
+depth: the trough itself is flat at the end of an exhalation, so that drift and noise move it. On simulated belts with
+known breaths (40 speakers of 240 s) this finds the onsets with an F1 of .97 and the rate to 0.3 breaths per minute; the
+trough alone is 0.2 s early and reaches .95. True and predicted belt go through the same steps.
 
 Reference: Mostaani, Nallanthighal, Härmä, Strik and Magimai.-Doss, "On the relationship between speech-based breathing
 signal prediction evaluation measures and breathing parameters estimation", ICASSP 2021.
@@ -20,25 +20,24 @@ import numpy as np
 from scipy import signal
 
 from jaxpara.evaluation.metrics import Undefined
-from jaxpara.evaluation.rows import Rows
 
 CUTOFF_HZ = 1.0  # a breath in speech repeats every 3 to 6 s, its inhalation takes 0.3 to 1 s
-DEPTH = 0.5  # of a trough, at least: its prominence in standard deviations of the smoothed belt
-APART_S = 1.0  # two troughs, at least
-RISEN = 0.1  # share of the trough's prominence by which the belt has risen when the inhalation has begun
-TOLERANCE_S = 0.5  # between a true and a predicted onset that are the same
-SHORTEST_S = 6.0  # one breath at 10 a minute
+MIN_PROMINENCE = 0.5  # of a trough, in standard deviations of the smoothed belt
+MIN_DISTANCE_S = 1.0  # between two troughs
+RISE = 0.1  # of the trough's prominence: the belt has risen by this much where the inhalation begins
+TOLERANCE_S = 0.5  # between a true and a predicted onset that match
+MIN_LENGTH_S = 6.0  # one breath at 10 per minute
 
 
 def onsets(belt: np.ndarray, times_s: np.ndarray) -> np.ndarray:
-    """When inhalations begin, `[onset]` in seconds and rising order; none in a constant belt.
+    """Find where inhalations begin, `[onset]` in seconds and rising order; none in a constant belt.
 
     Args:
       belt: `[row]`, larger where the chest is wider, in any unit.
-      times_s: `[row]` rising by one step.
+      times_s: `[row]` in rising order, with a constant step.
 
     Raises:
-      Undefined: a value that is not finite, a gap, less than `SHORTEST_S`, or steps too long for `CUTOFF_HZ`.
+      Undefined: a value that is not finite, a gap, less than `MIN_LENGTH_S`, or steps too long for `CUTOFF_HZ`.
     """
     rate_hz = _rate_hz(times_s)
     if not np.isfinite(belt).all():
@@ -47,36 +46,39 @@ def onsets(belt: np.ndarray, times_s: np.ndarray) -> np.ndarray:
         return np.empty(0)
     low_pass = signal.butter(4, CUTOFF_HZ, fs=rate_hz, output="sos")
     smooth = signal.sosfiltfilt(low_pass, belt - np.mean(belt), padlen=int(rate_hz / CUTOFF_HZ))
-    troughs, found = signal.find_peaks(-smooth, prominence=DEPTH * smooth.std(), distance=max(1.0, APART_S * rate_hz))
+    troughs, found = signal.find_peaks(
+        -smooth, prominence=MIN_PROMINENCE * smooth.std(), distance=max(1.0, MIN_DISTANCE_S * rate_hz)
+    )
     prominences = found["prominences"], found["left_bases"], found["right_bases"]
-    risen = signal.peak_widths(-smooth, troughs, RISEN, prominences)[3]
+    risen = signal.peak_widths(-smooth, troughs, RISE, prominences)[3]
     return np.interp(risen, np.arange(len(times_s)), times_s)
 
 
 def _rate_hz(times_s: np.ndarray) -> float:
-    """Rows a second; raises `Undefined` where no onsets can be found."""
+    """Return the rows per second; raises `Undefined` where no onsets can be found."""
     steps_s = np.diff(times_s)
     step_s = float(np.mean(steps_s)) if len(steps_s) else 0.0
     length_s = len(times_s) * step_s
-    if length_s < SHORTEST_S - 1e-6:
-        raise Undefined(f"a recording has {length_s:g} s of labels, at least {SHORTEST_S:g} s are needed")
+    if length_s < MIN_LENGTH_S - 1e-6:
+        raise Undefined(f"a recording has {length_s:g} s of labels, at least {MIN_LENGTH_S:g} s are needed")
     widest = int(np.argmax(steps_s))
-    if steps_s[widest] > 1.75 * step_s:  # a label left out is twice; times rounded to two decimals are less
+    # A missing label doubles a step; rounding times to two decimals changes it less.
+    if steps_s[widest] > 1.75 * step_s:
         raise Undefined(f"a recording has no labels from {times_s[widest]:g} s to {times_s[widest + 1]:g} s")
     if step_s >= 0.5 / CUTOFF_HZ:
-        raise Undefined(f"{1 / step_s:g} labels a second, more than {2 * CUTOFF_HZ:g} are needed")
+        raise Undefined(f"{1 / step_s:g} labels per second, more than {2 * CUTOFF_HZ:g} are needed")
     return 1 / step_s
 
 
 def matches(true_s: np.ndarray, predicted_s: np.ndarray) -> int:
-    """The largest number of pairs of a true and a predicted onset, each used once, that lie within `TOLERANCE_S`.
+    """Count the pairs of a true and a predicted onset within `TOLERANCE_S`, each used once; the most there can be.
 
-    Both rise. Of the two earliest that are left, either they match, or the earlier one matches nothing that is left.
+    Both are in rising order. Of the two earliest that are left, either they match, or the earlier matches none.
     """
     true, predicted, pairs = 0, 0, 0
     while true < len(true_s) and predicted < len(predicted_s):
         late_s = predicted_s[predicted] - true_s[true]
-        if abs(late_s) <= TOLERANCE_S + 1e-9:  # for 1.1 - 0.6, which is more than 0.5
+        if abs(late_s) <= TOLERANCE_S + 1e-9:  # as 1.1 - 0.6 is more than 0.5
             true, predicted, pairs = true + 1, predicted + 1, pairs + 1
         elif late_s > 0:
             true += 1
@@ -87,7 +89,7 @@ def matches(true_s: np.ndarray, predicted_s: np.ndarray) -> int:
 
 @dataclass(frozen=True, eq=False)
 class Series:
-    """One recording, as one model predicted it, in the order of time.
+    """One recording and one model's prediction of it, in the order of time.
 
     Attributes:
       truth, prediction: `[row]` belt positions.
@@ -100,34 +102,26 @@ class Series:
 
     @cached_property
     def onsets(self) -> tuple[np.ndarray, np.ndarray]:
-        """True and predicted ones; raises `Undefined` as `onsets` does."""
+        """True and predicted onsets; raises `Undefined` as `onsets` does."""
         return onsets(self.truth, self.times_s), onsets(self.prediction, self.times_s)
 
 
-def series(rows: Rows) -> list[Series]:
-    """Rows, in whatever order, by recording and fold: several folds may have predicted one recording."""
-    order = np.lexsort((rows.times_s, rows.recordings, rows.folds))
-    keys = np.stack([rows.recordings, rows.folds])[:, order]
-    starts = np.flatnonzero((np.diff(keys) != 0).any(0)) + 1
-    return [Series(rows.truth[at], rows.scores[at, 0], rows.times_s[at]) for at in np.split(order, starts)]
-
-
 def scale_onto(prediction: np.ndarray, truth: np.ndarray) -> float:
-    """The scale of least squares that brings a `[row]` prediction onto its truth; 0 for a constant one.
+    """Fit the scale of a `[row]` prediction to its truth by least squares; 0 for a constant prediction.
 
-    It is not below 0: a belt upside down is no better than none.
+    It is not below 0: an inverted belt is no better than none.
     """
     x, y = (values - values.mean() for values in (prediction, truth))
     return float(max(x @ y / (x @ x), 0.0)) if np.ptp(prediction) else 0.0
 
 
 def rmse_scaled(parts: Sequence[Series]) -> float:
-    """Root of the mean squared error over all rows, in belt units, with each prediction brought onto its truth.
+    """Compute the root mean squared error over all rows, in belt units, after scaling each recording's prediction.
 
-    Scale (see `scale_onto`) and offset are those of least squares for the recording.
+    Scale (see `scale_onto`) and offset of each recording are fitted by least squares.
 
     Raises:
-      Undefined: a value that is not finite, or a recording with fewer than 3 rows, which any line would fit.
+      Undefined: a value that is not finite, or a recording with fewer than 3 rows, which a line fits too easily.
     """
     squares = 0.0
     for part in parts:
@@ -141,9 +135,9 @@ def rmse_scaled(parts: Sequence[Series]) -> float:
 
 
 def breathing_rate_mae(parts: Sequence[Series]) -> float:
-    """Mean over recordings of how far the predicted breathing rate is off, in breaths a minute.
+    """Compute the mean absolute error of the breathing rate over recordings, in breaths per minute.
 
-    The rate is counted as at a bedside: onsets by the length of the recording.
+    The rate is counted as at a bedside: the number of onsets divided by the length of the recording.
 
     Raises:
       Undefined: as `onsets`, in any of the recordings.
@@ -153,7 +147,7 @@ def breathing_rate_mae(parts: Sequence[Series]) -> float:
 
 
 def onset_f1(parts: Sequence[Series]) -> float:
-    """F1 of the predicted onsets, those within `TOLERANCE_S` of a true one being right; counts of all recordings.
+    """Compute the F1 of the predicted onsets, from the counts of all recordings; a match is within `TOLERANCE_S`.
 
     Raises:
       Undefined: as `onsets`, in any of the recordings, or no true onset in all of them.

@@ -1,280 +1,242 @@
-"""Compares systems on the same recordings: which is better, by how much, and may that be chance?
+"""Compare systems on the same recordings: which is better, by how much, and can the difference be chance?
 
-    python -m jaxpara.evaluation.compare_systems runs/mask_s1 runs/mask_s2 --output=comparison
-    python -m jaxpara.evaluation.compare_systems ours.csv theirs.csv --corpus=/data/ComParE2020_Mask
-
-A system is the workdir of a run, or a CSV in the challenge's submission format. They are compared on the test
-partition where its truth is at hand, else, workdirs only, on the recordings that their folds were tuned on.
+A system is the workdir of a run, or a CSV in the challenge's submission format. Systems are compared on the test
+partition where its truth is available, else (workdirs only) on the validation sets.
 """
 
-import argparse
-import csv
-import io
-import sys
-from collections.abc import Sequence
+import json
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
+from typing import Any
 
-from jaxpara.errors import UserError, refusal
-from jaxpara.evaluation import intervals, plots
-from jaxpara.evaluation.conclusions import interval, number
-from jaxpara.evaluation.metrics import defined
-from jaxpara.evaluation.paired import MOST_UNITS_EXACT, SWAPS, Difference, difference, holm, smallest_p
-from jaxpara.evaluation.rows import BLOCK_S, Rows
-from jaxpara.evaluation.systems import Systems, load
-from jaxpara.evaluation.tabular import Grid, escape_markdown, latex, markdown, plain
-from jaxpara.files import write_text
+import pandas as pd
 
-_COLUMNS = ("system", "against", "measure", "value", "low_95", "high_95", "bootstrap_low_95", "bootstrap_high_95")
-_COLUMNS += ("p", "p_holm", "over", "simulated", "undefined")
-_PARTS = {"test": "test partition", "validation": "recordings that the folds were tuned on"}
+from jaxpara.errors import UserError
+from jaxpara.evaluation import comparison_report, intervals, submission
+from jaxpara.evaluation.comparison_report import Comparison, SystemScore
+from jaxpara.evaluation.metrics import Undefined, defined
+from jaxpara.evaluation.paired import difference, holm
+from jaxpara.evaluation.scores import CorpusData, ScoredRows, join
+from jaxpara.evaluation.submission import SubmissionFile
+from jaxpara.predictions import KEYS, MODEL, load, match, score_columns, scores_of, table_of
+from jaxpara.registry import require_one_of
 
-
-@dataclass(frozen=True)
-class Score:
-    """A system by itself; figures are None where they are undefined, with the reason in `undefined`.
-
-    Attributes:
-      value: the measure over all rows together.
-      interval_95: over speakers, or over samples where a speaker is unknown (`intervals.jackknife_interval`).
-    """
-
-    name: str
-    value: float | None
-    interval_95: list[float] | None
-    undefined: dict[str, str]
+TOLERANCE = 1e-6  # between a run's score here and in its results.json
+Tasks = Mapping[str, Any]  # by the key that --task takes, with the attributes `name` and `classes`
 
 
 @dataclass(frozen=True)
-class Comparison:
-    """All that is said about some systems.
+class Run:
+    """The results.json of a run: its task, the root of its corpus, and its pooled score by part."""
 
-    Attributes:
-      title, measure: of the task.
-      simulated: whether the corpus is; stamped on all that is written.
-      over: `speakers` or `samples`: what was drawn, left out and swapped.
-      differences: of every pair, in the order of the systems.
-      notes: what has to be known to read the figures, in sentences.
+    task: str
+    root: Path
+    pooled: dict[str, float | None]
+
+
+def run(
+    paths: Sequence[Path],
+    root: Path | None,
+    task: str | None,
+    output: Path | None,
+    *,
+    tasks: Tasks,
+    read: Callable[[Path, str], CorpusData],
+) -> None:
+    """Compare systems, print the comparison, and write it to a folder where one is given.
+
+    Args:
+      paths: workdirs of finished runs, or CSVs in the format of `submission.write`; two or more.
+      root: of the corpus; None where a workdir names it.
+      task: a key of `tasks`, where neither a workdir nor the CSVs tell it.
+      output: the folder for comparison.txt, .csv, .md, .tex and .svg.
+      tasks: all tasks.
+      read: reads the corpus at a root, of a key of `tasks`.
+
+    Raises:
+      UserError: something cannot be read, or the systems are not for the same corpus, task and labels.
+      OSError: a file cannot be written.
     """
+    if len(paths) < 2:
+        raise UserError(f"{len(paths)} system to compare, expected two or more workdirs or prediction files")
+    names = _names(paths)
+    runs = {path: _run(path) for path in paths if path.is_dir()}
+    files = {path: submission.read(path) for path in paths if path not in runs}
+    data = read(*_corpus(runs, files, root, task, tasks))
+    part = "test" if data.of_partition("test")["truth"].notna().any() else "validation"
+    if part == "validation" and files:
+        raise UserError(
+            f"{data.label_file}: the test partition has no truth, and {next(iter(files))} predicts nothing else; add"
+            " lab/labels_confidential.csv, or compare workdirs, which have predictions of other recordings too"
+        )
+    wanted = data.of_partition("test") if part == "test" else None
+    which = "labels of the test partition" if part == "test" else f"labels of the validation sets of {paths[0]}"
+    rows: dict[str, ScoredRows] = {}
+    for path, name in zip(paths, names, strict=True):
+        models = _of_run(path, part) if path in runs else submission.predictions_in(files[path], data)
+        predictions = _one_per_label(models)
+        wanted = predictions if wanted is None else wanted
+        rows[name] = join(_matched(path, predictions, wanted, which, data), data)
+        if path in runs:
+            _require_same_score(path, join(models, data), data.measure, runs[path].pooled[part])
+    comparison = compare(rows, data, part)
+    print(comparison_report.text(comparison), end="")
+    if output is not None:
+        comparison_report.write(output, comparison)
 
-    title: str
-    measure: str
-    simulated: bool
-    over: str
-    scores: list[Score]
-    differences: list[Difference]
-    notes: list[str]
 
+def compare(systems: Mapping[str, ScoredRows], data: CorpusData, part: str) -> Comparison:
+    """Score each system, and the difference of every pair.
 
-def compare(systems: Systems) -> Comparison:
-    """Scores each system, and the difference of every pair."""
-    rows = systems.rows
-    one, simulated = next(iter(rows.values())), systems.corpus.simulated
-    scores = [_score(name, part) for name, part in rows.items()]
-    pairs = [difference((a, b), rows[a], rows[b]) for a, b in combinations(rows, 2)]
+    Args:
+      systems: by name, with the same labels in the same order.
+      part: `test` or `validation`.
+    """
+    pairs = [difference((a, b), systems[a], systems[b]) for a, b in combinations(systems, 2)]
     corrected = iter(holm([pair.p for pair in pairs if pair.p is not None]))
-    pairs = [pair if pair.p is None else replace(pair, p_holm=next(corrected)) for pair in pairs]
+    first = next(iter(systems.values()))
     return Comparison(
-        title=f"{systems.corpus.task.name}{', SIMULATED corpus' * simulated}, {_PARTS[systems.part]}",
-        measure=one.task.measure,
-        simulated=simulated,
-        over="speakers" if one.speakers_known else "samples",
-        scores=scores,
-        differences=pairs,
-        notes=[*_notes(systems, one, len(pairs)), *_undefined(scores, pairs)],
+        task=data.task,
+        measure=data.measure,
+        simulated=data.simulated,
+        part=part,
+        labels=len(first),
+        speakers=first.table["speaker"].nunique() if first.speakers_known else None,
+        samples=len(first.sample_units()),
+        scores=[_score(name, rows) for name, rows in systems.items()],
+        differences=[pair if pair.p is None else replace(pair, p_holm=next(corrected)) for pair in pairs],
     )
 
 
-def _score(name: str, rows: Rows) -> Score:
+def _score(name: str, rows: ScoredRows) -> SystemScore:
     undefined: dict[str, str] = {}
     value = defined(rows.value, "value", undefined)
     if value is None:
-        return Score(name, None, None, undefined)
+        return SystemScore(name, None, None, undefined)
     units = rows.speaker_units() if rows.speakers_known else rows.sample_units()
     bounds = defined(lambda: intervals.jackknife_interval(units, rows.measure), "interval_95", undefined)
-    return Score(name, value, bounds, undefined)
+    return SystemScore(name, value, bounds, undefined)
 
 
-def _notes(systems: Systems, rows: Rows, pairs: int) -> list[str]:
-    notes = []
-    if systems.corpus.simulated:
-        notes.append("SIMULATED corpus: no figure here says anything about the real one.")
-    if rows.speakers_known:
-        units, unit = len(set(rows.speakers.tolist())), "speaker"
-        notes.append(f"{len(rows):,} labels of {units} {unit}{'s' if units > 1 else ''}.")
-    else:
-        units, unit = len(rows.sample_units()), "sample"
-        what = "recordings" if rows.task.kind == "classes" else f"blocks of {BLOCK_S:g} s"
-        notes.append(
-            f"{len(rows):,} labels. Speakers are unknown: intervals and p are over samples ({units:,} {what}), as if it"
-            " did not matter who speaks, and claim more than new speakers would bear out; lab/speakers.csv mends it."
-        )
-    if systems.part == "validation":
-        notes.append(
-            "The test partition has no truth at hand. On these recordings epochs and weights were chosen: every system"
-            " is flattered, and those that choose more are flattered more."
-        )
-    exact = units <= MOST_UNITS_EXACT
-    notes.append(
-        "A difference is the first system less the second. Interval: paired jackknife with Student's t, the one to"
-        f" trust. Bootstrap: percentiles of {intervals.RESAMPLES:,} paired resamples, too short with few speakers."
-        f" p: {f'all {2**units:,}' if exact else f'{SWAPS:,} random'} ways to swap the two systems {unit} by {unit},"
-        f" two-sided{f'; p (Holm): corrected for {pairs} pairs' if pairs > 1 else ''}."
-    )
-    if units > 1 and smallest_p(units) * pairs > 0.05:
-        notes.append(
-            f"With {units} {unit}s p cannot fall below {smallest_p(units):.4f}, so that this test cannot show a"
-            f" difference at the 5 % level{f' among {pairs} pairs' if pairs > 1 else ''}."
-        )
-    return notes
+def _names(paths: Sequence[Path]) -> list[str]:
+    """Name each system by the last part of its path, or by the whole path where two are equal."""
+    repeated = [path for path, times in Counter(path.resolve() for path in paths).items() if times > 1]
+    if repeated:
+        raise UserError(f"{repeated[0]} is given twice; a system does not differ from itself")
+    short = [path.resolve().name if path.is_dir() else path.stem for path in paths]
+    names = [name if short.count(name) == 1 else str(path) for name, path in zip(short, paths, strict=True)]
+    # A file name may have line breaks and terminal escapes in it.
+    return ["".join(c if c.isprintable() else "?" for c in name) for name in names]
 
 
-def _undefined(scores: Sequence[Score], pairs: Sequence[Difference]) -> list[str]:
-    """A sentence for each reason why a figure of a row is not there."""
-    sentences = []
-    named = [(score.name, score.undefined) for score in scores] + [(_label(pair), pair.undefined) for pair in pairs]
-    for name, undefined in named:
-        for reason in dict.fromkeys(undefined.values()):
-            figures = ", ".join(_FIGURES[figure] for figure in undefined if undefined[figure] == reason)
-            sentences.append(f"{name}: undefined ({figures}): {reason}.")
-    return sentences
-
-
-_FIGURES = {"value": "value", "interval_95": "interval", "interval_95_bootstrap": "bootstrap", "p": "p"}
-
-
-def _label(pair: Difference) -> str:
-    return f"{pair.first} - {pair.second}"
-
-
-def grids(comparison: Comparison) -> list[Grid]:
-    """The table of the systems and the table of the pairs."""
-    measure, over = comparison.measure, comparison.over
-    scale, places, unit = (100, 1, " (points)") if measure == "UAR" else (1, 3, "")
-
-    def signed(value: float | None) -> str:
-        return "–" if value is None else f"{scale * value:+.{places}f}"
-
-    def bounds(pair: list[float] | None) -> str:
-        return "–" if pair is None else f"{signed(pair[0])} to {signed(pair[1])}"
-
-    def p(value: float | None) -> str:
-        return "–" if value is None else f"{value:.4f}"
-
-    def row_of(d: Difference) -> tuple[str, ...]:
-        return _label(d), signed(d.value), bounds(d.interval_95), bounds(d.interval_95_bootstrap), p(d.p), p(d.p_holm)
-
-    return [
-        Grid(
-            ("system", measure, f"95 % interval over {over}"),
-            [(s.name, number(measure, s.value), interval(measure, s.interval_95)) for s in comparison.scores],
-        ),
-        Grid(
-            ("pair", f"difference{unit}", "95 % interval", "bootstrap", "p", "p (Holm)"),
-            [row_of(pair) for pair in comparison.differences],
-        ),
-    ]
-
-
-def text(comparison: Comparison) -> str:
-    """The comparison as the command prints it."""
-    tables = "\n".join(plain(grid) for grid in grids(comparison))
-    return "\n".join([f"{comparison.title}: {comparison.measure}", "", tables, *comparison.notes, ""])
-
-
-def write(folder: Path, comparison: Comparison) -> None:
-    """Writes `comparison.txt`, `.csv` (figures unrounded), `.md`, `.tex` and `.svg`.
-
-    Raises:
-      OSError: a file cannot be written.
-    """
-    tables, title = grids(comparison), f"{comparison.title}: {comparison.measure}"
-    notes = [f"- {escape_markdown(note)}" for note in comparison.notes]
-    in_latex = [f"% {title}", *(f"% {note}" for note in comparison.notes), *map(latex, tables)]
-    contents = {
-        "txt": text(comparison),
-        "csv": _csv(comparison),
-        "md": "\n".join([f"## {escape_markdown(title)}", "", *map(markdown, tables), *notes, ""]),
-        "tex": "\n".join(in_latex),
-        "svg": _plot(comparison),
-    }
-    for suffix, content in contents.items():
-        write_text(folder / f"comparison.{suffix}", content)
-
-
-def _csv(comparison: Comparison) -> str:
-    file = io.StringIO()
-    table = csv.writer(file, lineterminator="\n")
-    table.writerow(_COLUMNS)
-    nothing = [None, None]
-    for s in comparison.scores:
-        figures = [s.value, *(s.interval_95 or nothing), *nothing, None, None]
-        table.writerow(
-            [s.name, None, comparison.measure, *figures, comparison.over, comparison.simulated, _reasons(s.undefined)]
-        )
-    for d in comparison.differences:
-        figures = [d.value, *(d.interval_95 or nothing), *(d.interval_95_bootstrap or nothing), d.p, d.p_holm]
-        table.writerow(
-            [
-                d.first,
-                d.second,
-                comparison.measure,
-                *figures,
-                comparison.over,
-                comparison.simulated,
-                _reasons(d.undefined),
-            ]
-        )
-    return file.getvalue()
-
-
-def _reasons(undefined: dict[str, str]) -> str:
-    return "; ".join(f"{figure}: {reason}" for figure, reason in undefined.items())
-
-
-def _plot(comparison: Comparison) -> str:
-    scale = 100 if comparison.measure == "UAR" else 1
-    points = {
-        _label(d): (scale * d.value, None if d.interval_95 is None else [scale * bound for bound in d.interval_95])
-        for d in comparison.differences
-        if d.value is not None
-    }
-    return plots.dots(
-        "comparison",
-        {f"with 95 % interval over {comparison.over}": points},
-        measure=f"difference of {comparison.measure}{' (points)' if scale == 100 else ''}"
-        + ", SIMULATED corpus" * comparison.simulated,
-        rows="",
-        lines={"no difference": 0.0},
-    )
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the command line; returns its exit status: 0 done, 1 something to mend."""
-    parser = argparse.ArgumentParser(
-        prog="python -m jaxpara.evaluation.compare_systems",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("systems", nargs="+", type=Path, metavar="SYSTEM", help="a workdir or a CSV, two or more")
-    parser.add_argument("--corpus", type=Path, metavar="ROOT", help="by default the one that the workdirs were run on")
-    parser.add_argument("--task", help="such as mask; only where CSVs without a workdir leave it open")
-    parser.add_argument("--output", type=Path, metavar="FOLDER", help="writes comparison.txt, .csv, .md, .tex and .svg")
-    arguments = parser.parse_args(argv)
+def _run(workdir: Path) -> Run:
+    path = workdir / "results.json"
     try:
-        comparison = compare(load(arguments.systems, arguments.corpus, arguments.task))
-        print(text(comparison), end="")
-        if arguments.output:
-            write(arguments.output, comparison)
+        results = json.loads(path.read_text(encoding="utf-8"))
+        fusion = results["fusion"]
+        pooled = {"test": fusion["test"]["pooled"], "validation": fusion["cv"]["pooled"]}
+        pooled = {part: None if value is None else float(value) for part, value in pooled.items()}
+        return Run(results["task"], Path(results["corpus"]["root"]), pooled)
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file; give the workdir of a finished run, or a CSV of predictions") from None
+    except (ValueError, KeyError, TypeError, OverflowError) as error:
+        raise UserError(f"{path}: not the results of a run ({error!r}); run the command of that run again") from error
+
+
+def _corpus(
+    runs: Mapping[Path, Run], files: Mapping[Path, SubmissionFile], root: Path | None, task: str | None, tasks: Tasks
+) -> tuple[Path, str]:
+    """Find the root of the one corpus and the key of its task."""
+    _require_same("task", {path: run.task for path, run in runs.items()})
+    if root is None:
+        fix = "; where both are copies of one corpus, give --corpus_root"
+        _require_same("corpus", {path: str(run.root.resolve()) for path, run in runs.items()}, fix)
+    if not runs:
+        if root is None:
+            raise UserError("no corpus: give --corpus_root with prediction files, or add a workdir")
+        return root, _task(next(iter(files.values())), root, task, tasks)
+    path, run = next(iter(runs.items()))
+    if root is None and not run.root.exists():
+        raise UserError(f"{path / 'results.json'}: its corpus {run.root} does not exist; give --corpus_root")
+    for key, known in tasks.items():
+        if known.name == run.task:
+            return root or run.root, key
+    raise UserError(f"{path / 'results.json'}: the task {run.task!r} is not known; run the command of that run again")
+
+
+def _require_same(what: str, of_runs: Mapping[Path, str], fix: str = "") -> None:
+    first, *others = of_runs.items() or [(None, None)]
+    for path, value in others:
+        if value != first[1]:
+            raise UserError(
+                f"{path} is a run on the {what} {value}, {first[0]} one on {first[1]}; only systems for the same"
+                f" recordings can be compared{fix}"
+            )
+
+
+def _task(file: SubmissionFile, root: Path, wanted: str | None, tasks: Tasks) -> str:
+    """Find the task of a CSV: as the user says, else by its columns and the classes in it."""
+    if wanted is not None:
+        require_one_of("--task", wanted, tasks)
+        return wanted
+    if "time" in file.cells:
+        fitting = [key for key, task in tasks.items() if not task.classes]
+    else:
+        classes = set(file.cells["prediction"])
+        fitting = [key for key, task in tasks.items() if classes <= set(task.classes)]
+    candidates = [key for key in fitting if tasks[key].name in root.resolve().parts] or fitting
+    if len(candidates) != 1:
+        several = ", ".join(fitting or tasks)
+        raise UserError(f"{file.path}: its predictions do not tell the task; give --task, one of {several}")
+    return candidates[0]
+
+
+def _of_run(workdir: Path, part: str) -> pd.DataFrame:
+    path = workdir / "predictions" / f"{part}.npz"
+    if not path.exists():
+        raise UserError(
+            f"{path}: no such predictions; run the command of that run again: it writes them without training"
+        )
+    return load(path)
+
+
+def _one_per_label(models: pd.DataFrame) -> pd.DataFrame:
+    """Average the predictions of models with several seeds for the same label."""
+    if not models.duplicated(KEYS).any() or models.duplicated([*KEYS, *MODEL]).any():  # the latter is an error
+        return models
+    mean = models.groupby(KEYS, sort=False)[score_columns(models)].mean().reset_index()
+    partitions = models.drop_duplicates(KEYS)["partition"]
+    return table_of(mean["recording"], mean["time_s"], partitions, scores_of(mean))
+
+
+def _matched(path: Path, predictions: pd.DataFrame, wanted: pd.DataFrame, which: str, data: CorpusData) -> pd.DataFrame:
+    """Bring the predictions into the order of the wanted labels; a UserError where they are not for exactly these."""
+    count, expected = len(score_columns(predictions)), len(data.classes) or 1
+    if count != expected:
+        raise UserError(
+            f"{path}: {count} scores per row, expected {expected} for {data.task}; these are predictions for another task"
+        )
+    try:
+        return match(predictions, wanted, "of no such label", finite=True)
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    except OSError as error:
-        print(f"error: {refusal(error)}; mend it and run again", file=sys.stderr)
-        return 1
-    return 0
+        raise UserError(
+            f"{path}: of the {len(wanted)} {which} and the {len(predictions)} predictions for them, {error}; systems"
+            f" are compared on exactly the same labels of {data.root}"
+        ) from None
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+def _require_same_score(path: Path, rows: ScoredRows, measure: str, reported: float | None) -> None:
+    """Refuse predictions whose score is not the one in the results.json of their own run."""
+    try:
+        value = rows.value()
+    except Undefined:
+        return
+    if reported is not None and abs(value - reported) > TOLERANCE:
+        raise UserError(
+            f"{path}: its predictions reach a {measure} of {value:.4f} on this corpus, but its results.json says"
+            f" {reported:.4f}; give the corpus of that run, or, if its labels were corrected since, run the command of"
+            " that run again"
+        )

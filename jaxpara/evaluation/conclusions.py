@@ -1,4 +1,4 @@
-"""What may be concluded from results.json, in sentences."""
+"""Conclusions from results.json, in sentences."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -7,12 +7,13 @@ import numpy as np
 from scipy import stats
 
 from jaxpara.evaluation import intervals
+from jaxpara.predictions import model_name
 
 Json = Mapping[str, Any]
 
 
 def number(measure: str, value: float | None) -> str:
-    """A score as people read it: r to three decimals, UAR in percent; a dash where there is none."""
+    """Format a score: r to three decimals, UAR in percent; a dash where there is none."""
     if value is None:
         return "–"
     # The space does not break, so that a percent sign never starts a line.
@@ -20,20 +21,20 @@ def number(measure: str, value: float | None) -> str:
 
 
 def interval(measure: str, bounds: list[float] | None) -> str:
-    """`0.512 to 0.634`; a dash where there is none."""
+    """Format an interval: `0.512 to 0.634`; a dash where there is none."""
     return "–" if bounds is None else f"{number(measure, bounds[0])} to {number(measure, bounds[1])}"
 
 
 def chance(score: Json) -> float:
-    """What guessing reaches: r of 0, or a UAR of one over the number of classes."""
+    """Return the score of guessing: r of 0, or a UAR of one over the number of classes."""
     return 1 / len(score["classes"]) if score.get("classes") else 0.0
 
 
 def conclude(results: Json) -> list[str]:
-    """The headline, and after it what has to be known before believing it."""
+    """Write the headline, and after it the caveats."""
     test, cv = results["fusion"]["test"], results["fusion"]["cv"]
-    fits = sum(len(results["members"][name]["folds"]) for name in results["fusion"]["members"])
-    system = f"The fusion ({results['fusion']['name']}) of {fits} fits" if fits > 1 else "The fit"
+    models = sum(len(results["members"][name]["folds"]) for name in results["fusion"]["members"])
+    system = f"The fusion ({results['fusion']['name']}) of {models} models" if models > 1 else "The model"
     measure = results["measure"]
     if test["pooled"] is not None:
         where, score = "on the test partition", test
@@ -49,10 +50,10 @@ def conclude(results: Json) -> list[str]:
         f" ({bounds if score['interval_95'] else unknown}; {size})."
     ]
     if score is cv:
-        sentences.append(f"On test nothing can be said: {test['undefined']['pooled']}.")
+        sentences.append(f"There is no test score: {test['undefined']['pooled']}.")
     sentences += _against_chance(score)
     if score is test:
-        sentences += _against_fits(results) + _against_baselines(results) + _against_cv(results)
+        sentences += _against_models(results) + _against_baselines(results) + _against_cv(results)
     sentences += _between_seeds(results)
     sentences += _leaks(results) + _shared_audio(results) + _known_to_features(results)
     return sentences + _between_partitions(results) + _where_weights_were_found(results)
@@ -62,20 +63,20 @@ def _against_chance(score: Json) -> list[str]:
     measure, guess = score["measure"], "0" if score["measure"] == "PCC" else number("UAR", chance(score))
     if score["interval_95"] is None:
         reason, samples = score["undefined"].get("interval_95", "no reason given"), score["interval_95_over_samples"]
-        would_be = f" Over samples it would be {interval(measure, samples)}; new speakers scatter more than that."
+        would_be = f" Over samples it would be {interval(measure, samples)}; new speakers vary more than that."
         return [f"There is no interval over speakers ({reason}).{would_be if samples else ''}"]
     low, high = score["interval_95"]
     if low > chance(score):
-        return [f"The interval lies above chance ({guess})."]
+        return [f"The interval is above chance ({guess})."]
     if high < chance(score):
-        return [f"The interval lies below chance ({guess}): worse than guessing."]
-    return [f"The interval includes chance ({guess}): no skill has been shown."]
+        return [f"The interval is below chance ({guess}): the system is worse than guessing."]
+    return [f"The interval includes chance ({guess}): this run shows no skill."]
 
 
-def _against_fits(results: Json) -> list[str]:
+def _against_models(results: Json) -> list[str]:
     measure, test = results["measure"], results["fusion"]["test"]["pooled"]
     return [
-        f"The single fits of {name} reach {number(measure, member['mean_of_folds_test'])} on average, so that"
+        f"The {len(member['folds'])} models of {name} reach {number(measure, member['mean_of_folds_test'])} on average;"
         f" the fusion {_gain(measure, test - member['mean_of_folds_test'])}."
         for name, member in results["members"].items()
         if name in results["fusion"]["members"]
@@ -92,9 +93,9 @@ def _between_seeds(results: Json) -> list[str]:
             if None not in values and len(set(values)) > 1:  # what has no randomness is the same with every seed
                 alone = ", ".join(number(measure, value) for value in values)
                 sentences.append(
-                    f"With one seed alone {name} reaches {alone} {where}:"
+                    f"With a single seed {name} reaches {alone} {where}:"
                     f" {number(measure, float(np.mean(values)))} on average, standard deviation"
-                    f" {_points(measure, float(np.std(values, ddof=1)))}. A difference of that size may be chance."
+                    f" {_points(measure, float(np.std(values, ddof=1)))}. Smaller differences may be chance."
                 )
                 break
     return sentences
@@ -116,10 +117,13 @@ def _against_baselines(results: Json) -> list[str]:
         if score["pooled"] is None:
             continue
         place = ""
-        if bounds is not None:
-            below, above = score["pooled"] < bounds[0], score["pooled"] > bounds[1]
-            place = f", {'below' if below else 'above' if above else 'within'} that interval"
-        sentences.append(f"The baseline {name} reaches {number(measure, score['pooled'])}{place}.")
+        if bounds is not None and score["pooled"] < bounds[0]:
+            place = ", below the system's interval"
+        elif bounds is not None and score["pooled"] > bounds[1]:
+            place = ", above the system's interval"
+        elif bounds is not None:
+            place = ", inside the system's interval: this run does not show that the system is better"
+        sentences.append(f"The baseline ({name}) reaches {number(measure, score['pooled'])}{place}.")
     return sentences
 
 
@@ -131,8 +135,8 @@ def _against_cv(results: Json) -> list[str]:
     if low <= cv["pooled"] <= high:
         return []
     return [
-        f"Cross-validation says {number(measure, cv['pooled'])} (pooled), outside the interval of the test"
-        " score: do not take it for what new recordings bring."
+        f"Cross-validation gives {number(measure, cv['pooled'])} (pooled), outside the interval of the test score: do"
+        " not expect it on new recordings."
     ]
 
 
@@ -142,8 +146,8 @@ def _leaks(results: Json) -> list[str]:
     if not leaking:
         return []
     sentence = (
-        f"In {len(leaking)} of {len(shared)} folds the same speakers are fitted and validated on (up to"
-        f" {max(leaking)} of them): the cross-validated figures are flattered."
+        f"In {len(leaking)} of {len(shared)} folds some speakers are in both the training set and the validation set"
+        f" (up to {max(leaking)}): the cross-validation scores are too high."
     )
     measure, cv, test = results["measure"], results["fusion"]["cv"], results["fusion"]["test"]
     if cv["pooled"] is not None and test["pooled"] is not None:
@@ -151,32 +155,32 @@ def _leaks(results: Json) -> list[str]:
         points = _points(measure, abs(difference))
         apart = "no less" if points == _points(measure, 0) else f"{points} {'less' if difference > 0 else 'more'}"
         sentence += (
-            f" On voices that were fitted on it is {number(measure, cv['pooled'])}, on the test partition's"
-            f" {number(measure, test['pooled'])}: {apart}. Clean folds: --config...folds.name=speaker_disjoint."
+            f" With training speakers it is {number(measure, cv['pooled'])}, with those of the test partition"
+            f" {number(measure, test['pooled'])}: {apart}. For clean folds, set --config...folds.name=speaker_disjoint."
         )
     return [sentence]
 
 
 def _shared_audio(results: Json) -> list[str]:
-    what = {"train_and_validation": "fitted and validated on", "train_and_test": "in training and test"}
+    what = {"train_and_validation": "a training and its validation set", "train_and_test": "training and test"}
     sentences = []
     for where, shared in results["shared_audio"].items():
         if shared["pairs"]:
             first = shared["examples"][0]
             sentences.append(
-                f"{shared['pairs']} pairs of recordings {what[where]} hold the same audio, such as {first['one']} and"
-                f" {first['other']} ({first['seconds']:.2f} s): scores are flattered."
+                f"{shared['pairs']} pairs of recordings in {what[where]} have the same audio, such as"
+                f" {first['one']} and {first['other']}: scores are too high."
             )
     return sentences
 
 
 def _known_to_features(results: Json) -> list[str]:
     leaks = {name: member["leak"] for name, member in results["members"].items() if member["leak"]}
-    return [f"The cross-validated figures of {name} are flattered: {leak}." for name, leak in leaks.items()]
+    return [f"The cross-validation scores of {name} are too high: {leak}." for name, leak in leaks.items()]
 
 
 class _Mean(NamedTuple):
-    """Of the folds that validate one partition, on the measure's line."""
+    """The mean score of the folds that validate on one partition, on the measure's line."""
 
     value: float
     variance: float
@@ -184,48 +188,50 @@ class _Mean(NamedTuple):
 
 
 def _between_partitions(results: Json) -> list[str]:
-    """Says where the folds that validate one partition score otherwise than those that validate another.
+    """Warn where the folds that validate on one partition score differently from those that validate on another.
 
-    The rule is Welch's t-test at 5 %, two-sided, of the two means of folds on the measure's line. The standard
-    error of a fold is half its interval over speakers there, over the quantile of Student's t that the interval
-    was made with. Folds with speakers of their own err independently; where folds share speakers they are taken
-    to err all alike, which asks for more. Where a fold has no interval (speakers unknown), how the folds of one
-    partition scatter has to do; that knows nothing of other speakers, and the sentence says so.
+    The rule is Welch's t-test at 5 %, two-sided, of the two means of folds on the measure's line. The standard error
+    of a fold is half its interval over speakers there, divided by the quantile of Student's t that made the interval.
+    Folds with different speakers have independent errors; where folds share speakers, the errors are taken as equal,
+    which is stricter. Where a fold has no interval (speakers unknown), the scatter of the folds of one partition has
+    to do; it does not cover other speakers, and the sentence says so.
 
     Reference: Welch, Biometrika 34 (1947); Satterthwaite, Biometrics Bulletin 2 (1946).
     """
     measure, cv = results["measure"], results["fusion"]["cv"]
     # Members may differ in their folds, and the fusion need not have all of them.
     members = [results["members"][name] for name in results["fusion"]["members"]]
-    by_number = {fold["fold"]: fold for member in reversed(members) for fold in member["folds"]}
-    groups: dict[str, list[Json]] = {}
-    for _, fold in sorted(by_number.items()):
-        if len(fold["validation"]["per_partition"]) == 1 and cv["per_fold"].get(str(fold["fold"])) is not None:
-            groups.setdefault(next(iter(fold["validation"]["per_partition"])), []).append(fold)
+    by_key = {(fold["seed"], fold["fold"]): fold for member in reversed(members) for fold in member["folds"]}
+    groups: dict[str, dict[str, Json]] = {}  # by partition and model
+    for (seed, fold), outcome in sorted(by_key.items()):
+        name, partitions = model_name((fold, seed)), list(outcome["validation"]["per_partition"])
+        if len(partitions) == 1 and cv["per_fold"].get(name) is not None:
+            groups.setdefault(partitions[0], {})[name] = outcome["validation"]
     if len(groups) != 2:
         return []
-    folds = [fold for group in groups.values() for fold in group]
-    if all(cv["per_fold_interval_95"][str(fold["fold"])] for fold in folds):
-        shared = sum(fold["validation"]["speakers"] for fold in folds) > cv["speakers"]
+    validations = {name: score for group in groups.values() for name, score in group.items()}
+    if all(cv["per_fold_interval_95"][name] for name in validations):
+        shared = sum(score["speakers"] for score in validations.values()) > cv["speakers"]
         basis = "the choice of speakers explains"
     elif min(map(len, groups.values())) > 1:
         shared = None
-        basis = "folds of the same partition differ among themselves (other speakers may do so too)"
+        basis = "folds of the same partition differ from each other (other speakers may differ as much)"
     else:
         return []
-    # A score at the limit of its range is infinite on the line, where no difference is sure.
+    # A score at the limit of its range is infinite on the line, where no difference is certain.
     with np.errstate(divide="ignore", invalid="ignore"):
         means = [
-            _by_scatter(cv, group) if shared is None else _by_intervals(cv, group, shared) for group in groups.values()
+            _by_scatter(cv, list(group)) if shared is None else _by_intervals(cv, group, shared)
+            for group in groups.values()
         ]
         if not _differ(*means):
             return []
-    averages = {name: np.mean([cv["per_fold"][str(fold["fold"])] for fold in folds]) for name, folds in groups.items()}
+    averages = {partition: np.mean([cv["per_fold"][name] for name in group]) for partition, group in groups.items()}
     (low, worse), (high, better) = sorted((float(value), name) for name, value in averages.items())
     return [
-        f"The folds that validate {better} reach {number(measure, high)} on average, those that validate {worse}"
-        f" {number(measure, low)}: {_points(measure, high - low)} apart, more than {basis}. The mean of all folds"
-        " hides it: quote both."
+        f"The folds that validate on {better} reach {number(measure, high)} on average, those that validate on {worse}"
+        f" {number(measure, low)}: a difference of {_points(measure, high - low)}, more than {basis}. The mean of all"
+        " folds hides it: report both."
     ]
 
 
@@ -233,22 +239,19 @@ def _line(measure: str, values: Any) -> np.ndarray:
     return (intervals.PCC if measure == "PCC" else intervals.UAR).to_line(np.array(values))
 
 
-def _by_intervals(cv: Json, folds: list[Json], shared: bool) -> _Mean:
-    names, freedom = (
-        [str(fold["fold"]) for fold in folds],
-        np.array([fold["validation"]["speakers"] - 1 for fold in folds]),
-    )
-    values = _line(cv["measure"], [cv["per_fold"][name] for name in names])
-    low, high = _line(cv["measure"], [cv["per_fold_interval_95"][name] for name in names]).T
+def _by_intervals(cv: Json, group: Mapping[str, Json], shared: bool) -> _Mean:
+    freedom = np.array([score["speakers"] - 1 for score in group.values()])
+    values = _line(cv["measure"], [cv["per_fold"][name] for name in group])
+    low, high = _line(cv["measure"], [cv["per_fold_interval_95"][name] for name in group]).T
     errors = (high - low) / 2 / stats.t.ppf(0.975, freedom)
     if shared:
         return _Mean(values.mean(), errors.mean() ** 2, freedom.min())
-    parts = (errors / len(folds)) ** 2
+    parts = (errors / len(group)) ** 2
     return _Mean(values.mean(), parts.sum(), parts.sum() ** 2 / (parts**2 / freedom).sum())
 
 
-def _by_scatter(cv: Json, folds: list[Json]) -> _Mean:
-    values = _line(cv["measure"], [cv["per_fold"][str(fold["fold"])] for fold in folds])
+def _by_scatter(cv: Json, names: list[str]) -> _Mean:
+    values = _line(cv["measure"], [cv["per_fold"][name] for name in names])
     return _Mean(values.mean(), values.var(ddof=1) / len(values), len(values) - 1)
 
 
@@ -265,7 +268,7 @@ def _where_weights_were_found(results: Json) -> list[str]:
     if fusion["cv_cross_fitted"] is None:
         return []
     return [
-        f"The weights of the fusion were searched on the folds that they are scored on"
-        f" ({number(measure, fusion['cv']['pooled'])} pooled); with weights found on the other folds it is"
+        f"The fusion's weights were searched on the validation sets that they are scored on"
+        f" ({number(measure, fusion['cv']['pooled'])} pooled); with weights from other folds it is"
         f" {number(measure, fusion['cv_cross_fitted']['pooled'])}."
     ]

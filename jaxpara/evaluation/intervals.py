@@ -1,8 +1,7 @@
-"""Intervals from sums per unit, so that a resample costs a few numbers and not a pass over the rows.
+"""Confidence intervals from sums per unit, so that a resample needs a few numbers and not a pass over the rows.
 
-A measure here is a function of sums over rows (Pearson's r: moments; UAR: the confusion matrix). A resample
-of units, each drawn some number of times, has the sums `counts @ sums_per_unit`; all resamples are one matrix
-product.
+A measure here is a function of sums over rows (Pearson's r: moments; UAR: the confusion matrix). A resample of units,
+each drawn some number of times, has the sums `counts @ sums_per_unit`; all resamples are one matrix product.
 """
 
 from collections.abc import Callable
@@ -15,17 +14,17 @@ from jaxpara.evaluation.metrics import Undefined
 
 LEVEL = 0.95
 RESAMPLES = 10_000
-MOST_UNDEFINED_DRAWS = 0.05
-_CHUNK = 1_000  # resamples whose counts are in memory at once
+MAX_UNDEFINED = 0.05  # of the resamples
+CHUNK = 1_000  # resamples in memory at once
 
 
 @dataclass(frozen=True, eq=False)
 class Units:
-    """What is drawn with replacement, or left out.
+    """Units that are drawn with replacement, or left out: speakers, recordings or blocks of time.
 
     Attributes:
       sums: `[unit, sum]` the sums of each unit's rows.
-      copies: `[unit]` how many equal, separately drawn units stand behind each entry; 1 for speakers.
+      copies: `[unit]` number of equal units, drawn separately, that an entry represents; 1 for speakers.
     """
 
     sums: np.ndarray
@@ -41,7 +40,7 @@ class SumMeasure:
 
     Attributes:
       of_sums: `[..., sum]` to `[...]`; NaN where the measure is undefined.
-      to_line: from the range of the measure to the whole line, where its spread changes less with its value.
+      to_line: maps the range of the measure to the whole real line, where its spread depends less on its value.
       from_line: the inverse.
     """
 
@@ -51,8 +50,8 @@ class SumMeasure:
 
 
 def moments(truth: np.ndarray, prediction: np.ndarray, unit: np.ndarray) -> Units:
-    """The sums behind Pearson's r (n, x, y, xx, yy, xy) of each unit; `unit` `[row]` numbers them from 0."""
-    # r does not change with offset and scale; the sums lose no digits to a large offset this way.
+    """Sum n, x, y, xx, yy, xy, from which Pearson's r follows, over each unit; `unit` `[row]` numbers them from 0."""
+    # r does not change with offset and scale; standardised, the sums lose no digits to a large offset.
     x, y = (np.asarray(series, np.float64) for series in (truth, prediction))
     x, y = ((s - s.mean()) / (s.std() or 1.0) for s in (x, y))
     columns = (np.ones_like(x), x, y, x * x, y * y, x * y)
@@ -64,13 +63,13 @@ def _pcc_of_sums(sums: np.ndarray) -> np.ndarray:
     n, x, y, xx, yy, xy = np.moveaxis(sums, -1, 0)
     with np.errstate(divide="ignore", invalid="ignore"):
         x_varies, y_varies = xx - x * x / n, yy - y * y / n
-        r = np.clip((xy - x * y / n) / np.sqrt(x_varies * y_varies), -1, 1)  # rounding may go past them
+        r = np.clip((xy - x * y / n) / np.sqrt(x_varies * y_varies), -1, 1)  # rounding may exceed the limits
     # Rounding leaves a constant series some 1e-16 of its sum of squares.
     return np.where((x_varies > 1e-12 * xx) & (y_varies > 1e-12 * yy), r, np.nan)
 
 
 def confusions(truth: np.ndarray, predicted: np.ndarray, unit: np.ndarray, classes: int) -> Units:
-    """The flattened confusion matrix of each unit; `unit` `[row]` numbers them from 0."""
+    """Count the flattened confusion matrix of each unit; `unit` `[row]` numbers them from 0."""
     cells = classes * classes
     flat = (np.asarray(unit) * classes + np.asarray(truth, int)) * classes + np.asarray(predicted, int)
     sums = np.bincount(flat, minlength=(int(np.max(unit)) + 1) * cells).reshape(-1, cells).astype(np.float64)
@@ -78,7 +77,7 @@ def confusions(truth: np.ndarray, predicted: np.ndarray, unit: np.ndarray, class
 
 
 def single_rows(counts: np.ndarray) -> Units:
-    """The rows behind a confusion matrix as units; those of one cell are alike, so its count will do."""
+    """Make a unit of each row of a confusion matrix; the rows of one cell are alike, so its count is enough."""
     return Units(np.eye(counts.size), np.asarray(counts, int).ravel())
 
 
@@ -94,19 +93,19 @@ UAR = SumMeasure(_uar_of_sums, special.logit, special.expit)
 
 
 def draws(units: Units, resamples: int, rng: np.random.Generator) -> np.ndarray:
-    """How often each unit is drawn, `[resample, unit]`; each resample has as many draws as units."""
+    """Draw how often each unit is in each resample, `[resample, unit]`, with as many draws as units."""
     return rng.multinomial(len(units), units.copies / len(units), size=resamples)
 
 
 def bootstrap(units: Units, measure: SumMeasure, *, seed: int = 0, resamples: int = RESAMPLES) -> np.ndarray:
-    """The measure `[resample]` of units drawn with replacement; NaN where it is undefined."""
+    """Compute the measure `[resample]` of units drawn with replacement; NaN where it is undefined."""
     rng = np.random.default_rng(seed)
-    sizes = [min(_CHUNK, resamples - start) for start in range(0, resamples, _CHUNK)]
+    sizes = [min(CHUNK, resamples - start) for start in range(0, resamples, CHUNK)]
     return np.concatenate([measure.of_sums(draws(units, size, rng) @ units.sums) for size in sizes])
 
 
 def bootstrap_interval(units: Units, measure: SumMeasure, *, seed: int = 0, resamples: int = RESAMPLES) -> list[float]:
-    """The plain percentile interval of the bootstrap; good with many units, too short with few (see below).
+    """Compute the percentile interval of the bootstrap; good with many units, too short with few (see below).
 
     Raises:
       Undefined: fewer than 2 units, or a measure that is undefined in more than 5 % of the resamples.
@@ -115,23 +114,23 @@ def bootstrap_interval(units: Units, measure: SumMeasure, *, seed: int = 0, resa
         raise Undefined("one unit only, nothing to resample")
     values = bootstrap(units, measure, seed=seed, resamples=resamples)
     defined = values[np.isfinite(values)]
-    if len(defined) < (1 - MOST_UNDEFINED_DRAWS) * len(values):
+    if len(defined) < (1 - MAX_UNDEFINED) * len(values):
         raise Undefined(f"the measure is undefined in {1 - len(defined) / len(values):.0%} of the resamples")
     low, high = np.quantile(defined, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return [float(low), float(high)]
 
 
 def jackknife_interval(units: Units, measure: SumMeasure) -> list[float]:
-    """The interval to trust with few units: leave-one-out values and Student's t, on the measure's line.
+    """Compute the interval to trust with few units: jackknife and Student's t, on the measure's line.
 
     On Fisher's z scale (r) or the logit scale (UAR) the spread of the leave-one-out values gives a standard
-    error; Student's t with n - 1 degrees of freedom makes up for its uncertainty; mapped back, the interval
+    error; Student's t with n - 1 degrees of freedom accounts for its uncertainty; mapped back, the interval
     stays within the range of the measure. In simulations with speakers who differ in size and in quality
     (benchmarks/interval_coverage.py) it covered, of nominal 95 %, 93 to 96 % for every number of speakers from 3 to 32,
     where the percentile bootstrap covered 74 to 76 % with 3, 87 to 89 % with 8 and 92 to 94 % with 32.
 
     Raises:
-      Undefined: fewer than 2 units, a measure at the limit of its range, or one that hangs on a single unit.
+      Undefined: fewer than 2 units, a measure at the limit of its range, or one that depends on a single unit.
 
     Reference: Efron and Tibshirani, An Introduction to the Bootstrap (1993), chapter 11; Student's t on a
       transformed scale after Miller, Biometrika 61 (1974).

@@ -1,23 +1,40 @@
-"""Measures over whole predictions, in float64: a number, or `Undefined` with the reason."""
+"""Measures of whole predictions, in float64: each returns a number, or raises `Undefined` with the reason."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
-from sklearn.metrics import roc_auc_score, roc_curve
+from sklearn.metrics import roc_auc_score, roc_curve, root_mean_squared_error
 
 
 class Undefined(Exception):
-    """The measure has no value for this input; the message says why in words fit for a report."""
+    """The measure has no value for this input; the message gives the reason in words fit for a report."""
 
 
 def defined(compute: Callable[[], Any], figure: str, undefined: dict[str, str]) -> Any:
-    """What `compute` returns; None, with the reason in `undefined[figure]`, where there is no such figure."""
+    """Return the result of `compute`; None, with the reason in `undefined[figure]`, where it is undefined."""
     try:
         return compute()
     except Undefined as reason:
         undefined[figure] = str(reason)
         return None
+
+
+def official_score(measure: str, truth: np.ndarray, scores: np.ndarray, n_classes: int) -> float:
+    """Compute the official measure of a task.
+
+    Args:
+      measure: `PCC` of a sequence, `UAR` of classes.
+      truth: `[row]` belt positions or class indices, all known.
+      scores: `[row, 1]` belt positions or `[row, class]` probabilities; of equal probabilities the first class counts.
+      n_classes: 0 for a sequence.
+
+    Raises:
+      Undefined: the measure has no value here.
+    """
+    if measure == "PCC":
+        return pcc(truth, scores[:, 0])
+    return uar(confusion(truth, scores.argmax(1), n_classes))
 
 
 def _pair(truth: np.ndarray, prediction: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -32,21 +49,22 @@ def _pair(truth: np.ndarray, prediction: np.ndarray) -> tuple[np.ndarray, np.nda
 
 
 def pcc(truth: np.ndarray, prediction: np.ndarray) -> float:
-    """Pearson's correlation coefficient of two `[row]` series.
+    """Compute Pearson's correlation coefficient of two `[row]` series.
 
     Raises:
       Undefined: fewer than 2 rows, a constant series, or a value that is not finite.
     """
     x, y = _pair(truth, prediction)
     for name, series in (("truth", x), ("prediction", y)):
-        if np.ptp(series) == 0:
+        if np.ptp(series) == 0:  # exactly, as the rounded variance of a constant need not be 0
             raise Undefined(f"the {name} is constant")
+    # Not scipy.stats.pearsonr, which computes the same but warns of nearly constant series.
     x, y = x - x.mean(), y - y.mean()
     return float(np.clip(x @ y / np.sqrt((x @ x) * (y @ y)), -1, 1))
 
 
 def ccc(truth: np.ndarray, prediction: np.ndarray) -> float:
-    """Lin's concordance correlation coefficient of two `[row]` series, with population variances.
+    """Compute Lin's concordance correlation coefficient of two `[row]` series, with population variances.
 
     Raises:
       Undefined: fewer than 2 rows, a constant series, or a value that is not finite.
@@ -59,23 +77,23 @@ def ccc(truth: np.ndarray, prediction: np.ndarray) -> float:
 
 
 def rmse(truth: np.ndarray, prediction: np.ndarray) -> float:
-    """Root of the mean squared error of two `[row]` series, in the unit of the labels.
+    """Compute the root mean squared error of two `[row]` series, in the unit of the labels.
 
     Raises:
       Undefined: fewer than 2 rows, or a value that is not finite.
     """
-    x, y = _pair(truth, prediction)
-    return float(np.sqrt(np.mean((x - y) ** 2)))
+    return float(root_mean_squared_error(*_pair(truth, prediction)))
 
 
-def confusion(truth: np.ndarray, predicted: np.ndarray, classes: int) -> np.ndarray:
-    """Counts `[true class, predicted class]` of two `[row]` series of class indices."""
-    cells = np.asarray(truth, int) * classes + np.asarray(predicted, int)
-    return np.bincount(cells, minlength=classes * classes).reshape(classes, classes)
+def confusion(truth: np.ndarray, predicted: np.ndarray, n_classes: int) -> np.ndarray:
+    """Count rows by `[true class, predicted class]`, from two `[row]` series of class indices."""
+    # scikit-learn's confusion_matrix takes 50 times as long, and fusions call this for thousands of weights.
+    cells = np.asarray(truth, int) * n_classes + np.asarray(predicted, int)
+    return np.bincount(cells, minlength=n_classes * n_classes).reshape(n_classes, n_classes)
 
 
 def recalls(counts: np.ndarray) -> np.ndarray:
-    """The share of each true class that was found, `[class]`, from a confusion matrix.
+    """Compute the recall of each class, `[class]`, from a confusion matrix.
 
     Raises:
       Undefined: a class has no row.
@@ -87,21 +105,19 @@ def recalls(counts: np.ndarray) -> np.ndarray:
 
 
 def uar(counts: np.ndarray) -> float:
-    """Unweighted average recall from a confusion matrix.
-
-    A class without a row makes it undefined: averaging over the others would be a figure on another scale.
+    """Compute the unweighted average recall from a confusion matrix.
 
     Raises:
-      Undefined: a class has no row.
+      Undefined: a class has no row. (scikit-learn averages over the others, which is a figure on another scale.)
     """
     return float(recalls(counts).mean())
 
 
 def accuracy(counts: np.ndarray) -> float:
-    """The share of all rows that was right, from a confusion matrix.
+    """Compute the accuracy from a confusion matrix.
 
     Raises:
-      Undefined: no row at all.
+      Undefined: it has no rows.
     """
     if not counts.sum():
         raise Undefined("no label")
@@ -118,7 +134,7 @@ def _both_classes(truth: np.ndarray, score: np.ndarray) -> tuple[np.ndarray, np.
 
 
 def auc(truth: np.ndarray, score: np.ndarray) -> float:
-    """Area under the ROC curve of `[row]` scores for `[row]` truth of two classes.
+    """Compute the area under the ROC curve of `[row]` scores for `[row]` truth of two classes.
 
     Raises:
       Undefined: labels of one class only, or a score that is not finite.
@@ -127,7 +143,7 @@ def auc(truth: np.ndarray, score: np.ndarray) -> float:
 
 
 def eer(truth: np.ndarray, score: np.ndarray) -> float:
-    """Equal error rate: where the ROC curve, its points joined by lines, has as many misses as false alarms.
+    """Compute the equal error rate: where the linearly interpolated ROC curve has as many misses as false alarms.
 
     Raises:
       Undefined: labels of one class only, or a score that is not finite.
@@ -140,12 +156,12 @@ def eer(truth: np.ndarray, score: np.ndarray) -> float:
 
 
 class Reliability(NamedTuple):
-    """How sure and how right, in bins of the confidence; bins without a row are left out.
+    """Confidence and accuracy in bins of the confidence, without empty bins.
 
     Attributes:
       counts: `[bin]` rows.
-      confidence: `[bin]` mean probability of the class that was chosen.
-      accuracy: `[bin]` share of the rows whose class was the true one.
+      confidence: `[bin]` mean probability of the predicted class.
+      accuracy: `[bin]` share of the rows whose class was predicted.
     """
 
     counts: np.ndarray
@@ -154,7 +170,7 @@ class Reliability(NamedTuple):
 
 
 def reliability(truth: np.ndarray, probabilities: np.ndarray, bins: int = 10) -> Reliability:
-    """Confidence and accuracy, which are equal in every bin where the probabilities mean what they say.
+    """Compare confidence with accuracy, which are equal in every bin where the probabilities are calibrated.
 
     Args:
       truth: `[row]` class indices.
@@ -164,7 +180,7 @@ def reliability(truth: np.ndarray, probabilities: np.ndarray, bins: int = 10) ->
     Raises:
       Undefined: no row, or rows that are no probabilities.
 
-    Reference: Guo et al., ICML 2017; scikit-learn's calibration_curve has the same bins.
+    Reference: Guo et al., ICML 2017; scikit-learn's calibration_curve has the same bins, but no counts.
     """
     if not len(truth):
         raise Undefined("no label")
@@ -173,18 +189,18 @@ def reliability(truth: np.ndarray, probabilities: np.ndarray, bins: int = 10) ->
     confidence = probabilities.max(1)
     right = probabilities.argmax(1) == np.asarray(truth, int)
     bin_of = np.searchsorted(np.arange(1, bins) / bins, confidence)
-    counts, sure, found = (np.bincount(bin_of, weights, minlength=bins) for weights in (None, confidence, right))
-    held = counts > 0
-    return Reliability(counts[held], sure[held] / counts[held], found[held] / counts[held])
+    counts, confident, correct = (np.bincount(bin_of, w, minlength=bins) for w in (None, confidence, right))
+    filled = counts > 0
+    return Reliability(counts[filled], confident[filled] / counts[filled], correct[filled] / counts[filled])
 
 
 def ece(truth: np.ndarray, probabilities: np.ndarray, bins: int = 10) -> float:
-    """Expected calibration error: how far confidence and accuracy of `reliability` differ, on average over rows.
+    """Compute the expected calibration error: the mean distance of confidence and accuracy in `reliability`.
 
     Raises:
       Undefined: as `reliability`.
 
     Reference: Guo et al., ICML 2017.
     """
-    counts, confidence, found = reliability(truth, probabilities, bins)
-    return float(np.average(np.abs(found - confidence), weights=counts))
+    counts, confidence, correct = reliability(truth, probabilities, bins)
+    return float(np.average(np.abs(correct - confidence), weights=counts))

@@ -1,8 +1,7 @@
-"""Two systems on the same rows: the difference of a measure, its intervals, and whether chance would do as well.
+"""The difference of two systems on the same rows, with its intervals and a permutation test.
 
-Units (speakers, or samples where nobody knows them) carry the sums of both systems side by side, so that the
-difference is one more measure of sums: the intervals of `intervals` hold for it, and every resample draws the same
-units for both systems.
+Each unit (speaker, or sample where speakers are unknown) has the sums of both systems, so that the difference is one
+more measure of sums: the intervals of `intervals` apply to it, and every resample draws the same units for both systems.
 """
 
 from collections.abc import Sequence
@@ -13,20 +12,19 @@ import numpy as np
 from jaxpara.evaluation import intervals
 from jaxpara.evaluation.intervals import SumMeasure, Units
 from jaxpara.evaluation.metrics import Undefined, defined
-from jaxpara.evaluation.rows import Rows
+from jaxpara.evaluation.scores import ScoredRows
 
 SWAPS = 10_000
-MOST_UNITS_EXACT = 13  # 2^13 = 8192 swaps, about as many as are drawn otherwise
-_CHUNK = 1_000  # swaps in memory at once
+MAX_UNITS_EXACT = 13  # 2^13 = 8192 swaps, about as many as are drawn otherwise
 
 
 @dataclass(frozen=True)
 class Difference:
-    """How much better the first of two systems is.
+    """The difference of two systems.
 
     Attributes:
       first, second: their names.
-      value: the first's measure less the second's, over all rows; as every figure here, None where it is undefined.
+      value: the first's measure minus the second's, over all rows; None where it is undefined, as every figure here.
       interval_95: paired jackknife with Student's t, the one to trust.
       interval_95_bootstrap: percentiles of the paired bootstrap; too short with few speakers.
       p: of a paired permutation test, two-sided.
@@ -44,22 +42,23 @@ class Difference:
     undefined: dict[str, str] = field(default_factory=dict)
 
 
-def difference(names: tuple[str, str], first: Rows, second: Rows) -> Difference:
-    """Compares two systems.
+def difference(names: tuple[str, str], first: ScoredRows, second: ScoredRows) -> Difference:
+    """Compare two systems.
 
     Args:
       names: of the two.
-      first, second: their predictions, row for row of the same labels.
+      first, second: their predictions of the same labels, in the same order.
 
     Both intervals were simulated with speakers who differ in size and in how good either system is for them. Of nominal
     95 %, the jackknife covered 91 to 96 % for every number of speakers from 3 to 32; the percentiles of the bootstrap
-    covered 73 to 81 % with 3 or 4, 89 % with 8 and 93 to 95 % with 32. Hence the jackknife is shown first.
+    covered 73 to 81 % with 3 or 4, 89 % with 8 and 93 to 95 % with 32. Therefore the jackknife is shown first.
     """
     undefined: dict[str, str] = {}
     for name, rows in zip(names, (first, second), strict=True):
         if defined(rows.value, "value", undefined) is None:
-            reason, figures = f"{name}: {undefined['value']}", ("value", "interval_95", "interval_95_bootstrap", "p")
-            return Difference(*names, None, None, None, None, undefined={figure: reason for figure in figures})
+            figures = ("value", "interval_95", "interval_95_bootstrap", "p")
+            reasons = dict.fromkeys(figures, f"{name}: {undefined['value']}")
+            return Difference(*names, None, None, None, None, undefined=reasons)
     units, measure = pair(first, second), first.measure
     of_both = between(measure)
     return Difference(
@@ -74,14 +73,14 @@ def difference(names: tuple[str, str], first: Rows, second: Rows) -> Difference:
     )
 
 
-def pair(first: Rows, second: Rows) -> Units:
-    """`[unit, 2 * sum]` the sums of both systems for each speaker; for each sample where a speaker is unknown."""
+def pair(first: ScoredRows, second: ScoredRows) -> Units:
+    """Make units with the sums of both systems, `[unit, 2 * sum]`: speakers, or samples where a speaker is unknown."""
     if first.speakers_known:
-        return _beside(first.speaker_units(), second.speaker_units())
-    if first.task.measure == "PCC":
-        return _beside(first.sample_units(), second.sample_units())
-    # Rows alike in truth and in both predictions are alike in every resample, so their counts will do.
-    classes = len(first.task.classes)
+        return _both(first.speaker_units(), second.speaker_units())
+    if not first.classes:
+        return _both(first.sample_units(), second.sample_units())
+    # Rows equal in truth and in both predictions are equal in every resample, so that their counts are enough.
+    classes = len(first.classes)
     shape, one = (classes, classes, classes), np.eye(classes * classes)
     cells = np.ravel_multi_index((first.truth.astype(int), first.scores.argmax(1), second.scores.argmax(1)), shape)
     truth, of_first, of_second = np.unravel_index(np.arange(classes**3), shape)
@@ -89,14 +88,14 @@ def pair(first: Rows, second: Rows) -> Units:
     return Units(sums, np.bincount(cells, minlength=classes**3))
 
 
-def _beside(first: Units, second: Units) -> Units:
+def _both(first: Units, second: Units) -> Units:
     return Units(np.concatenate([first.sums, second.sums], 1), first.copies)
 
 
 def between(measure: SumMeasure) -> SumMeasure:
-    """The difference of a measure between two systems, as a measure of `[..., 2 * sum]`.
+    """Make the difference of a measure between two systems a measure of `[..., 2 * sum]`.
 
-    Its line is the inverse hyperbolic tangent of the difference, so that no bound lies beyond what is possible.
+    Its line is the inverse hyperbolic tangent of the difference, so that no bound exceeds what is possible.
     """
     widest = float(measure.from_line(np.inf) - measure.from_line(-np.inf))
 
@@ -108,10 +107,10 @@ def between(measure: SumMeasure) -> SumMeasure:
 
 
 def permutation_p(units: Units, measure: SumMeasure) -> float:
-    """How often the difference would be as large, either way, if it did not matter which system is which.
+    """Compute how often a difference is as large, either way, when the two systems are swapped at random.
 
-    In each permutation every unit's predictions change sides or not. With 13 units or fewer all 2^n ways are taken
-    and p is their share; otherwise random ones, and what was observed counts as one more: (k + 1) / (n + 1).
+    In each permutation, the predictions of every unit are swapped or not. With 13 units or fewer all 2^n ways are taken
+    and p is their share; otherwise random ones, and the observed difference counts as one more: (k + 1) / (n + 1).
 
     Args:
       units: from `pair`.
@@ -125,9 +124,9 @@ def permutation_p(units: Units, measure: SumMeasure) -> float:
     """
     if len(units) < 2:
         raise Undefined("one unit only, nothing to swap")
-    # Pearson's r ignores a system's offset and scale, but a series of swapped parts would get steps from them that say
-    # nothing about either system: both have to be on one scale. `intervals.moments`, where these sums come from, has
-    # scaled the predictions of each system to mean 0 and deviation 1 over all rows.
+    # Pearson's r ignores a system's offset and scale, but in a series of swapped parts they would make steps that say
+    # nothing about either system. Both are on one scale, as `intervals.moments`, which made these sums, scales the
+    # predictions of each system to mean 0 and deviation 1 over all rows.
     first, second = np.split(units.sums, 2, axis=1)
     of_first, of_second, gain = units.copies @ first, units.copies @ second, second - first
 
@@ -135,31 +134,31 @@ def permutation_p(units: Units, measure: SumMeasure) -> float:
         moved = swapped @ gain
         return measure.of_sums(of_first + moved) - measure.of_sums(of_second - moved)
 
-    exact = len(units) <= MOST_UNITS_EXACT
+    exact = len(units) <= MAX_UNITS_EXACT
     if exact:
         gain = np.repeat(gain, units.copies, axis=0)
         values = differences(np.arange(2 ** len(units))[:, None] >> np.arange(len(units)) & 1)
     else:
         rng = np.random.default_rng(0)
-        sizes = [min(_CHUNK, SWAPS - start) for start in range(0, SWAPS, _CHUNK)]
+        sizes = [min(intervals.CHUNK, SWAPS - start) for start in range(0, SWAPS, intervals.CHUNK)]
         values = np.concatenate(
             [differences(rng.binomial(units.copies, 0.5, (size, len(units.copies)))) for size in sizes]
         )
     if not np.isfinite(values).all():
         raise Undefined(f"the measure is undefined in {np.mean(~np.isfinite(values)):.0%} of the permutations")
     observed = differences(np.zeros(len(gain)))
-    # What is equal but for rounding is as large.
+    # A difference that is equal but for rounding is as large.
     as_large = int(np.sum(np.abs(values) >= np.abs(observed) - 1e-12))
     return as_large / len(values) if exact else (as_large + 1) / (SWAPS + 1)
 
 
 def smallest_p(units: int) -> float:
-    """The smallest value that `permutation_p` can have with so many units."""
-    return 2 / 2**units if units <= MOST_UNITS_EXACT else 1 / (SWAPS + 1)
+    """Return the smallest value that `permutation_p` can have with so many units."""
+    return 2 / 2**units if units <= MAX_UNITS_EXACT else 1 / (SWAPS + 1)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Corrects p-values for their number, so that the chance of any false claim among them stays below the level.
+    """Correct p-values for their number, so that the chance of any false claim among them stays below the level.
 
     Reference: Holm, Scandinavian Journal of Statistics 6 (1979).
     """

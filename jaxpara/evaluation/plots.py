@@ -1,26 +1,25 @@
-"""The report's figures as inline SVG; no pyplot, so that nothing global is left behind."""
+"""The report's figures as inline SVG, without pyplot and its global state."""
 
 import io
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
 import matplotlib
 import numpy as np
-import soundfile
 from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter
+from matplotlib.ticker import FuncFormatter
 
-from jaxpara.corpora.corpus import Recording
+from jaxpara.predictions import FoldSeed, model_name
 
 # Okabe and Ito's colours, which colour-blind readers tell apart.
 BLUE, ORANGE, GREEN, PINK, SKY, AMBER = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00"
 COLOURS = (BLUE, ORANGE, GREEN, PINK, AMBER, SKY)
 INK, GREY = "#1f2933", "#9aa5b1"
-EXCERPT_S = 60.0
+MAX_EXCERPT_S = 60.0
 FLOOR_DB = -70.0
 
 STYLE: Any = {
@@ -47,10 +46,10 @@ def _figure(width: float, height: float) -> Figure:
 
 
 def _svg(figure: Figure, salt: str) -> str:
-    """The figure as an <svg> element without anything that points out of the file.
+    """Render the figure as an <svg> element that refers to nothing outside the file.
 
     Args:
-      salt: differs from figure to figure, so that their clip paths keep different names on one page.
+      salt: differs between figures, so that the ids of their clip paths differ on one page.
     """
     file = io.StringIO()
     nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
@@ -61,26 +60,29 @@ def _svg(figure: Figure, salt: str) -> str:
 
 
 def learning_curves(
-    name: str, curves: Mapping[int, Sequence[Mapping[str, Any]]], best: Mapping[int, int | None], measure: str
+    name: str,
+    curves: Mapping[FoldSeed, Sequence[Mapping[str, Any]]],
+    best: Mapping[FoldSeed, int | None],
+    measure: str,
 ) -> str:
-    """Mean training loss and tune score by epoch, one line a fold; a ring marks the epoch that was chosen."""
+    """Draw mean training loss and validation score by epoch, one line per model; a ring marks the chosen epoch."""
     with matplotlib.rc_context(STYLE):
         figure = _figure(9.6, 3.2)
-        loss, tune = figure.subplots(1, 2)
+        loss, validation = figure.subplots(1, 2)
         colours = colormaps["viridis"](np.linspace(0, 0.9, max(len(curves), 2)))
-        for (fold, lines), colour in zip(curves.items(), colours, strict=False):
-            _by_epoch(loss, lines, "train", "loss", colour, f"fold {fold}")
-            epochs, scores = _by_epoch(tune, lines, "validation", "score", colour, f"fold {fold}")
-            epoch = best.get(fold)
+        for (key, lines), colour in zip(curves.items(), colours, strict=False):
+            _by_epoch(loss, lines, "train", "loss", colour, f"fold {model_name(key)}")
+            epochs, scores = _by_epoch(validation, lines, "validation", "score", colour, f"fold {model_name(key)}")
+            epoch = best.get(key)
             if epoch is not None and epoch in epochs:
-                tune.plot(epoch, scores[epochs.index(epoch)], "o", mfc="none", mec=colour, ms=8)
+                validation.plot(epoch, scores[epochs.index(epoch)], "o", mfc="none", mec=colour, ms=8)
         loss.set(xlabel="epoch (from 0)", ylabel="training loss, mean of the epoch")
-        tune.set(xlabel="epoch (from 0)", ylabel=f"{measure} of the fold's tune part")
-        _as_percent(tune.yaxis, measure)
-        for axes in (loss, tune):
+        validation.set(xlabel="epoch (from 0)", ylabel=f"{measure} on the validation set")
+        _as_percent(validation.yaxis, measure)
+        for axes in (loss, validation):
             axes.grid(axis="y", alpha=0.3)
             axes.xaxis.get_major_locator().set_params(integer=True)
-        figure.legend(*tune.get_legend_handles_labels(), loc="outside right upper")
+        figure.legend(*validation.get_legend_handles_labels(), loc="outside right upper")
         return _svg(figure, f"curves {name}")
 
 
@@ -89,7 +91,7 @@ def _by_epoch(
 ) -> tuple[list[int], list[float]]:
     points: dict[int, list[float]] = {}
     for line in lines:
-        # What somebody edited may hold anything.
+        # A file that somebody edited may have anything in it.
         if line.get("kind") == kind and isinstance(line.get(field), float) and isinstance(line.get("epoch"), int):
             points.setdefault(line["epoch"], []).append(line[field])
     epochs = sorted(points)
@@ -100,7 +102,8 @@ def _by_epoch(
 
 def _as_percent(axis: Axis, measure: str) -> None:
     if measure == "UAR":
-        axis.set_major_formatter(PercentFormatter(1, decimals=0, symbol=" %"))
+        # As many decimals as a tick needs: 52.5 %, not 52 %.
+        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{round(100 * value, 2) + 0.0:g} %"))
 
 
 def dots(
@@ -111,14 +114,14 @@ def dots(
     rows: str,
     lines: Mapping[str, float],
 ) -> str:
-    """Scores as dots with their intervals, a row a name, several series side by side in each row.
+    """Draw scores as dots with their intervals, one row per name, several series side by side in each row.
 
     Args:
       name: of the figure.
       series: {series: {row: (value, interval or None)}}.
       measure: the axis.
-      rows: what the rows are.
-      lines: values to draw through all rows, with their labels.
+      rows: label of the rows' axis.
+      lines: {label: value} to draw through all rows.
     """
     labels = list(dict.fromkeys(label for points in series.values() for label in points))
     with matplotlib.rc_context(STYLE):
@@ -144,7 +147,7 @@ def dots(
 
 
 def confusions(name: str, matrices: Mapping[str, np.ndarray], classes: Sequence[str]) -> str:
-    """Confusion matrices side by side: counts, and the share of the true class, which is also the shade."""
+    """Draw confusion matrices side by side: counts, and shares of the true class, also as shade."""
     columns = min(len(matrices), 4)
     rows = -(-len(matrices) // columns)
     with matplotlib.rc_context({**STYLE, "axes.spines.left": False, "axes.spines.bottom": False}):
@@ -167,7 +170,7 @@ def confusions(name: str, matrices: Mapping[str, np.ndarray], classes: Sequence[
 
 
 def reliability(name: str, systems: Mapping[str, Mapping[str, Sequence[float]]]) -> str:
-    """Accuracy against confidence, and below how many rows were so sure; on the diagonal the two are equal.
+    """Draw accuracy against confidence, and below the number of rows; on the diagonal the two are equal.
 
     Args:
       name: of the figure.
@@ -193,11 +196,11 @@ def reliability(name: str, systems: Mapping[str, Mapping[str, Sequence[float]]])
 
 
 def simplex(name: str, weights: Mapping[str, Mapping[str, Mapping[str, float]]]) -> str:
-    """Mixes of three members as points in a triangle, a corner a member.
+    """Draw weights of three members as points in a triangle with one corner per member.
 
     Args:
       name: of the figure.
-      weights: {fusion: {member: {fold: weight}}}, the same three members each time.
+      weights: {fusion: {member: {model: weight}}}, the same three members each time.
     """
     corners = np.array([[0, 0], [1, 0], [0.5, 3**0.5 / 2]])
     members = list(next(iter(weights.values())))
@@ -214,64 +217,73 @@ def simplex(name: str, weights: Mapping[str, Mapping[str, Mapping[str, float]]])
                 axes.annotate(fold, (x, y), xytext=(5, 3), textcoords="offset points", fontsize=8)
         axes.set(aspect="equal", xlim=(-0.3, 1.3), ylim=(-0.1, 1))
         axes.set_axis_off()
-        figure.legend(*axes.get_legend_handles_labels(), loc="outside right upper", title="fold at each point")
+        figure.legend(*axes.get_legend_handles_labels(), loc="outside right upper", title="fold of each point")
         return _svg(figure, f"simplex {name}")
 
 
-def belts(name: str, shown: Mapping[str, tuple[Recording, Mapping[str, np.ndarray]]]) -> str:
-    """True against predicted belt, with the sound's level below: the middle 60 s of each recording.
+@dataclass(frozen=True, eq=False)
+class Excerpt:
+    """Belts of a part of a recording.
 
-    Args:
-      name: of the figure.
-      shown: {title: (recording, {system: `[label]` prediction})}; the first system is drawn thicker.
+    Attributes:
+      times_s: `[label]`.
+      truth: `[label]` belt.
+      predictions: {system: `[label]` belt}; the first is drawn thicker.
+      level_db: `[label]` level of the sound; None where the audio could not be read.
     """
+
+    times_s: np.ndarray
+    truth: np.ndarray
+    predictions: Mapping[str, np.ndarray]
+    level_db: np.ndarray | None
+
+
+def belts(name: str, excerpts: Mapping[str, Excerpt]) -> str:
+    """Draw true and predicted belts of excerpts, by title, each with the level of its sound below."""
     with matplotlib.rc_context(STYLE):
-        figure = _figure(9.6, 2.7 * len(shown))
-        grid = figure.subplots(2 * len(shown), 1, squeeze=False, height_ratios=[2, 1] * len(shown))[:, 0]
-        for (title, (recording, systems)), belt, level in zip(shown.items(), grid[::2], grid[1::2], strict=True):
-            start = max(0.0, (recording.times_s[-1] - EXCERPT_S) / 2)
-            inside = (recording.times_s >= start) & (recording.times_s < start + EXCERPT_S)
-            times_s = recording.times_s[inside]
-            belt.plot(times_s, recording.truth[inside], color=INK, label="true")
-            (first, prediction), *others = systems.items()
+        figure = _figure(9.6, 2.7 * len(excerpts))
+        grid = figure.subplots(2 * len(excerpts), 1, squeeze=False, height_ratios=[2, 1] * len(excerpts))[:, 0]
+        for (title, excerpt), belt, level in zip(excerpts.items(), grid[::2], grid[1::2], strict=True):
+            limits = (excerpt.times_s[0], excerpt.times_s[-1])
+            belt.plot(excerpt.times_s, excerpt.truth, color=INK, label="true")
+            (first, prediction), *others = excerpt.predictions.items()
             for (system, single), colour in zip(others, (BLUE, GREEN, PINK, AMBER), strict=False):
-                belt.plot(times_s, single[inside], color=colour, lw=0.8, label=system)
-            belt.plot(times_s, prediction[inside], color=ORANGE, label=first)
-            belt.set(title=title, ylabel="belt position", xlim=(times_s[0], times_s[-1]))
+                belt.plot(excerpt.times_s, single, color=colour, lw=0.8, label=system)
+            belt.plot(excerpt.times_s, prediction, color=ORANGE, label=first)
+            belt.set(title=title, ylabel="belt position", xlim=limits)
             belt.tick_params(labelbottom=False)
             belt.grid(axis="x", alpha=0.3)
-            _draw_level(level, recording, times_s)
+            level.set(xlim=limits, ylim=(FLOOR_DB, 0), yticks=(-60, -30, 0), ylabel="level\n(dBFS)", xlabel="time (s)")
+            _draw_level(level, excerpt)
         handles = grid[0].get_legend_handles_labels()
         figure.legend(*handles, loc="outside upper right", ncols=3)
         return _svg(figure, f"belts {name}")
 
 
-def _draw_level(axes: Axes, recording: Recording, times_s: np.ndarray) -> None:
-    axes.set(
-        xlim=(times_s[0], times_s[-1]),
-        ylim=(FLOOR_DB, 0),
-        yticks=(-60, -30, 0),
-        ylabel="level\n(dBFS)",
-        xlabel="time (s)",
-    )
-    try:
-        level_db = level_of(recording.path, times_s)
-    except (OSError, soundfile.SoundFileError):
+def _draw_level(axes: Axes, excerpt: Excerpt) -> None:
+    if excerpt.level_db is None:
         axes.text(0.5, 0.5, "the audio could not be read", transform=axes.transAxes, ha="center", va="center")
         return
-    axes.fill_between(times_s[: len(level_db)], FLOOR_DB, level_db, color=SKY, alpha=0.8, lw=0)
+    times_s = excerpt.times_s[: len(excerpt.level_db)]
+    axes.fill_between(times_s, FLOOR_DB, excerpt.level_db, color=SKY, alpha=0.8, lw=0)
     axes.grid(axis="x", alpha=0.3)
 
 
-def level_of(path: Path, times_s: np.ndarray) -> np.ndarray:
-    """The level of the sound in each label's stretch of time, `[label]` dB of full scale, not below -70.
+def middle(times_s: np.ndarray) -> np.ndarray:
+    """Select the labels in the middle of a recording, `[label]` bool, `MAX_EXCERPT_S` at most."""
+    start = max(0.0, (times_s[-1] - MAX_EXCERPT_S) / 2)
+    return (times_s >= start) & (times_s < start + MAX_EXCERPT_S)
 
-    Raises:
-      OSError, soundfile.SoundFileError: the file is not there or not readable.
+
+def level_of(waveform: np.ndarray, sample_rate_hz: int, times_s: np.ndarray) -> np.ndarray:
+    """Compute the level of the sound in the step of time of each label, `[label]` dB of full scale, not below -70.
+
+    Args:
+      waveform: `[sample]` of the whole recording.
+      times_s: `[label]` with a constant step; labels after the end of the waveform are left out.
     """
-    with soundfile.SoundFile(path) as file:
-        per_label = round(file.samplerate * (times_s[1] - times_s[0]))
-        file.seek(min(round(file.samplerate * times_s[0]), file.frames))
-        audio = file.read(per_label * len(times_s), always_2d=True).mean(1)
+    per_label = round(sample_rate_hz * (times_s[1] - times_s[0]))
+    start = round(sample_rate_hz * times_s[0])
+    audio = np.asarray(waveform[start : start + per_label * len(times_s)], np.float64)
     audio = audio[: len(audio) // per_label * per_label].reshape(-1, per_label)
     return 10 * np.log10(np.maximum((audio**2).mean(1), 10 ** (FLOOR_DB / 10)))

@@ -1,50 +1,53 @@
-"""The report: one HTML file that needs nothing else, not even a network."""
+"""The report: one HTML file that needs no other file and no network."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import jinja2
 import numpy as np
+import pandas as pd
 from markupsafe import Markup
 
-from jaxpara.corpora.corpus import Corpus, Recording
+from jaxpara.errors import UserError
 from jaxpara.evaluation import plots
 from jaxpara.evaluation.breaths import scale_onto
 from jaxpara.evaluation.conclusions import chance, conclude, interval, number
-from jaxpara.evaluation.rows import rows_of
+from jaxpara.evaluation.scores import CorpusData, join
 from jaxpara.files import read_json_lines, write_text
-from jaxpara.predictions import Predictions
+from jaxpara.predictions import KEYS, FoldSeed, model_name
 
 Json = Mapping[str, Any]
 
-MOST_CURVES = 4  # of single members over one belt
-MOST_SYSTEMS = 12  # that are drawn one by one; the table and the plot of members show any number
+MAX_BELTS = 4  # of single members in one plot
+MAX_SYSTEMS = 12  # that are drawn one by one; the table and the plot of members show any number
 
 
 def write(
     path: Path,
     *,
     results: Json,
-    corpus: Corpus,
-    validation: Predictions,
-    test: Predictions,
-    singles: Mapping[str, tuple[Predictions, Predictions]],
-    curves: Mapping[str, Mapping[int, Path]],
+    data: CorpusData,
+    waveform: Callable[[str], tuple[np.ndarray, int]],
+    validation: pd.DataFrame,
+    test: pd.DataFrame,
+    singles: Mapping[str, tuple[pd.DataFrame, pd.DataFrame]],
+    curves: Mapping[str, Mapping[FoldSeed, Path]],
     config: str,
     findings: Sequence[str],
 ) -> None:
-    """Writes the report of one run.
+    """Write the report of a run.
 
     Args:
       path: the HTML file.
       results: from `results.summarise`.
-      corpus: what the run was about.
-      validation: the final predictions of the recordings that the folds were tuned on.
-      test: the final predictions of the test partition.
-      singles: both of single members, to be drawn beside the fusion.
-      curves: by member and fold, the metrics.jsonl; those that are not there are left out.
+      data: the corpus.
+      waveform: reads a recording of this name; returns `[sample]` and the sample rate in Hz. It raises OSError or
+        UserError where the audio cannot be read, and is called for up to three recordings of a sequence task.
+      validation, test: the final predictions.
+      singles: {member: (validation, test)}, drawn with the fusion.
+      curves: {member: {(fold, seed): metrics.jsonl}}; missing files are left out.
       config: as text.
       findings: of the corpus check, a line each.
 
@@ -63,6 +66,7 @@ def write(
         "of": lambda score, field: score.get(field),
         "duration": _duration,
         "thousands": lambda value: "–" if value is None else f"{value:,}",
+        "model_name": lambda fold: model_name((fold["fold"], fold["seed"])),
         "known": lambda value, otherwise="unknown": otherwise if value is None else value,
     }
     weights, systems = _weights(results), _systems(results)
@@ -75,24 +79,27 @@ def write(
         shown, score = ("cross-validation", results["fusion"]["cv"])
     text = template.render(
         results=results,
-        task=corpus.task,
+        sequence=not data.classes,
+        classes=data.classes,
         headline=sentences[0],
         notes=sentences[1:],
         findings=findings,
         config=config,
+        excerpt_s=round(plots.MAX_EXCERPT_S),
         shown=shown,
         curves=_curves(results, curves),
         comparison=_comparison(results),
-        too_many=len(systems) > MOST_SYSTEMS,
-        per_fold=_per_fold(systems, results) if len(systems) <= MOST_SYSTEMS else None,
+        too_many=len(systems) > MAX_SYSTEMS,
+        per_fold=_per_fold(systems, results) if len(systems) <= MAX_SYSTEMS else None,
         per_speaker=_per_speaker(score),
         belts=_belts(
             score,
-            corpus,
+            data,
+            waveform,
             test if shown == "test" else validation,
             {name: parts[shown == "test"] for name, parts in singles.items()},
         ),
-        confusions=_confusions(results, corpus.task.classes),
+        confusions=_confusions(results, data.classes),
         weights=weights,
         simplex=_simplex(weights),
     )
@@ -107,18 +114,18 @@ def _duration(seconds: float | None) -> str:
     return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{rest} s"
 
 
-def _curves(results: Json, curves: Mapping[str, Mapping[int, Path]]) -> dict[str, Markup]:
+def _curves(results: Json, curves: Mapping[str, Mapping[FoldSeed, Path]]) -> dict[str, Markup]:
     figures = {}
     for member, paths in curves.items():
-        lines = {fold: read for fold, path in paths.items() if (read := read_json_lines(path))}
-        best = {fold["fold"]: fold["best_epoch"] for fold in results["members"][member]["folds"]}
+        lines = {key: read for key, path in paths.items() if (read := read_json_lines(path))}
+        best = {(fold["fold"], fold["seed"]): fold["best_epoch"] for fold in results["members"][member]["folds"]}
         if lines:
             figures[member] = Markup(plots.learning_curves(member, lines, best, results["measure"]))
     return figures
 
 
 def _comparison(results: Json) -> Markup | None:
-    """The members side by side, where there are several."""
+    """Draw the members side by side, where there are several."""
     members = results["members"]
     if len(members) < 2:
         return None
@@ -140,7 +147,7 @@ def _comparison(results: Json) -> Markup | None:
 
 
 def _systems(results: Json) -> dict[str, Json]:
-    """The cross-validation of each member, and of the fusion where there are several."""
+    """Return the cross-validation of each member, and of the fusion where there are several."""
     systems = {name: member["cv"] for name, member in results["members"].items()}
     return systems | ({"fusion": results["fusion"]["cv"]} if len(systems) > 1 else {})
 
@@ -171,48 +178,59 @@ def _points(values: Json, intervals: Json) -> dict[str, tuple[float, list[float]
     return {key: (value, intervals.get(key)) for key, value in values.items() if value is not None}
 
 
-def _belts(score: Json, corpus: Corpus, predictions: Predictions, singles: Mapping[str, Predictions]) -> Markup | None:
-    """The first recording of the best, the median and the worst speaker."""
+def _belts(
+    score: Json,
+    data: CorpusData,
+    waveform: Callable[[str], tuple[np.ndarray, int]],
+    predictions: pd.DataFrame,
+    singles: Mapping[str, pd.DataFrame],
+) -> Markup | None:
+    """Draw the first recording of the best, the median and the worst speaker."""
     ranked = sorted((value, name) for name, value in score["per_speaker"].items() if value is not None)
-    if corpus.task.kind != "sequence" or not ranked:
+    if data.classes or not ranked:
         return None
-    first: dict[str, Recording] = {}
-    predicted = set(predictions.recordings.tolist())
-    for recording in corpus.recordings:
-        if recording.name in predicted:
-            first.setdefault(recording.speaker, recording)
-    systems = {"predicted": predictions} | (dict(singles) if len(singles) <= MOST_CURVES else {})
-    onto_truth = {name: _onto_truth(part, corpus) for name, part in systems.items()}
-    shown = {}
+    systems = {"predicted": predictions} | (dict(singles) if len(singles) <= MAX_BELTS else {})
+    scaled = {name: _onto_truth(table, data) for name, table in systems.items()}
+    predicted = data.labels[data.labels["recording"].isin(predictions["recording"])]
+    excerpts = {}
     for rank, place in (("best", len(ranked) - 1), ("median", len(ranked) // 2), ("worst", 0)):
         value, speaker = ranked[place]
-        recording = first[speaker]
-        series = {}
-        for name, part in systems.items():
-            scale, offset = onto_truth[name]
-            series[name] = scale * _series(part, recording) + offset
+        recording = predicted["recording"][predicted["speaker"] == speaker].iloc[0]
         title = f"{rank} of {len(ranked)} speakers: {speaker}, r = {value:.3f}"
-        shown.setdefault(speaker, (title, (recording, series)))
-    return Markup(plots.belts("sequences", dict(shown.values())))
+        if speaker not in excerpts:  # the best of one speaker is also the worst
+            excerpts[speaker] = title, _excerpt(recording, data, waveform, scaled)
+    return Markup(plots.belts("sequences", dict(excerpts.values())))
 
 
-def _series(predictions: Predictions, recording: Recording) -> np.ndarray:
-    """`[label]` what was predicted at the labels of a recording."""
-    rows = predictions.select(predictions.recordings == recording.name)
-    at = dict(zip(rows.keys["time_us"].tolist(), rows.scores[:, 0], strict=True))
-    return np.array([at.get(round(t * 1e6), np.nan) for t in recording.times_s.tolist()])
+def _excerpt(
+    recording: str,
+    data: CorpusData,
+    waveform: Callable[[str], tuple[np.ndarray, int]],
+    systems: Mapping[str, pd.DataFrame],
+) -> plots.Excerpt:
+    labels = data.labels[data.labels["recording"] == recording]
+    labels = labels[plots.middle(labels["time_s"].to_numpy())]
+    times_s = labels["time_s"].to_numpy()
+    try:
+        level_db = plots.level_of(*waveform(recording), times_s)
+    except (OSError, UserError):
+        level_db = None
+    belts = {name: labels[KEYS].merge(table, how="left", on=KEYS)["score_0"] for name, table in systems.items()}
+    belts = {name: belt.to_numpy() for name, belt in belts.items()}
+    return plots.Excerpt(times_s, labels["truth"].to_numpy(), belts, level_db)
 
 
-def _onto_truth(predictions: Predictions, corpus: Corpus) -> tuple[float, float]:
-    """The scale (`scale_onto`) and offset, one for all recordings, that bring the predictions nearest to the truth."""
-    rows = rows_of(predictions, corpus)
-    prediction = rows.scores[:, 0]
-    scale = scale_onto(prediction, rows.truth)
-    return scale, float(rows.truth.mean() - scale * prediction.mean())
+def _onto_truth(predictions: pd.DataFrame, data: CorpusData) -> pd.DataFrame:
+    """Bring predictions to the scale (`scale_onto`) and offset of the truth, the same for all recordings."""
+    rows = join(predictions, data)
+    truth, prediction = rows.truth, rows.scores[:, 0]
+    scale = scale_onto(prediction, truth)
+    offset = float(truth.mean() - scale * prediction.mean())
+    return predictions[KEYS].assign(score_0=scale * predictions["score_0"] + offset).drop_duplicates(KEYS, keep="last")
 
 
 def _confusions(results: Json, classes: Sequence[str]) -> list[Markup]:
-    """Of the fusion, and of all members where there are several; the reliability is that of the fusion alone."""
+    """Draw the reliability of the fusion, and the confusions of the fusion and of all members."""
 
     def drawn(systems: Mapping[str, Json], field: str) -> dict[str, Any]:
         return {
@@ -223,7 +241,7 @@ def _confusions(results: Json, classes: Sequence[str]) -> list[Markup]:
         }
 
     fusion = {"fusion": results["fusion"]}
-    members = results["members"] if 1 < len(results["members"]) <= MOST_SYSTEMS else {}
+    members = results["members"] if 1 < len(results["members"]) <= MAX_SYSTEMS else {}
     reliability = drawn(fusion, "reliability")
     figures = [Markup(plots.reliability("fusion", reliability))] if reliability else []
     for name, systems in (("fusion", fusion), ("members", members)):
@@ -234,17 +252,18 @@ def _confusions(results: Json, classes: Sequence[str]) -> list[Markup]:
 
 
 def _weights(results: Json) -> dict[str, dict[str, dict[str, float]]]:
-    """By fusion that searches some, {member: {fold: weight}}."""
+    """Return {fusion: {member: {model: weight}}} for the fusions that search weights."""
     return {
         fusion["name"]: {
-            name: dict(zip(fusion["cv"]["per_fold"], row, strict=True)) for name, row in fusion["weights"].items()
+            name: dict(zip(fusion["cv"]["per_fold"], row, strict=True))
+            for name, row in fusion["searched_weights"].items()
         }
-        for fusion in (results["fusion"], *results["beside"])
-        if fusion["weights"]
+        for fusion in (results["fusion"], *results["also_scored"])
+        if fusion["searched_weights"]
     }
 
 
 def _simplex(weights: Mapping[str, Mapping[str, Mapping[str, float]]]) -> Markup | None:
-    """The weights of three members as points in a triangle."""
+    """Draw the weights of three members as points in a triangle."""
     of_three = {fusion: by_member for fusion, by_member in weights.items() if len(by_member) == 3}
     return Markup(plots.simplex("weights", of_three)) if of_three else None

@@ -1,62 +1,145 @@
-"""The file that a challenge's organisers score."""
+"""The CSV that a challenge's organisers score: written, and read back to compare systems."""
 
-import csv
-import io
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
-from jaxpara.corpora.corpus import Corpus
 from jaxpara.errors import UserError
-from jaxpara.evaluation.rows import label_keys
+from jaxpara.evaluation.scores import CorpusData
 from jaxpara.files import write_text
-from jaxpara.predictions import Predictions, faults, places
+from jaxpara.predictions import match, scores_of, table_of
+
+# Columns as the challenges of 2018 to 2023 spell them.
+COLUMNS = {
+    "name": ("file_name", "filename", "filename_audio", "file"),
+    "time": ("timeFrame", "time", "timestamp"),
+    "prediction": ("prediction",),
+}
+MAX_NUMBER = 1e6  # of a belt position or of seconds; anything larger is a mistake
 
 
-def write(path: Path, predictions: Predictions, corpus: Corpus) -> None:
-    """Writes one value for every label of the test partition, in the order of the corpus.
+@dataclass(frozen=True, eq=False)
+class SubmissionFile:
+    """A CSV of predictions.
 
-    A sequence gives `filename,timeFrame,prediction` with times as the label file writes them and values to 5
-    decimals; classes give `file_name,prediction` with the name of the likeliest class.
+    Attributes:
+      path: of the file.
+      cells: text in the columns name, time (where there are times) and prediction; its index is the row in the file.
+    """
+
+    path: Path
+    cells: pd.DataFrame
+
+
+def write(path: Path, predictions: pd.DataFrame, data: CorpusData) -> None:
+    """Write one value for every label of the test partition, in corpus order.
+
+    A sequence gives `filename,timeFrame,prediction`, with times as in the label file and values to 5 decimals; classes
+    give `file_name,prediction` with the name of the most probable class.
 
     Args:
       path: the CSV; replaced only when everything is right.
-      predictions: exactly the labels of the test partition, in any order.
-      corpus: whose test partition it is.
+      predictions: of exactly the labels of the test partition, in any order.
+      data: the corpus.
 
     Raises:
-      UserError: no test partition, or rows that are missing, extra, doubled or not finite.
+      UserError: there is no test partition, or rows are missing, extra, duplicated or not finite.
       OSError: the file cannot be written.
 
     Reference: the ComParE 2020 submission formats.
     """
-    test = corpus.partition("test")
-    if not test:
-        raise UserError(f"{corpus.label_file}: no test recordings, so there is nothing to submit")
-    keys = label_keys(test)
-    found = places(predictions.keys, keys)
-    if found is None or not np.isfinite(predictions.scores).all():
-        wrong = faults(predictions, keys.tolist(), "not a label of the test partition")
+    labels = data.of_partition("test")
+    if not len(labels):
+        raise UserError(f"{data.label_file}: no test recordings, so there is nothing to submit")
+    try:
+        table = match(predictions, labels, "not a label of the test partition", finite=True)
+    except UserError as error:
         raise UserError(
-            f"submission not written: of the {len(keys)} labels of the test partition and the predictions for them,"
-            f" {wrong}"
-        )
-    text = io.StringIO()
-    file = csv.writer(text, lineterminator="\n")
-    if corpus.task.kind == "classes":
-        classes = predictions.scores.argmax(1)[found]
-        file.writerow(("file_name", "prediction"))
-        file.writerows((key["recording"], corpus.task.classes[at]) for key, at in zip(keys, classes, strict=True))
+            f"submission not written: of the {len(labels)} labels of the test partition and the predictions for them,"
+            f" {error}"
+        ) from None
+    if data.classes:
+        names = np.array(data.classes, object)[scores_of(table).argmax(1)]
+        columns = {"file_name": table["recording"], "prediction": names}
     else:
-        decimals = _decimals(keys["time_us"])
-        file.writerow(("filename", "timeFrame", "prediction"))
-        file.writerows(
-            (key["recording"], f"{key['time_us'] / 1e6:.{decimals}f}", f"{value:.5f}")
-            for key, value in zip(keys, predictions.scores[found, 0], strict=True)
-        )
-    write_text(path, text.getvalue())
+        decimals = _decimals(np.round(table["time_s"].to_numpy() * 1e6).astype(np.int64))
+        columns = {
+            "filename": table["recording"],
+            "timeFrame": table["time_s"].map(f"{{:.{decimals}f}}".format),
+            "prediction": table["score_0"].map("{:.5f}".format),
+        }
+    write_text(path, pd.DataFrame(columns).to_csv(index=False, lineterminator="\n"))
 
 
 def _decimals(times_us: np.ndarray) -> int:
-    """The fewest decimals of a second, at least two, that write every time exactly."""
+    """Return the fewest decimals of a second, at least two, that write every time exactly."""
     return next(places for places in range(2, 7) if not (times_us % 10 ** (6 - places)).any())
+
+
+def read(path: Path) -> SubmissionFile:
+    """Read a CSV in the format of `write`; it may also have other columns, semicolons or tabs.
+
+    Raises:
+      UserError: it is missing, not a table, or has no column of names or predictions, or no rows.
+    """
+    try:
+        with path.open(encoding="utf-8-sig") as file:
+            header = file.readline().strip()
+        separator = next((s for s in ",;\t" if set(COLUMNS["name"]) & set(header.split(s))), ",")
+        options = {"dtype": str, "keep_default_na": False, "skip_blank_lines": False, "encoding": "utf-8-sig"}
+        cells = pd.read_csv(path, sep=separator, **options) if header else pd.DataFrame()
+        if not isinstance(cells.index, pd.RangeIndex):  # pandas' reading of a longer first row
+            raise ValueError("row 2 has more columns than the header")
+    except FileNotFoundError:
+        raise UserError(
+            f"{path}: no such file or folder; give workdirs of finished runs, or CSVs of predictions"
+        ) from None
+    except ValueError as error:  # of pandas' parser too
+        raise UserError(f"{path}: not readable as a table ({str(error).strip()}); write it again") from None
+    cells.index += 2  # the row in the file: the header is in row 1
+    cells = cells.fillna("")
+    cells = cells[(cells != "").any(axis=1)]
+    found = {what: next((name for name in names if name in cells), "") for what, names in COLUMNS.items()}
+    for what in ("name", "prediction"):
+        if not found[what]:
+            names = " or ".join(COLUMNS[what])
+            raise UserError(f"{path}: no {what} column among {header!r} in the first row; name one {names}")
+    if not len(cells):
+        raise UserError(f"{path}: no rows below the header")
+    return SubmissionFile(path, pd.DataFrame({what: cells[name].str.strip() for what, name in found.items() if name}))
+
+
+def predictions_in(file: SubmissionFile, data: CorpusData) -> pd.DataFrame:
+    """Make the prediction table of a submission for the test partition of a corpus; classes get probabilities 0 and 1.
+
+    Raises:
+      UserError: a cell is no number, or no class of the task.
+    """
+    cells, times_s = file.cells, np.zeros(len(file.cells))
+    if data.classes:
+        classes = pd.Index(data.classes).get_indexer(cells["prediction"])
+        _refuse(file, "prediction", classes < 0, f"one of {', '.join(data.classes)}")
+        scores = np.eye(len(data.classes))[classes]
+    else:
+        if "time" not in cells:
+            raise UserError(f"{file.path}: no time column; name one {' or '.join(COLUMNS['time'])}")
+        times_s = _numbers(file, "time", "seconds")
+        scores = _numbers(file, "prediction", "a finite number")[:, None]
+    return table_of(cells["name"], times_s, np.full(len(cells), "test"), scores)
+
+
+def _numbers(file: SubmissionFile, column: str, expected: str) -> np.ndarray:
+    values = pd.to_numeric(file.cells[column], errors="coerce").to_numpy(np.float64)
+    _refuse(file, column, ~(np.abs(values) < MAX_NUMBER), expected)
+    return values
+
+
+def _refuse(file: SubmissionFile, column: str, bad: np.ndarray, expected: str) -> None:
+    if bad.any():
+        row = file.cells[bad].iloc[0]
+        raise UserError(
+            f"{file.path}, row {row.name}: {row[column][:60]!r} for {row['name']!r}, expected {expected}"
+            f" ({bad.sum()} such rows); correct them"
+        )

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from rich.console import Console
 
 from jaxpara.corpora.corpus import Corpus, Recording
@@ -17,11 +18,10 @@ from jaxpara.errors import UserError
 from jaxpara.features import FEATURES
 from jaxpara.features.embeddings import Read
 from jaxpara.features.feature import Feature
-from jaxpara.fusion.mean import mix
+from jaxpara.fusion import mix
 from jaxpara.inference import system_file
 from jaxpara.inference.audio_files import Blocks, crossfade, resample, to_float
-from jaxpara.inference.system_file import FoldSeed
-from jaxpara.predictions import Predictions
+from jaxpara.predictions import FoldSeed, scores_of
 from jaxpara.progress import Progress
 from jaxpara.registry import build
 from jaxpara.seeds import derive
@@ -172,7 +172,7 @@ class TrainedMember:
             self._loaded[key] = model
         return self._loaded[key]
 
-    def predict(self, corpus: Corpus, key: FoldSeed, read: Read, progress: Progress) -> Predictions:
+    def predict(self, corpus: Corpus, key: FoldSeed, read: Read, progress: Progress) -> pd.DataFrame:
         """Returns the predictions of one of `models` for all recordings, a row per time."""
         run = self.fold_run(corpus, key, read, progress)
         return self.learner.predict(run, run.fold.test_names, self.models[key], self.load(run))
@@ -266,7 +266,7 @@ class System:
             }
             for name, model_weights in self.weights.items()
         }
-        scores = mix(tables, self.weights).scores  # pyright: ignore[reportArgumentType]
+        scores = scores_of(mix(tables, self.weights))
         counts = [len(recording.times_s) for recording in audio.corpus.recordings]
         return np.split(scores, np.cumsum(counts)[:-1])
 

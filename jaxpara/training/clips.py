@@ -6,14 +6,15 @@ from typing import Any, ClassVar, Literal
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pandas as pd
 from jax import lax
 from scipy.special import softmax
 
-from jaxpara.corpora.corpus import Recording, predictions_of
+from jaxpara.corpora.corpus import Recording
 from jaxpara.errors import UserError
 from jaxpara.models import crop
 from jaxpara.models.pretrained import IMAGENET_MEAN, IMAGENET_STD
-from jaxpara.predictions import Predictions
+from jaxpara.predictions import predictions_of
 from jaxpara.registry import require_one_of
 from jaxpara.training.input import Arrays
 from jaxpara.training.parallel import AXIS
@@ -132,7 +133,7 @@ class ClipExamples:
         names = (recording.name for recording in self._recordings)
         return zip(names, totals / np.bincount(self._of)[:, None], strict=True)
 
-    def merge(self, outputs: np.ndarray, fold: int) -> Predictions:
+    def merge(self, outputs: np.ndarray, fold: int, seed: int) -> pd.DataFrame:
         """Probabilities from `[example, class]` logits, averaged over the pictures of a recording."""
         scores = np.stack([values for _, values in self.by_recording(softmax(outputs.astype(np.float64), axis=1))])
-        return predictions_of(self._recordings, scores, fold)
+        return predictions_of(self._recordings, scores, fold, seed)

@@ -6,8 +6,7 @@ from typing import Any, Protocol
 
 import grain
 import numpy as np
-
-from jaxpara.predictions import Predictions
+import pandas as pd
 
 Arrays = dict[str, np.ndarray]
 
@@ -29,7 +28,7 @@ class Examples(Protocol):
         """Names of recordings, and what all examples of each come to together."""
         ...
 
-    def merge(self, outputs: np.ndarray, fold: int) -> Predictions:
+    def merge(self, outputs: np.ndarray, fold: int, seed: int) -> pd.DataFrame:
         """Predictions from the outputs of all examples, in their order."""
         ...
 

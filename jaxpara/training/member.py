@@ -6,18 +6,19 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from jaxpara import processes
 from jaxpara.corpora.corpus import Corpus
 from jaxpara.corpora.splits import Fold, folds_of, leaks
 from jaxpara.errors import Unavailable, UserError
 from jaxpara.evaluation.results import FoldOutcome, MemberOutcome
-from jaxpara.evaluation.rows import label_keys
 from jaxpara.features import FEATURES, organiser_tables
 from jaxpara.features.cache import load_features
 from jaxpara.features.embeddings import stored
 from jaxpara.features.feature import Feature
-from jaxpara.fusion.mean import mean
-from jaxpara.predictions import Predictions, faults, places
+from jaxpara.fusion import average
+from jaxpara.predictions import FoldSeed, load, match, save
 from jaxpara.progress import Progress
 from jaxpara.registry import build
 from jaxpara.runtime import cache_folder
@@ -176,7 +177,7 @@ class Member:
                 fit = self._fit(fold, progress)
                 for part in missing:
                     predictions = self._learner.predict(fit, _names(fold, part), chosen[fold.index])
-                    processes.on_main(partial(predictions.save, self._path(fold, part)))
+                    processes.on_main(partial(save, predictions, self._path(fold, part)))
 
     @cached_property
     def chosen(self) -> dict[int, dict[str, Any]]:
@@ -193,14 +194,14 @@ class Member:
     def _path(self, fold: Fold, part: str) -> Path:
         return self._fold_folder(fold) / "predictions" / f"{part}.npz"
 
-    def _predicted(self, fold: Fold, part: str) -> Predictions:
+    def _predicted(self, fold: Fold, part: str) -> pd.DataFrame:
         """The predictions of a fold, which lie on disk; a UserError where they are not those of its labels."""
         path = self._path(fold, part)
-        predictions = Predictions.load(path)
-        wanted = label_keys([self._corpus.by_name[name] for name in _names(fold, part)])
-        if places(predictions.keys, wanted) is None:
-            wrong = faults(predictions, wanted.tolist(), "of no such label", finite=False)
-            raise UserError(f"{path}: of the labels of this fold, {wrong}; delete it and run again")
+        predictions, labels = load(path), self._corpus.labels()
+        try:
+            match(predictions, labels[labels["recording"].isin(_names(fold, part))], "of no such label")
+        except UserError as error:
+            raise UserError(f"{path}: of the labels of this fold, {error}; delete it and run again") from None
         return predictions
 
     def _summary(self, fold: Fold) -> dict[str, Any]:
@@ -263,7 +264,7 @@ class Member:
         ]
         parameters = next(iter(summaries.values())).get("parameters")
         return MemberOutcome(
-            folds=folds, test=mean([fold.test for fold in folds]), parameters=parameters, leak=self.leak
+            folds=folds, test=average([fold.test for fold in folds]), parameters=parameters, leak=self.leak
         )
 
     @property
@@ -277,10 +278,10 @@ class Member:
         return ""
 
     @property
-    def curves(self) -> dict[int, Path]:
-        """By fold, its metrics.jsonl, for learners that leave one."""
-        paths = {fold.index: self._fold_folder(fold) / "metrics.jsonl" for fold in self.folds}
-        return {fold: path for fold, path in paths.items() if path.exists()}
+    def curves(self) -> dict[FoldSeed, Path]:
+        """By (fold, seed), its metrics.jsonl, for learners that leave one."""
+        paths = {(fold.index, fold.seed): self._fold_folder(fold) / "metrics.jsonl" for fold in self.folds}
+        return {key: path for key, path in paths.items() if path.exists()}
 
 
 def _names(fold: Fold, part: str) -> tuple[str, ...]:

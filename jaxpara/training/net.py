@@ -5,6 +5,7 @@ from typing import Any, Literal
 
 import jax
 import numpy as np
+import pandas as pd
 
 from jaxpara import processes
 from jaxpara.corpora.corpus import Task
@@ -12,7 +13,6 @@ from jaxpara.errors import UserError
 from jaxpara.files import write_json
 from jaxpara.models import MODELS
 from jaxpara.models.pretrained import KNOWN
-from jaxpara.predictions import Predictions
 from jaxpara.progress import Progress
 from jaxpara.registry import build, require_one_of
 from jaxpara.seeds import derive
@@ -266,11 +266,11 @@ class Net:
 
     def predict(
         self, fit: Fit, names: tuple[str, ...], epoch: Mapping[str, Any], state: TrainState | None = None
-    ) -> Predictions:
+    ) -> pd.DataFrame:
         """Predicts recordings with the checkpoint of an epoch that `choose` gave, or with what was `restored` of it."""
         state = state or self.restored(fit, epoch)
         examples = self.examples(self._beyond_frozen(fit, state), names)
-        return examples.merge(self._programs.outputs(state, examples), fit.fold.index)
+        return examples.merge(self._programs.outputs(state, examples), fit.fold.index, fit.fold.seed)
 
     def embed(
         self, fit: Fit, names: tuple[str, ...], epoch: Mapping[str, Any], state: TrainState | None = None

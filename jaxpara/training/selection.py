@@ -5,8 +5,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from jaxpara.evaluation.metrics import Undefined
-from jaxpara.evaluation.official import official
+from jaxpara.evaluation.metrics import Undefined, official_score
+from jaxpara.predictions import scores_of
 from jaxpara.training.fit import Fit
 from jaxpara.training.input import Examples
 
@@ -79,10 +79,11 @@ def measured(fit: Fit, tuning: Examples, outputs: np.ndarray, loss: Any, *, scor
     value = mean_loss(loss, outputs, tuning)
     if not score:
         return None, value
-    predictions = tuning.merge(outputs, fit.fold.index)
+    predictions = tuning.merge(outputs, fit.fold.index, fit.fold.seed)
     truth = np.concatenate([recording.labels for recording in fit.recordings(fit.fold.val_names)])
     known = np.isfinite(truth)
     try:
-        return official(fit.corpus.task, truth[known], predictions.scores[known]), value
+        task = fit.corpus.task
+        return official_score(task.measure, truth[known], scores_of(predictions)[known], len(task.classes)), value
     except Undefined:
         return None, value

@@ -5,11 +5,12 @@ from typing import ClassVar
 
 import jax
 import numpy as np
+import pandas as pd
 
-from jaxpara.corpora.corpus import Recording, predictions_of
+from jaxpara.corpora.corpus import Recording
 from jaxpara.errors import UserError
 from jaxpara.features import windows
-from jaxpara.predictions import Predictions
+from jaxpara.predictions import predictions_of
 from jaxpara.training.input import Arrays
 
 
@@ -147,7 +148,7 @@ class WindowExamples:
         for recording, grid_s, starts, part in zip(self._recordings, self._grids, self._starts, parts, strict=True):
             yield recording.name, windows.overlap_average(len(grid_s), starts, part)
 
-    def merge(self, outputs: np.ndarray, fold: int) -> Predictions:
+    def merge(self, outputs: np.ndarray, fold: int, seed: int) -> pd.DataFrame:
         """Averages overlapping windows, so that every label has exactly one value.
 
         Args:
@@ -158,7 +159,7 @@ class WindowExamples:
             np.interp(recording.times_s, grid_s, values[:, 0])
             for recording, grid_s, (_, values) in zip(self._recordings, self._grids, series, strict=True)
         ]
-        return predictions_of(self._recordings, np.concatenate(scores)[:, None], fold)
+        return predictions_of(self._recordings, np.concatenate(scores)[:, None], fold, seed)
 
 
 def _slice(array: np.ndarray, start: int, size: int) -> np.ndarray:

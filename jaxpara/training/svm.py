@@ -7,16 +7,16 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import numpy as np
+import pandas as pd
 from scipy.interpolate import CubicSpline
 from sklearn.pipeline import Pipeline
 
 from jaxpara import processes
-from jaxpara.corpora.corpus import Recording, Task, predictions_of
+from jaxpara.corpora.corpus import Recording, Task
 from jaxpara.errors import UserError
-from jaxpara.evaluation.metrics import Undefined
-from jaxpara.evaluation.official import official
+from jaxpara.evaluation.metrics import Undefined, official_score
 from jaxpara.files import write_json
-from jaxpara.predictions import Predictions
+from jaxpara.predictions import predictions_of, scores_of
 from jaxpara.progress import Progress
 from jaxpara.registry import require_one_of
 from jaxpara.seeds import derive
@@ -169,7 +169,7 @@ class SVM:
 
     def predict(
         self, fit: Fit, names: tuple[str, ...], choice: Mapping[str, Any], machine: Pipeline | None = None
-    ) -> Predictions:
+    ) -> pd.DataFrame:
         """Predicts recordings; with `refit`, those that were neither fitted nor tuned on by the refitted machine.
 
         Raises:
@@ -256,20 +256,20 @@ class SVM:
 
     def _score(self, fit: Fit, machine: Pipeline, tuning: _Part) -> float | None:
         """Over the whole partition; None where the measure is not defined."""
-        scores = self._predictions(fit, machine, tuning).scores
+        scores = scores_of(self._predictions(fit, machine, tuning))
         truth = np.concatenate([recording.labels for recording in tuning.recordings])
         known = np.isfinite(truth)
         try:
-            return official(self._task, truth[known], scores[known])
+            return official_score(self._task.measure, truth[known], scores[known], len(self._task.classes))
         except Undefined:
             return None
 
-    def _predictions(self, fit: Fit, machine: Pipeline, part: _Part) -> Predictions:
+    def _predictions(self, fit: Fit, machine: Pipeline, part: _Part) -> pd.DataFrame:
         outputs = self._machines.outputs(machine, part.inputs)
         if self._rate_hz:
             series = zip(part.recordings, np.split(outputs, np.cumsum(part.counts)[:-1]), strict=True)
             outputs = np.concatenate([_spline(values, self._rate_hz, r.times_s) for r, values in series])[:, None]
-        return predictions_of(part.recordings, outputs, fit.fold.index)
+        return predictions_of(part.recordings, outputs, fit.fold.index, fit.fold.seed)
 
 
 def _positive(value: Any) -> bool:

@@ -1,6 +1,5 @@
 """Small made-up corpora of both kinds, with predictions of a known quality."""
 
-from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -9,7 +8,8 @@ import soundfile
 
 from jaxpara.corpora.audio import scan
 from jaxpara.corpora.corpus import PARTITIONS, Corpus, Recording, Task
-from jaxpara.predictions import Predictions, concatenate
+from jaxpara.evaluation.scores import CorpusData
+from jaxpara.predictions import concatenate, table_of, with_scores
 
 BREATHING = Task("breathing", "sequence", "upper_belt", "PCC", speaker_per_file=True)
 MASK = Task("mask", "classes", "label", "UAR", classes=("clear", "mask"))
@@ -52,6 +52,14 @@ def make_mask(folder, speakers=(4, 4, 4), clips=40, test_truth=True, known=True,
     return Corpus(task, folder, tuple(recordings), 0.0, True, folder / "lab" / "labels.csv")
 
 
+def data_of(corpus, **changes):
+    """What evaluation is told of a corpus."""
+    task = corpus.task
+    facts = {"simulated": corpus.simulated, "task": task.name, "measure": task.measure, "classes": task.classes}
+    facts |= {"root": str(corpus.root), "label_file": str(corpus.label_file), "labels": corpus.labels()}
+    return CorpusData(**facts | {"seconds": dict.fromkeys(PARTITIONS, 60.0)} | changes)
+
+
 def predict(corpus, recordings, skill=1.0, fold=-1, seed=0):
     """Predictions of recordings: the truth (where a corpus hides it: nothing) times a skill, and noise."""
     rng = np.random.default_rng([seed, fold + 1])
@@ -68,36 +76,37 @@ def predict(corpus, recordings, skill=1.0, fold=-1, seed=0):
     else:
         positive = 1 / (1 + np.exp(-skills * (2 * truth - 1) - rng.standard_normal(len(truth))))
         scores = np.stack([1 - positive, positive], 1)
-    return Predictions(
-        np.repeat([r.name for r in recordings], lengths),
-        np.concatenate([r.times_s for r in recordings]) if lengths else np.zeros(0),
+    return table_of(
+        np.repeat([r.name for r in recordings], lengths) if lengths else [],
+        np.concatenate([r.times_s for r in recordings]) if lengths else [],
+        np.repeat([r.partition for r in recordings], lengths) if lengths else [],
         scores,
-        np.repeat([r.partition for r in recordings], lengths),
-        np.full(len(truth), fold),
+        fold,
+        min(fold, 0),
     )
 
 
 def predict_folds(corpus, folds, skill=1.0, seed=0):
-    """Tune predictions by fold, of a split of train and devel that ignores speakers."""
+    """Validation predictions by fold, of a split of train and devel that ignores speakers."""
     recordings = corpus.partition("train", "devel")
     return [predict(corpus, recordings[f::folds], skill, f, seed) for f in range(folds)]
 
 
 def spoil(predictions, how):
-    """Predictions with a fault: `missing`, `extra`, `doubled` or `NaN` rows from the eighth on, or too `wide` ones."""
-    rows, names, scores = np.arange(len(predictions)), predictions.recordings.copy(), predictions.scores.copy()
+    """Predictions with an error: `missing`, `extra`, `duplicated` or `NaN` rows from the eighth on, or too `wide`."""
+    predictions, rows = predictions.copy(), np.arange(len(predictions))
     if how == "missing":
-        return predictions.select(rows[rows != 7])
+        return predictions.drop(index=7)
+    if how == "duplicated":
+        return predictions.iloc[np.r_[rows, 7, 7]]
+    if how == "wide":
+        return with_scores(predictions, np.hstack([predictions[["score_0"]]] * 3))
     if how == "extra":
-        names[[7, 9]] = "test_55.wav"
-        return replace(predictions, recordings=names)
-    if how == "doubled":
-        return predictions.select(np.r_[rows, 7, 7])
-    if how == "NaN":
-        scores[[7, 8]] = np.nan
-        return replace(predictions, scores=scores)
-    assert how == "wide"
-    return replace(predictions, scores=np.hstack([scores] * 3))
+        predictions.loc[[7, 9], "recording"] = "test_55.wav"
+    else:
+        assert how == "NaN"
+        predictions.loc[[7, 8], "score_0"] = np.nan
+    return predictions
 
 
 @pytest.fixture(scope="session")
@@ -106,6 +115,7 @@ def fakes():
         MASK=MASK,
         breathing=make_breathing,
         mask=make_mask,
+        data=data_of,
         predict=predict,
         predict_folds=predict_folds,
         concatenate=concatenate,

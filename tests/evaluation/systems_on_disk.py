@@ -1,15 +1,21 @@
-"""Corpora and runs on the disk, as the comparison of systems reads them, and what it says when it refuses."""
+"""Corpora and runs on disk for the comparison of systems."""
 
 import json
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
+import pytest
 import soundfile
+from conftest import data_of
 
+from jaxpara.corpora.challenge import read
 from jaxpara.corpora.corpus import Corpus
 from jaxpara.corpora.tasks import TASKS
+from jaxpara.errors import UserError
 from jaxpara.evaluation import compare_systems
 from jaxpara.evaluation.scores import cross_validation, score
+from jaxpara.predictions import save
 
 
 def write_corpus(root, corpus, speakers=True, truth=True):
@@ -37,14 +43,14 @@ def write_corpus(root, corpus, speakers=True, truth=True):
         (root / "lab" / name).write_text("\n".join(text) + "\n")
 
 
-def write_run(workdir, corpus, root, tune, test, task=None):
-    """What of a workdir is read."""
-    for part, predictions in (("validation", tune), ("test", test)):
-        predictions.save(workdir / "predictions" / f"{part}.npz")
+def write_run(workdir, corpus, root, validation, test, task=None):
+    """Write what is read of a workdir."""
+    for part, predictions in (("validation", validation), ("test", test)):
+        save(predictions, workdir / "predictions" / f"{part}.npz")
     results = {
         "task": task or corpus.task.name,
         "corpus": {"root": str(root)},
-        "fusion": {"test": score(test, corpus), "cv": cross_validation(tune, corpus)},
+        "fusion": {"test": score(test, data_of(corpus)), "cv": cross_validation(validation, data_of(corpus))},
     }
     (workdir / "results.json").write_text(json.dumps(results))
 
@@ -60,16 +66,23 @@ def make(folder, fakes, kind, systems=("one", "two"), skills=(0.6, 1.5, 1.2), tr
     runs, tests = [], {}
     for number, (name, skill) in enumerate(zip(systems, skills, strict=False)):
         tests[name] = fakes.predict(corpus, corpus.partition("test"), skill, seed=number)
-        tune = fakes.concatenate(fakes.predict_folds(corpus, 2, skill, seed=number))
-        write_run(folder / name, corpus, corpus.root, tune, tests[name])
+        validation = fakes.concatenate(fakes.predict_folds(corpus, 2, skill, seed=number))
+        write_run(folder / name, corpus, corpus.root, validation, tests[name])
         runs.append(str(folder / name))
     return SimpleNamespace(corpus=corpus, root=corpus.root, runs=runs, tests=tests, folder=folder)
 
 
-def refused(capsys, *arguments):
-    assert compare_systems.main([str(argument) for argument in arguments]) == 1
-    out, err = capsys.readouterr()
-    assert out == ""
-    assert err.startswith("error: ")
-    assert err.count("\n") == 1
-    return err
+def compare(*paths, root=None, task=None, output=None):
+    def read_data(root, task):
+        return data_of(read(root, TASKS[task]))
+
+    root = None if root is None else Path(root)
+    compare_systems.run([Path(path) for path in paths], root, task, output, tasks=TASKS, read=read_data)
+
+
+def refused(capsys, *paths, **options):
+    with pytest.raises(UserError) as error:
+        compare(*paths, **options)
+    assert capsys.readouterr() == ("", "")
+    assert "\n" not in str(error.value)
+    return str(error.value)

@@ -26,7 +26,7 @@ CV = SCORE | {
     "per_fold_interval_95": {"0": [0.64, 0.8], "1": [0.62, 0.79]},
 }
 FOLDS = [
-    {"fold": fold, "validation": {"speakers": 11, "per_partition": {part: CV["per_fold"][str(fold)]}}}
+    {"fold": fold, "seed": 0, "validation": {"speakers": 11, "per_partition": {part: CV["per_fold"][str(fold)]}}}
     for fold, part in enumerate(("devel", "train"))
 ]
 NO_TRUTH = {
@@ -55,11 +55,11 @@ def sentences(**fusion):
 
 def test_a_plain_run():
     assert sentences() == [
-        "The fusion (mean) of 2 fits reaches a UAR of 70.0 % on the test partition"
+        "The fusion (mean) of 2 models reaches a UAR of 70.0 % on the test partition"
         " (95 % interval over speakers 60.0 % to 78.0 %; 1,200 labels of 10 speakers).",
-        "The interval lies above chance (50.0 %).",
-        "The single fits of adam reach 66.0 % on average, so that the fusion gains 4.0 points.",
-        "The baseline svm reaches 55.0 %, below that interval.",
+        "The interval is above chance (50.0 %).",
+        "The 2 models of adam reach 66.0 % on average; the fusion gains 4.0 points.",
+        "The baseline (svm) reaches 55.0 %, below the system's interval.",
     ]
 
 
@@ -79,51 +79,64 @@ def test_how_far_seeds_are_apart(alone, told):
     results = deepcopy(RESULTS)
     results["members"]["adam"]["seeds"] = {"0": {"cv": 0.71, "test": 0.7}, "1": alone}
     found = [s.replace("\N{NO-BREAK SPACE}", " ") for s in conclude(results) if "seed" in s]
-    whole = f"With one seed alone adam reaches {told}. A difference of that size may be chance."
+    whole = f"With a single seed adam reaches {told}. Smaller differences may be chance."
     assert found == ([whole] if told else [])
 
 
-def test_shared_audio_and_features_that_know_too_much_are_told():
+def test_shared_audio_and_features_that_know_too_much_are_reported():
     results = deepcopy(RESULTS)
-    example = {"one": "train_1.wav", "other": "test_2.wav", "seconds": 0.754}
+    example = {"one": "train_1.wav", "other": "test_2.wav"}
     results["shared_audio"]["train_and_test"] = {"pairs": 3, "examples": [example]}
     results["members"]["adam"]["leak"] = "they know"
     assert conclude(results)[-2:] == [
-        "3 pairs of recordings in training and test hold the same audio, such as train_1.wav and test_2.wav (0.75 s):"
-        " scores are flattered.",
-        "The cross-validated figures of adam are flattered: they know.",
+        "3 pairs of recordings in training and test have the same audio, such as train_1.wav and test_2.wav: scores are"
+        " too high.",
+        "The cross-validation scores of adam are too high: they know.",
     ]
 
 
 def test_an_interval_that_includes_chance_shows_no_skill():
-    assert any("no skill" in s for s in sentences(test=SCORE | {"interval_95": [0.45, 0.9]}))
+    assert any("shows no skill" in s for s in sentences(test=SCORE | {"interval_95": [0.45, 0.9]}))
 
 
 def test_an_interval_below_chance_does_not_include_it():
     assert sentences(test=SCORE | {"interval_95": [0.2, 0.4]})[1] == (
-        "The interval lies below chance (50.0 %): worse than guessing."
+        "The interval is below chance (50.0 %): the system is worse than guessing."
     )
 
 
 @pytest.mark.parametrize(
-    ("measure", "fits", "said"),
+    ("measure", "alone", "said"),
     [
-        ("UAR", 0.7, "reach 70.0 % on average, so that the fusion gains nothing."),
-        ("UAR", 0.7004, "reach 70.0 % on average, so that the fusion gains nothing."),
-        ("UAR", 0.71, "reach 71.0 % on average, so that the fusion loses 1.0 points."),
-        ("PCC", 0.699, "reach 0.699 on average, so that the fusion gains 0.001."),
+        ("UAR", 0.7, "reach 70.0 % on average; the fusion gains nothing."),
+        ("UAR", 0.7004, "reach 70.0 % on average; the fusion gains nothing."),
+        ("UAR", 0.71, "reach 71.0 % on average; the fusion loses 1.0 points."),
+        ("PCC", 0.699, "reach 0.699 on average; the fusion gains 0.001."),
     ],
 )
-def test_what_a_fusion_gains(measure, fits, said):
+def test_what_a_fusion_gains(measure, alone, said):
     results = deepcopy(RESULTS) | {"measure": measure}
-    results["members"]["adam"]["mean_of_folds_test"] = fits
+    results["members"]["adam"]["mean_of_folds_test"] = alone
     assert any(s.replace("\N{NO-BREAK SPACE}", " ").endswith(said) for s in conclude(results))
+
+
+@pytest.mark.parametrize(
+    ("pooled", "place"),
+    [
+        (0.8, "above the system's interval."),
+        (0.65, "inside the system's interval: this run does not show that the system is better."),
+    ],
+)
+def test_a_baseline_is_compared_with_the_interval(pooled, place):
+    results = deepcopy(RESULTS)
+    results["baselines"]["svm"]["pooled"] = pooled
+    assert conclude(results)[-1].endswith(place)
 
 
 def test_without_test_truth_it_speaks_of_cross_validation():
     headline, test, *_ = sentences(test=NO_TRUTH)
     assert "72.0 % in cross-validation" in headline
-    assert test == "On test nothing can be said: no truth for the test partition."
+    assert test == "There is no test score: no truth for the test partition."
     assert not any("svm" in s for s in sentences(test=NO_TRUTH))
 
 
@@ -138,7 +151,7 @@ def test_unknown_speakers_leave_an_interval_over_samples_and_a_warning():
     assert "interval over speakers is unknown; 1,200 labels)" in headline
     assert "(speakers unknown)" in chance
     assert "68.0 % to 72.0 %" in chance
-    assert "scatter more" in chance
+    assert "vary more" in chance
     assert sentences(test=score | {"interval_95_over_samples": None})[1] == (
         "There is no interval over speakers (speakers unknown)."
     )
@@ -152,7 +165,7 @@ def test_cross_validation_far_from_test_is_flagged(pooled, flagged):
 def test_shared_speakers_are_flagged():
     said = sentences(cv=CV | {"speakers_in_train_and_validation": {"0": 3, "1": 0}})
     assert any(
-        "In 1 of 2 folds the same speakers" in s and "up to 3" in s and "72.0 %" in s and "70.0 %: 2.0 points less" in s
+        "In 1 of 2 folds some speakers are in both" in s and "(up to 3)" in s and "72.0 %" in s and "70.0 %: 2.0 points less" in s
         for s in said
     )
 
@@ -180,7 +193,7 @@ def gap(devel, train, error, *, measure="UAR", speakers=6, shared=False, known=T
     }
     results = deepcopy(RESULTS) | {"measure": measure}
     folds = [
-        {"fold": k, "validation": {"speakers": speakers if known else None, "per_partition": {part: value}}}
+        {"fold": k, "seed": 0, "validation": {"speakers": speakers if known else None, "per_partition": {part: value}}}
         for k, (part, value) in enumerate(zip(parts, values, strict=True))
     ]
     adam = results["members"]["adam"]
@@ -195,11 +208,11 @@ def gap(devel, train, error, *, measure="UAR", speakers=6, shared=False, known=T
 
 def test_folds_of_one_partition_that_do_better_are_told():
     assert gap([0.92, 0.926], [0.74, 0.732], 0.2) == [
-        "The folds that validate devel reach 92.3 % on average, those that validate train 73.6 %: 18.7 points apart,"
-        " more than the choice of speakers explains. The mean of all folds hides it: quote both."
+        "The folds that validate on devel reach 92.3 % on average, those that validate on train 73.6 %: a difference of"
+        " 18.7 points, more than the choice of speakers explains. The mean of all folds hides it: report both."
     ]
     (sentence,) = gap([0.2, 0.25], [0.6, 0.6], 0.05, measure="PCC")
-    assert "validate train reach 0.600 on average, those that validate devel 0.225: 0.375 apart" in sentence
+    assert "validate on train reach 0.600 on average, those that validate on devel 0.225: a difference of 0.375," in sentence
 
 
 def test_folds_of_all_members_count_as_far_as_the_fusion_has_them():
@@ -241,7 +254,7 @@ def test_without_intervals_the_scatter_of_the_folds_decides(devel, train):
     values = [LINES["UAR"][0](np.array(part)) for part in (devel, train)]
     expected = len(devel) > 1 and stats.ttest_ind(*values, equal_var=False).pvalue < 0.05
     assert bool(said) == expected
-    assert all("folds of the same partition differ among themselves" in sentence for sentence in said)
+    assert all("folds of the same partition differ from each other" in sentence for sentence in said)
 
 
 def test_folds_without_any_scatter_or_of_one_partition_tell_nothing():
@@ -253,7 +266,7 @@ def test_folds_without_any_scatter_or_of_one_partition_tell_nothing():
 
 def test_weights_scored_where_they_were_found_are_flagged():
     said = sentences(cv_cross_fitted=CV | {"pooled": 0.69})
-    assert said[-1].endswith("(72.0 % pooled); with weights found on the other folds it is 69.0 %.")
+    assert said[-1].endswith("(72.0 % pooled); with weights from other folds it is 69.0 %.")
 
 
 def test_numbers():

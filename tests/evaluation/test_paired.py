@@ -1,7 +1,6 @@
 """The statistics of two systems on the same rows, against loops over rows and over resamples."""
 
 import time
-from dataclasses import replace
 from itertools import product
 
 import numpy as np
@@ -9,13 +8,13 @@ import pytest
 from scipy import stats
 from sklearn.metrics import balanced_accuracy_score
 
-from jaxpara.corpora.tasks import TASKS
 from jaxpara.evaluation import intervals, paired
 from jaxpara.evaluation.intervals import PCC, UAR
 from jaxpara.evaluation.metrics import Undefined
-from jaxpara.evaluation.rows import Rows
+from jaxpara.evaluation.scores import ScoredRows
+from jaxpara.predictions import table_of, with_scores
 
-BREATHING, MASK = TASKS["breathing"], TASKS["mask"]
+BREATHING, MASK = (), ("clear", "mask")  # the classes of the task
 
 
 def pearson(truth, prediction):
@@ -23,11 +22,20 @@ def pearson(truth, prediction):
 
 
 def rows(task, truth, scores, speakers):
-    count = len(truth)
-    numbers = np.unique(speakers, return_inverse=True)[1]
-    return Rows(
-        task, truth, scores, numbers, np.arange(count) / 25, np.full(count, "test"), speakers, np.full(count, -1)
-    )
+    table = table_of(speakers, np.arange(len(truth)) / 25, np.full(len(truth), "test"), scores)
+    return ScoredRows(table.assign(speaker=speakers, truth=truth), task)
+
+
+def changed(system, **columns):
+    return ScoredRows(system.table.assign(**columns), system.classes)
+
+
+def select(system, mask):
+    return ScoredRows(system.table[np.asarray(mask)], system.classes)
+
+
+def speakers_of(system):
+    return system.table["speaker"].to_numpy(str)
 
 
 def two(task, speakers=5, size=40, gain=0.5, seed=0):
@@ -36,7 +44,7 @@ def two(task, speakers=5, size=40, gain=0.5, seed=0):
     who = np.repeat(np.arange(speakers), rng.integers(size // 2, size * 2, speakers))
     skill = rng.uniform(0.5, 1.5, speakers)[who]
     names = np.char.add("s", who.astype(str))
-    if task is BREATHING:
+    if task == BREATHING:
         truth = rng.standard_normal(len(who))
         shared = rng.standard_normal(len(who))
         both = [
@@ -49,7 +57,7 @@ def two(task, speakers=5, size=40, gain=0.5, seed=0):
 
 
 def guesses(system):
-    return system.scores[:, 0] if system.task is BREATHING else system.scores.argmax(1)
+    return system.scores[:, 0] if system.classes == BREATHING else system.scores.argmax(1)
 
 
 BOTH = pytest.mark.parametrize(
@@ -64,11 +72,11 @@ def test_the_paired_bootstrap_equals_resampled_rows(task, measure, by_rows):
     first, second = two(task)
     units = paired.pair(first, second)
     drawn = intervals.draws(units, 60, np.random.default_rng(4))
-    names = np.unique(first.speakers)
+    names = np.unique(speakers_of(first))
     expected = []
     for counts in drawn:
         picks = [
-            np.flatnonzero(first.speakers == n) for n, times in zip(names, counts, strict=True) for _ in range(times)
+            np.flatnonzero(speakers_of(first) == n) for n, times in zip(names, counts, strict=True) for _ in range(times)
         ]
         picks = np.concatenate(picks)
         of_first, of_second = (by_rows(s.truth[picks], guesses(s)[picks]) for s in (first, second))
@@ -80,13 +88,13 @@ def test_the_paired_bootstrap_equals_resampled_rows(task, measure, by_rows):
 @BOTH
 def test_the_paired_jackknife_equals_leaving_speakers_out(task, measure, by_rows):
     first, second = two(task)
-    widest = 2 if task is BREATHING else 1
+    widest = 2 if task == BREATHING else 1
 
     def apart(mask):
         truth = first.truth[mask]
         return np.arctanh((by_rows(truth, guesses(first)[mask]) - by_rows(truth, guesses(second)[mask])) / widest)
 
-    left_out = [apart(first.speakers != name) for name in np.unique(first.speakers)]
+    left_out = [apart(speakers_of(first) != name) for name in np.unique(speakers_of(first))]
     error = np.sqrt(4 / 5 * np.sum((left_out - np.mean(left_out)) ** 2))
     expected = widest * np.tanh(apart(np.full(len(first), True)) + np.array([-1, 1]) * stats.t(4).ppf(0.975) * error)
     found = paired.difference(("a", "b"), first, second)
@@ -97,11 +105,11 @@ def test_the_paired_jackknife_equals_leaving_speakers_out(task, measure, by_rows
 @BOTH
 def test_all_swaps_equal_a_loop_over_rows(task, measure, by_rows):
     first, second = two(task, gain=0, seed=2)
-    a, b = ((stats.zscore(guesses(s)) if task is BREATHING else guesses(s)) for s in (first, second))
+    a, b = ((stats.zscore(guesses(s)) if task == BREATHING else guesses(s)) for s in (first, second))
     observed = abs(by_rows(first.truth, a) - by_rows(first.truth, b))
-    names, as_large = np.unique(first.speakers), 0
+    names, as_large = np.unique(speakers_of(first)), 0
     for sides in product([False, True], repeat=len(names)):
-        swap = np.isin(first.speakers, names[np.array(sides)])
+        swap = np.isin(speakers_of(first), names[np.array(sides)])
         value = by_rows(first.truth, np.where(swap, b, a)) - by_rows(first.truth, np.where(swap, a, b))
         as_large += abs(value) >= observed - 1e-12
     assert 2 < as_large < 32  # neither the smallest nor the largest p
@@ -127,7 +135,7 @@ def test_p_of_equal_sizes_equals_scipys_on_the_speakers_own_values():
 def test_random_swaps_come_near_to_all(task, measure, by_rows, monkeypatch):
     units = paired.pair(*two(task, speakers=10, gain=0.12))
     exact = paired.permutation_p(units, measure)
-    monkeypatch.setattr(paired, "MOST_UNITS_EXACT", 0)
+    monkeypatch.setattr(paired, "MAX_UNITS_EXACT", 0)
     drawn = paired.permutation_p(units, measure)
     assert 0.01 < exact < 0.9
     assert abs(drawn - exact) < 4 * np.sqrt(exact * (1 - exact) / paired.SWAPS)
@@ -137,7 +145,7 @@ def test_random_swaps_come_near_to_all(task, measure, by_rows, monkeypatch):
 
 def test_p_does_not_depend_on_the_scale_of_a_system():
     first, second = two(BREATHING, gain=0.2)
-    other = replace(second, scores=3 + 1e-4 * second.scores)
+    other = ScoredRows(with_scores(second.table, 3 + 1e-4 * second.scores), second.classes)
     ps = [paired.permutation_p(paired.pair(first, system), PCC) for system in (second, other)]
     assert ps[0] == ps[1]
 
@@ -185,14 +193,14 @@ def test_with_few_speakers_the_jackknife_covers_where_the_percentiles_do_not():
 
 @pytest.mark.parametrize("task", [BREATHING, MASK], ids=["PCC", "UAR"])
 def test_without_speakers_samples_are_drawn_in_pairs(task):
-    first, second = (replace(s, speakers=np.full(len(s), "")) for s in two(task, speakers=4, size=400))
+    first, second = (changed(s, speaker="") for s in two(task, speakers=4, size=400))
     units = paired.pair(first, second)
     totals = np.split(units.copies @ units.sums, 2)
-    measure = PCC if task is BREATHING else UAR
+    measure = PCC if task == BREATHING else UAR
     for system, sums in zip((first, second), totals, strict=True):
         assert measure.of_sums(sums) == pytest.approx(system.value(), abs=1e-12)
-    if task is BREATHING:
-        assert len(units) == len(np.unique(np.stack([first.recordings, first.times_s // 10]), axis=1).T)
+    if task == BREATHING:
+        assert len(units) == len(first.table.assign(block=first.table["time_s"] // 10).drop_duplicates(["recording", "block"]))
         return
     assert len(units) == len(first)
     # McNemar's exchangeable pairs, drawn one by one.
@@ -206,7 +214,7 @@ def test_without_speakers_samples_are_drawn_in_pairs(task):
 
 
 def test_swapping_alike_rows_together_equals_swapping_each(monkeypatch):
-    first, second = (replace(s.select(np.arange(9)), speakers=np.full(9, "")) for s in two(MASK, seed=3))
+    first, second = (changed(select(s, np.arange(len(s)) < 9), speaker="") for s in two(MASK, seed=3))
     units = paired.pair(first, second)
     assert (units.copies > 1).any()
     exact, observed, as_large = paired.permutation_p(units, UAR), abs(first.value() - second.value()), 0
@@ -219,7 +227,7 @@ def test_swapping_alike_rows_together_equals_swapping_each(monkeypatch):
         )
         as_large += abs(value) >= observed - 1e-12
     assert exact == as_large / 2**9
-    monkeypatch.setattr(paired, "MOST_UNITS_EXACT", 0)
+    monkeypatch.setattr(paired, "MAX_UNITS_EXACT", 0)
     assert abs(paired.permutation_p(units, UAR) - exact) < 4 * np.sqrt(exact * (1 - exact) / paired.SWAPS) + 1e-4
 
 
@@ -240,21 +248,21 @@ def test_the_smallest_p():
 
 def test_undefined_figures_have_reasons():
     first, second = two(BREATHING)
-    constant = replace(second, scores=np.ones_like(second.scores))
+    constant = changed(second, score_0=1.0)
     found = paired.difference(("a", "b"), first, constant)
     assert (found.value, found.interval_95, found.p) == (None, None, None)
     assert found.undefined["value"] == found.undefined["p"] == "b: the prediction is constant"
     found = paired.difference(("a", "b"), constant, second)
     assert found.undefined["p"] == "a: the prediction is constant"
-    alone = paired.difference(("a", "b"), *(s.select(first.speakers == "s0") for s in (first, second)))
+    alone = paired.difference(("a", "b"), *(select(s, speakers_of(first) == "s0") for s in (first, second)))
     assert alone.value is not None
     assert (alone.interval_95, alone.interval_95_bootstrap, alone.p) == (None, None, None)
     assert alone.undefined["p"] == "one unit only, nothing to swap"
     masks = two(MASK)
-    one_class = paired.difference(("a", "b"), *(s.select(s.truth == 0) for s in masks))
+    one_class = paired.difference(("a", "b"), *(select(s, s.truth == 0) for s in masks))
     assert one_class.undefined["value"] == "a: no label of class 1 (of 2 classes)"
     with pytest.raises(Undefined, match="one unit only"):
-        paired.permutation_p(paired.pair(*(s.select(s.speakers == "s1") for s in masks)), UAR)
+        paired.permutation_p(paired.pair(*(select(s, speakers_of(s) == "s1") for s in masks)), UAR)
 
 
 def test_corpora_of_the_real_size_take_seconds():

@@ -13,8 +13,9 @@ import soundfile
 
 from jaxpara.corpora.corpus import Corpus
 from jaxpara.evaluation import metrics, plots, report
+from jaxpara.errors import UserError
 from jaxpara.evaluation.results import FoldOutcome, MemberOutcome, summarise
-from jaxpara.fusion.fused import Fused
+from jaxpara.fusion import Fused
 
 ABOUT = {"jaxpara": "0.1.0", "devices": ["cpu", "cpu"], "versions": {"jax": "0.10.2"}}
 EVIL = "<script>alert('$x$')</script>"
@@ -45,13 +46,13 @@ def written(tmp_path_factory, fakes):
             tests = [fakes.predict(corpus, corpus.partition("test"), fold=f) for f in range(folds)]
             outcomes[member] = MemberOutcome(
                 [
-                    FoldOutcome(first + f, replace(tune, folds=tune.folds + first), test, 61.0, 1, 20)
-                    for f, (tune, test) in enumerate(zip(fakes.predict_folds(corpus, folds), tests, strict=True))
+                    FoldOutcome(first + f, validation.assign(fold=first + f), test, 61.0, 1, 20)
+                    for f, (validation, test) in enumerate(zip(fakes.predict_folds(corpus, folds), tests, strict=True))
                 ],
                 fakes.predict(corpus, corpus.partition("test")),
                 1_642_049,
             )
-            curves[member] = {first + f: tmp_path / f"{f}.jsonl" for f in range(folds)}
+            curves[member] = {(first + f, 0): tmp_path / f"{f}.jsonl" for f in range(folds)}
         lines = [
             {"kind": k, "step": 10 * e, "epoch": e, "loss": 1 / (e + 1), "score": e / 3}
             for e in range(3)
@@ -60,19 +61,26 @@ def written(tmp_path_factory, fakes):
         text = "".join(json.dumps(line) + "\n" for line in lines) + '{"kind": "tr'
         (tmp_path / "0.jsonl").write_text(text)
         first = outcomes[members[0]]
-        tune = fakes.concatenate([fold.validation for fold in first.folds])
+        validation = fakes.concatenate([fold.validation for fold in first.folds])
         weights = {member: [0.5] * folds for member in members} if len(members) > 1 else None
-        fused = Fused(tune, first.test, {}, weights, tune if weights else None)
-        singles = {name: (change(name, tune), change(name, o.test)) for name, o in outcomes.items() if len(members) > 1}
-        beside = {"convex": fused} if len(members) == 3 else {}
+        fused = Fused(validation, first.test, {}, weights, validation if weights else None)
+        singles = {name: (change(name, validation), change(name, o.test)) for name, o in outcomes.items() if len(members) > 1}
+        also_scored = {"convex": fused} if len(members) == 3 else {}
         results = summarise(
-            experiment="fake", recipe="paper", demo=simulated, corpus=replace(corpus, simulated=simulated),
+            experiment="fake", recipe="paper", demo=simulated, data=fakes.data(corpus, simulated=simulated),
             findings={"errors": 0, "warnings": len(findings)}, shared_audio={}, members=outcomes, left_out={},
-            fused=fused, fusion="weighted", beside=beside, fusing=members, baselines={}, about=ABOUT,
+            fused=fused, fusion="grid", also_scored=also_scored, fusing=members, baselines={}, about=ABOUT,
         )  # fmt: skip
+
+        def waveform(name):
+            path = corpus.by_name[name].path
+            if not path.exists():
+                raise UserError(f"{path}: no such file")
+            return soundfile.read(path)
+
         path = tmp_path / "out" / "report.html"
         report.write(
-            path, results=results, corpus=corpus, validation=fused.validation, test=fused.test, singles=singles,
+            path, results=results, data=fakes.data(corpus), waveform=waveform, validation=fused.validation, test=fused.test, singles=singles,
             curves=curves,
             config=config, findings=findings,
         )  # fmt: skip
@@ -103,12 +111,12 @@ class Page(HTMLParser):
     def handle_starttag(self, tag, attrs):
         self.count[tag] = self.count.get(tag, 0) + 1
         self.references += [v for k, v in attrs if k in ("href", "src", "xlink:href", "action", "data")]
-        if tag not in ("meta", "br"):
+        if tag not in ("meta", "br", "input"):
             self.open.append(tag)
 
     def handle_startendtag(self, tag, attrs):
         self.handle_starttag(tag, attrs)
-        self.open = self.open[:-1] if tag not in ("meta", "br") else self.open
+        self.open = self.open[:-1] if tag not in ("meta", "br", "input") else self.open
 
     def handle_endtag(self, tag):
         assert self.open.pop() == tag
@@ -145,11 +153,11 @@ def test_more_than_two_classes_have_no_curve_of_one_against_the_other(tmp_path, 
     assert "ROC" not in text
 
 
-def test_three_members_have_a_triangle_of_weights_and_other_fusions_stand_beside(tmp_path, fakes, written):
+def test_three_members_have_a_triangle_of_weights_and_other_fusions_are_listed_too(tmp_path, fakes, written):
     text = written(fakes.breathing(tmp_path), members=("cnn", "gru", "deep"))
     assert Page(text).count["svg"] == 8  # members, folds, speakers, belts, weights, three members' curves
-    assert "beside: convex, weights cross-fitted" in section(text, "scores")
-    assert "Where in the triangle" in section(text, "fusion")
+    assert "also scored: convex, weights cross-fitted" in section(text, "scores")
+    assert "as a point in the triangle" in section(text, "fusion")
     assert section(text, "fusion").count("weight of each member in each fold") == 2
 
 
@@ -161,7 +169,7 @@ def test_weights_stand_under_the_numbers_of_their_folds(tmp_path, fakes, written
 
 
 def test_more_systems_than_are_drawn_are_not_said_to_have_no_score(tmp_path, fakes, written, monkeypatch):
-    monkeypatch.setattr(report, "MOST_SYSTEMS", 2)
+    monkeypatch.setattr(report, "MAX_SYSTEMS", 2)
     text = written(fakes.mask(tmp_path))
     assert "Too many members to draw them fold by fold" in section(text, "folds")
 
@@ -174,11 +182,11 @@ def test_a_member_upside_down_or_constant_is_drawn_as_no_better_than_it_is(tmp_p
     written(
         corpus,
         members=tuple(scales),
-        change=lambda name, single: replace(single, scores=scales[name] * single.scores + 0.1),
+        change=lambda name, single: single.assign(score_0=scales[name] * single["score_0"] + 0.1),
     )
     mean = np.mean([recording.truth for recording in corpus.partition("test")])
     assert len(drawn) == 3
-    for _, series in drawn.values():
+    for series in (excerpt.predictions for excerpt in drawn.values()):
         np.testing.assert_allclose(series["up"], series["predicted"], atol=1e-9)
         np.testing.assert_allclose(series["down"], mean, atol=1e-9)
         np.testing.assert_allclose(series["flat"], mean, atol=1e-9)
@@ -197,11 +205,11 @@ def test_every_reference_is_found_once(class_page):
         assert len(re.findall(f'id="{name}"', text)) == 1, name
 
 
-def test_stamps(tmp_path, fakes, written, class_page):
+def test_notices(tmp_path, fakes, written, class_page):
     real = written(fakes.mask(tmp_path), members=("svm",), simulated=False)
-    for stamp in ("SIMULATED CORPUS", "DEMO SIZES"):
-        assert stamp in class_page
-        assert stamp not in real
+    for notice in ("SIMULATED CORPUS", "DEMO SIZES"):
+        assert notice in class_page
+        assert notice not in real
 
 
 def test_names_are_escaped_and_missing_audio_is_said(tmp_path, fakes, written):
@@ -221,7 +229,7 @@ def test_names_are_escaped_and_missing_audio_is_said(tmp_path, fakes, written):
 def test_without_truth_speakers_and_curves_sections_speak_in_words(tmp_path, fakes, written):
     corpus = fakes.mask(tmp_path, test_truth=False, known=False)
     text = written(corpus, folds=1, members=("svm",))
-    assert "No speaker has a score of their own" in section(text, "speakers")
+    assert "No score per speaker" in section(text, "speakers")
     assert "no truth for the test partition" in section(text, "scores")
     assert "no weights were searched" in section(text, "fusion")
     assert "unknown" in section(text, "corpus")
@@ -235,12 +243,11 @@ def test_a_run_without_any_score_still_has_a_report(tmp_path, fakes, written):
     assert "No fold has a score" in section(text, "folds")
 
 
-def test_the_belt_is_drawn_for_the_right_time(tmp_path):
+def test_the_level_is_drawn_for_the_right_time():
     times_s = np.arange(100) / 25
     audio = np.zeros(64_000)
     audio[640 * 30 : 640 * 40] = 0.5
-    soundfile.write(tmp_path / "a.wav", audio, 16_000, "PCM_16")
-    level_db = plots.level_of(tmp_path / "a.wav", times_s[20:60])
+    level_db = plots.level_of(audio, 16_000, times_s[20:60])
     np.testing.assert_allclose(level_db, np.where((np.arange(40) >= 10) & (np.arange(40) < 20), -6.02, -70), atol=0.01)
 
 
@@ -269,3 +276,18 @@ def test_drawing_leaves_nothing_global_behind():
     before = dict(matplotlib.rcParams)
     plots.confusions("one", {"one": np.eye(2, dtype=int)}, ("a", "b"))
     assert dict(matplotlib.rcParams) == before
+
+
+def test_ticks_of_percentages_are_exact():
+    text = plots.dots("ticks", {"a": {"b": (0.55, [0.5, 0.6])}}, measure="UAR", rows="", lines={})
+    words = {"".join(e.itertext()).strip() for e in ElementTree.fromstring(text).iterfind(".//{*}text")}
+    ticks = sorted(float(word.removesuffix(" %")) for word in words if word.endswith(" %"))
+    assert 52.5 in ticks
+    np.testing.assert_allclose(np.diff(ticks), np.diff(ticks)[0])
+
+
+def test_the_middle_of_a_recording_is_at_most_a_minute():
+    for seconds, first, last in ((30, 0, 29.96), (240, 90, 149.96)):
+        times_s = np.arange(25 * seconds) / 25
+        shown = times_s[plots.middle(times_s)]
+        np.testing.assert_allclose([shown[0], shown[-1]], [first, last], atol=0.04)

@@ -2,18 +2,15 @@
 
 import json
 import re
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from jaxpara.corpora.audio import AudioInfo
 from jaxpara.evaluation import results as results_module
-from jaxpara.evaluation.results import FoldOutcome, MemberOutcome, describe, keep_others, summarise
+from jaxpara.evaluation.results import FoldOutcome, MemberOutcome, keep_others, partitions_of, summarise
 from jaxpara.evaluation.scores import cross_validation, score
-from jaxpara.fusion.fused import Fused
-from jaxpara.fusion.mean import mean
+from jaxpara.fusion import Fused, average
 
 ABOUT = {"jaxpara": "0", "devices": ["cpu"], "versions": {"numpy": np.__version__}}
 
@@ -29,74 +26,72 @@ def corpus(request, tmp_path, fakes):
 def results(corpus, fakes):
     test = fakes.predict(corpus, corpus.partition("test"))
     folds = [
-        FoldOutcome(fold, tune, fakes.predict(corpus, corpus.partition("test"), fold=fold), 12.5, 3, 30)
-        for fold, tune in enumerate(fakes.predict_folds(corpus, 2))
+        FoldOutcome(fold, validation, fakes.predict(corpus, corpus.partition("test"), fold=fold), 12.5, 3, 30)
+        for fold, validation in enumerate(fakes.predict_folds(corpus, 2))
     ]
-    tune = fakes.concatenate([fold.validation for fold in folds])
+    validation = fakes.concatenate([fold.validation for fold in folds])
     return summarise(
         experiment="breathing_e2e",
         recipe="recommended",
         demo=True,
-        corpus=corpus,
+        data=fakes.data(corpus),
         findings={"errors": 0, "warnings": 31},
-        shared_audio={"train_and_validation": [tuple(r.name for r in corpus.recordings[:2])] * 2, "train_and_test": []},
+        shared_audio={"train_and_validation": [("a", "b")] * 2, "train_and_test": []},
         members={"cnn": MemberOutcome(folds, test, 1_642_049)},
         left_out={},
-        fused=Fused(tune, test, {}, {"cnn": [1.0, 1.0]}, tune),
+        fused=Fused(validation, test, {}, {"cnn": [1.0, 1.0]}, validation),
         fusion="mean",
-        beside={"convex": Fused(tune, test, {})},
+        also_scored={"convex": Fused(validation, test, {})},
         fusing=["cnn"],
         baselines={"loudness": fakes.predict(corpus, corpus.partition("test"), skill=0.1)},
         about=ABOUT,
-    ), test, tune  # fmt: skip
+    ), test, validation  # fmt: skip
 
 
-def test_scores_stand_where_the_docstring_says(results, corpus):
-    result, test, tune = results
+def test_scores_are_where_the_docstring_says(results, corpus, fakes):
+    result, test, validation = results
+    data = fakes.data(corpus)
     member = result["members"]["cnn"]
-    assert member["test"] == result["fusion"]["test"] == score(test, corpus)
-    assert (
-        member["cv"] == result["fusion"]["cv"] == result["fusion"]["cv_cross_fitted"] == cross_validation(tune, corpus)
-    )
+    assert member["test"] == result["fusion"]["test"] == score(test, data)
+    fusion = result["fusion"]
+    assert member["cv"] == fusion["cv"] == fusion["cv_cross_fitted"] == cross_validation(validation, data)
     folds = [fold["test"]["pooled"] for fold in member["folds"]]
     assert member["mean_of_folds_test"] == pytest.approx(np.mean(folds))
     assert [fold["validation"]["pooled"] for fold in member["folds"]] == list(member["cv"]["per_fold"].values())
     assert result["fusion"]["members"] == ["cnn"]
-    (beside,) = result["beside"]
-    assert beside == result["fusion"] | {"name": "convex", "weights": None, "cv_cross_fitted": None}
+    (other,) = result["also_scored"]
+    assert other == fusion | {"name": "convex", "searched_weights": None, "cv_cross_fitted": None}
     assert result["shared_audio"] == {
-        "train_and_validation": {
-            "pairs": 1,
-            "examples": [{"one": corpus.recordings[0].name, "other": corpus.recordings[1].name, "seconds": 1.5}],
-        },
+        "train_and_validation": {"pairs": 1, "examples": [{"one": "a", "other": "b"}]},
         "train_and_test": {"pairs": 0, "examples": []},
     }
     assert result["seconds"] == 25
     assert result["findings"] == {"errors": 0, "warnings": 31}
     assert result["simulated"] is result["demo"] is True
-    assert result["jaxpara"] == "0"
+    assert (result["jaxpara"], result["schema"]) == ("0", 2)
 
 
 def test_seeds_are_told_apart(corpus, fakes):
-    """Two folds, each fitted with two seeds: the figures of a seed are those of a run with its folds alone."""
+    """Two folds, each trained with two seeds: the figures of a seed are those of a run with its folds alone."""
     test = corpus.partition("test")
-    tuned = fakes.predict_folds(corpus, 2)
     folds = [
-        FoldOutcome(f, replace(tuned[f % 2], folds=np.full(len(tuned[f % 2]), f)), fakes.predict(corpus, test, fold=f),
-                    1.0, seed=f // 2)
-        for f in range(4)
-    ]  # fmt: skip
+        FoldOutcome(fold, validation.assign(seed=seed), fakes.predict(corpus, test, fold=fold, seed=seed), 1.0, seed=seed)
+        for seed in range(2)
+        for fold, validation in enumerate(fakes.predict_folds(corpus, 2, seed=seed))
+    ]
 
     def summary(folds):
-        tune, whole = fakes.concatenate([fold.validation for fold in folds]), mean([fold.test for fold in folds])
-        nothing = {"corpus": corpus, "findings": {}, "shared_audio": {}, "left_out": {}, "beside": {}, "baselines": {}}
+        validation, whole = fakes.concatenate([fold.validation for fold in folds]), average([fold.test for fold in folds])
+        nothing = {"findings": {}, "shared_audio": {}, "left_out": {}, "also_scored": {}, "baselines": {}}
         return summarise(
             experiment="", recipe="", demo=True, members={"cnn": MemberOutcome(folds, whole)},
-            fused=Fused(tune, whole, {}), fusion="mean", fusing=["cnn"], about=ABOUT, **nothing,
+            fused=Fused(validation, whole, {}), fusion="mean", fusing=["cnn"], about=ABOUT,
+            data=fakes.data(corpus), **nothing,
         )["members"]["cnn"]  # fmt: skip
 
     both = summary(folds)
     assert [fold["seed"] for fold in both["folds"]] == [0, 0, 1, 1]
+    assert list(both["cv"]["per_fold"]) == ["0", "1", "0, seed 1", "1, seed 1"]
     for seed in (0, 1):
         alone = summary(folds[2 * seed : 2 * seed + 2])
         assert alone["seeds"] == {}
@@ -117,8 +112,8 @@ def test_every_key_is_documented(results):
         assert keys <= words
 
 
-def test_the_corpus_in_numbers(corpus):
-    table = describe(corpus)
+def test_the_corpus_in_numbers(corpus, fakes):
+    table = partitions_of(fakes.data(corpus))
     assert list(table) == ["train", "devel", "test"]
     test = corpus.partition("test")
     assert table["test"]["recordings"] == len(test)
@@ -133,13 +128,13 @@ def test_the_corpus_in_numbers(corpus):
 
 
 def test_a_partition_without_truth_in_numbers(tmp_path, fakes):
-    row = describe(fakes.breathing(tmp_path, audio=False, test_truth=False))["test"]
+    row = partitions_of(fakes.data(fakes.breathing(tmp_path, audio=False, test_truth=False)))["test"]
     assert (row["labels"], row["unlabelled"], row["label_mean"]) == (0, 3000, None)
-    assert describe(fakes.mask(tmp_path, known=False))["train"]["speakers"] is None
+    assert partitions_of(fakes.data(fakes.mask(tmp_path, known=False)))["train"]["speakers"] is None
 
 
 @pytest.mark.parametrize("after", range(5))
-def test_killed_while_it_puts_away_anothers_results_it_goes_on_with_them(tmp_path, monkeypatch, after):
+def test_killed_while_it_renames_the_results_of_another_experiment_it_continues_with_them(tmp_path, monkeypatch, after):
     files = ("results.json", "report.html", "system.json", "predictions/validation.npz", "predictions/test.npz")
     (tmp_path / "predictions").mkdir()
     for file in files:

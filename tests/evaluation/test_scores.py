@@ -11,40 +11,40 @@ from sklearn.metrics import balanced_accuracy_score, confusion_matrix, recall_sc
 from jaxpara.corpora.corpus import Corpus
 from jaxpara.errors import UserError
 from jaxpara.evaluation import intervals
-from jaxpara.evaluation.rows import rows_of
-from jaxpara.evaluation.scores import cross_validation, score
+from jaxpara.evaluation.scores import cross_validation, join, score, series_of
+from jaxpara.predictions import scores_of, with_scores
 
 
 def shuffled(predictions, seed=0):
-    return predictions.select(np.random.default_rng(seed).permutation(len(predictions)))
+    return predictions.iloc[np.random.default_rng(seed).permutation(len(predictions))]
 
 
 def truth_by_hand(predictions, corpus):
     table = {(r.name, round(t * 25)): y for r in corpus.recordings for t, y in zip(r.times_s, r.truth, strict=True)}
-    keys = zip(predictions.recordings.tolist(), np.round(predictions.times_s * 25).astype(int), strict=True)
+    keys = zip(predictions["recording"], np.round(predictions["time_s"] * 25).astype(int), strict=True)
     return np.array([table[key] for key in keys])
 
 
 def test_a_sequence(tmp_path, fakes):
     corpus = fakes.breathing(tmp_path, audio=False)
     predictions = shuffled(fakes.predict(corpus, corpus.partition("devel", "test")))
-    result = score(predictions, corpus)
-    truth, values = truth_by_hand(predictions, corpus), predictions.scores[:, 0]
+    result = score(predictions, fakes.data(corpus))
+    truth, values = truth_by_hand(predictions, corpus), predictions["score_0"].to_numpy()
     assert result["measure"] == "PCC"
     assert result["pooled"] == pytest.approx(pearsonr(truth, values)[0])
     for name, value in result["per_speaker"].items():
-        rows = predictions.recordings == name + ".wav"
+        rows = (predictions["recording"] == name + ".wav").to_numpy()
         assert value == pytest.approx(pearsonr(truth[rows], values[rows])[0])
         low, high = result["per_speaker_interval_95"][name]
         assert low < value < high
     assert len(result["per_speaker"]) == result["speakers"] == 7
     assert result["mean_per_speaker"] == pytest.approx(np.mean(list(result["per_speaker"].values())))
-    test = predictions.partitions == "test"
+    test = (predictions["partition"] == "test").to_numpy()
     assert result["per_partition"]["test"] == pytest.approx(pearsonr(truth[test], values[test])[0])
     assert (result["labels"], result["without_truth"]) == (7000, 0)
     for name in ("interval_95", "interval_95_bootstrap", "interval_95_over_samples"):
         assert result[name][0] < result["pooled"] < result[name][1]
-    rows = [predictions.recordings == name for name in np.unique(predictions.recordings)]
+    rows = [(predictions["recording"] == name).to_numpy() for name in predictions["recording"].unique()]
     fits = [np.polyfit(values[r], truth[r], 1) for r in rows]
     left = np.concatenate([truth[r] - np.polyval(fit, values[r]) for r, fit in zip(rows, fits, strict=True)])
     assert all(slope > 0 for slope, _ in fits)
@@ -53,8 +53,8 @@ def test_a_sequence(tmp_path, fakes):
     assert 0 < result["onset_f1"] < 1
     assert 0 < result["breathing_rate_mae"] < 20
     assert result["undefined"] == {}
-    assert score(predictions, corpus) == result
-    assert score(predictions, corpus, seed=1)["interval_95_bootstrap"] != result["interval_95_bootstrap"]
+    assert score(predictions, fakes.data(corpus)) == result
+    assert score(predictions, fakes.data(corpus), seed=1)["interval_95_bootstrap"] != result["interval_95_bootstrap"]
 
 
 def test_a_nearly_perfect_sequence_breathes_as_the_truth_does_on_any_scale(tmp_path, fakes):
@@ -62,7 +62,7 @@ def test_a_nearly_perfect_sequence_breathes_as_the_truth_does_on_any_scale(tmp_p
     predictions = fakes.predict(corpus, corpus.recordings)
     truth = truth_by_hand(predictions, corpus)
     noise = 3e-4 * np.random.default_rng(0).standard_normal(len(truth))
-    result = score(shuffled(replace(predictions, scores=(3 * truth + 2 + noise)[:, None])), corpus)
+    result = score(shuffled(with_scores(predictions, (3 * truth + 2 + noise)[:, None])), fakes.data(corpus))
     assert result["rmse"] > 1
     assert result["rmse_scaled"] == pytest.approx(1e-4, rel=0.05)
     assert (result["breathing_rate_mae"], result["onset_f1"]) == (0, 1)
@@ -72,7 +72,7 @@ def test_a_gap_in_the_truth_leaves_no_onsets_and_says_where(tmp_path, fakes):
     corpus = fakes.breathing(tmp_path, audio=False)
     gap = [replace(r, truth=np.where(np.abs(r.times_s - 20) < 1, np.nan, r.truth)) for r in corpus.recordings]
     corpus = replace(corpus, recordings=tuple(gap))
-    result = score(fakes.predict(corpus, corpus.partition("devel")), corpus)
+    result = score(fakes.predict(corpus, corpus.partition("devel")), fakes.data(corpus))
     assert result["breathing_rate_mae"] is result["onset_f1"] is None
     reason = "a recording has no labels from 19 s to 21 s"
     assert result["undefined"] == {"breathing_rate_mae": reason, "onset_f1": reason}
@@ -81,20 +81,20 @@ def test_a_gap_in_the_truth_leaves_no_onsets_and_says_where(tmp_path, fakes):
 
 def test_samples_of_a_sequence_are_blocks_of_ten_seconds(tmp_path, fakes):
     corpus = fakes.breathing(tmp_path, speakers=(1, 0, 1), seconds=25, audio=False)
-    rows = rows_of(fakes.predict(corpus, corpus.recordings), corpus)
+    rows = join(fakes.predict(corpus, corpus.recordings), fakes.data(corpus))
     assert sorted(rows.sample_units().sums[:, 0]) == [125, 125, 250, 250, 250, 250]
 
 
 def test_classes(tmp_path, fakes):
     corpus = fakes.mask(tmp_path)
     predictions = shuffled(fakes.predict(corpus, corpus.partition("devel")))
-    result = score(predictions, corpus)
-    truth, predicted = truth_by_hand(predictions, corpus), predictions.scores.argmax(1)
+    result = score(predictions, fakes.data(corpus))
+    truth, predicted = truth_by_hand(predictions, corpus), scores_of(predictions).argmax(1)
     assert result["pooled"] == pytest.approx(balanced_accuracy_score(truth, predicted))
     assert result["confusion"] == confusion_matrix(truth, predicted).tolist()
     assert list(result["recalls"].values()) == pytest.approx(recall_score(truth, predicted, average=None))
     assert list(result["recalls"]) == result["classes"] == ["clear", "mask"]
-    who = np.array([corpus.by_name[name].speaker for name in predictions.recordings])
+    who = np.array([corpus.by_name[name].speaker for name in predictions["recording"]])
     for name, value in result["per_speaker"].items():
         assert value == pytest.approx(balanced_accuracy_score(truth[who == name], predicted[who == name]))
     assert result["accuracy"] == pytest.approx(np.mean(truth == predicted))
@@ -107,7 +107,7 @@ def test_classes(tmp_path, fakes):
 
 def test_without_truth_there_is_a_reason_and_no_number(tmp_path, fakes):
     corpus = fakes.mask(tmp_path, test_truth=False)
-    result = score(fakes.predict(corpus, corpus.partition("test")), corpus)
+    result = score(fakes.predict(corpus, corpus.partition("test")), fakes.data(corpus))
     assert result["undefined"] == {"pooled": "no truth for the test partition"}
     assert result["pooled"] is result["interval_95"] is result["mean_per_speaker"] is None
     assert result["labels"] == 0
@@ -116,12 +116,12 @@ def test_without_truth_there_is_a_reason_and_no_number(tmp_path, fakes):
 
 def test_no_predictions_at_all(tmp_path, fakes):
     corpus = fakes.mask(tmp_path)
-    assert score(fakes.predict(corpus, ()), corpus)["undefined"] == {"pooled": "no predictions"}
+    assert score(fakes.predict(corpus, ()), fakes.data(corpus))["undefined"] == {"pooled": "no predictions"}
 
 
 def test_rows_without_truth_are_left_out_and_counted(tmp_path, fakes):
     corpus = fakes.mask(tmp_path, test_truth=False)
-    both = score(fakes.predict(corpus, corpus.partition("devel", "test")), corpus)
+    both = score(fakes.predict(corpus, corpus.partition("devel", "test")), fakes.data(corpus))
     assert both["without_truth"] == len(corpus.partition("test"))
     assert both["labels"] == len(corpus.partition("devel"))
     assert list(both["per_partition"]) == ["devel"]
@@ -129,7 +129,7 @@ def test_rows_without_truth_are_left_out_and_counted(tmp_path, fakes):
 
 def test_unknown_speakers_leave_what_does_not_need_them(tmp_path, fakes):
     corpus = fakes.mask(tmp_path, known=False)
-    result = cross_validation(fakes.concatenate(fakes.predict_folds(corpus, 2)), corpus)
+    result = cross_validation(fakes.concatenate(fakes.predict_folds(corpus, 2)), fakes.data(corpus))
     assert result["pooled"] is not None
     assert result["interval_95_over_samples"] is not None
     assert result["interval_95"] is result["speakers"] is result["mean_per_speaker"] is None
@@ -140,7 +140,7 @@ def test_unknown_speakers_leave_what_does_not_need_them(tmp_path, fakes):
 def test_constant_predictions_are_undefined(tmp_path, fakes):
     corpus = fakes.breathing(tmp_path, audio=False)
     predictions = fakes.predict(corpus, corpus.partition("test"))
-    result = score(replace(predictions, scores=np.full_like(predictions.scores, 0.3)), corpus)
+    result = score(predictions.assign(score_0=0.3), fakes.data(corpus))
     assert result["pooled"] is result["interval_95"] is None
     assert result["undefined"]["pooled"] == "the prediction is constant"
     assert result["undefined"]["per_speaker.test_00"] == "the prediction is constant"
@@ -149,7 +149,7 @@ def test_constant_predictions_are_undefined(tmp_path, fakes):
 
 def test_one_speaker_has_a_score_and_no_interval_over_speakers(tmp_path, fakes):
     corpus = fakes.breathing(tmp_path, speakers=(0, 0, 1), audio=False)
-    result = score(fakes.predict(corpus, corpus.recordings), corpus)
+    result = score(fakes.predict(corpus, corpus.recordings), fakes.data(corpus))
     assert result["pooled"] == result["mean_per_speaker"]
     assert result["undefined"]["interval_95"].startswith("one unit only")
 
@@ -159,7 +159,7 @@ def test_a_speaker_with_one_class_has_no_uar_and_the_mean_neither(tmp_path, fake
     one = corpus.recordings[0].speaker
     mended = [replace(r, truth=np.zeros(1)) if r.speaker == one else r for r in corpus.recordings]
     corpus = Corpus(corpus.task, corpus.root, tuple(mended), 0.0)
-    result = score(fakes.predict(corpus, corpus.recordings), corpus)
+    result = score(fakes.predict(corpus, corpus.recordings), fakes.data(corpus))
     assert result["per_speaker"][one] is None
     assert result["undefined"][f"per_speaker.{one}"] == "no label of class 1 (of 2 classes)"
     assert result["mean_per_speaker"] is None
@@ -169,19 +169,19 @@ def test_a_speaker_with_one_class_has_no_uar_and_the_mean_neither(tmp_path, fake
 @pytest.mark.parametrize("kind", ["breathing", "mask"])
 def test_everything_is_json(tmp_path, fakes, kind):
     corpus = fakes.mask(tmp_path) if kind == "mask" else fakes.breathing(tmp_path, audio=False)
-    result = cross_validation(fakes.concatenate(fakes.predict_folds(corpus, 3)), corpus)
+    result = cross_validation(fakes.concatenate(fakes.predict_folds(corpus, 3)), fakes.data(corpus))
     assert json.loads(json.dumps(result, allow_nan=False)) == result
 
 
 def test_cross_validation_names_both_figures(tmp_path, fakes):
     corpus = fakes.mask(tmp_path)
     folds = fakes.predict_folds(corpus, 4)
-    result = cross_validation(shuffled(fakes.concatenate(folds)), corpus)
-    expected = [balanced_accuracy_score(truth_by_hand(f, corpus), f.scores.argmax(1)) for f in folds]
+    result = cross_validation(shuffled(fakes.concatenate(folds)), fakes.data(corpus))
+    expected = [balanced_accuracy_score(truth_by_hand(f, corpus), scores_of(f).argmax(1)) for f in folds]
     assert list(result["per_fold"].values()) == pytest.approx(expected)
     assert result["mean_of_folds"] == pytest.approx(np.mean(expected))
     everything = fakes.concatenate(folds)
-    pooled = balanced_accuracy_score(truth_by_hand(everything, corpus), everything.scores.argmax(1))
+    pooled = balanced_accuracy_score(truth_by_hand(everything, corpus), scores_of(everything).argmax(1))
     assert result["pooled"] == pytest.approx(pooled)
     assert pooled != pytest.approx(np.mean(expected), abs=1e-6)
     for fold, interval in result["per_fold_interval_95"].items():
@@ -190,7 +190,7 @@ def test_cross_validation_names_both_figures(tmp_path, fakes):
 
 def test_cross_validation_names_the_speakers_on_both_sides(tmp_path, fakes):
     corpus = fakes.mask(tmp_path)
-    leaky = cross_validation(fakes.concatenate(fakes.predict_folds(corpus, 2)), corpus, shared={0: 8, 1: 7})
+    leaky = cross_validation(fakes.concatenate(fakes.predict_folds(corpus, 2)), fakes.data(corpus), shared={(0, 0): 8, (1, 0): 7})
     assert leaky["speakers_in_train_and_validation"] == {"0": 8, "1": 7}
 
 
@@ -198,7 +198,7 @@ def test_a_fold_without_a_value_leaves_no_mean_of_folds(tmp_path, fakes):
     corpus = fakes.mask(tmp_path)
     clear = [r for r in corpus.partition("train") if r.truth[0] == 0]
     parts = [fakes.predict(corpus, corpus.partition("devel"), fold=0), fakes.predict(corpus, clear, fold=1)]
-    result = cross_validation(fakes.concatenate(parts), corpus)
+    result = cross_validation(fakes.concatenate(parts), fakes.data(corpus))
     assert result["mean_of_folds"] is None
     assert result["undefined"]["mean_of_folds"] == "a fold has no value"
 
@@ -206,26 +206,39 @@ def test_a_fold_without_a_value_leaves_no_mean_of_folds(tmp_path, fakes):
 def test_keys_that_the_corpus_does_not_have_are_refused(tmp_path, fakes):
     corpus = fakes.breathing(tmp_path, audio=False)
     predictions = fakes.predict(corpus, corpus.partition("test"))
-    other = replace(predictions, recordings=np.char.replace(predictions.recordings, "test_01", "test_99"))
+    other = predictions.assign(recording=predictions["recording"].str.replace("test_01", "test_99"))
     with pytest.raises(UserError, match=r"1000 of 3000 predictions have no row in .*The first is test_99.wav at 0 s"):
-        score(other, corpus)
-    late = replace(predictions, times_s=predictions.times_s + 0.001)
+        score(other, fakes.data(corpus))
+    late = predictions.assign(time_s=predictions["time_s"] + 0.001)
     with pytest.raises(UserError, match=r"3000 of 3000 .* test_00.wav at 0.001 s"):
-        score(late, corpus)
+        score(late, fakes.data(corpus))
 
 
-def test_doubled_keys_are_refused_within_a_fold_only(tmp_path, fakes):
+def test_duplicated_keys_are_refused_within_a_fold_only(tmp_path, fakes):
     corpus = fakes.mask(tmp_path)
     fold = fakes.predict(corpus, corpus.partition("devel"), fold=0)
-    with pytest.raises(UserError, match=r"1 of \d+ predictions stand twice.* devel_00003.wav"):
-        score(fold.select(np.r_[0 : len(fold), 2]), corpus)
-    cross_validation(fakes.concatenate([fold, replace(fold, folds=fold.folds + 1)]), corpus)
+    with pytest.raises(UserError, match=r"1 of \d+ predictions are duplicated.* devel_00003.wav"):
+        score(fold.iloc[np.r_[0 : len(fold), 2]], fakes.data(corpus))
+    cross_validation(fakes.concatenate([fold, fold.assign(fold=1)]), fakes.data(corpus))
 
 
 def test_a_recording_in_several_folds_is_one_sample(tmp_path, fakes):
-    """Of two fits with different seeds, say: the same recordings twice tell no more than once."""
+    """Two models with different seeds, say: the same recordings twice tell no more than once."""
     corpus = fakes.mask(tmp_path)
     once = fakes.predict(corpus, corpus.partition("test"), fold=0)
-    twice = fakes.concatenate([once, replace(once, folds=once.folds + 1)])
-    widths = [np.ptp(score(part, corpus)["interval_95_over_samples"]) for part in (once, twice)]
+    twice = fakes.concatenate([once, once.assign(seed=1)])
+    widths = [np.ptp(score(part, fakes.data(corpus))["interval_95_over_samples"]) for part in (once, twice)]
     assert widths[1] == pytest.approx(widths[0], rel=0.1)  # and not a factor of the root of 2 smaller
+
+
+def test_series_are_those_of_each_recording_and_fold(tmp_path, fakes):
+    corpus = fakes.breathing(tmp_path, speakers=(2, 1, 1), seconds=10, audio=False)
+    folds = [fakes.predict(corpus, corpus.partition("train", "devel"), fold=fold) for fold in range(2)]
+    both = fakes.concatenate(folds)
+    parts = series_of(join(shuffled(both), fakes.data(corpus)))
+    assert len(parts) == 6
+    expected = [(r, p["score_0"][p["recording"] == r.name]) for p in folds for r in corpus.partition("train", "devel")]
+    for part, (recording, prediction) in zip(parts, expected, strict=True):
+        np.testing.assert_array_equal(part.times_s, recording.times_s)
+        np.testing.assert_array_equal(part.truth, recording.truth)
+        np.testing.assert_array_equal(part.prediction, prediction)

@@ -15,7 +15,7 @@ from sklearn.linear_model import Ridge
 from jaxpara.corpora.challenge import MARKER
 from jaxpara.corpora.corpus import Corpus, Recording, predictions_of
 from jaxpara.errors import UserError
-from jaxpara.predictions import Predictions
+from jaxpara.predictions import ENSEMBLE, predictions_of
 from jaxpara.registry import suggest
 
 CONTEXT_S = 4.0  # of audio level before and after each label
@@ -102,14 +102,14 @@ def _finished(root: Path, parameters: dict[str, Any]) -> bool:
     return True
 
 
-def loudness_baseline(corpus: Corpus) -> Predictions:
+def loudness_baseline(corpus: Corpus) -> pd.DataFrame:
     """Predicts the belt from loudness alone, with a ridge regression on the level 4 s before to 4 s after a label.
 
     Args:
       corpus: a Breathing corpus with test recordings; trained on train and devel.
 
     Returns:
-      A row per label of the test partition; fold -1.
+      The prediction table of the test partition.
     """
     known = corpus.partition("train", "devel")
     model = Ridge(alpha=PENALTY)
@@ -119,7 +119,7 @@ def loudness_baseline(corpus: Corpus) -> Predictions:
     )
     test = corpus.partition("test")
     scores = [model.predict(_levels(recording, corpus.label_rate_hz)) for recording in test]
-    return predictions_of(test, np.concatenate(scores)[:, None], fold=-1)
+    return predictions_of(test, np.concatenate(scores)[:, None], *ENSEMBLE)
 
 
 def _levels(recording: Recording, label_rate_hz: float) -> np.ndarray:

@@ -1,0 +1,335 @@
+"""Fusion: combine the predictions of several members, with NumPy and SciPy alone.
+
+A fusion averages the scores of all trained models with weights: equal ones (`mean`), those of one member (`select`,
+`best`), or those that a search finds for each fold on its validation set (`grid`, `dirichlet`, `convex`).
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from scipy.optimize import nnls
+
+from jaxpara.errors import UserError
+from jaxpara.predictions import (
+    ENSEMBLE,
+    MODEL,
+    FoldSeed,
+    align,
+    by_model,
+    concatenate,
+    in_order,
+    model_name,
+    scores_of,
+    with_scores,
+)
+
+# Takes truth [row] and scores [row, score]; higher is better. Pearson's r where there is one score (a sequence).
+Measure = Callable[[np.ndarray, np.ndarray], float]
+ByMember = Mapping[str, pd.DataFrame]
+ByModel = Mapping[str, Mapping[FoldSeed, pd.DataFrame]]
+
+
+@dataclass(frozen=True, eq=False)
+class Fused:
+    """The predictions of one system.
+
+    Attributes:
+      validation: of all validation sets, each predicted by the models of its own fold.
+      test: of the test partition, by all models together with `model_weights`.
+      model_weights: {member: {(fold, seed): weight}} for recordings that are in no validation set; the sum is 1.
+      searched_weights: {member: [weight per model, the folds of the first seed first]}; None where none are searched.
+      cross_fitted: `validation` again, but each fold uses the weights that other folds found. Its score is not
+        inflated by a search on the same recordings. None where nothing is searched or no other fold is disjoint.
+    """
+
+    validation: pd.DataFrame
+    test: pd.DataFrame
+    model_weights: dict[str, dict[FoldSeed, float]]
+    searched_weights: dict[str, list[float]] | None = None
+    cross_fitted: pd.DataFrame | None = None
+
+
+def average(tables: Sequence[pd.DataFrame], weights: Sequence[float] | None = None) -> pd.DataFrame:
+    """Average several predictions of the same recordings and times, in the order of the first.
+
+    Args:
+      tables: one or more.
+      weights: one per table; equal by default.
+
+    Returns:
+      A table of the model that all rows are of, else of an ensemble.
+
+    Raises:
+      UserError: they are not predictions of the same recordings and times.
+    """
+    tables = align(tables)
+    models = np.stack([table[MODEL].to_numpy() for table in tables])
+    same = (models == models[0]).all((0, 2))[:, None]
+    mean = with_scores(tables[0], np.average([scores_of(table) for table in tables], axis=0, weights=weights))
+    mean[MODEL] = np.where(same, models[0], ENSEMBLE)
+    return mean
+
+
+def mix(parts: ByModel, model_weights: Mapping[str, Mapping[FoldSeed, float]]) -> pd.DataFrame:
+    """Average the predictions of several members' models; models with weight 0 need no predictions.
+
+    Args:
+      parts: {member: {(fold, seed): predictions}}.
+      model_weights: {member: {(fold, seed): weight}}; the sum is 1.
+    """
+    used = [(parts[name][key], weight) for name, of in model_weights.items() for key, weight in of.items() if weight]
+    equal = len({weight for _, weight in used}) == 1
+    return average([part for part, _ in used], None if equal else [weight for _, weight in used])
+
+
+def correlations(candidates: np.ndarray, truth: np.ndarray, series: np.ndarray) -> np.ndarray:
+    """Compute Pearson's r with the truth for many weighted sums of a few series.
+
+    Args:
+      candidates: `[candidate, member]` weights.
+      truth: `[row]`.
+      series: `[member, row]`.
+
+    Returns:
+      `[candidate]`; -inf where r is not defined because the sum or the truth is constant.
+    """
+    truth, series = _compress(truth, series)
+    sums = candidates @ series
+    lengths = np.linalg.norm(sums, axis=1) * np.linalg.norm(truth)
+    return np.divide(sums @ truth, lengths, out=np.full(len(sums), -np.inf), where=lengths > 0)
+
+
+def _compress(truth: np.ndarray, series: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Rotate centred series into an orthonormal basis of their span: a few numbers with the same inner products."""
+    both = np.vstack([series, truth])
+    # A constant series becomes exactly 0, which its rounded mean would not give.
+    both = np.where(np.ptp(both, axis=1, keepdims=True) == 0, 0, both - both.mean(1, keepdims=True))
+    rotated = np.asarray(np.linalg.qr(both.T, mode="r"))
+    return rotated[:, -1], rotated[:, :-1].T
+
+
+def _by_model(validation: ByMember) -> dict[FoldSeed, dict[str, pd.DataFrame]]:
+    """Turn {member: predictions of all its models} into {(fold, seed): {member: predictions}}."""
+    parts = {name: by_model(table) for name, table in validation.items()}
+    keys = in_order({key for of_member in parts.values() for key in of_member})
+    return {key: {name: parts[name][key] for name in parts if key in parts[name]} for key in keys}
+
+
+def _disjoint(parts: Mapping[FoldSeed, pd.DataFrame]) -> dict[FoldSeed, list[FoldSeed]]:
+    """List for each model those whose validation sets share no recording with its own; empty if any has none.
+
+    Models of one fold with several seeds share all recordings, so that they are never in each other's list.
+    """
+    names = {key: frozenset(part["recording"]) for key, part in parts.items()}
+    found = {key: [other for other in names if not names[other] & names[key]] for key in names}
+    return found if all(found.values()) else {}
+
+
+class Mean:
+    """The plain mean: every trained model counts the same (paper §3.2)."""
+
+    def __call__(self, validation: ByMember, test: ByModel, truth: Mapping[str, np.ndarray], measure: Measure) -> Fused:
+        """Fuse; every fusion has these arguments.
+
+        Args:
+          validation: {member: predictions of all its validation sets}.
+          test: {member: {(fold, seed): predictions of the test partition}}.
+          truth: {member: `[row]` labels of `validation`}; NaN where there are none.
+          measure: the official measure, for fusions that search.
+
+        Raises:
+          UserError: the members' predictions do not fit together, or the search does not suit them.
+        """
+        count = sum(len(models) for models in test.values())
+        weights = {name: {key: 1 / count for key in models} for name, models in test.items()}
+        validated = concatenate([average(list(members.values())) for members in _by_model(validation).values()])
+        return Fused(validated, mix(test, weights), weights)
+
+
+class Select:
+    """One member for all folds: the one with the highest mean measure over its folds, of equals the first.
+
+    The cross-fitted predictions of a fold come from the member that is best on the folds that share no recording with
+    it (paper §3.1.2, choice of a backbone).
+    """
+
+    def __call__(self, validation: ByMember, test: ByModel, truth: Mapping[str, np.ndarray], measure: Measure) -> Fused:
+        values = {name: self._values(table, truth[name], measure) for name, table in validation.items()}
+
+        def best(among: Iterable[FoldSeed] | None = None) -> str:
+            means = {
+                name: np.mean([value for key, value in of_member.items() if among is None or key in among])
+                for name, of_member in values.items()
+            }
+            return max(means, key=means.__getitem__)
+
+        chosen = best()
+        keys = list(values[chosen])
+        cross_fitted = None
+        if all(list(own) == keys for own in values.values()):
+            parts = _by_model(validation)
+            elsewhere = _disjoint({key: parts[key][chosen] for key in keys})
+            if elsewhere:
+                cross_fitted = concatenate([parts[key][best(elsewhere[key])] for key in keys])
+        weights = {chosen: {key: 1 / len(keys) for key in keys}}
+        return Fused(
+            validation=validation[chosen],
+            test=mix(test, weights),
+            model_weights=weights,
+            searched_weights={name: [float(name == chosen)] * len(keys) for name in validation},
+            cross_fitted=cross_fitted,
+        )
+
+    def _values(self, table: pd.DataFrame, truth: np.ndarray, measure: Measure) -> dict[FoldSeed, float]:
+        values = {}
+        for key, part in by_model(table.assign(truth=truth)).items():
+            known = part[np.isfinite(part["truth"])]
+            values[key] = measure(known["truth"].to_numpy(), scores_of(known))
+        return values
+
+
+class WeightSearch:
+    """Base of the fusions that search, for each fold, the weights with the highest measure on its validation set.
+
+    The test predictions use the mean over folds. The cross-fitted predictions of a fold use the mean of the weights
+    of those folds that share no recording with it.
+    """
+
+    def search(self, truth: np.ndarray, scores: np.ndarray, measure: Measure) -> np.ndarray:
+        """Find the weights of one fold.
+
+        Args:
+          truth: `[row]`, all known.
+          scores: `[member, row, score]`.
+          measure: the official measure.
+
+        Returns:
+          `[member]`, with sum 1.
+        """
+        raise NotImplementedError
+
+    def __call__(self, validation: ByMember, test: ByModel, truth: Mapping[str, np.ndarray], measure: Measure) -> Fused:
+        names = sorted(validation)
+        models = _by_model({name: validation[name] for name in names})
+        labels = by_model(validation[names[0]].assign(truth=truth[names[0]]))
+        found: dict[FoldSeed, np.ndarray] = {}
+        for key, members in models.items():
+            if sorted(members) != names:
+                raise UserError(
+                    f"config.fusion: fold {model_name(key)} has only {sorted(members)}; a search needs every member"
+                )
+            # The rows are in the order of the first member, and so is its truth.
+            scores = np.stack([scores_of(part) for part in align([members[name] for name in names])])
+            of_fold = labels[key]["truth"].to_numpy()
+            known = np.isfinite(of_fold)
+            found[key] = self.search(of_fold[known], scores[:, known], measure)
+
+        def fuse(weights: Mapping[FoldSeed, np.ndarray]) -> pd.DataFrame:
+            return concatenate([average([m[n] for n in names], list(weights[key])) for key, m in models.items()])
+
+        elsewhere = _disjoint({key: members[names[0]] for key, members in models.items()})
+        of_others = {key: np.mean([found[other] for other in keys], axis=0) for key, keys in elsewhere.items()}
+        weights = {name: {key: float(w[i]) / len(found) for key, w in found.items()} for i, name in enumerate(names)}
+        return Fused(
+            validation=fuse(found),
+            test=mix(test, weights),
+            model_weights=weights,
+            searched_weights={name: [float(w[i]) for w in found.values()] for i, name in enumerate(names)},
+            cross_fitted=fuse(of_others) if of_others else None,
+        )
+
+
+class CandidateSearch(WeightSearch):
+    """Base of the fusions that try a list of weights and keep the best, of equals the first."""
+
+    def candidates(self, members: int) -> np.ndarray:
+        """Return the weights to try, `[candidate, member]`; each row sums to 1."""
+        raise NotImplementedError
+
+    def search(self, truth: np.ndarray, scores: np.ndarray, measure: Measure) -> np.ndarray:
+        candidates = self.candidates(len(scores))
+        if scores.shape[-1] == 1:
+            # A sequence is measured by Pearson's r, which needs no pass over the rows for every candidate.
+            values = correlations(candidates, truth, scores[..., 0])
+        else:
+            values = [measure(truth, np.tensordot(weights, scores, 1)) for weights in candidates]
+        return candidates[int(np.argmax(values))]
+
+
+class Best(CandidateSearch):
+    """One member per fold: the one with the highest measure (Mask systems 2 and 4)."""
+
+    def candidates(self, members: int) -> np.ndarray:
+        return np.eye(members)
+
+
+class Grid(CandidateSearch):
+    """The best of evenly spaced weights of two members (Mask system 5: a in 0, 1/40, ..., 1)."""
+
+    def __init__(self, points: int = 41):
+        """Set the number of weights to try."""
+        self._points = points
+
+    def candidates(self, members: int) -> np.ndarray:
+        if members != 2:
+            raise UserError(f"config.fusion.name is 'grid', which is for 2 members, not {members}; try 'dirichlet'")
+        first = np.linspace(0, 1, self._points)
+        return np.stack([first, 1 - first], axis=1)
+
+
+class Dirichlet(CandidateSearch):
+    """The best of random weights of any number of members; every fold tries the same ones.
+
+    Reference: paper §3.2.3, `numpy.random.dirichlet`, 1000 draws (Breathing system 5).
+    """
+
+    def __init__(self, draws: int = 1000, alpha: float = 1.0, *, seed: int):
+        """Set how the weights are drawn.
+
+        Args:
+          draws: weights to try.
+          alpha: concentration of the distribution, for all members; 1 is uniform. (The paper gives none.)
+          seed: of the draws.
+        """
+        if draws < 1 or not alpha > 0:
+            raise UserError(f"config.fusion has draws {draws} and alpha {alpha:g}: expected both above 0")
+        self._draws, self._alpha, self._seed = draws, alpha, seed
+
+    def candidates(self, members: int) -> np.ndarray:
+        return np.random.default_rng(self._seed).dirichlet(np.full(members, self._alpha), self._draws)
+
+
+class Convex(WeightSearch):
+    """The exact non-negative weights with the highest Pearson's r, for sequences.
+
+    r does not change with the scale of the weights, so the non-negative least-squares fit of the centred truth by the
+    centred members has the highest r; its weights are scaled to sum to 1. Where no member correlates positively, that
+    fit is empty and no combination is better than the best single member, which gets all the weight.
+
+    Reference: `scipy.optimize.nnls` (Lawson and Hanson, *Solving Least Squares Problems*, 1974, chapter 23).
+    """
+
+    def search(self, truth: np.ndarray, scores: np.ndarray, measure: Measure) -> np.ndarray:
+        if scores.shape[-1] != 1:
+            raise UserError(
+                "config.fusion.name is 'convex', which is for sequences with one score per row; here each row has"
+                f" {scores.shape[-1]}, one per class: try 'dirichlet'"
+            )
+        target, series = _compress(truth, scores[..., 0])
+        weights, _ = nnls(series.T, target)
+        if not weights.any():
+            single = np.eye(len(series))
+            weights = single[int(np.argmax(correlations(single, truth, scores[..., 0])))]
+        return weights / weights.sum()
+
+
+FUSIONS = {
+    "mean": Mean,
+    "best": Best,
+    "grid": Grid,
+    "select": Select,
+    "dirichlet": Dirichlet,
+    "convex": Convex,
+}
