@@ -23,7 +23,7 @@ _SIZES = (
     "units",
     "validate_every",
 )
-_COUNTS = ("decay_steps", "epochs", "microbatch", "warmup_steps")
+_COUNTS = ("decay_steps", "epochs", "microbatch", "plateau_patience", "warmup_steps")
 _WHOLE = {*_SIZES, *_COUNTS}
 # The least that a field can be, and whether that itself is allowed; what it has to stay below.
 LIMITS: dict[str, tuple[float, bool, float]] = {
@@ -32,7 +32,7 @@ LIMITS: dict[str, tuple[float, bool, float]] = {
     **dict.fromkeys(("clip_s", "window_s", "step_s", "hop_s"), (0, True, math.inf)),
     "lr": (0, False, math.inf),
     "plateau_factor": (0, False, 1),
-    **dict.fromkeys(("dropout", "head_dropout", "momentum", "b1", "b2"), (0, True, 1)),
+    **dict.fromkeys(("dropout", "head_dropout", "momentum"), (0, True, 1)),
 }
 
 

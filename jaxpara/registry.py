@@ -30,7 +30,8 @@ def build(registry: Mapping[str, Callable[..., Any]], spec: Mapping[str, Any], w
     """Calls the entry of `registry` that `spec["name"]` names, with the rest of `spec` as keyword arguments.
 
     Args:
-      registry: the known names, each with a constructor.
+      registry: the known names, each with a constructor, whose signature is the schema of `spec`. One with many
+        fields has a dataclass of them as its attribute `Config`, and takes an instance of that first.
       spec: `{"name": ..., **arguments}`, usually a part of the config.
       where: the config path of `spec`, for error messages (`members.net.learner.model`).
       **context: arguments that come from the program and not from the config, as `where` does; passed where the
@@ -46,8 +47,9 @@ def build(registry: Mapping[str, Callable[..., Any]], spec: Mapping[str, Any], w
     name = arguments.pop("name", None)
     require_one_of(f"config.{where}.name", name, sorted(registry))
     constructor = registry[name]
+    schema = getattr(constructor, "Config", constructor)
     # Flax modules add fields of their own to every constructor; they are not the user's to set.
-    accepted = [p for p in inspect.signature(constructor).parameters.values() if p.name not in ("parent", "name")]
+    accepted = [p for p in inspect.signature(schema).parameters.values() if p.name not in ("parent", "name")]
     fields = [p.name for p in accepted if p.name not in context]
     for key, value in arguments.items():
         if key not in fields:
@@ -58,5 +60,7 @@ def build(registry: Mapping[str, Callable[..., Any]], spec: Mapping[str, Any], w
     for p in accepted:
         if p.name in fields and p.name not in arguments and p.default is inspect.Parameter.empty:
             raise UserError(f"config.{where}.{p.name} is missing: {name!r} needs it")
+    if schema is not constructor:
+        return constructor(schema(**arguments), **context)
     names = {p.name for p in accepted}
     return constructor(**arguments, **{k: v for k, v in context.items() if k in names})

@@ -34,9 +34,9 @@ from jaxpara.registry import build, suggest
 from jaxpara.runtime import cache_folder
 from jaxpara.seeds import derive
 from jaxpara.training.dependencies import in_order
-from jaxpara.training.loop import Interrupted
 from jaxpara.training.member import Member
 from jaxpara.training.steps import PRECISIONS
+from jaxpara.training.train import Interrupted
 
 SHOWN = 10  # pairs of recordings that share audio
 
@@ -85,6 +85,7 @@ def run(
             for member in in_order(settings["members"]):
                 part = settings["members"][member]
                 members[member] = Member(member, part, corpus, fingerprint, seed, workdir, members, precision, seeds)
+                members[member].claim()
             fusion = dict(settings["fusion"])
             wanted, other_names = tuple(fusion.pop("members", ())), tuple(fusion.pop("beside", ()))
             unscored = corpus.known(fusion.pop("leave_out", ()), "config.fusion.leave_out")
@@ -160,7 +161,7 @@ def run(
                 validation=fused.validation,
                 test=fused.test,
                 singles={m: (tune[m], outcomes[m].test) for m in fusing if len(fusing) > 1},
-                curves={m: members[m].curves for m in outcomes},
+                curves={m: {fold: path for (fold, _), path in members[m].curves.items()} for m in outcomes},
                 config=str(config),
                 findings=[str(finding) for finding in checked.findings],
             )
@@ -174,6 +175,7 @@ def _run(
     """Runs the members in their order; returns the optional ones that could not be run, with the reason."""
     left_out: dict[str, str] = {}
     used = {source for member in members.values() for source in member.sources}
+    embeddings: dict[str, Any] = {}  # of the members so far, see `Member.train`
     for name, member in members.items():
         if not member.predicts and name not in used:
             continue
@@ -181,7 +183,11 @@ def _run(
             reason = f"takes the embeddings of {missing[0]}, which was left out"
         else:
             try:
-                member.run(progress, from_checkpoints=from_checkpoints, together=together)
+                if from_checkpoints:
+                    member.evaluate(progress, embeddings)
+                else:
+                    member.train(progress, embeddings, together=together)
+                embeddings[name] = member.embeddings(progress, embeddings)
                 continue
             except Unavailable as error:
                 reason = str(error)

@@ -28,8 +28,6 @@ class Source(Protocol):
     @property
     def embedding_rate_hz(self) -> float: ...
 
-    def embeddings(self, corpus: Corpus, fold: Fold, read: Read, progress: Progress) -> Arrays: ...
-
 
 class Embeddings:
     """Embeddings of one or more members side by side, each fold's from that fold's networks.
@@ -69,8 +67,8 @@ class Embeddings:
             raise UserError(
                 f"config.{where}.standardise_on is {standardise_on!r}, expected 'train' or 'train_and_devel'"
             )
-        self._sources = {name: sources[name] for name in of}
-        rates = {name: source.embedding_rate_hz for name, source in self._sources.items()}
+        self._of = tuple(of)
+        rates = {name: sources[name].embedding_rate_hz for name in of}
         if len(set(rates.values())) > 1:
             raise UserError(
                 f"config.{where}.of: embeddings of different rates (per second) do not go together: {rates}"
@@ -87,9 +85,15 @@ class Embeddings:
         leaks = self._standardise and self._on != "train"
         return "embeddings are scaled by the statistics of train and devel, the tuned on part included" if leaks else ""
 
-    def arrays(self, corpus: Corpus, fold: Fold, read: Read, progress: Progress, folder: Path) -> Arrays:
-        """The embeddings of all recordings for a fold; the scales that were found for it are kept in `folder`."""
-        parts = {name: source.embeddings(corpus, fold, read, progress) for name, source in self._sources.items()}
+    def arrays(
+        self, corpus: Corpus, fold: Fold, read: Read, progress: Progress, folder: Path, sources: Mapping[str, Arrays]
+    ) -> Arrays:
+        """The embeddings of all recordings for a fold; the scales that were found for it are kept in `folder`.
+
+        Args:
+          sources: the embeddings of each member.
+        """
+        parts = {name: sources[name] for name in self._of}
         if not self._standardise:
             return _Joined(parts, {}, self._unit_length)
         names = fold.train_names if self._on == "train" else [r.name for r in corpus.partition("train", "devel")]

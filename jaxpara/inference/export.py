@@ -21,9 +21,8 @@ from jaxpara.features.fitted import FILE as FITTED
 from jaxpara.files import write_json, write_text
 from jaxpara.inference import card, manifest, stablehlo
 from jaxpara.inference.system import System
-from jaxpara.training import weights
-from jaxpara.training.fit import fold_folder
 from jaxpara.training.net import Net
+from jaxpara.training.state import WEIGHTS, write_weights
 from jaxpara.training.svm import SVM
 
 
@@ -52,17 +51,18 @@ def write(workdir: Path, out: Path, *, overwrite: bool = False) -> dict[str, Any
     with _replacing_folder(out, overwrite) as folder:
         facts = {}
         for name, member in system.members.items():
+            folders = {fold: f"members/{name}/fold_{fold}_seed_{c.get('seed', 0)}" for fold, c in member.folds.items()}
             for fold in member.folds:
-                source, target = (fold_folder(root / "members" / name, fold) for root in (workdir, folder))
+                source, target = workdir / folders[fold], folder / folders[fold]
                 target.mkdir(parents=True)
                 if (source / FITTED).exists():
                     shutil.copyfile(source / FITTED, target / FITTED)
                 if isinstance(member.learner, SVM):
-                    _copy_machine(member.learner.machine_file(source), target)
+                    _copy_machine(member.learner.file(source), target)
             if isinstance(member.learner, Net):
                 fits = system.fits(name)
                 for fold, fit in fits.items():
-                    weights.write(fold_folder(folder / "members" / name, fold) / weights.FILE, member.weights(fit))
+                    write_weights(folder / folders[fold] / WEIGHTS, member.weights(fit))
                 facts[name] = stablehlo.write(member, fits, folder / "stablehlo" / f"{name}.bin")
         about = json.loads((workdir / manifest.FILE).read_text(encoding="utf-8"))
         write_json(folder / manifest.FILE, _without_paths(about))

@@ -65,7 +65,7 @@ def write(
                 "sources": list(member.sources),
                 "table": member.table,
                 "precision": member.identity.get("precision", "float32"),
-                "folds": member.chosen,
+                "folds": {fold: {**choice, "seed": seed} for (fold, seed), choice in member.chosen().items()},
             }
             for name, member in members.items()
             if name in needed

@@ -18,7 +18,7 @@ from jaxpara.progress import Progress
 from jaxpara.registry import build
 from jaxpara.seeds import derive
 from jaxpara.training import LEARNERS, parallel
-from jaxpara.training.fit import Fit, fold_folder
+from jaxpara.training.fold_run import FoldRun, fold_folder
 from jaxpara.training.state import TrainState
 
 
@@ -55,17 +55,16 @@ class TrainedMember:
                 f"{folder}: member {name} was trained on the organisers' feature files ({spec['table']}), which new"
                 " audio does not have; train it without the corpus' features/ folder to have them made from the audio"
             )
-        self.name, self.folds = name, spec["folds"]
+        self.name, self.folds, self._sources = name, spec["folds"], sources
+        self._of = tuple(spec["sources"])
         self._seed, self._folder = seed, folder / "members" / name
         features = {key: value for key, value in spec["config"]["features"].items() if key != "table"}
-        # What frozen stages make of recordings is kept for the epochs of a training alone.
-        learner = {key: value for key, value in spec["config"]["learner"].items() if key != "keep_frozen"}
         where = f"members.{name}"
         self.feature = build(FEATURES, features, f"{where}.features", sources=sources, seed=derive(seed, name))
         self.feature.require()
         self.learner = build(
             LEARNERS,
-            learner,
+            spec["config"]["learner"],
             f"{where}.learner",
             task=task,
             frame_rate_hz=self.feature.frame_rate_hz,
@@ -85,7 +84,7 @@ class TrainedMember:
           A row for each of their labels' times, see `Predictions`.
         """
         fit = self.fit(corpus, fold, read, progress)
-        return self.learner.predict(fit, fit.fold.test_names, self.folds[fold], self.weights(fit))
+        return self.learner.predict(fit, fit.fold.test_names, self.weights(fit))
 
     @property
     def embedding_rate_hz(self) -> float:
@@ -96,24 +95,29 @@ class TrainedMember:
         """What the network of a fold makes of all recordings; one that was not trained serves every fold."""
         mine = fold.index if fold.index in self.folds else min(self.folds)
         fit = self.fit(corpus, mine, read, progress)
-        return dict(self.learner.embed(fit, fit.fold.test_names, self.folds[mine], self.weights(fit)))
+        return dict(self.learner.embed(fit, fit.fold.test_names, self.weights(fit)))
 
-    def fit(self, corpus: Corpus, fold: int, read: Read, progress: Progress) -> Fit:
+    def fit(self, corpus: Corpus, fold: int, read: Read, progress: Progress) -> FoldRun:
         """What the learner is given: recordings of which none is fitted or tuned on."""
-        part = Fold(fold, (), (), tuple(recording.name for recording in corpus.recordings))
+        names = tuple(recording.name for recording in corpus.recordings)
+        part = Fold(fold, (), (), names, seed=self.folds[fold].get("seed", 0))
         if isinstance(self.feature, Feature):
             features = read(self.feature, progress)
         else:
-            features = self.feature.arrays(corpus, part, read, progress, fold_folder(self._folder, fold))
-        return Fit.of(self.name, self._folder, self._seed, corpus, part, features, self.feature.frame_rate_hz)
+            given = {s: self._sources[s].embeddings(corpus, part, read, progress) for s in self._of}
+            folder = fold_folder(self._folder, part)
+            features = self.feature.arrays(
+                corpus, part, read, progress, folder, **({"sources": given} if given else {})
+            )
+        return FoldRun.of(self.name, self._folder, self._seed, corpus, part, features, self.feature.frame_rate_hz)
 
-    def weights(self, fit: Fit) -> Any:
+    def weights(self, fit: FoldRun) -> Any:
         """What a fold has fitted, read once: the state of a network, or a machine."""
         fold = fit.fold.index
         if fold not in self._weights:
             if not fit.folder.is_dir():
                 raise UserError(f"{fit.folder}: no such folder, expected what this fold has fitted; copy it there")
-            weights = self.learner.restored(fit, self.folds[fold])
+            weights = self.learner.load(fit, self.folds[fold])
             if isinstance(weights, TrainState):
                 weights = parallel.replicate(replace(weights, opt_state=()))  # once, and not for each call
             self._weights[fold] = weights

@@ -11,7 +11,7 @@ from jax import export
 
 from jaxpara.errors import UserError
 from jaxpara.inference.member import TrainedMember
-from jaxpara.training.fit import Fit
+from jaxpara.training.fold_run import FoldRun
 from jaxpara.training.net import Net
 
 PLATFORMS = ("cpu", "cuda")
@@ -21,7 +21,7 @@ TOLERANCES = {"float32": 1e-5, "bfloat16": 2e-2}
 BATCH, TIMES = 2, 3  # of the example that is compared, so that what may vary does
 
 
-def write(member: TrainedMember, fits: Mapping[int, Fit], path: Path) -> dict[str, Any]:
+def write(member: TrainedMember, fits: Mapping[int, FoldRun], path: Path) -> dict[str, Any]:
     """Writes the program of a member's networks, and holds it to what the networks give.
 
     Args:

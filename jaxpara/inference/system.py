@@ -16,7 +16,7 @@ from jaxpara.inference.heard import Heard
 from jaxpara.inference.member import TrainedMember
 from jaxpara.progress import Progress
 from jaxpara.training.dependencies import after_sources
-from jaxpara.training.fit import Fit
+from jaxpara.training.fold_run import FoldRun
 
 AT_ONCE_S = 480.0  # of audio that is predicted at once: fills batches, bounds memory
 TOO_SHORT = "is too short for one sample at the system's rate"
@@ -125,7 +125,7 @@ class System:
         counts = [len(recording.times_s) for recording in heard.corpus.recordings]
         return np.split(mix(parts, self.shares).scores, np.cumsum(counts)[:-1])
 
-    def fits(self, name: str) -> dict[int, Fit]:
+    def fits(self, name: str) -> dict[int, FoldRun]:
         """By fold, what a member's learner is given of a second of noise: for those who want its weights or shapes."""
         noise = np.random.default_rng(0).uniform(-0.1, 0.1, self.task.sample_rate_hz).astype(np.float32)
         heard = Heard({"noise": noise}, self.task, self.about["label_rate_hz"])

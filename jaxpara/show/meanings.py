@@ -13,8 +13,8 @@ from jaxpara.features import FEATURES
 from jaxpara.fusion import FUSIONS
 from jaxpara.models import MODELS
 from jaxpara.training import LEARNERS
+from jaxpara.training.examples import EXAMPLES
 from jaxpara.training.losses import LOSSES
-from jaxpara.training.net import EXAMPLES
 from jaxpara.training.optimizers import OPTIMIZERS
 
 # What the `name` in a part of a config is looked up in, by the name of the part.
@@ -55,7 +55,7 @@ def meaning(path: str, config: Mapping[str, Any]) -> str:
 @cache
 def documented(made: Callable[..., Any]) -> dict[str, str]:
     """What the arguments of a class or function mean, from its docstrings and those of its bases."""
-    made = _bare(made)
+    made = getattr(made, "Config", _bare(made))
     texts = [made.__doc__]
     if inspect.isclass(made):
         texts = [doc for base in reversed(made.__mro__[:-1]) for doc in (base.__doc__, base.__init__.__doc__)]
