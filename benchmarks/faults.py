@@ -23,7 +23,7 @@ import numpy as np
 
 from benchmarks.tiny_run import LONGEST_S, Otherwise, Run, fresh, undisturbed
 
-FOLD = "run/members/cnn/fold_0"
+FOLD = "run/members/cnn/fold_0_seed_0"
 # By part of a run, what it writes, and within how many seconds after the first of it a kill comes.
 PARTS = {
     "features": ("cache/features/*/data.bin", 0.2),
@@ -118,7 +118,7 @@ def stopped(whole: Run, name: str, checkpoints: int) -> tuple[Run, list[Path]]:
     for _ in range(5):
         run.kill(lambda: sum(path.name.isdigit() for path in run.files(pattern)) >= checkpoints)
         found = sorted((path for path in run.files(pattern) if path.name.isdigit()), key=lambda path: int(path.name))
-        if len(found) >= checkpoints and not (run.folder / FOLD / "fit.json").exists():
+        if len(found) >= checkpoints and not (run.folder / FOLD / "summary.json").exists():
             return run, found
         shutil.rmtree(run.folder / "run", ignore_errors=True)
     raise Otherwise("the training could not be killed in time")

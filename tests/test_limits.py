@@ -13,7 +13,7 @@ from jaxpara.errors import UserError
         ("filters", ("4",)), ("dropout", 1.0), ("dropout", -0.1), ("window_s", math.inf), ("anything", math.nan),
         ("anything", (1.0, -math.inf)), ("points", ((1.0, math.nan),)),
         ("gru", (4.5, 64)), ("chunk", 1.5), ("piece_frames", 0), ("plateau_factor", -0.5), ("plateau_factor", 0),
-        ("plateau_factor", 1), ("warmup_steps", -1), ("decay_steps", 0.5),
+        ("plateau_factor", 1), ("warmup_steps", -1), ("decay_steps", 0.5), ("plateau_patience", -1),
     ],
 )  # fmt: skip
 def test_numbers_that_cannot_be_are_named(field, value):

@@ -52,12 +52,15 @@ def alone(launch, tmp_path_factory):
 def assert_same_results(workdir, other):
     for fold in range(2):
         for part in ("validation", "test"):
-            path = f"members/cnn/fold_{fold}/predictions/{part}.npz"
+            path = f"members/cnn/fold_{fold}_seed_0/predictions/{part}.npz"
             with np.load(workdir / path) as one, np.load(other / path) as two:
                 np.testing.assert_array_equal(one["recordings"], two["recordings"])
                 np.testing.assert_allclose(one["scores"], two["scores"], rtol=0, atol=1e-5)
         lines = [
-            [json.loads(line) for line in (folder / f"members/cnn/fold_{fold}/metrics.jsonl").read_text().splitlines()]
+            [
+                json.loads(line)
+                for line in (folder / f"members/cnn/fold_{fold}_seed_0/metrics.jsonl").read_text().splitlines()
+            ]
             for folder in (workdir, other)
         ]
         steps, losses = (
@@ -81,7 +84,7 @@ def test_a_killed_process_ends_the_others_and_the_same_command_goes_on(alone, la
     workdir = tmp_path / "run"
     first, other = launch_two(workdir)
     try:
-        checkpoints = workdir / "members/cnn/fold_0/checkpoints"
+        checkpoints = workdir / "members/cnn/fold_0_seed_0/checkpoints"
         wait_for(lambda: any(path.name.isdigit() for path in checkpoints.glob("*")), first)  # whole ones
         first.send_signal(signal.SIGKILL)
         outcome = ended(other)
@@ -92,10 +95,10 @@ def test_a_killed_process_ends_the_others_and_the_same_command_goes_on(alone, la
     assert outcome.status == 1
     assert outcome.err.startswith(f"error: {LOST} (")
     assert len(outcome.err.splitlines()) == 1
-    trained = (workdir / "members/cnn/fold_0/fit.json").exists()
+    trained = (workdir / "members/cnn/fold_0_seed_0/summary.json").exists()
     outcomes = [ended(process) for process in launch_two(workdir)]
     assert [outcome.status for outcome in outcomes] == [0, 0], outcomes
-    assert trained or "goes on after step" in outcomes[0].out
+    assert trained or "resumes after step" in outcomes[0].out
     assert_same_results(workdir, alone)
 
 

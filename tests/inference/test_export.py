@@ -96,7 +96,7 @@ def test_programs_give_what_the_networks_give(exported, task):
         method = "__call__" if fact["gives"] == "predictions" else "embed"
         inputs = np.concatenate([example, example[:, ::-1], 0.5 * example])
         for fold in member.folds:
-            tree = unflatten_dict(load_file(out / "members" / name / f"fold_{fold}" / "weights.safetensors"), sep="/")
+            tree = unflatten_dict(load_file(out / "members" / name / f"fold_{fold}_seed_0" / "weights.safetensors"), sep="/")
             weights = {"params": tree["params"], "batch_stats": tree.get("batch_stats", {})}
             wanted = member.learner.model.apply(weights, inputs, method=method)
             np.testing.assert_allclose(program.call(weights, inputs), wanted, rtol=0, atol=1e-5)
@@ -112,7 +112,7 @@ def test_a_program_computes_in_the_precision_of_its_network(alone, in_precision,
     program = jax.export.deserialize(bytearray((tmp_path / "out" / "stablehlo" / "cnn.bin").read_bytes()))
     values = np.zeros(100)
     for fold, share in system.shares["cnn"].items():
-        tree = load_file(tmp_path / "out" / "members" / "cnn" / f"fold_{fold}" / "weights.safetensors")
+        tree = load_file(tmp_path / "out" / "members" / "cnn" / f"fold_{fold}_seed_0" / "weights.safetensors")
         weights = {"params": {}, "batch_stats": {}} | unflatten_dict(tree, sep="/")
         values += share * np.asarray(program.call(weights, system.members["cnn"].feature(waveform)[None]))[0]
     np.testing.assert_allclose(values, system(waveform, 16_000).values, rtol=0, atol=1e-6)
@@ -149,7 +149,7 @@ def test_the_machine_that_predicts_goes_along_or_nothing_does(trained, tmp_path)
     (workdir / "members" / "bags" / "fold_1" / "refitted.skops").unlink()
     with pytest.raises(UserError, match=r"bags/fold_1/refitted\.skops: no such file, expected a fitted machine"):
         export.write(workdir, tmp_path / "out")
-    (workdir / "members" / "coded" / "fold_0" / "refitted.skops").touch()  # of an older run
+    (workdir / "members" / "coded" / "fold_0_seed_0" / "refitted.skops").touch()  # of an older run
     about = json.loads((workdir / "system.json").read_text())
     about["members"] = {name: about["members"][name] for name in ("coder", "coded")}
     about["shares"] = {"coded": {"0": 1.0}}
@@ -242,7 +242,7 @@ def other(path):
 )
 def test_damaged_weights_are_one_line(exported, tmp_path, harm, words):
     out = shutil.copytree(exported("breathing"), tmp_path / "copy")
-    file = out / "members" / "cnn" / "fold_0" / "weights.safetensors"
+    file = out / "members" / "cnn" / "fold_0_seed_0" / "weights.safetensors"
     harm(file)
     with pytest.raises(UserError, match=words) as error:
         jaxpara.load(out)(speech(1.0), 16_000)

@@ -6,8 +6,8 @@ import pytest
 
 from jaxpara.corpora.corpus import Recording
 from jaxpara.errors import UserError
-from jaxpara.training.input import Timed, batches
-from jaxpara.training.sequences import WindowExamples
+from jaxpara.training.batches import Timed, batches
+from jaxpara.training.examples import WindowExamples
 
 WHERE = "members.net.learner.examples"
 
@@ -41,11 +41,9 @@ def test_an_ideal_network_gets_every_label_back_once(lengths):
     """The inputs hold the labels: reading them off and merging has to return the truth, also in short files."""
     recordings, made = examples(lengths)
     outputs = np.stack([made.load(i)["inputs"][::10, 0] for i in range(len(made))])
-    merged = made.merge(outputs, fold=2)
-    assert len(merged) == sum(lengths)
-    np.testing.assert_allclose(merged.scores[:, 0], np.concatenate([r.labels for r in recordings]), atol=1e-6)
-    np.testing.assert_array_equal(merged.times_s, np.concatenate([r.times_s for r in recordings]))
-    assert set(merged.folds) == {2}
+    merged = made.scores(outputs)
+    assert merged.shape == (sum(lengths), 1)
+    np.testing.assert_allclose(merged[:, 0], np.concatenate([r.labels for r in recordings]), atol=1e-6)
 
 
 def test_a_batch_is_filled_up_with_its_own_examples_at_weight_zero():
@@ -80,12 +78,10 @@ def test_unlabelled_rows_have_no_weight():
 def test_labels_of_another_rate_are_interpolated_and_back():
     recordings, made = examples((50, 80), rate_hz=10.0)
     targets = np.stack([made.load(i)["targets"] for i in range(len(made))])
-    merged = made.merge(targets, fold=0)
+    merged = made.scores(targets)
     assert len(merged) == 130
     inner = np.concatenate([np.r_[np.ones(len(r.labels) - 1), 0] for r in recordings]).astype(bool)
-    np.testing.assert_allclose(
-        merged.scores[inner, 0], np.concatenate([r.labels for r in recordings])[inner], atol=0.02
-    )
+    np.testing.assert_allclose(merged[inner, 0], np.concatenate([r.labels for r in recordings])[inner], atol=0.02)
 
 
 def test_a_batch_is_a_function_of_its_number():
