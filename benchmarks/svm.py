@@ -2,8 +2,7 @@
 
     python -m benchmarks.svm
 
-20 000 bags of 4000 words made up at random, with a little of the class in them: the exact RBF machine, and the
-approximation of it that a config takes by `kernel="nystroem"`.
+20 000 bags of 4000 words made up at random, with a little of the class in them: the RBF kernel.
 """
 
 import argparse

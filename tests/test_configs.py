@@ -118,7 +118,7 @@ def test_its_network_takes_a_step_as_the_demo_does(name, member_name, shape, tmp
     examples = net.examples(run, fold.train_names[:2], training=True)
     state = net.init(run)
     before = jax.device_get(state.params)
-    placement = parallel.Shared()
+    placement = parallel.Placement()
     batch = next(net.batches(examples, placement))
     state, loss = net.train_step(placement)(placement.put([state]), placement.batch([batch]))
     assert np.isfinite(loss)

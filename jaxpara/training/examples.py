@@ -5,6 +5,7 @@
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 import jax
@@ -23,46 +24,34 @@ from jaxpara.training.batches import Arrays, ByRecording
 from jaxpara.training.parallel import AXIS
 
 
+@dataclass(frozen=True)
 class Windows:
-    """Windows of recordings whose labels form a sequence."""
+    """Windows of recordings whose labels form a sequence, see `jaxpara.features.windows.starts`.
 
+    Attributes:
+      where: this config's path, for messages; set by the program.
+      window_s: seconds in a window.
+      step_s: seconds from the start of one window to that of the next.
+      keep_duplicates: whether the window that ends with the recording counts twice where a regular one ends there too,
+        as in the authors' published scripts.
+    """
+
+    where: str
+    window_s: float
+    step_s: float
+    keep_duplicates: bool = False
     supervised: ClassVar[bool] = True
-
-    def __init__(self, where: str, window_s: float, step_s: float, keep_duplicates: bool = False):
-        """Keep the sizes; see `jaxpara.features.windows.starts`.
-
-        Args:
-          where: this config's path, for messages; set by the program.
-          window_s: seconds in a window.
-          step_s: seconds from the start of one window to that of the next.
-          keep_duplicates: whether the window that ends with the recording counts twice where a regular one ends there
-            too, as in the authors' published scripts.
-        """
-        self._where, self._window_s, self._step_s, self._keep_duplicates = where, window_s, step_s, keep_duplicates
 
     def examples(
         self,
         recordings: Sequence[Recording],
         features: Mapping[str, np.ndarray],
         *,
-        frame_rate_hz: float,
-        frames_per_output: int,
-        context_frames: int = 0,
-        overlapping: bool = True,
-        training: bool,
+        training: bool = False,
+        **given: Any,
     ) -> "WindowExamples":
-        """Cut recordings; without overlap where embeddings are wanted once per time."""
-        return WindowExamples(
-            recordings,
-            features,
-            where=self._where,
-            frame_rate_hz=frame_rate_hz,
-            frames_per_output=frames_per_output,
-            context_frames=context_frames,
-            window_s=self._window_s,
-            step_s=self._step_s if overlapping else self._window_s,
-            keep_duplicates=self._keep_duplicates and overlapping,
-        )
+        """Cut recordings; the other arguments are those of `WindowExamples`."""
+        return WindowExamples(self, recordings, features, **given)
 
     def prepare(self, batch: dict[str, jax.Array], key: jax.Array) -> jax.Array:
         return batch["inputs"]
@@ -77,16 +66,14 @@ class WindowExamples:
 
     def __init__(
         self,
+        settings: Windows,
         recordings: Sequence[Recording],
         features: Mapping[str, np.ndarray],
         *,
-        where: str,
         frame_rate_hz: float,
         frames_per_output: int,
-        window_s: float,
-        step_s: float,
-        keep_duplicates: bool = False,
         context_frames: int = 0,
+        overlapping: bool = True,
     ):
         """Cut the windows.
 
@@ -94,17 +81,19 @@ class WindowExamples:
           features: `[frame, ...]` by recording name.
           frames_per_output: frames of a feature per output of the network.
           context_frames: frames that a window needs beyond those of its outputs; the features have as many more.
-          where, window_s, step_s, keep_duplicates: see `Windows`.
+          overlapping: False for windows side by side, so that there is one embedding per time.
         """
         self._recordings, self._features = recordings, features
         self._stride, self._context = frames_per_output, context_frames
+        window_s, step_s = settings.window_s, settings.step_s if overlapping else settings.window_s
+        twice = settings.keep_duplicates and overlapping
         rate_hz = frame_rate_hz / frames_per_output
         self._window = round(window_s * rate_hz)
         step = round(step_s * rate_hz)
         if self._window < 1 or step < 1:
             raise UserError(
-                f"config.{where} has window_s {window_s} and step_s {step_s}: shorter than one output of the network"
-                f" ({1 / rate_hz:g} s); make them longer"
+                f"config.{settings.where} has window_s {window_s} and step_s {step_s}: shorter than one output of the"
+                f" network ({1 / rate_hz:g} s); make them longer"
             )
         self._grids, self._targets, self._weights, self._starts = [], [], [], []
         for recording in recordings:
@@ -117,7 +106,7 @@ class WindowExamples:
             self._grids.append(grid_s)
             self._targets.append(np.where(known, targets, 0).astype(np.float32))
             self._weights.append(known.astype(np.float32))
-            self._starts.append(windows.starts(outputs, self._window, step, keep_duplicates=keep_duplicates))
+            self._starts.append(windows.starts(outputs, self._window, step, keep_duplicates=twice))
         self._windows = [(r, start) for r, all_starts in enumerate(self._starts) for start in all_starts]
 
     def __len__(self) -> int:
@@ -161,65 +150,60 @@ def _padded_slice(array: np.ndarray, start: int, size: int) -> np.ndarray:
     return np.pad(part, [(0, size - len(part))] + [(0, 0)] * (part.ndim - 1))
 
 
+@dataclass(frozen=True)
 class Clips:
-    """Images of recordings, cropped, resized and normalised on the device."""
+    """Images of recordings, cropped, resized and normalised on the device.
 
+    Attributes:
+      where: this config's path, for messages; set by the program.
+      size: height and width that images are resized to.
+      augment: which images are cropped at random, anew in every step: those of the training set (`role`); those of the
+        train partition, also when they serve as validation data (`partition`, as the authors' published scripts do); or
+        `none`.
+      normalise: by the mean and deviation of ImageNet, by those of the batch (z-score, paper §3.1.1), or not at all.
+    """
+
+    where: str
+    size: tuple[int, int] = (224, 224)
+    augment: Literal["role", "partition", "none"] = "role"
+    normalise: Literal["imagenet", "batch", "none"] = "imagenet"
     supervised: ClassVar[bool] = True
 
-    def __init__(
-        self,
-        where: str,
-        size: tuple[int, int] = (224, 224),
-        augment: Literal["role", "partition", "none"] = "role",
-        normalise: Literal["imagenet", "batch", "none"] = "imagenet",
-    ):
-        """Check and keep the settings.
-
-        Args:
-          where: this config's path, for messages; set by the program.
-          size: height and width that images are resized to.
-          augment: which images are cropped at random, anew in every step: those of the training set (`role`); those of
-            the train partition, also when they serve as validation data (`partition`, as the authors' published scripts
-            do); or `none`.
-          normalise: with the mean and deviation of ImageNet, with those of the batch (z-score, paper §3.1.1), or
-            not at all.
-        """
-        require_one_of(f"config.{where}.augment", augment, ("role", "partition", "none"))
-        require_one_of(f"config.{where}.normalise", normalise, ("imagenet", "batch", "none"))
+    def __post_init__(self):
+        require_one_of(f"config.{self.where}.augment", self.augment, ("role", "partition", "none"))
+        require_one_of(f"config.{self.where}.normalise", self.normalise, ("imagenet", "batch", "none"))
+        size = self.size
         if not (isinstance(size, (tuple, list)) and len(size) == 2 and all(type(n) is int and n > 0 for n in size)):
-            raise UserError(f"config.{where}.size is {size!r}, expected height and width in pixels, as (224, 224)")
-        self._augment, self._normalise = augment, normalise
-        self._size = (size[0], size[1])
+            raise UserError(f"config.{self.where}.size is {size!r}, expected height and width in pixels, as (224, 224)")
 
     def examples(
         self, recordings: Sequence[Recording], features: Mapping[str, Any], *, training: bool, **_: Any
     ) -> "ClipExamples":
-        """Return one example per image, recording by recording."""
-        if self._augment == "partition":
+        if self.augment == "partition":
             cropped = np.array([recording.partition == "train" for recording in recordings])
         else:
-            cropped = np.full(len(recordings), training and self._augment == "role")
+            cropped = np.full(len(recordings), training and self.augment == "role")
         return ClipExamples(recordings, features, cropped)
 
     def prepare(self, batch: dict[str, jax.Array], key: jax.Array) -> jax.Array:
         """Turn images `[example, height, width, channel]` into network inputs."""
         images = batch["inputs"].astype(jnp.float32)
-        height, width = images.shape[1:3]
-        if self._augment != "none":
+        (height, width), size = images.shape[1:3], (self.size[0], self.size[1])
+        if self.augment != "none":
             # A key per example and step, whatever device or part of the batch the example is in.
             keys = jax.vmap(lambda number: jax.random.fold_in(key, number))(batch["number"])
             drawn = jax.vmap(lambda k: crop.sample(k, 1, height, width)[0])(keys)
             whole = jnp.array([0, 0, height, width], drawn.dtype)
             boxes = jnp.where(batch["cropped"][:, None], drawn, whole)
-            images = crop.crop_resize(images, boxes, self._size)
-        elif (height, width) != self._size:
-            images = crop.resize(images, self._size)
-        if self._normalise == "imagenet":
+            images = crop.crop_resize(images, boxes, size)
+        elif (height, width) != size:
+            images = crop.resize(images, size)
+        if self.normalise == "imagenet":
             mean, std = jnp.array(IMAGENET_MEAN), jnp.array(IMAGENET_STD)
             if images.shape[-1] == 1:
                 mean, std = mean.mean(), std.mean()
             return (images / 255 - mean) / std
-        if self._normalise == "batch":
+        if self.normalise == "batch":
             # Padding does not count, unless a part of the batch is nothing else (0 / 0).
             real = jnp.where(lax.psum(batch["real"].sum(), AXIS) > 0, batch["real"], 1)
             weight = real[:, None, None, None] * jnp.ones_like(images)

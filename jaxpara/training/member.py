@@ -61,9 +61,8 @@ class Member:
         """Build what the config names; nothing is computed or written.
 
         Args:
-          config: `{"features", "folds", "learner"}`. `features.table` names a file set of the challenge that replaces
-            the features where the corpus has it. `optional`: whether the run continues without this member where
-            something that it needs is not available.
+          config: `{"features", "folds", "learner"}`, and perhaps `optional`. `features.table` names a file set of the
+            challenge that replaces the features where the corpus has it.
           fingerprint: of the corpus.
           seed, seeds, precision: `config.seed`, `config.seeds` and `config.precision`.
           sources: the members whose embeddings this one may use.
@@ -74,9 +73,8 @@ class Member:
         self.name, self._corpus, self._seed = name, corpus, seed
         self.folder = workdir / "members" / name
         where = f"members.{name}"
-        for key in config:
-            if key not in FIELDS:
-                raise UserError(f"config.{where}.{key} is not a part of a member, which has {', '.join(FIELDS)}")
+        if unknown := [key for key in config if key not in FIELDS]:
+            raise UserError(f"config.{where}.{unknown[0]} is not a part of a member, which has {', '.join(FIELDS)}")
         self.optional = bool(config.get("optional", False))
         features = dict(config["features"])
         self.table = features.pop("table", "")
@@ -94,18 +92,16 @@ class Member:
             precision=precision,
         )
         self.sources = () if self.table else sources_of(config)
-        used = {source: sources[source].identity for source in self.sources}
-        self.identity = {"member": config, "seed": seed, "corpus": fingerprint} | ({"sources": used} if used else {})
+        self.identity = {"member": config, "seed": seed, "corpus": fingerprint}
+        if self.sources:
+            self.identity["sources"] = {source: sources[source].identity for source in self.sources}
         if getattr(self._learner, "precision", "float32") != "float32":
             self.identity["precision"] = precision
         if self.table:
             self.identity["table"] = organiser_tables.digest(corpus, self.table)
         else:
             self._feature.require()
-        self._require_mirror(where)
-
-    def _require_mirror(self, where: str) -> None:
-        """Raise a UserError unless the mirrored ends are the context that the network needs."""
+        # The mirrored ends of the features have to be the context that the network needs.
         context, mirrored = getattr(self._learner, "context_frames", 0), getattr(self._feature, "mirror_frames", None)
         if mirrored is not None and 2 * mirrored != context:
             raise UserError(
@@ -143,11 +139,7 @@ class Member:
         self._predict(run_of, progress, again=False)
 
     def evaluate(self, progress: Progress, embeddings: Embeddings) -> None:
-        """Predict again from what is trained; the arguments are those of `train`.
-
-        Raises:
-          Unavailable: training is not finished.
-        """
+        """Predict again from what is trained; an Unavailable error where training is not finished."""
         for fold in self.folds:
             folder = self._folder(fold)
             processes.on_main(partial(shutil.rmtree, folder / "embeddings", ignore_errors=True))
@@ -182,8 +174,7 @@ class Member:
         def shared() -> Arrays:
             if not self.table:
                 return load(self._feature, progress)
-            folder = organiser_tables.folder(self._corpus)
-            progress.say(f"{self.name}: features from {folder}, the set {self.table}")
+            progress.say(f"{self.name}: features from {organiser_tables.folder(self._corpus)}, the set {self.table}")
             return organiser_tables.read(self._corpus, self.table)
 
         def run_of(fold: Fold) -> FoldRun:
@@ -202,10 +193,9 @@ class Member:
     def embeddings(self, progress: Progress, embeddings: Embeddings) -> Callable[[Fold], Arrays]:
         """Return a function of a fold that returns the embeddings of all recordings; only after `train`.
 
-        The function takes a fold of the member that uses the embeddings. They come from the network of the fold and
-        seed of the same number, computed once and kept on disk; a network that is not trained serves every fold. It
-        raises a UserError if there is no such fold, or if the network was trained on validation or test recordings of
-        the asking fold.
+        The function takes a fold of the member that uses them. They come from the network of the same fold and seed (a
+        network that is not trained serves every fold), and are computed once and kept on disk. It raises a UserError if
+        there is no such fold, or if its network was trained on validation or test recordings of the given fold.
 
         Args:
           embeddings: of the members in `sources`.
@@ -235,7 +225,9 @@ class Member:
     def chosen(self) -> dict[FoldSeed, dict[str, Any]]:
         """Return what the learner chose to predict with, by (fold, seed); only after `train`."""
         try:
-            chosen = processes.on_main(lambda: self._learner.choose([self._summary(fold) for fold in self.folds]))
+            chosen = processes.on_main(
+                lambda: self._learner.choose([summary_of(self._folder(fold)) for fold in self.folds])
+            )
         except (LookupError, TypeError, ValueError, OverflowError) as error:
             raise UserError(
                 f"{self.folder}: a fold_*/{SUMMARY} is damaged ({type(error).__name__}: {error}); delete them and run"
@@ -253,14 +245,13 @@ class Member:
                     seed=fold.seed,
                     validation=self._predicted(fold, "validation"),
                     test=self._predicted(fold, "test"),
-                    seconds=self._summary(fold)["seconds"],
+                    seconds=summary_of(self._folder(fold))["seconds"],
                     best_epoch=chosen[_key(fold)].get("epoch"),
                     best_step=chosen[_key(fold)].get("step"),
                     shared_speakers=len(leaks(self._corpus, fold)) if self._corpus.speakers_known else None,
                 )
             )
-        parameters = self._summary(self.folds[0]).get("parameters")
-        test = mean([fold.test for fold in folds])
+        parameters, test = summary_of(self._folder(self.folds[0])).get("parameters"), mean([f.test for f in folds])
         return MemberOutcome(folds=folds, test=test, parameters=parameters, leak=self.leak)
 
     def _predicted(self, fold: Fold, part: str) -> Predictions:
@@ -279,9 +270,8 @@ class Member:
         if not self.table:
             return self._feature.leak
         partitions = {self._corpus.by_name[name].partition for fold in self.folds for name in fold.val_names}
-        if self.table.startswith(organiser_tables.FITTED_ON_TRAIN) and "train" in partitions:
-            return f"the organisers fitted {self.table} on all of train, which validation sets of the folds are part of"
-        return ""
+        fitted = self.table.startswith(organiser_tables.FITTED_ON_TRAIN) and "train" in partitions
+        return f"the organisers fitted {self.table} on all of train, with validation sets in it" if fitted else ""
 
     @property
     def curves(self) -> dict[FoldSeed, Path]:
@@ -294,9 +284,6 @@ class Member:
 
     def _path(self, fold: Fold, part: str) -> Path:
         return self._folder(fold) / "predictions" / f"{part}.npz"
-
-    def _summary(self, fold: Fold) -> dict[str, Any]:
-        return summary_of(self._folder(fold))
 
     def _is_trained(self, fold: Fold) -> bool:
         return processes.on_main((self._folder(fold) / SUMMARY).exists)

@@ -29,7 +29,7 @@ from jaxpara.training.optimizers import OPTIMIZERS
 from jaxpara.training.state import WEIGHTS, TrainState, count_parameters, create, read_weights, with_pretrained
 from jaxpara.training.train import ActiveRun, Interrupted, new_history, stop_requests, train
 
-EMBEDDED_AT_ONCE = 1024  # recordings of which each has one vector
+RECORDINGS_AT_ONCE = 1024  # that are embedded, if each has one vector
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,6 +81,8 @@ class Net:
           precision: `config.precision`, see `jaxpara.training.steps.PRECISIONS`.
         """
         self.config, self.precision, self._frame_rate_hz = config, precision, frame_rate_hz
+        # From the command line, None comes as a word.
+        self.pretrained = "" if config.pretrained in (None, "None", "none") else config.pretrained
         self._examples = build(EXAMPLES, config.examples, f"{where}.examples")
         self.model = build(MODELS, config.model, f"{where}.model", axis_name=parallel.AXIS, classes=len(task.classes))
         self._loss = build(LOSSES, config.loss, f"{where}.loss")
@@ -90,21 +92,12 @@ class Net:
             raise UserError(
                 f"config.{where}.keep_best is {config.keep_best}: common_epoch needs all {config.epochs} epochs kept"
             )
-        if self._loss.whole_batch and self.parts(devices=1)[0] > 1:
+        if self._loss.whole_batch and self._parts(devices=1)[0] > 1:
             name = config.loss["name"]
             raise UserError(f"config.{where}.microbatch: {name!r} needs the whole batch at once; set it to 0")
-        if self._has_frozen_stages and config.optimizer.get("weight_decay"):
+        self._frozen = getattr(self.model, "frozen", ()) != ()
+        if self._frozen and config.optimizer.get("weight_decay"):
             raise UserError(f"config.{where}.optimizer.weight_decay would change the frozen stages too; set it to 0")
-
-    @property
-    def _has_frozen_stages(self) -> bool:
-        return getattr(self.model, "frozen", ()) != ()
-
-    @property
-    def pretrained(self) -> str:
-        """Where the first weights come from; empty for a random start."""
-        # From the command line, None comes as a word.
-        return "" if self.config.pretrained in (None, "None", "none") else self.config.pretrained
 
     @property
     def context_frames(self) -> int:
@@ -171,12 +164,12 @@ class Net:
         runs = list(runs)
         if len(runs) > 1 and processes.count() > 1:
             raise UserError("config.parallel is 'folds', which needs a single process; set it to 'data' for several")
-        placement = parallel.Stacked(len(runs)) if len(runs) > 1 else parallel.Shared()
+        placement = parallel.Stacked(len(runs)) if len(runs) > 1 else parallel.Placement()
         missing = processes.on_main(lambda: [n for n, run in enumerate(runs) if not (run.folder / SUMMARY).exists()])
         with stop_requests() as stop_requested, ExitStack() as stack:
             if missing:
                 train(
-                    [self._start(runs[n], n, len(missing), placement, stack, progress) for n in missing],
+                    [self._start(runs[n], n, placement, stack, progress) for n in missing],
                     self.train_step(placement),
                     placement,
                     epochs=self.config.epochs,
@@ -191,22 +184,18 @@ class Net:
         return processes.on_main(lambda: [summary_of(run.folder) for run in runs])
 
     def _start(
-        self,
-        run: FoldRun,
-        slot: int,
-        together: int,
-        placement: parallel.Placement,
-        stack: ExitStack,
-        progress: Progress,
+        self, run: FoldRun, slot: int, placement: parallel.Placement, stack: ExitStack, progress: Progress
     ) -> ActiveRun:
         """Load the latest checkpoint of a run or its first weights, and open its log and checkpoints."""
         state = self.init(run)
+        # The network that pretrained weights are known for, and the part of this one that takes them.
+        arch, part = getattr(self.model, "pretrained", (self.config.model["name"], ""))
         if self.pretrained:
-            state, notes = with_pretrained(state, self.pretrained, *self._pretrained_network)
+            state, notes = with_pretrained(state, self.pretrained, arch, part)
             for note in notes:
                 progress.say(f"{run.name}: {note}")
-        elif self._pretrained_network[0] in KNOWN or self._pretrained_network[1]:
-            frozen = "; its frozen stages stay random" if self._has_frozen_stages else ""
+        elif arch in KNOWN or part:
+            frozen = "; its frozen stages stay random" if self._frozen else ""
             progress.say(f"{run.name}: random start, as learner.pretrained is None{frozen}")
         training = self.examples(run, run.fold.train_names, training=True)
         validation = self.examples(run, run.fold.val_names)
@@ -214,7 +203,7 @@ class Net:
         state, history = checkpoints.latest(state) or (state, new_history())
         if not self.learns and not checkpoints.steps:
             checkpoints.save(state, history, None)
-        step, steps_per_epoch = int(state.step), -(-len(training) // self.config.batch)
+        epochs, step, steps_per_epoch = self.config.epochs, int(state.step), -(-len(training) // self.config.batch)
         seed = derive(run.seed, "shuffle")
         return ActiveRun(
             name=run.name,
@@ -222,21 +211,15 @@ class Net:
             slot=slot,
             step=step,
             steps_per_epoch=steps_per_epoch,
-            total_steps=self.config.epochs * steps_per_epoch,
+            total_steps=epochs * steps_per_epoch,
             history=history,
             state=state,
-            batches=Timed(self.batches(training, placement, first=step, epochs=self.config.epochs, shuffle_seed=seed)),
+            batches=Timed(self.batches(training, placement, first=step, epochs=epochs, shuffle_seed=seed)),
             validate=partial(self.validate, run, validation),
             checkpoints=checkpoints,
             log=stack.enter_context(Log(run.folder, step)),
             parameters=count_parameters(state.variables),
-            together=together,
         )
-
-    @property
-    def _pretrained_network(self) -> tuple[str, str]:
-        """The network whose pretrained weights it takes, and the part of it that takes them."""
-        return getattr(self.model, "pretrained", (self.config.model["name"], ""))
 
     def validate(self, run: FoldRun, validation: Examples, state: TrainState) -> tuple[float | None, float]:
         """Return the official score over the whole validation set, None where it is undefined, and the mean loss."""
@@ -270,12 +253,12 @@ class Net:
         Yields:
           `[time, channel]` at `embedding_rate_hz`, from windows that do not overlap; `[channel]` for clips.
         """
-        at_once = 1 if self.embedding_rate_hz else EMBEDDED_AT_ONCE  # those of sequences are large
+        at_once = 1 if self.embedding_rate_hz else RECORDINGS_AT_ONCE  # those of sequences are large
         for first in range(0, len(names), at_once):
             examples = self.examples(run, names[first : first + at_once], overlapping=False)
             yield from examples.by_recording(self.outputs(state, examples, embed=True))
 
-    def parts(self, devices: int) -> tuple[int, int]:
+    def _parts(self, devices: int) -> tuple[int, int]:
         """Return in how many parts each of the devices that share a batch computes it, and the rows of a part."""
         on_device = -(-self.config.batch // devices)
         parts = -(-on_device // self.config.microbatch) if self.config.microbatch else 1
@@ -283,15 +266,15 @@ class Net:
 
     def batches(self, examples: Examples, placement: parallel.Placement, **which: Any) -> Iterator[Arrays]:
         """Return training batches `[device * part, row, ...]`; `which` as in `jaxpara.training.batches.batches`."""
-        parts, rows = self.parts(placement.devices)
+        parts, rows = self._parts(placement.devices)
         for batch in _own(examples, self.config.batch, rows=parts * rows * placement.devices, **which):
             yield {name: value.reshape(-1, rows, *value.shape[1:]) for name, value in batch.items()}
 
     def outputs(self, state: TrainState, examples: Examples, *, embed: bool = False) -> np.ndarray:
         """Return the network's outputs, or embeddings, of all examples in their order."""
-        step = self._embed_step if embed else self._predict_step
+        step = self._output_step(embed)
         devices = parallel.device_count()
-        rows = self.parts(devices)[1] * devices
+        rows = self._parts(devices)[1] * devices
         state = parallel.replicate(state)
         outputs = [np.asarray(step(state, parallel.shard(batch))) for batch in _own(examples, rows)]
         return np.concatenate(outputs)[: len(examples)]
@@ -307,12 +290,9 @@ class Net:
         return cache(lambda placement: placement.spread(steps.train_step(*parts)))
 
     @cached_property
-    def _predict_step(self) -> parallel.Step:
-        return parallel.spread(steps.predict_step(self._examples.prepare, self.forward()))
-
-    @cached_property
-    def _embed_step(self) -> parallel.Step:
-        return parallel.spread(steps.predict_step(self._examples.prepare, self.forward(embed=True)))
+    def _output_step(self) -> Callable[[bool], parallel.Step]:
+        prepare = self._examples.prepare
+        return cache(lambda embed: parallel.spread(steps.predict_step(prepare, self.forward(embed=embed))))
 
 
 def _own(examples: Examples, size: int, **which: Any) -> Iterator[Arrays]:

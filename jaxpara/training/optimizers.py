@@ -6,38 +6,141 @@ from functools import partial
 from typing import Any, Literal
 
 import jax
+import numpy as np
 import optax
 
 from jaxpara.errors import UserError
 from jaxpara.registry import require_one_of
 
-Decay = Literal["all", "kernels"]
-Schedule = Literal["constant", "cosine", "warmup_cosine", "plateau"]
 SCHEDULES = ("constant", "cosine", "warmup_cosine", "plateau")
 PLATEAU_THRESHOLD = 1e-4  # relative improvement that counts as one, as in PyTorch
 
 
-@dataclass(frozen=True)
+def kernels(params: Any) -> Any:
+    """Return a mask of the kernels of convolutions and dense layers, without those of recurrent layers."""
+    recurrent = "recurrent_kernel" in params
+    return {
+        name: kernels(value) if isinstance(value, Mapping) else name == "kernel" and not recurrent
+        for name, value in params.items()
+    }
+
+
+DECAYS = {"all": None, "kernels": kernels}  # optax's masks of weight decay
+
+
+@dataclass(frozen=True, kw_only=True)
 class Optimizer:
-    """An optax transformation and its learning rate.
+    """What all optimizers share: clipping, weight decay and the schedule of the learning rate.
 
     Attributes:
-      transform: turns gradients into updates.
-      schedule: the learning rate by step, without the factor of the plateau rule.
-      plateau: patience and factor of the plateau rule, None without it.
+      where: this config's path, for messages; set by the program.
+      lr: the learning rate; with a schedule the highest.
+      weight_decay: PyTorch's coupled one, twice the factor of an L2 term of the loss.
+      decay: what it applies to: `all`, or `kernels` of convolutions and dense layers.
+      clip_norm: gradients are shortened to at most this norm; 0 leaves them as they are.
+      schedule: `constant`; `cosine`, which falls to 0; `warmup_cosine`, which rises from 0 first; or `plateau`, which
+        falls whenever the validation loss stops improving (paper §3.1.2).
+      warmup_steps: updates in which the rate rises from 0 to `lr`.
+      decay_steps: updates after them in which it falls to 0, as half a cosine.
+      plateau_patience: validations without a lower loss that are tolerated; the next one lowers the rate.
+      plateau_factor: multiplies the rate then.
     """
 
-    transform: optax.GradientTransformation
-    schedule: optax.Schedule
-    plateau: tuple[int, float] | None = None
+    where: str
+    lr: float
+    weight_decay: float = 0.0
+    decay: Literal["all", "kernels"] = "all"
+    clip_norm: float = 0.0
+    schedule: Literal["constant", "cosine", "warmup_cosine", "plateau"] = "constant"
+    warmup_steps: int = 0
+    decay_steps: int = 0
+    plateau_patience: int = 2
+    plateau_factor: float = 0.1
+
+    def __post_init__(self):
+        require_one_of(f"config.{self.where}.decay", self.decay, DECAYS)
+        require_one_of(f"config.{self.where}.schedule", self.schedule, SCHEDULES)
+        if "cosine" in self.schedule and not self.decay_steps:
+            raise UserError(
+                f"config.{self.where}.decay_steps is 0, expected at least 1 with schedule {self.schedule!r}; set it"
+            )
+
+    def _scaler(self) -> optax.GradientTransformation:
+        """Return what turns a gradient into a step of length 1."""
+        raise NotImplementedError
+
+    @property
+    def transform(self) -> optax.GradientTransformation:
+        """What turns gradients into updates."""
+        parts = []
+        if self.clip_norm:
+            parts.append(optax.clip_by_global_norm(self.clip_norm))
+        if self.weight_decay:
+            # Coupled, as in PyTorch's Adam and in an L2 term of the loss: added to the gradient before the moments.
+            parts.append(optax.add_decayed_weights(self.weight_decay, DECAYS[self.decay]))
+        parts += [self._scaler(), optax.scale_by_learning_rate(self._schedule)]
+        if self.schedule == "plateau":
+            # Its factor is a field of the optimizer's state (`with_lr_scale`), so lowering the rate compiles nothing.
+            parts.append(optax.inject_hyperparams(optax.scale)(step_size=1.0))
+        return optax.chain(*parts)
+
+    @property
+    def _schedule(self) -> optax.Schedule:
+        """The learning rate by step, without the factor of the plateau rule."""
+        if self.schedule == "cosine":
+            return optax.cosine_decay_schedule(self.lr, self.decay_steps)
+        if self.schedule == "warmup_cosine":  # optax counts the warm-up as a part of the decay
+            end = self.warmup_steps + self.decay_steps
+            return optax.warmup_cosine_decay_schedule(0.0, self.lr, self.warmup_steps, end)
+        return optax.constant_schedule(self.lr)
+
+    @property
+    def has_lr_scale(self) -> bool:
+        """Whether validation losses change the learning rate."""
+        return self.schedule == "plateau"
 
     def lr_scale(self, validation_losses: Sequence[float]) -> float:
-        """Return the factor of the learning rate after these validation losses; 1 without the plateau rule."""
-        return plateau_scale(validation_losses, *self.plateau) if self.plateau else 1.0
+        """Return the factor of the learning rate after these validation losses."""
+        if not self.has_lr_scale:
+            return 1.0
+        return plateau_scale(validation_losses, self.plateau_patience, self.plateau_factor)
 
-    def lr(self, step: int, validation_losses: Sequence[float]) -> float:
+    def lr_at(self, step: int, validation_losses: Sequence[float]) -> float:
         """Return the learning rate of a step."""
-        return float(self.schedule(step)) * self.lr_scale(validation_losses)
+        return float(np.asarray(self._schedule(step))) * self.lr_scale(validation_losses)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Adam(Optimizer):
+    """Adam, or with `nesterov` Nadam, with Keras's eps.
+
+    Attributes:
+      eps: added to the root of the second moment; 1e-7 in Keras, 1e-8 in PyTorch.
+      nesterov: Nesterov momentum.
+    """
+
+    eps: float = 1e-7
+    nesterov: bool = False
+
+    def _scaler(self) -> optax.GradientTransformation:
+        return optax.scale_by_adam(eps=self.eps, nesterov=self.nesterov)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SGD(Optimizer):
+    """Stochastic gradient descent with PyTorch's momentum.
+
+    Attributes:
+      momentum: how much of the last update a step keeps.
+    """
+
+    momentum: float = 0.9
+
+    def _scaler(self) -> optax.GradientTransformation:
+        return optax.trace(self.momentum)
+
+
+OPTIMIZERS = {"adam": Adam, "nadam": partial(Adam, nesterov=True), "sgd": SGD}
 
 
 def with_lr_scale(opt_state: Any, scale: jax.typing.ArrayLike) -> Any:
@@ -66,138 +169,3 @@ def plateau_scale(losses: Sequence[float], patience: int, factor: float) -> floa
         if waited > patience:
             scale, waited = scale * factor, 0
     return scale
-
-
-def kernels(params: Any) -> Any:
-    """Return a mask of the kernels of convolutions and dense layers, without those of recurrent layers."""
-    recurrent = "recurrent_kernel" in params
-    return {
-        name: kernels(value) if isinstance(value, Mapping) else name == "kernel" and not recurrent
-        for name, value in params.items()
-    }
-
-
-DECAYS = {"all": None, "kernels": kernels}  # optax's masks of weight decay
-
-
-def _optimizer(
-    where: str,
-    scaler: optax.GradientTransformation,
-    *,
-    lr: float,
-    weight_decay: float,
-    decay: Decay,
-    clip_norm: float,
-    schedule: Schedule,
-    warmup_steps: int,
-    decay_steps: int,
-    plateau_patience: int,
-    plateau_factor: float,
-) -> Optimizer:
-    require_one_of(f"config.{where}.decay", decay, DECAYS)
-    require_one_of(f"config.{where}.schedule", schedule, SCHEDULES)
-    if schedule in ("cosine", "warmup_cosine") and not decay_steps:
-        raise UserError(f"config.{where}.decay_steps is 0, expected at least 1 with schedule {schedule!r}; set it")
-    rate = {
-        "cosine": lambda: optax.cosine_decay_schedule(lr, decay_steps),
-        # optax counts the warm-up as a part of the decay.
-        "warmup_cosine": lambda: optax.warmup_cosine_decay_schedule(0.0, lr, warmup_steps, warmup_steps + decay_steps),
-    }.get(schedule, lambda: optax.constant_schedule(lr))()
-    parts = []
-    if clip_norm:
-        parts.append(optax.clip_by_global_norm(clip_norm))
-    if weight_decay:
-        # Coupled, as in PyTorch's Adam and in an L2 term of the loss: added to the gradient before the moments.
-        parts.append(optax.add_decayed_weights(weight_decay, DECAYS[decay]))
-    parts += [scaler, optax.scale_by_learning_rate(rate)]
-    if schedule == "plateau":
-        # The factor is a field of the optimizer's state (`with_lr_scale`), so lowering the rate compiles nothing.
-        parts.append(optax.inject_hyperparams(optax.scale)(step_size=1.0))
-    plateau = (plateau_patience, plateau_factor) if schedule == "plateau" else None
-    return Optimizer(optax.chain(*parts), rate, plateau)
-
-
-def adam(
-    where: str,
-    lr: float,
-    eps: float = 1e-7,
-    nesterov: bool = False,
-    weight_decay: float = 0.0,
-    decay: Decay = "all",
-    clip_norm: float = 0.0,
-    schedule: Schedule = "constant",
-    warmup_steps: int = 0,
-    decay_steps: int = 0,
-    plateau_patience: int = 2,
-    plateau_factor: float = 0.1,
-) -> Optimizer:
-    """Adam, or with `nesterov` Nadam, with Keras's eps.
-
-    Args:
-      where: this config's path, for messages; set by the program.
-      lr: the learning rate; with a schedule the highest.
-      eps: added to the root of the second moment; 1e-7 in Keras, 1e-8 in PyTorch.
-      nesterov: Nesterov momentum.
-      weight_decay: PyTorch's coupled one, twice the factor of an L2 term of the loss.
-      decay: what it applies to: `all`, or `kernels` of convolutions and dense layers.
-      clip_norm: gradients are shortened to at most this norm; 0 leaves them as they are.
-      schedule: of the learning rate: `constant`; `cosine` falls to 0 within `decay_steps`; `warmup_cosine` rises from 0
-        for `warmup_steps` first; `plateau` is multiplied by `plateau_factor` whenever the validation loss has not
-        improved for more than `plateau_patience` validations.
-      warmup_steps: updates in which the rate rises from 0 to `lr`.
-      decay_steps: updates after them in which it falls to 0, as half a cosine.
-      plateau_patience: validations without a lower loss that are tolerated.
-      plateau_factor: multiplies the learning rate then.
-    """
-    return _optimizer(
-        where,
-        optax.scale_by_adam(eps=eps, nesterov=nesterov),
-        lr=lr,
-        weight_decay=weight_decay,
-        decay=decay,
-        clip_norm=clip_norm,
-        schedule=schedule,
-        warmup_steps=warmup_steps,
-        decay_steps=decay_steps,
-        plateau_patience=plateau_patience,
-        plateau_factor=plateau_factor,
-    )
-
-
-def sgd(
-    where: str,
-    lr: float,
-    momentum: float = 0.9,
-    weight_decay: float = 0.0,
-    decay: Decay = "all",
-    clip_norm: float = 0.0,
-    schedule: Schedule = "constant",
-    warmup_steps: int = 0,
-    decay_steps: int = 0,
-    plateau_patience: int = 2,
-    plateau_factor: float = 0.1,
-) -> Optimizer:
-    """Stochastic gradient descent with PyTorch's momentum.
-
-    Args:
-      where: this config's path, for messages; set by the program.
-      lr: the learning rate; with a schedule the highest.
-      momentum: how much of the last update a step keeps.
-      weight_decay, decay, clip_norm, schedule, warmup_steps, decay_steps, plateau_patience, plateau_factor: see `adam`.
-    """
-    return _optimizer(
-        where,
-        optax.trace(momentum),
-        lr=lr,
-        weight_decay=weight_decay,
-        decay=decay,
-        clip_norm=clip_norm,
-        schedule=schedule,
-        warmup_steps=warmup_steps,
-        decay_steps=decay_steps,
-        plateau_patience=plateau_patience,
-        plateau_factor=plateau_factor,
-    )
-
-
-OPTIMIZERS = {"adam": adam, "nadam": partial(adam, nesterov=True), "sgd": sgd}

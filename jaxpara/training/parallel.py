@@ -1,12 +1,12 @@
 """All devices of all processes: the only module that knows how a step is spread over them, with `jax.pmap`.
 
-Either the devices share every batch of one run (`Shared`), or each has runs of its own (`Stacked`).
+Either the devices share every batch of one run (`Placement`), or each has runs of its own (`Stacked`).
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, Protocol
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -77,64 +77,37 @@ def spread(step: Step, *, donate: bool = False) -> Step:
     )
 
 
-class Placement(Protocol):
-    """Where the states and batches of one or several runs are during training."""
-
-    @property
-    def runs(self) -> int: ...
-
-    @property
-    def devices(self) -> int:
-        """Devices that share a batch."""
-        ...
-
-    def spread(self, step: Step) -> Step:
-        """Turn `step(state, batch)` into one program for all runs, which takes what `put` and `batch` return."""
-        ...
-
-    def put(self, trees: Sequence[Any]) -> Any:
-        """Put one tree per run on the devices."""
-        ...
-
-    def batch(self, batches: Sequence[Any]) -> Any:
-        """Arrange one batch per run, each `[device * part, row, ...]`."""
-        ...
-
-    def split(self, tree: Any) -> list[Any]:
-        """Return one tree per run from what a step returned; to be called before the next step donates it."""
-        ...
-
-
 @dataclass(frozen=True)
-class Shared:
-    """One run on all devices, each with its own part of every batch."""
+class Placement:
+    """Where the states and batches are during training: here one run on all devices, which share every batch."""
 
     runs: int = 1
 
     @property
     def devices(self) -> int:
+        """Devices that share a batch."""
         return device_count()
 
     def spread(self, step: Step) -> Step:
+        """Turn `step(state, batch)` into one program for all runs, which takes what `put` and `batch` return."""
         return spread(step, donate=True)
 
     def put(self, trees: Sequence[Any]) -> Any:
-        (tree,) = trees
-        return replicate(tree)
+        """Put one tree per run on the devices."""
+        return replicate(trees[0])
 
     def batch(self, batches: Sequence[Any]) -> Any:
-        (batch,) = batches
-        return shard(batch)
+        """Arrange one batch per run, each `[device * part, row, ...]`."""
+        return shard(batches[0])
 
     def split(self, tree: Any) -> list[Any]:
+        """Return one tree per run from what a step returned; to be called before the next step donates it."""
         return [tree]
 
 
 @dataclass(frozen=True)
-class Stacked:
-    """Several runs at once, distributed evenly over the devices. Where they do not divide, the last one is repeated."""
-
-    runs: int
+class Stacked(Placement):
+    """Several runs at once, evenly over the devices; where they do not divide, the last one is repeated."""
 
     @property
     def devices(self) -> int:
@@ -168,7 +141,6 @@ class Stacked:
         return jax.device_put(self.batch(trees), NamedSharding(used, PartitionSpec(RUNS)))
 
     def batch(self, batches: Sequence[Any]) -> Any:
-        """Stack one tree per run: `[device, run, ...]` NumPy arrays."""
         used, each = self._grid
         batches = [*batches, *[batches[-1]] * (used * each - self.runs)]
         return jax.tree.map(lambda *x: np.stack(x).reshape(used, each, *np.shape(x[0])), *batches)

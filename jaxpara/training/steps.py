@@ -117,7 +117,7 @@ def forward(model: nn.Module, precision: str = "float32", *, embed: bool = False
       layer: the layer whose outputs are the embeddings (`jaxpara.models.layers`); the model's `embed` by default.
     """
     if embed and layer:
-        compute = partial(output_of, model, layer=layer)
+        compute: Any = partial(output_of, model, layer=layer)
     else:
         compute = partial(model.apply, train=False, **({"method": "embed"} if embed else {}))
 

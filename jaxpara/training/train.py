@@ -82,7 +82,7 @@ class ActiveRun:
       validate: maps a state to the validation score (None where it is undefined) and the validation loss.
       checkpoints, log: open.
       parameters: of the network, for the summary.
-      together: runs that share the time.
+      together: runs that are trained at once and share the time.
     """
 
     name: str
@@ -98,14 +98,14 @@ class ActiveRun:
     checkpoints: Checkpoints
     log: Log
     parameters: int
-    together: int
+    together: int = 1
 
     def __post_init__(self):
         self.batch: Any = None
         self.unread: list[Any] = []  # losses of the last steps, still on the devices
         self.note = ""  # beside the progress bar
-        self.began = time.monotonic() - self.history["seconds"] * self.together
-        self.saved_at = self.logged_at = time.monotonic()
+        self.seconds_before = self.history["seconds"]
+        self.began = self.saved_at = self.logged_at = time.monotonic()
         self.logged_step = self.step
 
     @property
@@ -162,7 +162,7 @@ class ActiveRun:
 
     def save(self, state: TrainState, rank: float | None) -> None:
         """Save a checkpoint; the log comes first, so that a checkpoint never knows more than the log."""
-        self.history["seconds"] = (time.monotonic() - self.began) / self.together
+        self.history["seconds"] = self.seconds_before + (time.monotonic() - self.began) / self.together
         self.log.sync()
         self.checkpoints.save(state, self.history, rank)
         self.saved_at = time.monotonic()
@@ -228,6 +228,7 @@ def train(
     with ExitStack() as stack:
         epoch_bars, step_bars = {}, {}
         for run in active:
+            run.together = len(active)
             if run.step:
                 progress.say(f"{run.name}: resumes after step {run.step} of {run.total_steps}")
             bars = progress.task(f"{run.name}: epochs", epochs, run.step // run.steps_per_epoch)
@@ -248,7 +249,7 @@ def train(
                 run.unread.append(losses)
                 if run.logs:
                     run.read_losses(placement)
-                    run.log_training(optimizer.lr(run.step, run.validation_losses))
+                    run.log_training(optimizer.lr_at(run.step, run.validation_losses))
                 step_bars[run].advance(run.note)
 
             ranks: dict[ActiveRun, float] = {}
@@ -263,7 +264,7 @@ def train(
                         ranks[run] = -validation_loss if best_by == "loss" else -math.inf if score is None else score
                     run.history["losses"] = []
                     epoch_bars[run].advance(f"loss {loss:.3f}" + ("" if score is None else f", validation {score:.3f}"))
-                if optimizer.plateau:
+                if optimizer.has_lr_scale:
                     scales = [np.float32(optimizer.lr_scale(run.validation_losses)) for run in slots]
                     states = replace(states, opt_state=with_lr_scale(states.opt_state, placement.put(scales)))
 

@@ -96,7 +96,9 @@ def test_programs_give_what_the_networks_give(exported, task):
         method = "__call__" if fact["gives"] == "predictions" else "embed"
         inputs = np.concatenate([example, example[:, ::-1], 0.5 * example])
         for fold in member.folds:
-            tree = unflatten_dict(load_file(out / "members" / name / f"fold_{fold}_seed_0" / "weights.safetensors"), sep="/")
+            tree = unflatten_dict(
+                load_file(out / "members" / name / f"fold_{fold}_seed_0" / "weights.safetensors"), sep="/"
+            )
             weights = {"params": tree["params"], "batch_stats": tree.get("batch_stats", {})}
             wanted = member.learner.model.apply(weights, inputs, method=method)
             np.testing.assert_allclose(program.call(weights, inputs), wanted, rtol=0, atol=1e-5)

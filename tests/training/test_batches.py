@@ -7,7 +7,7 @@ import pytest
 from jaxpara.corpora.corpus import Recording
 from jaxpara.errors import UserError
 from jaxpara.training.batches import Timed, batches
-from jaxpara.training.examples import WindowExamples
+from jaxpara.training.examples import Windows
 
 WHERE = "members.net.learner.examples"
 
@@ -24,14 +24,8 @@ def examples(lengths, *, window_s=4.0, step_s=2.0, rate_hz=25.0, samples_per_out
         r.name: np.repeat(r.labels, round(25 / rate_hz * samples_per_output)).astype(np.float32)[:, None]
         for r in recordings
     }
-    made = WindowExamples(
-        recordings,
-        features,
-        where=WHERE,
-        frame_rate_hz=25.0 * samples_per_output,
-        frames_per_output=samples_per_output,
-        window_s=window_s,
-        step_s=step_s,
+    made = Windows(WHERE, window_s, step_s).examples(
+        recordings, features, frame_rate_hz=25.0 * samples_per_output, frames_per_output=samples_per_output
     )
     return recordings, made
 
@@ -66,10 +60,8 @@ def test_past_the_end_everything_is_zero():
 def test_unlabelled_rows_have_no_weight():
     labels = np.sin(np.arange(100.0))
     labels[40:60] = np.nan
-    made = WindowExamples(
-        [recording("a", labels)], {"a": np.zeros((100, 1), np.float32)}, where=WHERE, frame_rate_hz=25,
-        frames_per_output=1, window_s=4, step_s=4,
-    )  # fmt: skip
+    features = {"a": np.zeros((100, 1), np.float32)}
+    made = Windows(WHERE, 4.0, 4.0).examples([recording("a", labels)], features, frame_rate_hz=25, frames_per_output=1)
     one = made.load(0)
     np.testing.assert_array_equal(one["weights"] == 0, np.isnan(labels))
     assert np.isfinite(one["targets"]).all()

@@ -178,7 +178,7 @@ def test_features_that_know_the_validation_recordings_are_reported(corpus, tmp_p
     monkeypatch.setattr(organiser_tables, "available", lambda *_: True)
     assert leak(svm("coder", table="auDeep-30")) == ""
     folds = {"name": "stratified", "n": 4}
-    assert "fitted auDeep-30 on all of train, which validation sets" in leak(
+    assert "fitted auDeep-30 on all of train, with validation sets" in leak(
         svm("coder", table="auDeep-30") | {"folds": folds}
     )
     assert leak(svm("coder", table="ComParE") | {"folds": folds}) == ""

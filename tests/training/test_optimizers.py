@@ -67,7 +67,7 @@ def test_the_schedules_are_optaxs():
         "plateau": optax.constant_schedule(0.1),
     }
     for name, theirs in wanted.items():
-        np.testing.assert_allclose([rules[name].lr(n, []) for n in steps], [theirs(n) for n in steps], atol=1e-7)
+        np.testing.assert_allclose([rules[name].lr_at(n, []) for n in steps], [theirs(n) for n in steps], atol=1e-7)
     params = {"kernel": jnp.arange(3.0)}
     rule, gradient = rules["warmup_cosine"].transform, jax.tree.map(jnp.ones_like, params)
     first, _ = rule.update(gradient, rule.init(params), params)
@@ -80,7 +80,7 @@ def test_the_plateau_rule_lowers_the_rate_in_the_state_of_the_optimizer():
     state = with_lr_scale(rule.transform.init(params), np.float32(rule.lr_scale([1.0, 1.0])))
     updates, _ = rule.transform.update({"kernel": jnp.ones(3)}, state, params)
     np.testing.assert_allclose(updates["kernel"], np.full(3, -0.05), rtol=1e-6)
-    assert rule.lr(7, [1.0, 1.0]) == 0.05
+    assert rule.lr_at(7, [1.0, 1.0]) == 0.05
     assert optimizer("sgd").lr_scale([1.0, 1.0]) == 1
 
 

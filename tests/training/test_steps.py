@@ -9,7 +9,7 @@ from flax import linen as nn
 from jaxpara.models.cnn1d import CNN1DLSTM
 from jaxpara.training import parallel, steps
 from jaxpara.training.losses import BatchPCC, WindowPCC
-from jaxpara.training.optimizers import sgd, with_lr_scale
+from jaxpara.training.optimizers import SGD, with_lr_scale
 from jaxpara.training.state import create
 
 
@@ -146,7 +146,7 @@ def test_rows_without_weight_change_nothing(monkeypatch):
 
 def test_the_factor_of_the_plateau_rule_scales_the_update(monkeypatch):
     monkeypatch.setattr(parallel, "devices", lambda: jax.local_devices()[:1])
-    model, optimizer = Toy(), sgd("optimizer", 0.1, momentum=0.0, schedule="plateau").transform
+    model, optimizer = Toy(), SGD(where="optimizer", lr=0.1, momentum=0.0, schedule="plateau").transform
     step = parallel.spread(steps.train_step(model, whole, WindowPCC(), optimizer))
     start = create(model, np.zeros((1, 24, 1), np.float32), optimizer, seed=3)
     arranged = parallel.shard({k: v[None] for k, v in batch(4).items()})

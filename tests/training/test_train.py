@@ -16,7 +16,7 @@ from jaxpara.training.logs import Log
 from jaxpara.training.state import TrainState
 from jaxpara.training.train import ActiveRun, new_history, train
 
-OPTIMIZER = SimpleNamespace(plateau=None, lr=lambda step, losses: 0.1)
+OPTIMIZER = SimpleNamespace(has_lr_scale=False, lr_at=lambda step, losses: 0.1)
 
 
 def trained(folder, losses, validation_loss, steps_per_epoch):
@@ -37,12 +37,11 @@ def trained(folder, losses, validation_loss, steps_per_epoch):
             checkpoints=checkpoints,
             log=log,
             parameters=2,
-            together=1,
         )
         train(
             [run],
             lambda state, batch: (state, batch[0, 0]),
-            parallel.Shared(),
+            parallel.Placement(),
             epochs=1,
             validate_every=1,
             best_by="loss",
