@@ -23,8 +23,8 @@ import numpy as np
 
 from benchmarks.tiny_run import TIMEOUT_S, Otherwise, Run, fresh, undisturbed
 
-FOLD = "run/members/cnn/fold_0"
-# For each part of a run: what it writes, and the seconds after the first of it within which the kill comes.
+FOLD = "run/members/cnn/fold_0_seed_0"
+# By part of a run, what it writes, and within how many seconds after the first of it a kill comes.
 PARTS = {
     "features": ("cache/features/*/data.bin", 0.2),
     "training": ("run/members/*/*/metrics.jsonl", 1.0),
@@ -118,7 +118,7 @@ def stopped(whole: Run, name: str, checkpoints: int) -> tuple[Run, list[Path]]:
     for _ in range(5):
         run.kill(lambda: sum(path.name.isdigit() for path in run.files(pattern)) >= checkpoints)
         found = sorted((path for path in run.files(pattern) if path.name.isdigit()), key=lambda path: int(path.name))
-        if len(found) >= checkpoints and not (run.folder / FOLD / "fit.json").exists():
+        if len(found) >= checkpoints and not (run.folder / FOLD / "summary.json").exists():
             return run, found
         shutil.rmtree(run.folder / "run", ignore_errors=True)
     raise Otherwise("the training could not be killed in time")

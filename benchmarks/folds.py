@@ -33,35 +33,27 @@ def programs(network: cases.Network, precision: str) -> tuple[Any, Any]:
     """Returns the steps of a network as a run compiles them, and a function from a seed to a new state."""
     import jax
 
-    from jaxpara.corpora.tasks import TASKS
-    from jaxpara.models import MODELS
+    from jaxpara.corpora.challenge import TASKS
     from jaxpara.registry import build
-    from jaxpara.training import parallel
-    from jaxpara.training.losses import LOSSES
-    from jaxpara.training.net import EXAMPLES
-    from jaxpara.training.optimizers import OPTIMIZERS
-    from jaxpara.training.programs import Programs
+    from jaxpara.training import LEARNERS
     from jaxpara.training.state import create
 
     learner, task = network.learner(), TASKS[network.task]
     if network.size != (0, 0):
         learner["examples"] = learner["examples"] | {"size": network.size}
-    examples = build(EXAMPLES, learner["examples"], "examples")
-    model = build(MODELS, learner["model"], "model", axis_name=parallel.AXIS, classes=len(task.classes))
-    optimizer = build(OPTIMIZERS, learner["optimizer"], "optimizer").transform
-    loss = build(LOSSES, learner["loss"], "loss")
-    sizes = {"batch": network.rows, "microbatch": 0}
-    made = Programs(model, examples.prepare, loss, optimizer, layer="", precision=precision, **sizes)
-    example = examples.prepare({name: value[:1] for name, value in network.batch().items()}, jax.random.key(0))
-    return made, lambda seed: jax.device_get(create(model, example, optimizer, seed))
+    learner |= {"batch": network.rows, "microbatch": 0}
+    net = build(LEARNERS, learner, "learner", task=task, frame_rate_hz=1.0, precision=precision)
+    one = {name: value[:1] for name, value in network.batch().items()}
+    example = net._examples.prepare(one, jax.random.key(0))
+    return net, lambda seed: jax.device_get(create(net.model, example, net._optimizer.transform, seed))
 
 
 class Way:
     """Folds that are placed together; `step` takes one step of each."""
 
     def __init__(self, made: Any, placement: Any, states: list[Any], batch: dict[str, Any]):
-        parts, rows = made.parts(placement.devices)
-        # Padded if it does not divide, as in a run; there with rows of weight 0, which takes as long.
+        parts, rows = made._parts(placement.devices)
+        # Filled up where it does not divide, as in a run; there with rows that do not count, which takes as long.
         given = np.arange(parts * rows * placement.devices) % len(next(iter(batch.values())))
         arranged = {name: value[given].reshape(-1, rows, *value.shape[1:]) for name, value in batch.items()}
         self._placement, self._batches = placement, [arranged] * len(states)
@@ -69,20 +61,19 @@ class Way:
 
     def step(self) -> list[float]:
         self._states, losses = self._step(self._states, self._placement.batch(self._batches))
-        loss_of = self._placement.views(losses)
-        return [float(loss_of(fit)) for fit in range(len(self._batches))]
+        return [float(loss) for loss in self._placement.split(losses)]
 
 
-def timed(network: cases.Network, folds: int, rounds: int, precision: str) -> dict[str, Any]:
-    """Returns seconds per step of all folds both ways, of the first step, and the final difference of the losses."""
-    from jaxpara.training.parallel import Shared, Stacked
+def timed(network: networks.Network, fits: int, rounds: int, precision: str) -> dict[str, Any]:
+    """Seconds of a step of all fits, both ways; the compilation; and how far the losses are apart after all steps."""
+    from jaxpara.training.parallel import Placement, Stacked
 
     made, fresh = programs(network, precision)
     batch = network.batch()
     states = [fresh(seed) for seed in range(folds)]
     ways = {
-        "one after the other": [Way(made, Shared(), [state], batch) for state in states],
-        "at once": [Way(made, Stacked(folds), states, batch)],
+        "one after the other": [Way(made, Placement(), [state], batch) for state in states],
+        "at once": [Way(made, Stacked(fits), states, batch)],
     }
     compiled, seconds, losses = {}, {way: [] for way in ways}, {}
     for way, groups in ways.items():

@@ -20,8 +20,8 @@ from jaxpara.models import MODELS
 from jaxpara.models.recurrent import LSTM
 from jaxpara.registry import build
 from jaxpara.training import parallel, steps
+from jaxpara.training.examples import EXAMPLES
 from jaxpara.training.losses import LOSSES
-from jaxpara.training.net import EXAMPLES
 from jaxpara.training.optimizers import OPTIMIZERS
 from jaxpara.training.state import create
 
@@ -47,7 +47,7 @@ def network(learner: Mapping[str, Any], batch: Arrays, *, task: str, train: bool
 
     state = start(optimizer)
     train_step = parallel.spread(steps.train_step(model, examples.prepare, loss, optimizer), donate=True)
-    predict_step = parallel.spread(steps.predict_step(model, examples.prepare))
+    predict_step = parallel.spread(steps.predict_step(examples.prepare, steps.forward(model)))
 
     def step() -> None:
         nonlocal state

@@ -43,7 +43,7 @@ def cnn(recipe: str) -> dict[str, Any]:
             },
             # The scripts have no guard against a constant output.
             "loss": {"name": "window_pcc", "eps": 0.0 if published else 1e-8},
-            "optimizer": {"name": "adam", "lr": 1e-3, "clip_norm": 0.0, "warmup_steps": 0, "decay_steps": 0},
+            "optimizer": {"name": "adam", "lr": 1e-3, "clip_norm": 0.0} | common.schedule(),
             "batch": 40 if paper else 45,
             # Windows in memory at once; lower it where memory is short, the result stays the same.
             "microbatch": 15,

@@ -61,13 +61,10 @@ def resnet_gru(recipe: str) -> dict[str, Any]:
             },
             "pretrained": placeholder(str) if published else common.optional("imagenet"),
             "loss": {"name": "window_pcc", "eps": 0.0 if published else 1e-8},
-            "optimizer": {"name": "adam", "lr": 2e-3, "clip_norm": 0.0, "warmup_steps": 0, "decay_steps": 0},
+            "optimizer": {"name": "adam", "lr": 2e-3, "clip_norm": 0.0} | common.schedule(),
             "batch": 1,
             "epochs": 20,
             "keep_best": 1,
-            # What the frozen stages make of every piece, 17 GB for the real corpus, is kept on disk where that is
-            # faster: on a CPU a step then takes a little more than half the time.
-            "keep_frozen": "auto",
         },
     }
 

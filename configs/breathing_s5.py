@@ -40,7 +40,7 @@ def get_config(recipe: str = "recommended") -> ConfigDict:
             "model": {"name": "sequence_lstm", "lstm": (512, 256), "dropout": 0.4, "output": "tanh"},
             "loss": {"name": "window_pcc", "eps": 0.0 if published else 1e-8},
             # optax's, without the warm-up of the momentum that Keras's has.
-            "optimizer": {"name": "nadam", "lr": 1e-3, "clip_norm": 0.0, "warmup_steps": 0, "decay_steps": 0},
+            "optimizer": {"name": "nadam", "lr": 1e-3, "clip_norm": 0.0} | common.schedule(),
             "batch": 15,
             "epochs": 100,
             "keep_best": 1,

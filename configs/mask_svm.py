@@ -116,7 +116,7 @@ def _audeep(threshold_db: int) -> dict:
             "examples": {"name": "reconstruction"},
             "model": {"name": "sequence_autoencoder", "units": 256, "layers": 2, "dropout": 0.2},
             "loss": {"name": "root_mean_square"},
-            "optimizer": {"name": "adam", "lr": 1e-3, "clip_norm": 2.0, "warmup_steps": 0, "decay_steps": 0},
+            "optimizer": {"name": "adam", "lr": 1e-3, "clip_norm": 2.0} | common.schedule(),
             "batch": 256,
             "epochs": 64,
             "best_by": "loss",

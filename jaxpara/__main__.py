@@ -120,23 +120,23 @@ def main(argv: list[str] | None = None) -> NoReturn:
 
 def _command() -> Callable[[], None]:
     """Return what the flags ask for; importing it imports JAX, so `runtime.prepare` comes first."""
-    workdir, output = (Path(path) if path else None for path in (FLAGS.workdir, FLAGS.output))
     if FLAGS.mode == "predict":
         from jaxpara.inference.predict import predict
 
-        return partial(predict, workdir, FLAGS.input, output, images=FLAGS.plot)
+        return partial(predict, Path(FLAGS.workdir), FLAGS.input, Path(FLAGS.output), images=FLAGS.plot)
     if FLAGS.mode == "live":
         from jaxpara.inference.live import live
 
-        return partial(live, workdir)
+        return partial(live, Path(FLAGS.workdir))
     if FLAGS.mode == "export":
         from jaxpara.inference.export import export
 
-        return lambda: print("\n".join(export(workdir, output, overwrite=FLAGS.overwrite)))
+        workdir, out = Path(FLAGS.workdir), Path(FLAGS.output)
+        return lambda: print(*export(workdir, out, overwrite=FLAGS.overwrite), sep="\n")
     if FLAGS.mode == "compare":
         from jaxpara.run import compare
 
-        root = Path(FLAGS.corpus_root) if FLAGS.corpus_root else None
+        root, output = (Path(path) if path else None for path in (FLAGS.corpus_root, FLAGS.output))
         return partial(compare, [Path(system) for system in FLAGS.systems], root, FLAGS.task, output)
     file = Path(config_flags.get_config_filename(FLAGS["config"]).partition(":")[0])
     overrides = config_flags.get_override_values(FLAGS["config"])
@@ -146,6 +146,7 @@ def _command() -> Callable[[], None]:
         return lambda: print(show(FLAGS.config, overrides=overrides, file=file), end="")
     from jaxpara.run import run
 
+    workdir = Path(FLAGS.workdir) if FLAGS.workdir else None
     return partial(run, FLAGS.config, overrides=overrides, name=file.stem, workdir=workdir, mode=FLAGS.mode)
 
 
@@ -211,7 +212,7 @@ def _parse(argv: list[str]) -> None:
             f"--config={path}: its get_config() returns no config with {', '.join(absent)}; return one made by"
             " configs.common.experiment"
         )
-    require_valid(FLAGS.config)
+    require_valid(FLAGS.config.to_dict())
 
 
 def _require_paths() -> None:

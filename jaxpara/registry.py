@@ -14,7 +14,7 @@ _SIZES = (
     *("batch", "blocks", "chunk", "filters", "gru", "keep_best", "kernels", "layers", "lstm", "piece_frames", "pools"),
     *("seeds", "stages", "stem", "stem_kernel", "units", "validate_every"),
 )
-_COUNTS = ("decay_steps", "epochs", "microbatch", "warmup_steps")
+_COUNTS = ("decay_steps", "epochs", "microbatch", "plateau_patience", "warmup_steps")
 WHOLE = {*_SIZES, *_COUNTS}
 LIMITS: dict[str, tuple[float, bool, float]] = {
     **dict.fromkeys(_SIZES, (1, True, math.inf)),
@@ -22,7 +22,7 @@ LIMITS: dict[str, tuple[float, bool, float]] = {
     **dict.fromkeys(("clip_s", "window_s", "step_s", "hop_s"), (0, True, math.inf)),
     "lr": (0, False, math.inf),
     "plateau_factor": (0, False, 1),
-    **dict.fromkeys(("dropout", "head_dropout", "momentum", "b1", "b2"), (0, True, 1)),
+    **dict.fromkeys(("dropout", "head_dropout", "momentum"), (0, True, 1)),
 }
 
 
@@ -70,7 +70,8 @@ def build(registry: Mapping[str, Callable[..., Any]], spec: Mapping[str, Any], w
     """Call the entry of `registry` that `spec["name"]` names, with the rest of `spec` as keyword arguments.
 
     Args:
-      registry: the known names, each with a constructor.
+      registry: the known names, each with a constructor, whose signature is the schema of `spec`. One with many
+        fields has a dataclass of them as its attribute `Config`, and takes an instance of that first.
       spec: `{"name": ..., **arguments}`, usually a part of the config.
       where: the config path of `spec`, for error messages (`members.net.learner.model`).
       **context: arguments that come from the program and not from the config, as `where` does; passed where the
@@ -87,8 +88,9 @@ def build(registry: Mapping[str, Callable[..., Any]], spec: Mapping[str, Any], w
     name = arguments.pop("name", None)
     require_one_of(f"config.{where}.name", name, sorted(registry))
     constructor = registry[name]
+    schema = getattr(constructor, "Config", constructor)
     # Flax modules add fields of their own to every constructor; they are not the user's to set.
-    accepted = [p for p in inspect.signature(constructor).parameters.values() if p.name not in ("parent", "name")]
+    accepted = [p for p in inspect.signature(schema).parameters.values() if p.name not in ("parent", "name")]
     fields = [p.name for p in accepted if p.name not in context]
     for key, value in arguments.items():
         if key not in fields:
@@ -99,6 +101,8 @@ def build(registry: Mapping[str, Callable[..., Any]], spec: Mapping[str, Any], w
     for p in accepted:
         if p.name in fields and p.name not in arguments and p.default is inspect.Parameter.empty:
             raise UserError(f"config.{where}.{p.name} is missing: {name!r} needs it")
+    if schema is not constructor:
+        return constructor(schema(**arguments), **context)
     names = {p.name for p in accepted}
     try:
         return constructor(**arguments, **{k: v for k, v in context.items() if k in names})

@@ -1,9 +1,10 @@
-"""From a config to results: corpus, members, fusion, evaluation, report, submission."""
+"""Runs an experiment, from its config to its results, in four phases: build, train, fuse and score, write."""
 
 import importlib.metadata
 import time
-from collections.abc import Mapping, Sequence
-from functools import partial
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,33 +12,60 @@ import jax
 import ml_collections
 import numpy as np
 import pandas as pd
-import soundfile
 
 from jaxpara import __version__, processes
 from jaxpara.config import with_demo
-from jaxpara.corpora.check import Report, check
+from jaxpara.corpora import audio, challenge
+from jaxpara.corpora.check import Report
 from jaxpara.corpora.corpus import PARTITIONS, Corpus
-from jaxpara.corpora.duplicates import SharedAudio, across, across_fold, shared_audio_kept_in
-from jaxpara.corpora.simulated import SIMULATED, STAMP
+from jaxpara.corpora.simulated import STAMP, check_or_simulate
 from jaxpara.corpora.simulated.corpus import loudness_baseline
-from jaxpara.corpora.tasks import Task, task_named
+from jaxpara.corpora.tasks import TASKS
 from jaxpara.errors import Unavailable, UserError
 from jaxpara.evaluation import compare_systems, report, submission
+from jaxpara.evaluation.conclusions import closing_lines
 from jaxpara.evaluation.metrics import Undefined, official_score
-from jaxpara.evaluation.results import keep_others, summarise
+from jaxpara.evaluation.results import MemberOutcome, keep_others, summarise
 from jaxpara.evaluation.scores import CorpusData
-from jaxpara.features.audio import read as read_audio
 from jaxpara.files import locked, write_json
-from jaxpara.fusion import FUSIONS
-from jaxpara.inference import manifest
+from jaxpara.fusion import FUSIONS, Fused
+from jaxpara.inference import system_file
 from jaxpara.predictions import KEYS, concatenate, save
 from jaxpara.progress import Progress
 from jaxpara.registry import build, suggest
-from jaxpara.runtime import cache_folder
 from jaxpara.seeds import derive
 from jaxpara.training.dependencies import in_order
-from jaxpara.training.loop import Interrupted
-from jaxpara.training.member import Member
+from jaxpara.training.member import Embeddings, Member
+from jaxpara.training.train import Interrupted
+
+LIBRARIES = ("jax", "flax", "optax", "numpy", "librosa")  # whose versions the results list
+
+
+@dataclass(frozen=True, eq=False)
+class Experiment:
+    """An experiment that is ready to run.
+
+    Attributes:
+      name: of the config file.
+      settings: the config as it runs, with demo sizes and the values of the command line.
+      demo: whether the corpus is simulated because none was given.
+      checked: the checked corpus.
+      members: by name, each after those whose embeddings it uses.
+      fuse, also_score: the fusion, and further ones by name that are scored too.
+      fused: the names of the members that are fused; empty for all that predict.
+      unscored: recordings that are not scored.
+    """
+
+    name: str
+    settings: dict[str, Any]
+    demo: bool
+    checked: Report
+    corpus: Corpus
+    members: dict[str, Member]
+    fuse: Any
+    also_score: dict[str, Any]
+    fused: tuple[str, ...]
+    unscored: tuple[str, ...]
 
 
 def run(
@@ -48,185 +76,214 @@ def run(
     workdir: Path | None,
     mode: str,
 ) -> None:
-    """Runs an experiment.
+    """Run an experiment.
 
     Args:
       config: from `get_config`, with the command line's values in it.
       overrides: those values by their dotted path; they win over `config.demo`.
       name: of the experiment: the config's file name.
-      workdir: where everything is left; `runs/<name>` by default.
+      workdir: the folder of the results; `runs/<name>` by default.
       mode: `train`, `evaluate` or `check`.
 
     Raises:
-      UserError: something the user can mend.
-      KeyboardInterrupt: the user stopped the run at a clean point.
+      UserError: something the user can fix.
+      KeyboardInterrupt: the user stopped the run; it can be resumed.
     """
     began = time.monotonic()
-    settings: dict[str, Any] = config.to_dict()
-    demo = not settings["corpus"]["root"]
+    demo = not config.to_dict()["corpus"]["root"]
     if demo:
         config = with_demo(config, overrides)
-        settings = config.to_dict()
-    recipe, seed, seeds = settings["recipe"], settings["seed"], settings["seeds"]
-    together, precision = settings["parallel"] == "folds", settings["precision"]
+    settings: dict[str, Any] = config.to_dict()
+    recipe = settings["recipe"]
     workdir = workdir or Path("runs") / (name if recipe == "recommended" else f"{name}_{recipe}")
     with Progress() as progress:
         if demo:
             progress.say(f"No corpus given (--config.corpus.root): running on the {STAMP}; demo sizes from config.demo")
-        checked = _checked(settings["corpus"], seed, progress)
-        corpus, fingerprint = checked.require_valid(), checked.fingerprint
+        checked = check_or_simulate(settings["corpus"], settings["seed"], progress)
         if mode == "check":
             return
         with locked(workdir):
-            members: dict[str, Member] = {}
-            for member in in_order(settings["members"]):
-                part = settings["members"][member]
-                members[member] = Member(member, part, corpus, fingerprint, seed, workdir, members, precision, seeds)
-            fusion = dict(settings["fusion"])
-            wanted, other_names = tuple(fusion.pop("members", ())), tuple(fusion.pop("also_score", ()))
-            unscored = corpus.known(fusion.pop("leave_out", ()), "config.fusion.leave_out")
-            _fusing(wanted, {m: member for m, member in members.items() if member.predicts}, {})
-            fuse = build(FUSIONS, fusion, "fusion", seed=derive(seed, "fusion"))
-            others = {
-                n: build(FUSIONS, {"name": n}, "fusion.also_score", seed=derive(seed, "fusion")) for n in other_names
-            }
-            try:
-                left_out = _run(members, progress, from_checkpoints=mode == "evaluate", together=together)
-            except Interrupted as stop:
-                progress.say(str(stop))
-                raise KeyboardInterrupt from None
-            if not processes.is_main():
-                return processes.wait_for_main()  # it writes what follows
-            progress.say("scoring, plotting, writing the report")
-            outcomes = {m: member.outcome() for m, member in members.items() if member.predicts and m not in left_out}
-            fusing = _fusing(wanted, outcomes, left_out)
-            data = describe(corpus)
-            validation = {m: concatenate([fold.validation for fold in outcomes[m].folds]) for m in fusing}
-            validation = {m: table[~table["recording"].isin(unscored)] for m, table in validation.items()}
-            labels = corpus.labels()[[*KEYS, "label"]]
-            fused, *also_scored = (
-                fusion_of(
-                    validation,
-                    {m: {fold.key: fold.test for fold in outcomes[m].folds} for m in fusing},
-                    {
-                        m: table.merge(labels, how="left", on=KEYS)["label"].to_numpy()
-                        for m, table in validation.items()
-                    },
-                    partial(_measured, data),
-                )
-                for fusion_of in (fuse, *others.values())
-            )
-            results = summarise(
-                experiment=name,
-                recipe=recipe,
-                demo=demo,
-                data=data,
-                findings={"errors": checked.errors, "warnings": checked.warnings},
-                shared_audio={
-                    "train_and_validation": [
-                        (s.one, s.other) for m in members.values() for f in m.folds for s in across_fold(shared, f)
-                    ],
-                    "train_and_test": [
-                        (s.one, s.other)
-                        for s in across(
-                            shared,
-                            [r.name for r in corpus.partition("train", "devel")],
-                            [r.name for r in corpus.partition("test")],
-                        )
-                    ],
-                },
-                members=outcomes,
-                left_out=left_out,
-                fused=fused,
-                fusion=settings["fusion"]["name"],
-                also_scored=dict(zip(others, also_scored, strict=True)),
-                fusing=fusing,
-                baselines=_baselines(corpus),
-                about={
-                    "jaxpara": __version__,
-                    "devices": [device.device_kind for device in jax.devices()],
-                    "versions": {
-                        p: importlib.metadata.version(p) for p in ("jax", "flax", "optax", "numpy", "librosa")
-                    },
-                },
-                seed=derive(seed, "bootstrap"),
-            )
-            # First, as it may be refused; then nothing is left half done.
-            table = workdir / "submission" / f"{corpus.task.name}.{name}.csv"
-            submission.write(table, fused.test, data)
-            keep_others(workdir, name)
-            write_json(workdir / "results.json", results)
-            about = {"experiment": name, "recipe": recipe, "demo": demo, "seed": seed, "corpus": fingerprint}
-            weights = {m: {fold: w for (fold, _), w in of.items()} for m, of in fused.model_weights.items()}
-            manifest.write(workdir, about, settings["corpus"]["task"], corpus, members, weights)
-            for part, predictions in (("validation", fused.validation), ("test", fused.test)):
-                save(predictions, workdir / "predictions" / f"{part}.npz")
-            report.write(
-                workdir / "report.html",
-                results=results,
-                data=data,
-                waveform=lambda name: (
-                    read_audio(corpus.by_name[name].path, corpus.task.sample_rate_hz),
-                    corpus.task.sample_rate_hz,
-                ),
-                validation=fused.validation,
-                test=fused.test,
-                singles={m: (validation[m], outcomes[m].test) for m in fusing if len(fusing) > 1},
-                curves={m: members[m].curves for m in outcomes},
-                config=str(config),
-                findings=[str(finding) for finding in checked.findings],
-            )
+            experiment = build_members(name, settings, demo, checked, workdir)
+
+            # The training phase is here, and not in a function, to keep the path to the gradient short.
+            embeddings: Embeddings = {}
+            left_out: dict[str, str] = {}
+            for member in experiment.members.values():
+                with leaving_out(member, left_out, progress):
+                    if mode == "evaluate":
+                        member.evaluate(progress, embeddings)
+                    else:
+                        member.train(progress, embeddings, together=settings["parallel"] == "folds")
+                    embeddings[member.name] = member.embeddings(progress, embeddings)
+
+            if processes.is_main():
+                progress.say("scoring, plotting, writing the report")
+                members = experiment.members.values()
+                outcomes = {m.name: m.outcome() for m in members if m.predicts and m.name not in left_out}
+                fused, results = fuse_and_score(experiment, outcomes, left_out)
+                write_outputs(workdir, experiment, outcomes, fused, results)
+                for line in [STAMP] * experiment.corpus.simulated + closing_lines(results):
+                    progress.say(line)
+                progress.say(f"done in {(time.monotonic() - began) / 60:.1f} min; report: {workdir / 'report.html'}")
             processes.wait_for_main()
-        _conclude(progress, results, workdir, table, time.monotonic() - began)
 
 
-def _run(
-    members: Mapping[str, Member], progress: Progress, *, from_checkpoints: bool, together: bool
-) -> dict[str, str]:
-    """Runs the members in their order; returns the optional ones that could not be run, with the reason."""
-    left_out: dict[str, str] = {}
-    used = {source for member in members.values() for source in member.sources}
-    for name, member in members.items():
-        if not member.predicts and name not in used:
-            continue
+def build_members(name: str, settings: dict[str, Any], demo: bool, checked: Report, workdir: Path) -> Experiment:
+    """Build the members that predict or whose embeddings are used, claim their folders, and build the fusion.
+
+    Raises:
+      UserError: the config names something unknown, or a folder belongs to another config or corpus.
+    """
+    corpus, seed, seeds, precision = checked.require_valid(), *(settings[key] for key in ("seed", "seeds", "precision"))
+    members: dict[str, Member] = {}
+    for member in in_order(settings["members"]):
+        part = settings["members"][member]
+        members[member] = Member(member, part, corpus, checked.fingerprint, seed, workdir, members, precision, seeds)
+    sources = {source for member in members.values() for source in member.sources}
+    members = {member: m for member, m in members.items() if m.predicts or member in sources}
+    for member in members.values():
+        member.claim()
+    fusion, fusion_seed = dict(settings["fusion"]), derive(seed, "fusion")
+    fused = tuple(fusion.pop("members", ()))
+    also_score = {
+        other: build(FUSIONS, {"name": other}, "fusion.also_score", seed=fusion_seed)
+        for other in fusion.pop("also_score", ())
+    }
+    unscored = corpus.known(fusion.pop("leave_out", ()), "config.fusion.leave_out")
+    fuse = build(FUSIONS, fusion, "fusion", seed=fusion_seed)
+    _members_to_fuse(fused, [member for member in members if members[member].predicts], ())
+    return Experiment(name, settings, demo, checked, corpus, members, fuse, also_score, fused, unscored)
+
+
+@contextmanager
+def leaving_out(member: Member, left_out: dict[str, str], progress: Progress) -> Iterator[None]:
+    """Add an optional member to those left out if something that it needs is not available; handle interrupts."""
+    try:
         if missing := [source for source in member.sources if source in left_out]:
-            reason = f"takes the embeddings of {missing[0]}, which was left out"
-        else:
-            try:
-                member.run(progress, from_checkpoints=from_checkpoints, together=together)
-                continue
-            except Unavailable as error:
-                reason = str(error)
+            raise Unavailable(f"uses the embeddings of {missing[0]}, which was left out")
+        yield
+    except Unavailable as error:
         if not member.optional:
-            raise Unavailable(reason)
-        left_out[name] = reason
-        progress.say(f"{name} is left out: {reason}")
-    return left_out
+            raise
+        left_out[member.name] = str(error)
+        progress.say(f"{member.name} is left out: {error}")
+    except Interrupted as stop:
+        progress.say(str(stop))
+        raise KeyboardInterrupt from None
 
 
-def _fusing(wanted: Sequence[str], outcomes: Mapping[str, Any], left_out: Mapping[str, str]) -> list[str]:
-    """The members that are fused: the wanted ones, or all that predict."""
-    for name in wanted:
-        if name not in outcomes and name not in left_out:
-            known = list(outcomes)
-            raise UserError(f"config.fusion.members names {name!r}, expected some of {known}{suggest(name, known)}")
-    fusing = list(dict.fromkeys(name for name in wanted or outcomes if name in outcomes))
-    if not fusing:
-        raise UserError("config.members: no member is left that predicts, so there is nothing to fuse")
-    return fusing
+def fuse_and_score(
+    experiment: Experiment, outcomes: Mapping[str, MemberOutcome], left_out: Mapping[str, str]
+) -> tuple[Fused, dict[str, Any]]:
+    """Fuse the members' predictions and score everything.
+
+    Args:
+      outcomes: of the members that predict.
+      left_out: {member: reason} of optional members that could not be run.
+
+    Returns:
+      The predictions of the system, and the content of results.json.
+    """
+    corpus, settings, seed = experiment.corpus, experiment.settings, experiment.settings["seed"]
+    data = describe(corpus)
+    fusing = _members_to_fuse(experiment.fused, list(outcomes), left_out)
+    validation = {name: concatenate([fold.validation for fold in outcomes[name].folds]) for name in fusing}
+    validation = {name: table[~table["recording"].isin(experiment.unscored)] for name, table in validation.items()}
+    test = {name: {fold.key: fold.test for fold in outcomes[name].folds} for name in fusing}
+    labels = data.labels[[*KEYS, "label"]]
+    truth = {n: table.merge(labels, how="left", on=KEYS)["label"].to_numpy() for n, table in validation.items()}
+
+    def measure(truth: np.ndarray, scores: np.ndarray) -> float:
+        try:
+            return official_score(data.measure, truth, scores, len(data.classes))
+        except Undefined:  # as for constant predictions: worse than any other
+            return -np.inf
+
+    fused = experiment.fuse(validation, test, truth, measure)
+    also_scored = {name: fuse(validation, test, truth, measure) for name, fuse in experiment.also_score.items()}
+    folds = [fold for member in experiment.members.values() for fold in member.folds]
+    train, devel, held_out = ([r.name for r in corpus.partition(partition)] for partition in PARTITIONS)
+    results = summarise(
+        experiment=experiment.name,
+        recipe=settings["recipe"],
+        demo=experiment.demo,
+        data=data,
+        findings={"errors": experiment.checked.errors, "warnings": experiment.checked.warnings},
+        shared_audio={
+            "train_and_validation": [p for f in folds for p in corpus.duplicates(f.train_names, f.val_names)],
+            "train_and_test": corpus.duplicates([*train, *devel], held_out),
+        },
+        members=outcomes,
+        left_out=left_out,
+        fused=fused,
+        fusion=settings["fusion"]["name"],
+        also_scored=also_scored,
+        fusing=fusing,
+        baselines=_baselines(corpus),
+        about={
+            "jaxpara": __version__,
+            "devices": [device.device_kind for device in jax.devices()],
+            "versions": {library: importlib.metadata.version(library) for library in LIBRARIES},
+        },
+        seed=derive(seed, "bootstrap"),
+    )
+    return fused, results
+
+
+def write_outputs(
+    workdir: Path,
+    experiment: Experiment,
+    outcomes: Mapping[str, MemberOutcome],
+    fused: Fused,
+    results: Mapping[str, Any],
+) -> None:
+    """Write submission, results.json, system.json, the fused predictions and the report."""
+    corpus, settings, members = experiment.corpus, experiment.settings, experiment.members
+    data = describe(corpus)
+    # The submission comes first: if it is refused, nothing is half written.
+    submission.write(workdir / "submission" / f"{corpus.task.name}.{experiment.name}.csv", fused.test, data)
+    keep_others(workdir, experiment.name)
+    write_json(workdir / "results.json", results)
+    about = {key: results[key] for key in ("experiment", "recipe", "demo")}
+    about |= {"seed": settings["seed"], "corpus": experiment.checked.fingerprint}
+    system_file.write(workdir, about, settings["corpus"]["task"], corpus, members, fused.model_weights)
+    save(fused.validation, workdir / "predictions" / "validation.npz")
+    save(fused.test, workdir / "predictions" / "test.npz")
+    fusing = results["fusion"]["members"]
+    singles = {
+        name: (concatenate([fold.validation for fold in outcomes[name].folds]), outcomes[name].test) for name in fusing
+    }
+
+    def waveform(name: str) -> tuple[np.ndarray, int]:
+        rate_hz = corpus.task.sample_rate_hz
+        return audio.read(corpus.by_name[name].path, rate_hz), rate_hz
+
+    report.write(
+        workdir / "report.html",
+        results=results,
+        data=data,
+        waveform=waveform,
+        validation=fused.validation,
+        test=fused.test,
+        singles=singles if len(fusing) > 1 else {},
+        curves={name: members[name].curves for name in outcomes},
+        config=str(ml_collections.ConfigDict(settings)),
+        findings=[str(finding) for finding in experiment.checked.findings],
+    )
 
 
 def compare(paths: Sequence[Path], root: Path | None, task: str | None, output: Path | None) -> None:
-    """Compare systems; see `jaxpara.evaluation.compare_systems.run`."""
+    """Compare systems, see `jaxpara.evaluation.compare_systems.run`."""
 
     def read(root: Path, task: str) -> CorpusData:
-        return describe(challenge.read(root, challenge.TASKS[task]))
+        return describe(challenge.read(root, TASKS[task]))
 
-    compare_systems.run(paths, root, task, output, tasks=challenge.TASKS, read=read)
+    compare_systems.run(paths, root, task, output, tasks=TASKS, read=read)
 
 
 def describe(corpus: Corpus) -> CorpusData:
-    """Describe a corpus for evaluation."""
+    """Return what evaluation has to know of a corpus."""
+    seconds = {partition: [r.seconds for r in corpus.partition(partition)] for partition in PARTITIONS}
     return CorpusData(
         root=str(corpus.root),
         label_file=str(corpus.label_file),
@@ -235,88 +292,24 @@ def describe(corpus: Corpus) -> CorpusData:
         measure=corpus.task.measure,
         classes=corpus.task.classes,
         labels=corpus.labels(),
-        seconds={name: _seconds(corpus, name) for name in PARTITIONS},
+        seconds={p: None if None in values else sum(values) for p, values in seconds.items()},  # pyright: ignore
     )
 
 
-def _seconds(corpus: Corpus, partition: str) -> float | None:
-    try:
-        return float(sum(soundfile.info(recording.path).duration for recording in corpus.partition(partition)))
-    except (OSError, soundfile.SoundFileError):
-        return None
-
-
-def _measured(data: CorpusData, truth: np.ndarray, scores: np.ndarray) -> float:
-    """The official measure, and less than any value where there is none, as for constant predictions."""
-    try:
-        return official_score(data.measure, truth, scores, len(data.classes))
-    except Undefined:
-        return -np.inf
-
-
-def _checked(wanted: Mapping[str, Any], seed: int, progress: Progress) -> Report:
-    """What the check says of the corpus, which is simulated first if none is given; it has no errors."""
-    task = task_named(wanted["task"], "config.corpus.task")
-    if wanted["root"]:
-        root = Path(wanted["root"])
-    elif wanted["task"] not in SIMULATED:
-        raise UserError(f"config.corpus.root is missing: {task.name} is not simulated; give the folder of a corpus")
-    else:
-        sizes = {key: wanted[key] for key in ("preset", "speakers", "seconds") if wanted[key] is not None}
-        label = "-".join(str(value) for value in sizes.values()).replace(" ", "")
-        root = cache_folder() / "simulated" / f"{wanted['task']}-{label}-{seed}"
-        with progress.task("simulating the corpus", 1) as bar:
-            SIMULATED[wanted["task"]](root, seed=seed, progress=bar.update, **sizes)
-    with progress.task("checking the corpus", 1) as bar:
-        checked = check(root, task, bar.update)
-    for finding in checked.further_findings:
-        progress.say(f"{finding.level}: {finding}")
-    corpus = checked.require_valid()
-    for partition in PARTITIONS:
-        if not corpus.partition(partition):
-            raise UserError(f"{root}: no recording is in {partition}; names begin with {', '.join(PARTITIONS)}")
-    progress.say(f"{root}: {len(corpus.recordings)} recordings, no errors, {checked.warnings} warnings")
-    return checked
-
-
-def _shared_audio(corpus: Corpus, fingerprint: str, progress: Progress) -> list[SharedAudio]:
-    """Recordings that hold the same audio; looked for once per corpus."""
-    path = cache_folder() / "shared_audio" / f"{fingerprint}.json"
-    with progress.task("looking for audio that recordings share", 1) as bar:
-        shared = shared_audio_kept_in(path, corpus.recordings, bar.update)
-    for pair in shared[:SHOWN]:
-        progress.say(f"warning: {pair.one} and {pair.other} share {pair.seconds:.2f} s of audio")
-    if len(shared) > SHOWN:
-        progress.say(f"warning: and {len(shared) - SHOWN} more pairs, in {path}")
-    return shared
+def _members_to_fuse(
+    wanted: Sequence[str], predicting: Sequence[str], left_out: Mapping[str, str] | tuple
+) -> list[str]:
+    """Return the wanted members that are not left out, or all that predict."""
+    for name in wanted:
+        if name not in predicting and name not in left_out:
+            known = list(predicting)
+            raise UserError(f"config.fusion.members names {name!r}, expected some of {known}{suggest(name, known)}")
+    fusing = list(dict.fromkeys(name for name in wanted or predicting if name in predicting))
+    if not fusing:
+        raise UserError("config.members: no member is left that predicts, so there is nothing to fuse")
+    return fusing
 
 
 def _baselines(corpus: Corpus) -> dict[str, pd.DataFrame]:
-    """What simple predictors reach on a simulated corpus, to hold the network against."""
+    """Return the predictions of simple models on a simulated corpus, to compare the system with."""
     return {"loudness, linear": loudness_baseline(corpus)} if corpus.simulated and corpus.label_rate_hz else {}
-
-
-def _conclude(progress: Progress, results: dict[str, Any], workdir: Path, table: Path, seconds: float) -> None:
-    """The last lines on the screen: what was reached, and where it lies."""
-    if results["simulated"]:
-        progress.say(STAMP)
-    system = results["fusion"]
-    measure, test, cv = results["measure"], system["test"], system["cv"]
-    if test["pooled"] is not None:
-        low, high = test["interval_95"] or (float("nan"),) * 2
-        progress.say(f"test {measure} {test['pooled']:.3f} (95 % interval over speakers {low:.3f} to {high:.3f})")
-        for name, member in results["members"].items():
-            if member["mean_of_folds_test"] is not None:
-                progress.say(
-                    f"  {name}: mean of its {len(member['folds'])} folds alone {member['mean_of_folds_test']:.3f}"
-                )
-        for name, baseline in results["baselines"].items():
-            value = baseline["pooled"]
-            told = f"has no score: {baseline['undefined']['pooled']}" if value is None else f"{value:.3f}"
-            progress.say(f"  baseline ({name}) {told}")
-    else:
-        progress.say(f"test: {test['undefined']['pooled']}, so no score; the submission is ready to be sent in")
-    if cv["pooled"] is not None and cv["mean_of_folds"] is not None:
-        progress.say(f"cross-validation {measure}: mean of folds {cv['mean_of_folds']:.3f}, pooled {cv['pooled']:.3f}")
-    progress.say(f"done in {seconds / 60:.1f} min; submission: {table}; results: {workdir / 'results.json'}")
-    progress.say(f"report: {workdir / 'report.html'}")

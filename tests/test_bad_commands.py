@@ -100,7 +100,7 @@ ROWS = [
     Row("a workdir that nobody may write", "--workdir=/proc/run: cannot be written .*; choose another", ("--workdir=/proc/run",)),
     Row("a cache that nobody may write", "/proc/cache/compiled: cannot be created .*; set JAXPARA_CACHE", environment={"JAXPARA_CACHE": "/proc/cache"}),
     Row("a folder for the lock", "--workdir=.*run: cannot be written", spoil=lambda f: (f / "run/.lock").mkdir(parents=True)),
-    Row("nothing to evaluate", "fold_0: training is not finished, .*; run the same command without --mode", (EVALUATE,)),
+    Row("nothing to evaluate", "fold_0_seed_0: training is not finished, .*; run the same command without --mode", (EVALUATE,)),
 ]  # fmt: skip
 
 

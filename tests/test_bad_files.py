@@ -32,9 +32,9 @@ from spoiling import (
     text,
 )  # fmt: skip
 
-FIT = "run/members/cnn/fold_0"
+FIT = "run/members/cnn/fold_0_seed_0"
 NPZ = f"{FIT}/predictions/test.npz"
-MACHINE = "run/members/svr/fold_0/fitted.skops"
+MACHINE = "run/members/svr/fold_0_seed_0/fitted.skops"
 WAV = "corpus/wav/train_00.wav"
 
 
@@ -154,10 +154,10 @@ ROWS = [
     Row("another corpus", r"another config \(another corpus, or its labels or audio have changed since\); choose", spoil=swap("train_00.wav,0.00,0.0", "train_00.wav,0.00,0.5"), run=True),
     Row("half a member's config", "members/cnn/config.json: damaged .*; delete .*cnn to train", spoil=half("run/members/cnn/config.json"), run=True),
     Row("another thing as config", "config.json: damaged .no JSON object.; delete", spoil=text("run/members/cnn/config.json", "[1]"), run=True),
-    Row("half a summary", "fold_0/fit.json: damaged .*; delete it and run again", spoil=half(f"{FIT}/fit.json"), run=True),
-    Row("an empty summary", "fold_0/fit.json: damaged .*; delete it and run again", spoil=text(f"{FIT}/fit.json", ""), run=True),
-    Row("a summary without epochs", "members/cnn: a fold_./fit.json is damaged .ValueError.*; delete them", spoil=text(f"{FIT}/fit.json", '{"seconds": 1, "epochs": []}'), run=True),
-    Row("another thing as summary", "fit.json: damaged .no 'seconds' in it.; delete", spoil=text(f"{FIT}/fit.json", "{}"), run=True),
+    Row("half a summary", "fold_0_seed_0/summary.json: damaged .*; delete it and run again", spoil=half(f"{FIT}/summary.json"), run=True),
+    Row("an empty summary", "fold_0_seed_0/summary.json: damaged .*; delete it and run again", spoil=text(f"{FIT}/summary.json", ""), run=True),
+    Row("a summary without epochs", "members/cnn: a fold_./summary.json is damaged .ValueError.*; delete them", spoil=text(f"{FIT}/summary.json", '{"seconds": 1, "epochs": []}'), run=True),
+    Row("another thing as summary", "summary.json: damaged .no 'seconds' in it.; delete", spoil=text(f"{FIT}/summary.json", "{}"), run=True),
     Row("half predictions", "test.npz: not readable as predictions .*; delete it and run again", spoil=half(NPZ), run=True),
     Row("a text as predictions", "test.npz: not readable as predictions .*; delete it", spoil=text(NPZ, "hello"), run=True),
     Row("predictions that execute", "test.npz: not readable .*allow_pickle=False.*; delete", spoil=columns(recordings=lambda x: np.array([Hostile()] * len(x), object)), run=True),
@@ -167,11 +167,11 @@ ROWS = [
     Row("predictions in words", "test.npz: .*its columns are of other types.*; delete", spoil=columns(scores=lambda x: x.astype(str)), run=True),
     Row("predictions of another task", "scores a row, the first has .*another task", spoil=columns(scores=lambda x: np.repeat(x, 3, 1)), run=True),
     Row("predictions that are no numbers", "submission not written: .* 200 NaN or infinite", spoil=columns(scores=lambda x: x * np.nan), run=True),
-    Row("half a machine", "fitted.skops: not readable .*; delete .* to fit it again", spoil=both(half(MACHINE), gone("run/members/*/*/predictions")), run=True),
+    Row("half a machine", "fitted.skops: not readable .*; delete .* to train it again", spoil=both(half(MACHINE), gone("run/members/*/*/predictions")), run=True),
     Row("a machine that executes", r"fitted.skops: not readable \(Untrusted types .*posix.system", spoil=machine(FunctionTransformer(os.system)), run=True),
-    Row("another thing as machine", "fitted.skops: holds something else, expected a fitted machine; delete", spoil=machine({"a": 1}), run=True),
+    Row("another thing as machine", "fitted.skops: holds something else, expected a trained SVM; delete", spoil=machine({"a": 1}), run=True),
     Row("no machine", "fitted.skops: no such file, .*; delete", spoil=gone(MACHINE, "run/members/*/*/predictions"), run=True),
-    Row("no checkpoints", "checkpoints/4: this checkpoint cannot be read .*; delete .*fold_0 and start again", (EVALUATE,), gone(f"{FIT}/checkpoints"), run=True),
+    Row("no checkpoints", "checkpoints/4: this checkpoint cannot be read .*; delete .*fold_0_seed_0 and start again", (EVALUATE,), gone(f"{FIT}/checkpoints"), run=True),
     Row("half a checkpoint", "checkpoints/4: this checkpoint cannot be read .*; delete .*fold_0", (EVALUATE,), checkpoint(lambda x: x[: len(x) // 2]), run=True),
     Row("a checkpoint in words", "checkpoints/4: this checkpoint cannot be read .*; delete", (EVALUATE,), checkpoint(lambda _: b"hello"), run=True),
     Row("a folder as report", "report.html: Is a directory; nothing finished is lost", spoil=emptied("run/report.html"), run=True),

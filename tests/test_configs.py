@@ -16,7 +16,7 @@ from jaxpara.fusion import FUSIONS
 from jaxpara.registry import build
 from jaxpara.training import parallel
 from jaxpara.training.dependencies import in_order
-from jaxpara.training.fit import Fit
+from jaxpara.training.fold_run import FoldRun
 from jaxpara.training.member import Member
 
 CONFIGS = sorted(path.stem for path in (Path(__file__).parent.parent / "configs").glob("[a-z]*.py"))
@@ -67,7 +67,8 @@ def test_a_config_builds(name, recipe, tmp_path):
 def test_the_schedule_of_every_trained_network_can_be_set_on_the_command_line(name):
     learners = [member["learner"] for member in get(name).to_dict()["members"].values()]
     trained = [learner for learner in learners if learner.get("epochs")]
-    assert all({"warmup_steps", "decay_steps"} <= learner["optimizer"].keys() for learner in trained)
+    fields = {"schedule", "warmup_steps", "decay_steps", "plateau_patience", "plateau_factor"}
+    assert all(fields <= learner["optimizer"].keys() for learner in trained)
     assert trained or name == "breathing_svr"
 
 
@@ -112,14 +113,14 @@ def test_its_network_takes_a_step_as_the_demo_does(name, member_name, shape, tmp
     rng = np.random.default_rng(0)
     features = {r.name: rng.normal(size=shape).astype(np.float32) for r in spoken.recordings}
     fold = member.folds[0]
-    fit = Fit("", spoken, fold, features, member._feature.frame_rate_hz, tmp_path, 3)
+    run = FoldRun("", spoken, fold, features, member._feature.frame_rate_hz, tmp_path, 3)
     net = member._learner
-    examples = net.examples(fit, fold.train_names[:2], fitting=True)
-    state = net._fresh(fit)
+    examples = net.examples(run, fold.train_names[:2], training=True)
+    state = net.init(run)
     before = jax.device_get(state.params)
-    placement = parallel.Shared()
-    batch = next(net._programs.batches(examples, placement))
-    state, loss = net._programs.train_step(placement)(placement.put([state]), placement.batch([batch]))
+    placement = parallel.Placement()
+    batch = next(net.batches(examples, placement))
+    state, loss = net.train_step(placement)(placement.put([state]), placement.batch([batch]))
     assert np.isfinite(loss)
     moved = jax.tree.map(lambda a, b: not np.array_equal(a, b), before, jax.device_get(state.params))
     still = [jax.tree_util.keystr(path) for path, leaf in jax.tree_util.tree_leaves_with_path(moved) if not leaf]

@@ -24,9 +24,8 @@ from jaxpara.files import read_json, read_json_lines
 from jaxpara.inference import system, system_file
 from jaxpara.inference.audio_files import AudioFile
 from jaxpara.predictions import Predictions
-from jaxpara.training.checkpoints import Checkpoints
+from jaxpara.training.checkpoints import Checkpoints, best_epochs
 from jaxpara.training.logs import Log
-from jaxpara.training.selection import best_epochs
 from jaxpara.training.state import create
 
 RATE_HZ = 16_000
@@ -149,7 +148,7 @@ EPOCHS = [{"epoch": n, "step": 4 * n + 4, "score": 0.5 * n, "loss": 0.25} for n 
 
 @given(content=edited({"seconds": 1.0, "parameters": 7, "epochs": EPOCHS}), common=st.booleans())
 def test_summaries_of_fits(tmp_path, content, common):
-    path = tmp_path / "fit.json"
+    path = tmp_path / "summary.json"
     path.write_bytes(content)
     with refusing(path, LookupError, TypeError, ValueError, OverflowError):  # for `Member.chosen` to word
         (chosen,) = best_epochs([read_json(path, "delete it", ("seconds",))["epochs"]], "loss", common=common)

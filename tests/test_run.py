@@ -74,7 +74,7 @@ def test_a_run_leaves_what_it_promises(finished):
     assert "simulated" in report.lower()
     assert "http://" not in report.replace("http://www.w3.org", "")
     for fold in range(4):
-        folder = workdir / "members" / "cnn" / f"fold_{fold}"
+        folder = workdir / "members" / "cnn" / f"fold_{fold}_seed_0"
         lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
         assert [line["epoch"] for line in lines if line["kind"] == "validation"] == [0, 1, 2]
         assert all(0 <= line["waiting"] <= 1 for line in lines if line["kind"] == "train")
@@ -111,9 +111,9 @@ def test_killed_again_and_again_a_run_ends_in_the_same_bits(finished, launch, tm
     workdir = tmp_path / "killed"
     cnn = workdir / "members" / "cnn"
     for moment in (
-        lambda: list(cnn.glob("fold_0/checkpoints/[0-9]*")),
-        lambda: list(cnn.glob("fold_1/checkpoints/*tmp*")) or list(cnn.glob("fold_1/checkpoints/[0-9]*")),
-        lambda: (cnn / "fold_2" / "fit.json").exists(),
+        lambda: list(cnn.glob("fold_0_seed_0/checkpoints/[0-9]*")),
+        lambda: list(cnn.glob("fold_1_seed_0/checkpoints/*tmp*")) or list(cnn.glob("fold_1_seed_0/checkpoints/[0-9]*")),
+        lambda: (cnn / "fold_2_seed_0" / "summary.json").exists(),
     ):
         process = launch(workdir)
         wait_for(moment, process)
@@ -126,7 +126,7 @@ def test_killed_again_and_again_a_run_ends_in_the_same_bits(finished, launch, tm
     assert scores[0] == scores[1]
     # What a killed run wrote after its last checkpoint is not there twice.
     for fold in range(4):
-        lines = (cnn / f"fold_{fold}" / "metrics.jsonl").read_text().splitlines()
+        lines = (cnn / f"fold_{fold}_seed_0" / "metrics.jsonl").read_text().splitlines()
         steps = [json.loads(line)["step"] for line in lines if json.loads(line)["kind"] == "validation"]
         assert steps == sorted(set(steps))
 
@@ -135,7 +135,7 @@ def test_killed_again_and_again_a_run_ends_in_the_same_bits(finished, launch, tm
 def test_asked_to_stop_a_run_says_how_to_go_on(finished, launch, tmp_path, number):
     workdir = tmp_path / "stopped"
     process = launch(workdir)
-    wait_for(lambda: (workdir / "members/cnn/fold_0/metrics.jsonl").exists(), process)
+    wait_for(lambda: (workdir / "members/cnn/fold_0_seed_0/metrics.jsonl").exists(), process)
     time.sleep(1)
     process.send_signal(number)
     outcome = ended(process)

@@ -16,7 +16,7 @@ MODELS = {
 }
 PICTURE = (32, 32)
 LEARNERS = {
-    "net": {"epochs": 1, "batch": 8, "microbatch": 0, "keep_best": 1, "pretrained": "none", "plateau_patience": -1},
+    "net": {"epochs": 1, "batch": 8, "microbatch": 0, "keep_best": 1, "pretrained": "none"},
     "svm": {"c": (1.0,)},
 }
 FEATURES = {"mel_image": {"size": PICTURE, "style": "resize"}, "boaw": {"size": 20}}
@@ -44,6 +44,7 @@ def _small(member: dict) -> list[tuple[str, object]]:
     changes = _known("learner", LEARNERS[learner["name"]], learner)
     if "examples" in learner:
         changes += _known("learner.examples", EXAMPLES[learner["examples"]["name"]], learner["examples"])
+        changes += _known("learner.optimizer", {"schedule": "constant"}, learner["optimizer"])
         changes += _known("learner.model", MODELS.get(learner["model"]["name"], {}), learner["model"])
     if "size" in features:
         changes += _known("features", FEATURES[features["name"]], features)

@@ -9,6 +9,7 @@ from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
 from jaxpara.corpora.corpus import PARTITIONS, Corpus, Recording
 from jaxpara.errors import UserError
+from jaxpara.predictions import FoldSeed
 from jaxpara.registry import build
 
 
@@ -28,6 +29,11 @@ class Fold:
     test_names: tuple[str, ...]
     seed: int = 0
     split_size: int = 1
+
+    @property
+    def key(self) -> FoldSeed:
+        """The key of the trained model."""
+        return self.index, self.seed
 
     @property
     def stream(self) -> int:

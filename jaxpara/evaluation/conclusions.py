@@ -272,3 +272,24 @@ def _where_weights_were_found(results: Json) -> list[str]:
         f" ({number(measure, fusion['cv']['pooled'])} pooled); with weights from other folds it is"
         f" {number(measure, fusion['cv_cross_fitted']['pooled'])}."
     ]
+
+
+def closing_lines(results: Mapping[str, Any]) -> list[str]:
+    """Return what a run prints at its end: the scores of the system, of its members and of the baselines."""
+    lines, measure = [], results["measure"]
+    test, cv = results["fusion"]["test"], results["fusion"]["cv"]
+    if test["pooled"] is None:
+        lines.append(f"test: {test['undefined']['pooled']}, so there is no score; the submission is ready")
+    else:
+        low, high = test["interval_95"] or (float("nan"),) * 2
+        lines.append(f"test {measure} {test['pooled']:.3f} (95 % interval over speakers {low:.3f} to {high:.3f})")
+        for name, member in results["members"].items():
+            if (mean := member["mean_of_folds_test"]) is not None:
+                lines.append(f"  {name}: its {len(member['folds'])} fold models reach {mean:.3f} on average")
+        for name, score in results["baselines"].items():
+            value = score["pooled"]
+            reached = f"has no score: {score['undefined']['pooled']}" if value is None else f"{value:.3f}"
+            lines.append(f"  baseline ({name}) {reached}")
+    if cv["pooled"] is not None and cv["mean_of_folds"] is not None:
+        lines.append(f"cross-validation {measure}: mean of folds {cv['mean_of_folds']:.3f}, pooled {cv['pooled']:.3f}")
+    return lines

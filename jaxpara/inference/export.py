@@ -24,14 +24,14 @@ import numpy as np
 
 from jaxpara import __version__
 from jaxpara.errors import UserError
-from jaxpara.features.cache import FITTED_FILE as FITTED
+from jaxpara.features.cache import FITTED_FILE
 from jaxpara.files import write_json, write_text
 from jaxpara.inference import system_file
 from jaxpara.inference.system import System, TrainedMember
-from jaxpara.inference.system_file import FoldSeed
-from jaxpara.training import weights
-from jaxpara.training.fit import Fit
+from jaxpara.predictions import FoldSeed
+from jaxpara.training.fold_run import FoldRun
 from jaxpara.training.net import Net
+from jaxpara.training.state import WEIGHTS, write_weights
 from jaxpara.training.svm import SVM
 
 FILE = "export.json"
@@ -74,12 +74,12 @@ def export(workdir: Path, out: Path, *, overwrite: bool = False) -> list[str]:
                 source = member.folder(key)
                 target = folder / source.relative_to(workdir)
                 target.mkdir(parents=True)
-                if (source / FITTED).exists():
-                    shutil.copyfile(source / FITTED, target / FITTED)
+                if (source / FITTED_FILE).exists():
+                    shutil.copyfile(source / FITTED_FILE, target / FITTED_FILE)
                 if isinstance(member.learner, SVM):
-                    _copy_svm(member.learner.machine_file(source), target)
+                    _copy_svm(member.learner.file(source), target)
                 else:
-                    weights.write(target / weights.FILE, member.load(runs[key]))
+                    write_weights(target / WEIGHTS, member.load(runs[key]))
             if runs:
                 programs[name] = write_program(member, runs, folder / "stablehlo" / f"{name}.bin")
         description = json.loads((workdir / system_file.FILE).read_text(encoding="utf-8"))
@@ -187,7 +187,7 @@ def _card(system: System, results: Mapping[str, Any], programs: Mapping[str, Any
     )
 
 
-def write_program(member: TrainedMember, runs: Mapping[FoldSeed, Fit], path: Path) -> dict[str, Any]:
+def write_program(member: TrainedMember, runs: Mapping[FoldSeed, FoldRun], path: Path) -> dict[str, Any]:
     """Writes the StableHLO program of a member's network, and compares it with the network for every trained model.
 
     Args:

@@ -26,7 +26,7 @@ from jaxpara.progress import Progress
 from jaxpara.registry import build
 from jaxpara.seeds import derive
 from jaxpara.training import LEARNERS, parallel
-from jaxpara.training.fit import Fit, fold_folder
+from jaxpara.training.fold_run import FoldRun, fold_folder
 from jaxpara.training.state import TrainState
 
 MAX_BATCH_S = 480.0  # seconds of audio per prediction: enough to fill batches, and a bound on memory
@@ -133,13 +133,14 @@ class TrainedMember:
         self.name, self.models = name, spec["models"]
         self._seed, self._folder = seed, folder / "members" / name
         features = {key: value for key, value in spec["config"]["features"].items() if key != "table"}
-        learner = {key: value for key, value in spec["config"]["learner"].items() if key != "keep_frozen"}
+        self._sources = {source: sources[source] for source in spec["sources"]}
+        rates = {source: member.embedding_rate_hz for source, member in self._sources.items()}
         where = f"members.{name}"
-        self.feature = build(FEATURES, features, f"{where}.features", sources=sources, seed=derive(seed, name))
+        self.feature = build(FEATURES, features, f"{where}.features", rates=rates, seed=derive(seed, name))
         self.feature.require()
         self.learner = build(
             LEARNERS,
-            learner,
+            spec["config"]["learner"],
             f"{where}.learner",
             task=task,
             frame_rate_hz=self.feature.frame_rate_hz,
@@ -149,24 +150,25 @@ class TrainedMember:
 
     def folder(self, key: FoldSeed) -> Path:
         """Returns the folder of a trained model."""
-        return fold_folder(self._folder, key[0])
+        return fold_folder(self._folder, key)
 
-    def fold_run(self, corpus: Corpus, key: FoldSeed, read: Read, progress: Progress) -> Fit:
+    def fold_run(self, corpus: Corpus, key: FoldSeed, read: Read, progress: Progress) -> FoldRun:
         """Returns what the learner is given for a trained model: recordings that are all in its test set."""
         fold = Fold(key[0], (), (), tuple(recording.name for recording in corpus.recordings), key[1])
         if isinstance(self.feature, Feature):
             arrays = read(self.feature, progress)
         else:
-            arrays = self.feature.arrays(corpus, fold, read, progress, self.folder(key))
-        return Fit.of(self.name, self._folder, self._seed, corpus, fold, arrays, self.feature.frame_rate_hz)
+            sources = {name: source.embeddings(corpus, key, read, progress) for name, source in self._sources.items()}
+            arrays = self.feature.arrays(corpus, fold, read, progress, self.folder(key), sources)
+        return FoldRun.of(self.name, self._folder, self._seed, corpus, fold, arrays, self.feature.frame_rate_hz)
 
-    def load(self, run: Fit) -> Any:
+    def load(self, run: FoldRun) -> Any:
         """Returns a trained model, read once: the state of a network, or an SVM pipeline."""
-        key = (run.fold.index, run.fold.seed)
+        key = run.fold.key
         if key not in self._loaded:
             if not run.folder.is_dir():
                 raise UserError(f"{run.folder}: no such folder, expected the trained model of this fold; copy it there")
-            model = self.learner.restored(run, self.models[key])
+            model = self.learner.load(run, self.models[key])
             if isinstance(model, TrainState):
                 model = parallel.replicate(replace(model, opt_state=()))  # once, and not on every call
             self._loaded[key] = model
@@ -175,19 +177,18 @@ class TrainedMember:
     def predict(self, corpus: Corpus, key: FoldSeed, read: Read, progress: Progress) -> pd.DataFrame:
         """Returns the predictions of one of `models` for all recordings, a row per time."""
         run = self.fold_run(corpus, key, read, progress)
-        return self.learner.predict(run, run.fold.test_names, self.models[key], self.load(run))
+        return self.learner.predict(run, run.fold.test_names, self.load(run))
 
     @property
     def embedding_rate_hz(self) -> float:
         """Embeddings per second; 0 where there is one per recording."""
         return self.learner.embedding_rate_hz
 
-    def embeddings(self, corpus: Corpus, fold: Fold, read: Read, progress: Progress) -> Mapping[str, np.ndarray]:
-        """Returns the embeddings of all recordings by the model of a fold; an untrained one serves every fold."""
-        key = (fold.index, fold.seed)
+    def embeddings(self, corpus: Corpus, key: FoldSeed, read: Read, progress: Progress) -> Mapping[str, np.ndarray]:
+        """Returns the embeddings of all recordings by a trained model; an untrained network serves every fold."""
         key = key if key in self.models else min(self.models)
         run = self.fold_run(corpus, key, read, progress)
-        return dict(self.learner.embed(run, run.fold.test_names, self.models[key], self.load(run)))
+        return dict(self.learner.embed(run, run.fold.test_names, self.load(run)))
 
 
 class System:
@@ -270,7 +271,7 @@ class System:
         counts = [len(recording.times_s) for recording in audio.corpus.recordings]
         return np.split(scores, np.cumsum(counts)[:-1])
 
-    def fold_runs(self, name: str) -> dict[FoldSeed, Fit]:
+    def fold_runs(self, name: str) -> dict[FoldSeed, FoldRun]:
         """Returns what a member's learner is given of a second of noise, to get at its weights and shapes."""
         noise = np.random.default_rng(0).uniform(-0.1, 0.1, self.task.sample_rate_hz).astype(np.float32)
         audio = InMemoryCorpus([noise], self.task, self.about["label_rate_hz"])

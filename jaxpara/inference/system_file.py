@@ -3,7 +3,7 @@
 schema: version of this format.
 jaxpara, experiment, recipe, demo, seed: version of the program; name, recipe, sizes and seed of the experiment.
 corpus, simulated: fingerprint of the training corpus, and whether it was simulated.
-task: key of `jaxpara.corpora.challenge.TASKS`.
+task: key of `jaxpara.corpora.tasks.TASKS`.
 label_rate_hz: predictions per second; 0 where there is one per recording.
 longest_s: length of the longest recording (of classes: outside test); longer audio is cut into blocks of it.
 members.<name>: the members that predict, and before them those whose embeddings they use:
@@ -21,18 +21,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import soundfile
 
 from jaxpara import __version__
-from jaxpara.corpora.challenge import TASKS
 from jaxpara.corpora.corpus import Corpus
+from jaxpara.corpora.tasks import TASKS
 from jaxpara.errors import UserError
 from jaxpara.files import write_json
+from jaxpara.predictions import FoldSeed
 from jaxpara.training.member import Member
 
 FILE = "system.json"
 SCHEMA = 2
-FoldSeed = tuple[int, int]
 
 
 def write(
@@ -41,22 +40,21 @@ def write(
     task: str,
     corpus: Corpus,
     members: Mapping[str, Member],
-    weights: Mapping[str, Mapping[int, float]],
+    weights: Mapping[str, Mapping[FoldSeed, float]],
 ) -> None:
     """Writes the system.json of a run.
 
     Args:
       about: `experiment`, `recipe`, `demo`, `seed` and `corpus`.
-      task: key of `jaxpara.corpora.challenge.TASKS`.
+      task: key of `jaxpara.corpora.tasks.TASKS`.
       corpus: of the run.
       members: all members, each after its sources.
       weights: of each trained model, from the fusion.
     """
-    keys = {name: {fold.index: (fold.index, fold.seed) for fold in member.folds} for name, member in members.items()}
     rows = [
-        {"member": name, **_record(keys[name][index]), "weight": weight}
+        {"member": name, **_record(key), "weight": weight}
         for name, model_weights in weights.items()
-        for index, weight in model_weights.items()
+        for key, weight in model_weights.items()
         if weight
     ]
     needed = {row["member"] for row in rows}
@@ -77,7 +75,7 @@ def write(
                 "sources": list(member.sources),
                 "table": member.table,
                 "precision": member.identity.get("precision", "float32"),
-                "models": [_record(keys[name][index]) | choice for index, choice in member.chosen.items()],
+                "models": [_record(key) | choice for key, choice in member.chosen().items()],
             }
             for name, member in members.items()
             if name in needed
@@ -174,4 +172,4 @@ def _with_tuples(tree: Any) -> Any:
 def _longest_s(corpus: Corpus) -> float:
     if corpus.label_rate_hz:
         return max(float(np.max(r.times_s)) for r in corpus.recordings) + 1 / corpus.label_rate_hz
-    return max(soundfile.info(recording.path).duration for recording in corpus.partition("train", "devel"))
+    return max(recording.seconds or 0.0 for recording in corpus.partition("train", "devel"))

@@ -1,10 +1,11 @@
-"""Checkpoints of one fit: the latest and the best few, each with the fit's history, through orbax."""
+"""Checkpoints of one run: the latest and the best few, each with the history of the run, through orbax."""
 
 import json
 import shutil
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import numpy as np
@@ -23,7 +24,7 @@ _show_unraisable = sys.unraisablehook
 
 
 def _unraisable(found: Any) -> None:
-    """Where one array cannot be read, tensorstore tells orbax of the others when it has stopped listening."""
+    """Hide what tensorstore reports to orbax of other arrays after one could not be read."""
     if str(found.exc_value) != "Event loop is closed":
         _show_unraisable(found)
 
@@ -32,23 +33,24 @@ sys.unraisablehook = _unraisable
 
 
 def _rank(metrics: dict[str, float]) -> tuple[float, float]:
-    """Higher is better; of two equal ones the earlier."""
+    """Higher is better; of equal ones the earlier."""
     return (metrics["rank"], -metrics["step"])
 
 
 class Checkpoints:
-    """The checkpoint folder of one fit; a context manager.
+    """The checkpoint folder of one run; a context manager.
 
-    A save is visible only when it is whole: killed in the middle, the one before it is the latest. So one that cannot
-    be read was spoiled later, on the disk: it is set aside where there is an older one to go on from, which ends in the
-    same bits. One whose rank cannot be read is set aside always, as orbax opens no folder with it.
+    A save is visible only when it is complete, so a run that is killed while it saves resumes from the checkpoint
+    before. A checkpoint that cannot be read was damaged later, on the disk: it is renamed `damaged_<step>` if there is
+    an older one to resume from, which leads to the same bits. One whose rank cannot be read is always renamed, because
+    orbax opens no folder that contains it.
     """
 
     def __init__(self, folder: Path, keep_best: int):
-        """Opens a folder.
+        """Open a folder, and create it if needed.
 
         Args:
-          folder: where the checkpoints lie; made when it is not there.
+          folder: of the checkpoints.
           keep_best: how many of the best ranks are kept, beside the latest.
         """
         self.folder = folder.absolute()
@@ -69,7 +71,7 @@ class Checkpoints:
                 ),
                 best_fn=_rank,  # pyright: ignore[reportArgumentType]
                 enable_async_checkpointing=False,
-                # Each process by itself: the first writes, all read.
+                # Each process for itself: the main one writes, all read.
                 multiprocessing_options=ocp.options.MultiprocessingOptions(
                     primary_host=processes.index(),
                     active_processes={processes.index()} if processes.count() > 1 else None,
@@ -88,23 +90,23 @@ class Checkpoints:
 
     @property
     def steps(self) -> list[int]:
-        """Of the checkpoints that are kept, in order."""
+        """The steps of the checkpoints that are kept, in order."""
         return processes.on_main(lambda: sorted(self._manager.all_steps()))
 
     def save(self, state: TrainState, history: dict[str, Any], rank: float | None) -> None:
-        """Saves a state; of several processes the first does.
+        """Save a state; of several processes the main one does.
 
         Args:
-          history: what the loop has to know to go on; JSON.
-          rank: how good the state is, higher is better; None where nothing was validated.
+          history: what training needs to resume; JSON.
+          rank: how good the state is, higher is better; None without a validation.
 
         Raises:
-          UserError: it cannot be written; the disk is full, say.
+          UserError: it cannot be written, because the disk is full for instance.
         """
         if not processes.is_main():
             return
         step = int(state.step)
-        # Asked for first: a disk that fills up in the middle of a save makes orbax's threads fail loudly, one by one.
+        # Checked first: a disk that fills up during a save makes orbax's threads fail loudly, one by one.
         needed = 2_000_000 + 1.5 * sum(leaf.nbytes for leaf in jax.tree.leaves(state))
         free = shutil.disk_usage(self.folder).free
         try:
@@ -128,24 +130,24 @@ class Checkpoints:
         )
 
     def latest(self, target: TrainState) -> tuple[TrainState, dict[str, Any]] | None:
-        """Reads the newest checkpoint that is whole, as `read` does; None where there is no checkpoint.
+        """Read the newest checkpoint that can be read, as `read` does; None where there is no checkpoint.
 
         Raises:
           UserError: every one is damaged or belongs to another network.
         """
         newest, found = self._newest_whole(target) if processes.is_main() else (None, None)
         step = processes.on_main(lambda: newest)
-        # The first process has read it already.
+        # The main process has read it already.
         return found if processes.is_main() or step is None else self.read(step, target)
 
     def _make_ready(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         for step in self.folder.glob("[0-9]*"):
-            if _has_torn_rank(step):  # over which orbax cannot open the folder
+            if _rank_is_damaged(step):
                 self._set_aside(step)
 
     def _newest_whole(self, target: TrainState) -> tuple[int | None, tuple[TrainState, dict[str, Any]] | None]:
-        """The newest step that can be read, and what it holds; damaged ones after it are set aside."""
+        """Return the newest step that can be read, with its content; set damaged ones after it aside."""
         damaged, whole, found = [], None, None
         for step in sorted(self._manager.all_steps(), reverse=True):
             try:
@@ -159,12 +161,12 @@ class Checkpoints:
             self._set_aside(self.folder / str(step))
         self._manager.reload()
         for aside in self._aside:
-            goes = "begins anew" if whole is None else f"goes on from step {whole}"
-            logging.warning("%s is damaged and was set aside; training %s", aside, goes)
+            then = "starts again" if whole is None else f"resumes from step {whole}"
+            logging.warning("%s is damaged and was set aside; training %s", aside, then)
         return whole, found
 
     def read(self, step: int, target: TrainState) -> tuple[TrainState, dict[str, Any]]:
-        """Reads a checkpoint as NumPy arrays, for any number of devices.
+        """Read a checkpoint as NumPy arrays, for any number of devices.
 
         Args:
           target: a state of the same shapes, or only shapes and types (`jax.eval_shape`).
@@ -173,7 +175,7 @@ class Checkpoints:
           The state and its history.
 
         Raises:
-          UserError: the checkpoint is missing, damaged or of another network.
+          UserError: the checkpoint is missing, damaged or belongs to another network.
         """
         like = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), target)
         try:
@@ -184,16 +186,16 @@ class Checkpoints:
                     history=ocp.args.JsonRestore(),
                 ),
             )
-        except Exception as error:  # orbax's have no common root
+        except Exception as error:  # orbax's errors have no common base
             raise UserError(
                 f"{self.folder / str(step)}: this checkpoint cannot be read ({reason(error)}); delete"
-                f" {self.folder.parent} and start again: the fold is then trained anew"
+                f" {self.folder.parent} and start again, which trains this fold again"
             ) from error
-        # Orbax gives what is there, whatever shape it was asked for.
+        # Orbax returns what is there, whatever shape it was asked for.
         if [x.shape for x in jax.tree.leaves(restored["state"])] != [x.shape for x in jax.tree.leaves(like)]:
             raise UserError(
-                f"{self.folder / str(step)}: this checkpoint is of another network; delete {self.folder.parent} and"
-                " start again: the fold is then trained anew"
+                f"{self.folder / str(step)}: this checkpoint belongs to another network; delete {self.folder.parent}"
+                " and start again, which trains this fold again"
             )
         return restored["state"], restored["history"]
 
@@ -204,7 +206,7 @@ class Checkpoints:
         self._aside.append(step)
 
 
-def _has_torn_rank(step: Path) -> bool:
+def _rank_is_damaged(step: Path) -> bool:
     try:
         _rank({name: float(value) for name, value in json.loads((step / "metrics" / "metrics").read_bytes()).items()})
     except (FileNotFoundError, NotADirectoryError):  # no checkpoint, or one without a rank
@@ -212,3 +214,30 @@ def _has_torn_rank(step: Path) -> bool:
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return True
     return False
+
+
+def best_epochs(
+    by_run: Sequence[Sequence[Mapping[str, Any]]], best_by: Literal["score", "loss"], *, common: bool
+) -> list[dict[str, Any]]:
+    """Return the best validated epoch of each run, the first of equals.
+
+    Args:
+      by_run: validated epochs, `{"epoch", "step", "score", "loss"}` each.
+      best_by: the highest score (None is the lowest of all), or the lowest loss.
+      common: the same epoch in every run, the best by the mean over runs.
+
+    Raises:
+      LookupError, TypeError, ValueError, OverflowError: these are no epochs, as in a file that somebody edited.
+    """
+
+    def rank(epoch: Mapping[str, Any]) -> float:
+        if best_by == "loss":
+            return -float(epoch["loss"])
+        return -np.inf if epoch["score"] is None else float(epoch["score"])
+
+    if common:
+        by_epoch = list(zip(*by_run, strict=True))
+        chosen = max(by_epoch, key=lambda epochs: float(np.mean([rank(epoch) for epoch in epochs])))
+    else:
+        chosen = [max(epochs, key=rank) for epochs in by_run]
+    return [{**epoch, "epoch": int(epoch["epoch"]), "step": int(epoch["step"])} for epoch in chosen]

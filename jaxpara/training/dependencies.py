@@ -1,38 +1,45 @@
-"""Which member has to run before which."""
+"""What a member depends on: the members whose embeddings it uses, and the config and corpus of its folder."""
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import Any
 
+from jaxpara import processes
+from jaxpara.config import flat
 from jaxpara.errors import UserError
+from jaxpara.files import read_json, write_json
 from jaxpara.registry import suggest
 
-REQUIRED = ("features", "folds", "learner")
+REQUIRED = ("features", "folds", "learner")  # the parts of every member
+MAX_CHANGES = 4  # that a message lists
 
 
 def sources_of(member: Mapping[str, Any]) -> tuple[str, ...]:
-    """The members whose embeddings a member's config takes as features."""
+    """Return the members whose embeddings a member's config uses as features."""
     return tuple(member["features"].get("of", ()))
 
 
 def in_order(members: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """Names of members, each after those whose embeddings it takes, otherwise sorted.
+    """Return the names of members, each after those whose embeddings it uses, otherwise sorted.
 
     Args:
       members: their configs, by name.
 
     Raises:
-      UserError: a member lacks a part, has a name that is none for a folder, or takes embeddings of one that does not
-        exist, or in the end of itself.
+      UserError: a member lacks a part, its name cannot name a folder, or it uses the embeddings of one that does not
+        exist or, directly or indirectly, of itself.
     """
     for name, member in members.items():
         absent = [part for part in REQUIRED if not isinstance(member, Mapping) or part not in member]
         if absent:
             raise UserError(f"config.members.{name} has no {' and no '.join(absent)}, which every member needs; add it")
         if Path(name).name != name:
-            raise UserError(f"config.members.{name}: its name becomes a folder's; take one without / and other than ..")
+            raise UserError(
+                f"config.members.{name}: its name becomes that of a folder; choose one without / and other than .."
+            )
     sources = {name: sources_of(members[name]) for name in sorted(members, key=_numbers_as_numbers)}
     for name in sources:
         for source in sources[name]:
@@ -46,20 +53,20 @@ def in_order(members: Mapping[str, Mapping[str, Any]]) -> list[str]:
 
 
 def after_sources(sources: Mapping[str, Sequence[str]], where: str) -> list[str]:
-    """Names of members, each after those whose embeddings it takes, otherwise as given.
+    """Return the names of members, each after those whose embeddings it uses, otherwise as given.
 
     Args:
-      sources: by name, whose embeddings it takes; all of them are there.
+      sources: by name, whose embeddings it uses.
       where: they come from, for messages.
 
     Raises:
-      UserError: a member takes embeddings, in the end, of itself.
+      UserError: a member uses, directly or indirectly, its own embeddings.
     """
     try:
         TopologicalSorter(sources).prepare()
     except CycleError as error:
-        circle = " takes embeddings of ".join(reversed(error.args[1]))
-        raise UserError(f"{where}: {circle}, which never ends") from None
+        circle = " uses the embeddings of ".join(reversed(error.args[1]))
+        raise UserError(f"{where}: {circle}, which is a circle") from None
     ordered: dict[str, None] = {}
 
     def visit(name: str) -> None:
@@ -75,3 +82,44 @@ def after_sources(sources: Mapping[str, Sequence[str]], where: str) -> list[str]
 
 def _numbers_as_numbers(name: str) -> list[tuple[int, str]]:
     return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]
+
+
+def claim(folder: Path, identity: Mapping[str, Any]) -> None:
+    """Write into a member's folder what its content depends on, or refuse a folder that was made with something else.
+
+    Args:
+      identity: the member's config, the seed, the corpus and whatever else its numbers depend on.
+
+    Raises:
+      UserError: the folder belongs to another config or corpus, its file is damaged, or the main process of this run
+        has another config or corpus.
+    """
+    path, content = folder / "config.json", json.loads(json.dumps(identity))
+    fix = f"delete {folder} to train this member again"
+
+    def write_or_compare() -> dict[str, Any]:
+        if not path.exists():
+            write_json(path, content)
+        elif found := _differences(read_json(path, fix), content):
+            raise UserError(f"{folder}: was made with another config ({found}); choose another --workdir, or {fix}")
+        return content
+
+    if found := _differences(processes.on_main(write_or_compare), content):
+        raise UserError(
+            f"{folder}: the main process of this run has another config or corpus ({found});"
+            " start all with the same command on the same files"
+        )
+
+
+def _differences(there: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    old, new = flat(there), flat(now)
+    changed = [
+        "another corpus, or its labels or audio have changed since"
+        if key == "corpus"
+        else f"{key}: {old.get(key, 'absent')} there, {new.get(key, 'absent')} now"
+        for key in sorted(old.keys() | new.keys())
+        if old.get(key) != new.get(key)
+    ]
+    if len(changed) > MAX_CHANGES:
+        changed[MAX_CHANGES:] = [f"and {len(changed) - MAX_CHANGES} more"]
+    return "; ".join(changed)

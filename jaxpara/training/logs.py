@@ -1,4 +1,4 @@
-"""What a fit writes down while it trains: metrics.jsonl is the truth, TensorBoard events lie beside it."""
+"""The log of a run: metrics.jsonl is the record, TensorBoard events are beside it."""
 
 import json
 import os
@@ -14,17 +14,17 @@ from jaxpara.files import read_json_lines, write_text
 
 
 class Log:
-    """Appends to `<folder>/metrics.jsonl` and to the TensorBoard events in `<folder>/tensorboard`; a context manager.
+    """Appends to `<folder>/metrics.jsonl` and to TensorBoard events in `<folder>/tensorboard`; a context manager.
 
-    Of several processes the first writes.
+    Of several processes the main one writes.
 
     Lines: `{"kind": "train", "step", "epoch", "loss", "lr", "steps_per_s", "waiting"}` every few steps, where `waiting`
-    is the share of the time since the line before, 0 to 1, in which the next batch was not there yet; and
-    `{"kind": "validation", "step", "epoch", "score", "loss"}` after every validation.
+    is the share of the time since the line before, 0 to 1, spent waiting for the next batch; and `{"kind":
+    "validation", "step", "epoch", "score", "loss"}` after every validation.
     """
 
     def __init__(self, folder: Path, from_step: int):
-        """Opens the log of a fit that goes on after `from_step`: later lines, of a run that was killed, are dropped."""
+        """Open the log of a run that resumes after `from_step`, and drop later lines, which a killed run left."""
         self._writes = processes.is_main()
         if not self._writes:
             return
@@ -35,8 +35,8 @@ class Log:
         write_text(self._path, "".join(json.dumps(line) + "\n" for line in kept))
         self._file = self._path.open("a")
         (folder / "tensorboard").mkdir(exist_ok=True)
-        # Not through tensorboardX's SummaryWriter: its thread dies of a full disk or of a clock that is set back, and
-        # then whoever writes waits for it without end.
+        # Not through tensorboardX's SummaryWriter: its thread dies when the disk is full or the clock is set back, and
+        # then writing blocks forever.
         self._events = EventsWriter(str(folder / "tensorboard" / "events"))
         self._events.write_event(Event(step=from_step + 1, session_log=SessionLog(status=SessionLog.START)))
 
@@ -49,12 +49,12 @@ class Log:
             self._events.close()
 
     def write(self, kind: str, step: int, epoch: int, **values: float | None) -> None:
-        """Appends a line; TensorBoard gets the values that are not None.
+        """Append a line; TensorBoard gets the values that are not None.
 
         Args:
-          kind: `train` or `tune`.
-          step, epoch: steps done so far, and the epoch that the last of them belongs to, from 0.
-          **values: what the line says beside that.
+          kind: `train` or `validation`.
+          step, epoch: updates so far, and the epoch of the last of them, from 0.
+          **values: the other fields of the line.
         """
         if not self._writes:
             return
@@ -66,7 +66,7 @@ class Log:
                 self._events.write_event(Event(wall_time=time.time(), step=step, summary=summary))
 
     def sync(self) -> None:
-        """Puts all lines on the disk; before a checkpoint, so that it never knows more than the log."""
+        """Flush all lines to the disk."""
         if self._writes:
             os.fsync(self._file.fileno())
             self._events.flush()

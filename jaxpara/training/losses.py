@@ -1,30 +1,36 @@
-"""Losses: what training makes small.
+"""Losses.
 
-A loss gives a value per example and the weight of each example in the mean, so that the mean over a batch stays exact
-when the batch is spread over devices and gone through in parts. A loss of the whole batch says so by `whole_batch`.
+A loss returns a value per example and the weight of each example in the mean, so that the mean over a batch is exact
+when the batch is spread over devices and computed in parts. A loss that needs the whole batch has `whole_batch` set.
 
-JAX arrays are computed on by JAX, and NumPy arrays by NumPy: a loss over a whole partition, whose size is another one
-in each fold, is not compiled for each.
+Losses work on JAX and on NumPy arrays: the validation loss is computed by NumPy, as its number of examples differs
+between folds and would be compiled for each.
 """
 
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-Array = Any  # of JAX or of NumPy
+import numpy as np
+
+from jaxpara.training.batches import Examples
+
+EXAMPLES_AT_ONCE = 1024
+
+Array = Any  # JAX or NumPy
 
 
 def pearson(outputs: Array, targets: Array, weights: Array, eps: float) -> Array:
-    """Pearson's r along the last axis, over the positions that have a weight.
+    """Return Pearson's r along the last axis, over the positions with a weight.
 
     Args:
-      outputs, targets, weights: `[..., time]`; what stands at positions without weight does not matter.
+      outputs, targets, weights: `[..., time]`; values at positions without weight do not matter.
       eps: added to each energy under its root, so that a constant sequence gives r = 0 instead of 0 / 0.
 
     Returns:
       `[...]`.
     """
     xp = outputs.__array_namespace__()
-    total = xp.maximum(weights.sum(-1, keepdims=True), 1e-9)
+    total = xp.maximum(weights.sum(-1, keepdims=True), 1e-9)  # a window may have no label
 
     def centred(x):
         return weights * (x - (weights * x).sum(-1, keepdims=True) / total)
@@ -40,8 +46,8 @@ class WindowPCC:
     Windows whose labels are constant or missing have no weight in the mean.
 
     Attributes:
-      eps: added to each energy under its root, so that a constant output gives r = 0; the authors use none, and it
-        gives NaN then.
+      eps: added to each energy under its root, so that a constant output gives r = 0; the authors use none, which gives
+        NaN.
     """
 
     eps: float = 1e-8
@@ -52,7 +58,7 @@ class WindowPCC:
         return 1 - pearson(outputs, targets, weights, self.eps)
 
     def example_weights(self, targets: Array, weights: Array) -> Array:
-        """`[example, time]` twice -> `[example]`: 1 where the labels vary, and 0 elsewhere, where r is not defined."""
+        """`[example, time]` twice -> `[example]`: 1 where the labels vary, 0 where they do not and r is undefined."""
         xp = targets.__array_namespace__()
         low = xp.where(weights > 0, targets, xp.inf).min(-1)
         high = xp.where(weights > 0, targets, -xp.inf).max(-1)
@@ -84,7 +90,7 @@ class CrossEntropy:
     def __call__(self, outputs: Array, targets: Array, weights: Array) -> Array:
         """`[example, class]` logits, `[example]` class indices, `[example]` -> `[example]`."""
         xp = outputs.__array_namespace__()
-        shifted = outputs - outputs.max(-1, keepdims=True)
+        shifted = outputs - outputs.max(-1, keepdims=True)  # keeps exp from overflowing
         own = xp.take_along_axis(shifted, targets.astype(xp.int32)[:, None], axis=-1)[:, 0]
         return xp.log(xp.exp(shifted).sum(-1)) - own
 
@@ -98,7 +104,7 @@ class RootMeanSquare:
     """The root of the mean squared error of each example, averaged over the examples (auDeep).
 
     Attributes:
-      eps: added under the root, whose slope at 0 has no end.
+      eps: added under the root, whose slope at 0 is infinite.
     """
 
     eps: float = 1e-12
@@ -120,3 +126,29 @@ LOSSES = {
     "cross_entropy": CrossEntropy,
     "root_mean_square": RootMeanSquare,
 }
+
+
+def mean_loss(loss: Any, outputs: np.ndarray, examples: Examples) -> float:
+    """Return the loss over all examples, in float64.
+
+    Args:
+      loss: one of `LOSSES`.
+      outputs: `[example, ...]` the network's outputs in the order of the examples.
+      examples: their labels.
+    """
+    size = len(outputs) if loss.whole_batch else EXAMPLES_AT_ONCE
+    total = count = 0.0
+    for first in range(0, len(outputs), size):
+        part = outputs[first : first + size].astype(np.float64)
+        labels = [examples.labels(index) for index in range(first, first + len(part))]
+        targets, weights = (np.stack([pair[i] for pair in labels]).astype(np.float64) for i in (0, 1))
+        with np.errstate(invalid="ignore", divide="ignore"):
+            values = np.asarray(loss(part, targets, weights))
+        # A constant output has no r where the loss has no eps; it counts as r = 0.
+        values = np.where(np.isnan(values) & np.isfinite(part).all(), 1.0, values)
+        if loss.whole_batch:
+            return float(values)
+        counts = loss.example_weights(targets, weights)
+        total += float((np.where(counts > 0, values, 0) * counts).sum())
+        count += float(counts.sum())
+    return total / max(count, 1e-9)

@@ -1,8 +1,8 @@
-"""A member of an experiment: features, learner and folds; leaves its predictions on disk, a file per fold and part."""
+"""A member of an experiment: features, learner and folds. It leaves its predictions on disk, run by run."""
 
 import shutil
-from collections.abc import Iterable, Mapping
-from functools import cached_property, partial
+from collections.abc import Callable, Iterable, Mapping
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -24,16 +24,27 @@ from jaxpara.registry import build
 from jaxpara.runtime import cache_folder
 from jaxpara.seeds import derive
 from jaxpara.training import LEARNERS
-from jaxpara.training.claim import claim
-from jaxpara.training.dependencies import REQUIRED, sources_of
-from jaxpara.training.fit import FINISHED, Fit, fold_folder, summary_of
+from jaxpara.training.dependencies import REQUIRED, claim, sources_of
+from jaxpara.training.fold_run import SUMMARY, FoldRun, fold_folder, summary_of
 
-PREDICTED = ("validation", "test")  # parts of a fold
+PARTS = ("validation", "test")  # of a fold, that are predicted
 FIELDS = (*REQUIRED, "optional")
+
+Arrays = Mapping[str, Any]
+# By member, a function of a fold that returns the embeddings of all recordings by that fold's network.
+Embeddings = Mapping[str, Callable[[Fold], Arrays]]
 
 
 class Member:
-    """One member in one workdir."""
+    """One member in one workdir.
+
+    Attributes:
+      folds: one per (fold, seed).
+      sources: the names of the members whose embeddings are its features.
+      table: the organisers' file set that its features are read from; empty if they are computed.
+      identity: everything that its numbers depend on.
+      optional: whether the run continues without it where something that it needs is not available.
+    """
 
     def __init__(
         self,
@@ -47,34 +58,30 @@ class Member:
         precision: str = "float32",
         seeds: int = 1,
     ):
-        """Builds what the config names; nothing is run yet.
+        """Build what the config names; nothing is computed or written.
 
         Args:
-          config: `{"features", "folds", "learner"}`. `features.table` names a file set of the challenge that is taken
-            instead of the features where the corpus has it. `optional`: whether the run goes on without this member
-            where something that it needs cannot be had.
-          fingerprint: of the corpus: a workdir belongs to one.
-          seed: of the run.
-          sources: the members whose embeddings this one may take as its features.
-          precision: of networks, see `jaxpara.training.steps.PRECISIONS`.
-          seeds: fits of every fold; more may be asked for later.
+          config: `{"features", "folds", "learner"}`, and perhaps `optional`. `features.table` names a file set of the
+            challenge that replaces the features where the corpus has it.
+          fingerprint: of the corpus.
+          seed, seeds, precision: `config.seed`, `config.seeds` and `config.precision`.
+          sources: the members whose embeddings this one may use.
 
         Raises:
-          UserError: the config names something unknown, or the workdir holds another member under this name.
+          UserError: the config names something unknown or impossible.
         """
         self.name, self._corpus, self._seed = name, corpus, seed
         self.folder = workdir / "members" / name
         where = f"members.{name}"
-        for key in config:
-            if key not in FIELDS:
-                raise UserError(f"config.{where}.{key} is not a part of a member, which has {', '.join(FIELDS)}")
+        if unknown := [key for key in config if key not in FIELDS]:
+            raise UserError(f"config.{where}.{unknown[0]} is not a part of a member, which has {', '.join(FIELDS)}")
         self.optional = bool(config.get("optional", False))
         features = dict(config["features"])
         self.table = features.pop("table", "")
         if self.table and not organiser_tables.available(corpus, self.table, f"{where}.features"):
             self.table = ""
-        self._members = sources
-        rates = {source: sources[source].embedding_rate_hz for source in sources_of(config)}
+        self.sources = () if self.table else sources_of(config)
+        rates = {source: sources[source].embedding_rate_hz for source in self.sources}
         self._feature = build(FEATURES, features, f"{where}.features", rates=rates, seed=derive(seed, name))
         self.folds = folds_of(config["folds"], f"{where}.folds", corpus, seeds)
         self._frame_rate_hz = 0.0 if self.table else self._feature.frame_rate_hz
@@ -86,20 +93,16 @@ class Member:
             frame_rate_hz=self._frame_rate_hz,
             precision=precision,
         )
-        self.sources = () if self.table else sources_of(config)
-        used = {source: sources[source].identity for source in self.sources}
-        self.identity = {"member": config, "seed": seed, "corpus": fingerprint} | ({"sources": used} if used else {})
+        self.identity = {"member": config, "seed": seed, "corpus": fingerprint}
+        if self.sources:
+            self.identity["sources"] = {source: sources[source].identity for source in self.sources}
         if getattr(self._learner, "precision", "float32") != "float32":
             self.identity["precision"] = precision
         if self.table:
             self.identity["table"] = organiser_tables.digest(corpus, self.table)
         else:
             self._feature.require()
-        self._require_mirror(where)
-        claim(self.folder, self.identity)
-
-    def _require_mirror(self, where: str) -> None:
-        """Raises a UserError unless the mirrored ends are the context that the network takes."""
+        # The mirrored ends of the features have to be the context that the network needs.
         context, mirrored = getattr(self._learner, "context_frames", 0), getattr(self._feature, "mirror_frames", None)
         if mirrored is not None and 2 * mirrored != context:
             raise UserError(
@@ -109,93 +112,149 @@ class Member:
 
     @property
     def predicts(self) -> bool:
-        """Whether it predicts, or only makes embeddings for others."""
+        """Whether it predicts labels, or only makes embeddings for others."""
         return self._learner.predicts
 
-    def _read(self, feature: Feature, progress: Progress) -> Mapping[str, Any]:
-        """A feature of all recordings, from the cache."""
-        with progress.task(f"{self.name}: features", len(self._corpus.recordings)) as task:
-            return load_features(feature, self._corpus.recordings, cache_folder() / "features", task.update)
+    @property
+    def embedding_rate_hz(self) -> float:
+        """Embeddings per second; 0 where one stands for a whole recording."""
+        return self._learner.embedding_rate_hz
 
-    def _features(self, fold: Fold, progress: Progress) -> Mapping[str, Any]:
-        """By recording; features that are fitted, or come from other members, are the fold's own."""
-        if self._loaded is not None and self._loaded[0] in (None, fold.index):
-            return self._loaded[1]
-        if self.table:
-            progress.say(f"{self.name}: features from {organiser_tables.folder(self._corpus)}, the set {self.table}")
-            self._loaded = (None, organiser_tables.read(self._corpus, self.table))
-        elif isinstance(self._feature, Feature):
-            self._loaded = (None, self._read(self._feature, progress))
-        else:
-            folder = self._fold_folder(fold)
-            sources = {
-                name: self._members[name].embeddings(self._corpus, fold, self._read, progress) for name in self.sources
-            }
-            arrays = self._feature.arrays(self._corpus, fold, self._read, progress, folder, sources)
-            self._loaded = (fold.index, arrays)
-        return self._loaded[1]
+    def claim(self) -> None:
+        """Write the identity into the folder, or refuse a folder that was made with another."""
+        claim(self.folder, self.identity)
 
-    # The fold that the features are of (None: of any), and the features.
-    _loaded: tuple[int | None, Mapping[str, Any]] | None = None
-
-    def _fit(self, fold: Fold, progress: Progress) -> Fit:
-        features = self._features(fold, progress)
-        return Fit.of(self.name, self.folder, self._seed, self._corpus, fold, features, self._frame_rate_hz)
-
-    def _fold_folder(self, fold: Fold) -> Path:
-        return fold_folder(self.folder, fold.index)
-
-    def run(self, progress: Progress, *, from_checkpoints: bool = False, together: bool = False) -> None:
-        """Fits every fold and writes its predictions; what is finished is skipped.
+    def train(self, progress: Progress, embeddings: Embeddings, *, together: bool = False) -> None:
+        """Train every fold and write its predictions; what is finished is skipped.
 
         Args:
-          together: train all folds at once, where the learner can.
-          from_checkpoints: predict again, from the checkpoints, also where predictions lie.
+          embeddings: of the members in `sources`, which are trained.
+          together: train all folds at once.
         """
-        if from_checkpoints:
-            for fold in self.folds:
-                processes.on_main(
-                    lambda fold=fold: shutil.rmtree(self._fold_folder(fold) / "embeddings", ignore_errors=True)
-                )
-                if not self._finished(fold):
-                    raise Unavailable(
-                        f"{self._fold_folder(fold)}: training is not finished, so there is nothing to evaluate;"
-                        " run the same command without --mode"
-                    )
+        run_of = self._runs(progress, embeddings)
         with progress.task(f"{self.name}: folds", len(self.folds)) as bar:
             for group in [self.folds] if together else [[fold] for fold in self.folds]:
-                if not all(self._finished(fold) for fold in group):
-                    self._learner.fit((self._fit(fold, progress) for fold in group), progress)
+                if not all(self._is_trained(fold) for fold in group):
+                    self._learner.train((run_of(fold) for fold in group), progress)
                 bar.advance(by=len(group))
-        chosen = self.chosen
-        for fold in self.folds if self.predicts else ():
-            missing = processes.on_main(
-                lambda fold=fold: [p for p in PREDICTED if from_checkpoints or not self._path(fold, p).exists()]
-            )
-            if missing:
-                progress.say(f"{self.name}, fold {fold.index}: predicting")
-                fit = self._fit(fold, progress)
-                for part in missing:
-                    predictions = self._learner.predict(fit, _names(fold, part), chosen[fold.index])
-                    processes.on_main(partial(save, predictions, self._path(fold, part)))
+        self._predict(run_of, progress, again=False)
 
-    @cached_property
-    def chosen(self) -> dict[int, dict[str, Any]]:
-        """By fold, what the learner chose to predict with."""
+    def evaluate(self, progress: Progress, embeddings: Embeddings) -> None:
+        """Predict again from what is trained; an Unavailable error where training is not finished."""
+        for fold in self.folds:
+            folder = self._folder(fold)
+            processes.on_main(partial(shutil.rmtree, folder / "embeddings", ignore_errors=True))
+            if not self._is_trained(fold):
+                raise Unavailable(
+                    f"{folder}: training is not finished, so there is nothing to evaluate;"
+                    " run the same command without --mode"
+                )
+        self._predict(self._runs(progress, embeddings), progress, again=True)
+
+    def _predict(self, run_of: Callable[[Fold], FoldRun], progress: Progress, *, again: bool) -> None:
+        chosen = self.chosen()
+        for fold in self.folds if self.predicts else ():
+            paths = {part: self._path(fold, part) for part in PARTS}
+            missing = processes.on_main(lambda paths=paths: [p for p in PARTS if again or not paths[p].exists()])
+            if missing:
+                run = run_of(fold)
+                progress.say(f"{run.name}: predicting")
+                for part in missing:
+                    trained = self._learner.load(run, chosen[fold.key], part=part)
+                    predictions = self._learner.predict(run, _names(fold, part), trained)
+                    processes.on_main(partial(save, predictions, paths[part]))
+
+    def _runs(self, progress: Progress, embeddings: Embeddings) -> Callable[[Fold], FoldRun]:
+        """Return a function of a fold that loads its features; those that all folds share are loaded once."""
+
+        def read(feature: Feature, progress: Progress) -> Arrays:
+            with progress.task(f"{self.name}: features", len(self._corpus.recordings)) as task:
+                return load_features(feature, self._corpus.recordings, cache_folder() / "features", task.update)
+
+        @cache
+        def shared() -> Arrays:
+            if not self.table:
+                return read(self._feature, progress)
+            progress.say(f"{self.name}: features from {organiser_tables.folder(self._corpus)}, the set {self.table}")
+            return organiser_tables.read(self._corpus, self.table)
+
+        def run_of(fold: Fold) -> FoldRun:
+            if self.table or isinstance(self._feature, Feature):
+                features = shared()
+            else:  # fitted on the training set of the fold, or made by the networks of that fold
+                sources = {source: embeddings[source](fold) for source in self.sources}
+                features = self._feature.arrays(self._corpus, fold, read, progress, self._folder(fold), sources)
+            rate_hz = self._frame_rate_hz
+            return FoldRun.of(self.name, self.folder, self._seed, self._corpus, fold, features, rate_hz)
+
+        return run_of
+
+    def embeddings(self, progress: Progress, embeddings: Embeddings) -> Callable[[Fold], Arrays]:
+        """Return a function of a fold that returns the embeddings of all recordings; only after `train`.
+
+        The function takes a fold of the member that uses them. They come from the network of the same fold and seed (a
+        network that is not trained serves every fold), and are computed once and kept on disk. It raises a UserError if
+        there is no such fold, or if its network was trained on validation or test recordings of the given fold.
+
+        Args:
+          embeddings: of the members in `sources`.
+        """
+        run_of, names = self._runs(progress, embeddings), tuple(r.name for r in self._corpus.recordings)
+
+        def embeddings_for(fold: Fold) -> Arrays:
+            mine = {own.key: own for own in self.folds}.get(fold.key, self.folds[0])
+            if self._learner.learns:
+                seen = set(mine.train_names) & {*fold.val_names, *fold.test_names}
+                if mine.key != fold.key or seen:
+                    raise UserError(
+                        f"config.members.{self.name}.folds: its fold {fold.index} is missing, or was trained on"
+                        " recordings in the validation or test set of the member using its embeddings"
+                        f" ({min(seen, default='none')}); give both members the same folds"
+                    )
+
+            def compute() -> Iterable[tuple[str, Any]]:
+                run = run_of(mine)
+                progress.say(f"{run.name}: embedding all recordings")
+                return self._learner.embed(run, names, self._learner.load(run, self.chosen()[mine.key]))
+
+            return stored(self._folder(mine) / "embeddings", names, compute)
+
+        return embeddings_for
+
+    def chosen(self) -> dict[FoldSeed, dict[str, Any]]:
+        """Return what the learner chose to predict with, by (fold, seed); only after `train`."""
         try:
-            chosen = processes.on_main(lambda: self._learner.choose([self._summary(fold) for fold in self.folds]))
+            chosen = processes.on_main(
+                lambda: self._learner.choose([summary_of(self._folder(fold)) for fold in self.folds])
+            )
         except (LookupError, TypeError, ValueError, OverflowError) as error:
             raise UserError(
-                f"{self.folder}: a fold_*/fit.json is damaged ({type(error).__name__}: {error}); delete them and run"
+                f"{self.folder}: a fold_*/{SUMMARY} is damaged ({type(error).__name__}: {error}); delete them and run"
                 " again: what is trained stays"
             ) from error
-        return {fold.index: choice for fold, choice in zip(self.folds, chosen, strict=True)}
+        return {fold.key: choice for fold, choice in zip(self.folds, chosen, strict=True)}
 
-    def _path(self, fold: Fold, part: str) -> Path:
-        return self._fold_folder(fold) / "predictions" / f"{part}.npz"
+    def outcome(self) -> MemberOutcome:
+        """Return its predictions and what is known about its training; only after `train`."""
+        chosen, folds = self.chosen(), []
+        for fold in self.folds:
+            folds.append(
+                FoldOutcome(
+                    fold=fold.index,
+                    seed=fold.seed,
+                    validation=self._predicted(fold, "validation"),
+                    test=self._predicted(fold, "test"),
+                    seconds=summary_of(self._folder(fold))["seconds"],
+                    best_epoch=chosen[fold.key].get("epoch"),
+                    best_step=chosen[fold.key].get("step"),
+                    shared_speakers=len(leaks(self._corpus, fold)) if self._corpus.speakers_known else None,
+                )
+            )
+        parameters, test = summary_of(self._folder(self.folds[0])).get("parameters"), average([f.test for f in folds])
+        return MemberOutcome(folds=folds, test=test, parameters=parameters, leak=self.leak)
 
     def _predicted(self, fold: Fold, part: str) -> pd.DataFrame:
-        """The predictions of a fold, which lie on disk; a UserError where they are not those of its labels."""
+        """Read the predictions of a fold; a UserError where they are not those of its labels."""
         path = self._path(fold, part)
         predictions, labels = load(path), self._corpus.labels()
         try:
@@ -204,84 +263,29 @@ class Member:
             raise UserError(f"{path}: of the labels of this fold, {error}; delete it and run again") from None
         return predictions
 
-    def _summary(self, fold: Fold) -> dict[str, Any]:
-        """What the learner's `fit` left."""
-        return summary_of(self._fold_folder(fold))
-
-    def _finished(self, fold: Fold) -> bool:
-        return processes.on_main((self._fold_folder(fold) / FINISHED).exists)
-
-    # For members that take this one's embeddings as their features.
-
-    @property
-    def embedding_rate_hz(self) -> float:
-        """Embeddings per second; 0 where one stands for a whole recording."""
-        return self._learner.embedding_rate_hz
-
-    def embeddings(self, corpus: Corpus, fold: Fold, read: Any, progress: Progress) -> Mapping[str, Any]:
-        """What its network makes of all recordings, computed once and kept; only after `run`.
-
-        Args:
-          corpus, read: the same as its own.
-          fold: of the member that asks. The network is that of the fold of the same number; a network that was not
-            trained serves every fold.
-
-        Raises:
-          UserError: there is no such fold, or it was fitted on what the asking fold is tuned or tested on.
-        """
-        mine = {own.index: own for own in self.folds}.get(fold.index, self.folds[0])
-        if self._learner.learns:
-            seen = set(mine.train_names) & {*fold.val_names, *fold.test_names}
-            if mine.index != fold.index or seen:
-                raise UserError(
-                    f"config.members.{self.name}.folds: its fold {fold.index} is missing, or was fitted on recordings"
-                    f" that the fold of the member using its embeddings is tuned on ({min(seen, default='none')});"
-                    " give both members the same folds"
-                )
-        names = tuple(recording.name for recording in self._corpus.recordings)
-
-        def compute() -> Iterable[tuple[str, Any]]:
-            progress.say(f"{self.name}, fold {mine.index}: embedding all recordings")
-            return self._learner.embed(self._fit(mine, progress), names, self.chosen[mine.index])
-
-        return stored(self._fold_folder(mine) / "embeddings", names, compute)
-
-    def outcome(self) -> MemberOutcome:
-        """What came of it; only after `run`."""
-        summaries = {fold.index: self._summary(fold) for fold in self.folds}
-        folds = [
-            FoldOutcome(
-                fold=fold.index,
-                seed=fold.seed,
-                validation=self._predicted(fold, "validation"),
-                test=self._predicted(fold, "test"),
-                seconds=summaries[fold.index]["seconds"],
-                best_epoch=self.chosen[fold.index].get("epoch"),
-                best_step=self.chosen[fold.index].get("step"),
-                shared_speakers=len(leaks(self._corpus, fold)) if self._corpus.speakers_known else None,
-            )
-            for fold in self.folds
-        ]
-        parameters = next(iter(summaries.values())).get("parameters")
-        return MemberOutcome(
-            folds=folds, test=average([fold.test for fold in folds]), parameters=parameters, leak=self.leak
-        )
-
     @property
     def leak(self) -> str:
-        """What its features know of the recordings that are tuned on; empty where nothing."""
+        """What its features know of the validation recordings; empty where nothing."""
         if not self.table:
             return self._feature.leak
-        tuned = {self._corpus.by_name[name].partition for fold in self.folds for name in fold.val_names}
-        if self.table.startswith(organiser_tables.FITTED_ON_TRAIN) and "train" in tuned:
-            return f"the organisers fitted {self.table} on all of train, of which folds are tuned on a part"
-        return ""
+        partitions = {self._corpus.by_name[name].partition for fold in self.folds for name in fold.val_names}
+        fitted = self.table.startswith(organiser_tables.FITTED_ON_TRAIN) and "train" in partitions
+        return f"the organisers fitted {self.table} on all of train, with validation sets in it" if fitted else ""
 
     @property
     def curves(self) -> dict[FoldSeed, Path]:
-        """By (fold, seed), its metrics.jsonl, for learners that leave one."""
-        paths = {(fold.index, fold.seed): self._fold_folder(fold) / "metrics.jsonl" for fold in self.folds}
+        """The metrics.jsonl of each (fold, seed), for learners that leave one."""
+        paths = {fold.key: self._folder(fold) / "metrics.jsonl" for fold in self.folds}
         return {key: path for key, path in paths.items() if path.exists()}
+
+    def _folder(self, fold: Fold) -> Path:
+        return fold_folder(self.folder, fold.key)
+
+    def _path(self, fold: Fold, part: str) -> Path:
+        return self._folder(fold) / "predictions" / f"{part}.npz"
+
+    def _is_trained(self, fold: Fold) -> bool:
+        return processes.on_main((self._folder(fold) / SUMMARY).exists)
 
 
 def _names(fold: Fold, part: str) -> tuple[str, ...]:

@@ -1,6 +1,9 @@
-"""The learner that is a neural network: fit on a fold, predict from its checkpoints."""
+"""The learner that is a neural network: trained on folds, it predicts from its checkpoints."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import cache, cached_property, partial
 from typing import Any, Literal
 
 import jax
@@ -8,137 +11,112 @@ import numpy as np
 import pandas as pd
 
 from jaxpara import processes
-from jaxpara.corpora.corpus import Task
+from jaxpara.corpora.tasks import Task
 from jaxpara.errors import UserError
-from jaxpara.files import write_json
 from jaxpara.models import MODELS
 from jaxpara.models.pretrained import KNOWN
 from jaxpara.progress import Progress
 from jaxpara.registry import build, require_one_of
 from jaxpara.seeds import derive
-from jaxpara.training import frozen, lockstep, parallel, plateau, weights
-from jaxpara.training.checkpoints import Checkpoints
-from jaxpara.training.clips import Clips
-from jaxpara.training.fit import FINISHED, Fit, summary_of
-from jaxpara.training.input import Examples
+from jaxpara.training import parallel, steps
+from jaxpara.training.batches import Arrays, Examples, Timed, batches
+from jaxpara.training.checkpoints import Checkpoints, best_epochs
+from jaxpara.training.examples import EXAMPLES, Windows
+from jaxpara.training.fold_run import SUMMARY, FoldRun, summary_of
 from jaxpara.training.logs import Log
-from jaxpara.training.loop import Interrupted, Loop, new_history, stop_requests, train
-from jaxpara.training.losses import LOSSES
+from jaxpara.training.losses import LOSSES, mean_loss
 from jaxpara.training.optimizers import OPTIMIZERS
-from jaxpara.training.programs import Programs
-from jaxpara.training.reconstruction import Reconstruction
-from jaxpara.training.selection import best_epochs, measured
-from jaxpara.training.sequences import Windows
-from jaxpara.training.state import TrainState, count_parameters, create, with_weights
+from jaxpara.training.state import WEIGHTS, TrainState, count_parameters, create, read_weights, with_pretrained
+from jaxpara.training.train import ActiveRun, Interrupted, new_history, stop_requests, train
 
-EXAMPLES = {"windows": Windows, "clips": Clips, "reconstruction": Reconstruction}
+RECORDINGS_AT_ONCE = 1024  # that are embedded, if each has one vector
+
+
+@dataclass(frozen=True, kw_only=True)
+class NetConfig:
+    """The fields of a network in the config.
+
+    Attributes:
+      examples, model, loss, optimizer: `{"name": ..., **fields}` of `EXAMPLES`, `MODELS`, `LOSSES`, `OPTIMIZERS`.
+      batch: examples per update.
+      epochs: passes over the training set; 0 for a network that is used for its embeddings as it is.
+      pretrained: `imagenet`, or a file with the first weights; None for a random start.
+      microbatch: examples that fit in a device's memory at once; a larger batch is computed in parts. 0: all.
+      validate_every: epochs between validations.
+      best_by: whether the epoch with the highest validation `score` or with the lowest validation `loss` is used.
+      common_epoch: use the same epoch in every fold, the best by the mean over folds; needs every checkpoint kept.
+      keep_best: how many of the best checkpoints are kept, beside the latest.
+      layer: whose outputs are the embeddings, see `jaxpara.models.layers`; by default the last layer before the head,
+        or before the recurrent ones.
+    """
+
+    examples: Mapping[str, Any]
+    model: Mapping[str, Any]
+    loss: Mapping[str, Any]
+    optimizer: Mapping[str, Any]
+    batch: int
+    epochs: int
+    pretrained: str | None = None
+    microbatch: int = 0
+    validate_every: int = 1
+    best_by: Literal["score", "loss"] = "score"
+    common_epoch: bool = False
+    keep_best: int = 1
+    layer: str = ""
 
 
 class Net:
-    """A network with its loss, its optimizer and the way it is trained.
+    """A network with its loss, its optimizer and its compiled steps, which all folds share."""
 
-    Steps are compiled once and shared by all folds. `forward` is the network alone, see `jaxpara.training.steps`;
-    `pretrained` says where its first weights come from, and is empty for a random start.
-    """
+    Config = NetConfig  # the schema of its config
 
-    def __init__(
-        self,
-        *,
-        task: Task,
-        frame_rate_hz: float,
-        where: str,
-        examples: Mapping[str, Any],
-        model: Mapping[str, Any],
-        loss: Mapping[str, Any],
-        optimizer: Mapping[str, Any],
-        batch: int,
-        epochs: int,
-        pretrained: str | None = None,
-        microbatch: int = 0,
-        validate_every: int = 1,
-        best_by: Literal["score", "loss"] = "score",
-        common_epoch: bool = False,
-        keep_best: int = 1,
-        plateau_patience: int = -1,
-        plateau_factor: float = 0.1,
-        layer: str = "",
-        keep_frozen: Literal["never", "always", "auto"] = "never",
-        precision: str = "float32",
-    ):
-        """Builds everything that does not depend on the fold.
+    def __init__(self, config: NetConfig, *, task: Task, frame_rate_hz: float, where: str, precision: str = "float32"):
+        """Build everything that does not depend on the fold.
 
         Args:
-          task, frame_rate_hz, where: from the program: the task, the features' rate, this config's path for messages.
-          examples, model, loss, optimizer: `{"name": ...}` of `EXAMPLES` and of the registries in `jaxpara.models` and
-            `jaxpara.training`.
-          batch: examples per update.
-          epochs: passes over the fold's fit part; 0 for a network that is there for its embeddings as it is.
-          pretrained: `imagenet`, or a file with the network's first weights; None for a random start.
-          microbatch: examples that fit a device's memory at once; a batch is gone through in such parts. 0: all.
-          validate_every: epochs between validations.
-          best_by: whether the epoch that is used is the one with the highest validation score or the lowest loss.
-          common_epoch: use the same epoch in every fold, the best by the mean over folds; needs every checkpoint kept.
-          keep_best: checkpoints kept for being the best, beside the latest.
-          plateau_patience: validations without a lower loss after which one more lowers the rate; -1 never lowers it.
-          plateau_factor: what the learning rate is multiplied with then.
-          layer: whose outputs are the embeddings, see `jaxpara.models.layers`; by default the last before the head, or
-            before the recurrent ones.
-          keep_frozen: whether what the frozen stages make of the recordings is computed once and kept on disk; `auto`:
-            where it is known to be faster, on CPUs.
+          config: from the experiment's config.
+          task: what is predicted.
+          frame_rate_hz: frames of a feature per second.
+          where: the path of the config, for messages.
           precision: `config.precision`, see `jaxpara.training.steps.PRECISIONS`.
         """
-        self._frame_rate_hz = frame_rate_hz
-        self._examples = build(EXAMPLES, examples, f"{where}.examples")
-        self.model = build(MODELS, model, f"{where}.model", axis_name=parallel.AXIS, classes=len(task.classes))
-        self._loss = build(LOSSES, loss, f"{where}.loss")
-        self._optimizer = build(OPTIMIZERS, optimizer, f"{where}.optimizer")
-        self._epochs, self._validate_every, self._keep_best = epochs, validate_every, keep_best
-        self._best_by: Literal["score", "loss"] = best_by
-        self._common_epoch = common_epoch
-        self._takes: tuple[str, str] = getattr(self.model, "pretrained", (model["name"], ""))
+        self.config, self.precision, self._frame_rate_hz = config, precision, frame_rate_hz
         # From the command line, None comes as a word.
-        self.pretrained = "" if pretrained in (None, "None", "none") else pretrained
-        self._plateau = (plateau_patience, plateau_factor)
-        require_one_of(f"config.{where}.best_by", best_by, ("score", "loss"))
-        if common_epoch and keep_best < epochs:
-            raise UserError(f"config.{where}.keep_best is {keep_best}: common_epoch needs all {epochs} epochs kept")
-        self._keep_frozen = frozen.kept(self.model, keep_frozen, bool(optimizer.get("weight_decay")), where)
-        self._batch, self.precision = batch, precision
-        self._programs = Programs(
-            self.model,
-            self._examples.prepare,
-            self._loss,
-            self._optimizer.transform,
-            layer=layer,
-            batch=batch,
-            microbatch=microbatch,
-            precision=precision,
-        )
-        self.forward = self._programs.forward
-        self._shapes: Any = None
-        if self._loss.whole_batch and self._programs.parts(devices=1)[0] > 1:
-            raise UserError(f"config.{where}.microbatch: {loss['name']!r} needs the whole batch at once; set it to 0")
-
-    def _beyond_frozen(self, fit: Fit, state: TrainState) -> Fit:
-        """The fit as it is, or beginning after the frozen stages."""
-        if not self._keep_frozen:
-            return fit
-        own = self.model.frozen_of(state.variables)
-        return frozen.with_maps(fit, state, self._programs.frozen_step, own, lambda name: self.examples(fit, (name,)))
+        self.pretrained = "" if config.pretrained in (None, "None", "none") else config.pretrained
+        self._examples = build(EXAMPLES, config.examples, f"{where}.examples")
+        self.model = build(MODELS, config.model, f"{where}.model", axis_name=parallel.AXIS, classes=len(task.classes))
+        self._loss = build(LOSSES, config.loss, f"{where}.loss")
+        self._optimizer = build(OPTIMIZERS, config.optimizer, f"{where}.optimizer")
+        require_one_of(f"config.{where}.best_by", config.best_by, ("score", "loss"))
+        if config.common_epoch and config.keep_best < config.epochs:
+            raise UserError(
+                f"config.{where}.keep_best is {config.keep_best}: common_epoch needs all {config.epochs} epochs kept"
+            )
+        if self._loss.whole_batch and self._parts(devices=1)[0] > 1:
+            name = config.loss["name"]
+            raise UserError(f"config.{where}.microbatch: {name!r} needs the whole batch at once; set it to 0")
+        self._frozen = getattr(self.model, "frozen", ()) != ()
+        if self._frozen and config.optimizer.get("weight_decay"):
+            raise UserError(f"config.{where}.optimizer.weight_decay would change the frozen stages too; set it to 0")
 
     @property
     def context_frames(self) -> int:
-        """Frames of the member's features beyond those of the outputs."""
+        """Frames of the features beyond those of the outputs."""
         return getattr(self.model, "context_frames", 0)
+
+    @property
+    def stride(self) -> int:
+        """Frames of the features per output."""
+        return getattr(self.model, "samples_per_output", 1)
 
     @property
     def learns(self) -> bool:
         """Whether it is trained at all; if not, its weights are those that it starts with."""
-        return self._epochs > 0
+        return self.config.epochs > 0
 
     @property
     def predicts(self) -> bool:
-        """Whether it predicts labels; if not, it is there for its embeddings."""
+        """Whether it predicts labels; if not, it is used for its embeddings."""
         return self.learns and self._examples.supervised
 
     @property
@@ -146,154 +124,177 @@ class Net:
         """Embeddings per second; 0 where one stands for a whole recording."""
         return self._frame_rate_hz / self.stride if isinstance(self._examples, Windows) else 0.0
 
-    @property
-    def stride(self) -> int:
-        """Frames of the member's features per output."""
-        return getattr(self.model, "samples_per_output", 1)
-
     def examples(
-        self, fit: Fit, names: tuple[str, ...], *, fitting: bool = False, overlapping: bool = True
+        self, run: FoldRun, names: tuple[str, ...], *, training: bool = False, overlapping: bool = True
     ) -> Examples:
-        """What the network sees of these recordings."""
-        own = fit.frame_rate_hz == self._frame_rate_hz  # and not maps of the frozen stages, one an output
+        """Return the examples of some recordings."""
         return self._examples.examples(
-            fit.recordings(names),
-            fit.features,
-            frame_rate_hz=fit.frame_rate_hz,
-            frames_per_output=self.stride if own else 1,
-            context_frames=self.context_frames if own else 0,
+            run.recordings(names),
+            run.features,
+            frame_rate_hz=run.frame_rate_hz,
+            frames_per_output=self.stride,
+            context_frames=self.context_frames,
             overlapping=overlapping,
-            fitting=fitting,
+            training=training,
         )
 
-    def example(self, fit: Fit) -> jax.Array:
-        """`[1, ...]` an input of the network."""
-        examples = self.examples(fit, (fit.corpus.recordings[0].name,))  # any: only shapes matter
+    def example(self, run: FoldRun) -> jax.Array:
+        """Return an input of the network, `[1, ...]`."""
+        examples = self.examples(run, (run.corpus.recordings[0].name,))  # any: only its shape matters
         one = {name: value[None, None] for name, value in examples.load(0).items()}
         prepare = jax.vmap(self._examples.prepare, in_axes=(0, None), axis_name=parallel.AXIS)  # as if on one device
         return prepare(one, jax.random.key(0))[0]
 
-    def _fresh(self, fit: Fit) -> TrainState:
-        return create(self.model, self.example(fit), self._optimizer.transform, derive(fit.seed, "net"))
+    def init(self, run: FoldRun) -> TrainState:
+        """Return a random start."""
+        return create(self.model, self.example(run), self._optimizer.transform, derive(run.seed, "net"))
 
-    def fit(self, fits: Iterable[Fit], progress: Progress) -> list[dict[str, Any]]:
-        """Trains on the fit parts of folds, unless that is done; goes on where it was stopped.
+    def train(self, runs: Iterable[FoldRun], progress: Progress) -> list[dict[str, Any]]:
+        """Train runs, unless that is done; resume those that were interrupted.
 
-        Several fits are trained as one program, and come out as one after the other on one device.
+        Several runs are trained as one program; the results are those of one after the other on one device.
 
         Returns:
-          For each `epochs` (the validated ones, with score and loss), `seconds` (of several fits its share),
-          `parameters`; also left as `fit.json`.
+          For each `epochs` (the validated ones, with score and loss), `seconds` (of several runs its share) and
+          `parameters`; also left as summary.json.
 
         Raises:
-          Interrupted: Ctrl-C or SIGTERM; what was trained is saved.
+          Interrupted: SIGINT or SIGTERM; what was trained is saved.
         """
-        fits = list(fits)
-        if len(fits) > 1 and processes.count() > 1:
-            raise UserError("config.parallel is 'folds', which one process does; with several take 'data'")
-        wanted = processes.on_main(lambda: [n for n, fit in enumerate(fits) if not (fit.folder / FINISHED).exists()])
-        placement = parallel.Stacked(len(fits)) if len(fits) > 1 else parallel.Shared()
-        with stop_requests() as asked_to_stop:
-            loops, states = {}, {}
-            for number in wanted:
-                begun = self._begin(fits[number], placement, len(wanted), asked_to_stop, progress)
-                loops[number], states[number] = begun
-            lockstep.run(loops, states, self._programs.train_step(placement), placement, len(fits))
-            if parallel.any_process(asked_to_stop()):  # in the last step or validation
-                raise Interrupted(f"{fits[-1].name}: trained; stopped before what comes next")
-        return processes.on_main(lambda: [summary_of(fit.folder) for fit in fits])
-
-    def _begin(
-        self,
-        fit: Fit,
-        placement: parallel.Placement,
-        together: int,
-        asked_to_stop: Callable[[], bool],
-        progress: Progress,
-    ) -> tuple[Loop, TrainState]:
-        """The training loop of a fit, which leaves `fit.json` when it has ended, and the state that it begins with."""
-        state = self._fresh(fit)
-        if self.pretrained:
-            state, notes = with_weights(state, self.pretrained, *self._takes)
-            for note in notes:
-                progress.say(f"{fit.name}: {note}")
-        elif self._takes[0] in KNOWN or self._takes[1]:
-            stay = "; its frozen stages stay at random" if frozen.has_frozen(self.model) else ""
-            progress.say(f"{fit.name}: random start, as learner.pretrained is None{stay}")
-        parameters = count_parameters(state.variables)
-        fit = self._beyond_frozen(fit, state)
-        fitting, tuning = self.examples(fit, fit.fold.train_names, fitting=True), self.examples(fit, fit.fold.val_names)
-        checkpoints = Checkpoints(fit.folder / "checkpoints", self._keep_best)
-        state, history = checkpoints.latest(state) or (state, new_history())
-        if not self._epochs and not checkpoints.steps:
-            checkpoints.save(state, history, None)  # the weights that it starts with
-
-        def loop(done: int) -> Loop:
-            with checkpoints:
-                after = yield from train(
-                    history,
-                    done,
-                    batches=self._programs.batches(
-                        fitting, placement, first=done, epochs=self._epochs, shuffle_seed=derive(fit.seed, "shuffle")
-                    ),
-                    steps_per_epoch=-(-len(fitting) // self._batch),
-                    epochs=self._epochs,
-                    validate=lambda state: measured(
-                        fit, tuning, self._programs.outputs(state, tuning), self._loss, score=self.predicts
-                    ),
-                    validate_every=self._validate_every,
-                    best_by=self._best_by,
-                    lr=lambda step: float(self._optimizer.lr(step)),
-                    lr_scale=lambda losses: plateau.lr_scale(losses, *self._plateau),
-                    checkpoints=checkpoints,
-                    log=Log(fit.folder, done),
+        runs = list(runs)
+        if len(runs) > 1 and processes.count() > 1:
+            raise UserError("config.parallel is 'folds', which needs a single process; set it to 'data' for several")
+        placement = parallel.Stacked(len(runs)) if len(runs) > 1 else parallel.Placement()
+        missing = processes.on_main(lambda: [n for n, run in enumerate(runs) if not (run.folder / SUMMARY).exists()])
+        with stop_requests() as stop_requested, ExitStack() as stack:
+            if missing:
+                train(
+                    [self._start(runs[n], n, placement, stack, progress) for n in missing],
+                    self.train_step(placement),
+                    placement,
+                    epochs=self.config.epochs,
+                    validate_every=self.config.validate_every,
+                    best_by=self.config.best_by,
+                    optimizer=self._optimizer,
+                    stop_requested=stop_requested,
                     progress=progress,
-                    name=fit.name,
-                    asked_to_stop=asked_to_stop,
-                    together=together,
                 )
-            summary = {"parameters": parameters, "seconds": round(after["seconds"], 1), "epochs": after["epochs"]}
-            processes.on_main(lambda: write_json(fit.folder / FINISHED, summary))
-            return after
+            if parallel.any_process(stop_requested()):  # in the last step or validation
+                raise Interrupted(f"{runs[-1].name}: trained; stopped before what comes next")
+        return processes.on_main(lambda: [summary_of(run.folder) for run in runs])
 
-        return loop(int(state.step)), state
+    def _start(
+        self, run: FoldRun, slot: int, placement: parallel.Placement, stack: ExitStack, progress: Progress
+    ) -> ActiveRun:
+        """Load the latest checkpoint of a run or its first weights, and open its log and checkpoints."""
+        state = self.init(run)
+        # The network that pretrained weights are known for, and the part of this one that takes them.
+        arch, part = getattr(self.model, "pretrained", (self.config.model["name"], ""))
+        if self.pretrained:
+            state, notes = with_pretrained(state, self.pretrained, arch, part)
+            for note in notes:
+                progress.say(f"{run.name}: {note}")
+        elif arch in KNOWN or part:
+            frozen = "; its frozen stages stay random" if self._frozen else ""
+            progress.say(f"{run.name}: random start, as learner.pretrained is None{frozen}")
+        training = self.examples(run, run.fold.train_names, training=True)
+        validation = self.examples(run, run.fold.val_names)
+        checkpoints = stack.enter_context(Checkpoints(run.folder / "checkpoints", self.config.keep_best))
+        state, history = checkpoints.latest(state) or (state, new_history())
+        if not self.learns and not checkpoints.steps:
+            checkpoints.save(state, history, None)
+        epochs, step, steps_per_epoch = self.config.epochs, int(state.step), -(-len(training) // self.config.batch)
+        seed = derive(run.seed, "shuffle")
+        return ActiveRun(
+            name=run.name,
+            folder=run.folder,
+            slot=slot,
+            step=step,
+            steps_per_epoch=steps_per_epoch,
+            total_steps=epochs * steps_per_epoch,
+            history=history,
+            state=state,
+            batches=Timed(self.batches(training, placement, first=step, epochs=epochs, shuffle_seed=seed)),
+            validate=partial(self.validate, run, validation),
+            checkpoints=checkpoints,
+            log=stack.enter_context(Log(run.folder, step)),
+            parameters=count_parameters(state.variables),
+        )
+
+    def validate(self, run: FoldRun, validation: Examples, state: TrainState) -> tuple[float | None, float]:
+        """Return the official score over the whole validation set, None where it is undefined, and the mean loss."""
+        outputs = self.outputs(state, validation)
+        score = run.score(run.fold.val_names, validation.scores(outputs)) if self.predicts else None
+        return score, mean_loss(self._loss, outputs, validation)
 
     def choose(self, summaries: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-        """From what `fit` returned, fold by fold, the validated epoch whose checkpoint is used."""
+        """Return, for each of the summaries of all runs, the validated epoch whose checkpoint is used."""
         if not self.learns:
             return [{"step": 0} for _ in summaries]
-        return best_epochs([fold["epochs"] for fold in summaries], self._best_by, common=self._common_epoch)
+        by_run = [summary["epochs"] for summary in summaries]
+        return best_epochs(by_run, self.config.best_by, common=self.config.common_epoch)
 
-    def predict(
-        self, fit: Fit, names: tuple[str, ...], epoch: Mapping[str, Any], state: TrainState | None = None
-    ) -> pd.DataFrame:
-        """Predicts recordings with the checkpoint of an epoch that `choose` gave, or with what was `restored` of it."""
-        state = state or self.restored(fit, epoch)
-        examples = self.examples(self._beyond_frozen(fit, state), names)
-        return examples.merge(self._programs.outputs(state, examples), fit.fold.index, fit.fold.seed)
+    def load(self, run: FoldRun, choice: Mapping[str, Any], *, part: str = "test") -> TrainState:
+        """Load the checkpoint that `choose` chose, or the weights of an export; the same for all parts of a fold."""
+        target = jax.eval_shape(lambda: self.init(run))
+        if not (run.folder / SUMMARY).exists():
+            return read_weights(run.folder / WEIGHTS, target)
+        with Checkpoints(run.folder / "checkpoints", self.config.keep_best) as checkpoints:
+            return checkpoints.read(choice["step"], target)[0]
 
-    def embed(
-        self, fit: Fit, names: tuple[str, ...], epoch: Mapping[str, Any], state: TrainState | None = None
-    ) -> Iterator[tuple[str, np.ndarray]]:
-        """Names of recordings, and what `layer` gives for each; the rest is as in `predict`.
+    def predict(self, run: FoldRun, names: tuple[str, ...], state: TrainState) -> pd.DataFrame:
+        """Predict recordings."""
+        examples = self.examples(run, names)
+        return run.predictions(names, examples.scores(self.outputs(state, examples)))
+
+    def embed(self, run: FoldRun, names: tuple[str, ...], state: TrainState) -> Iterator[tuple[str, np.ndarray]]:
+        """Yield the names of recordings and their embeddings.
 
         Yields:
           `[time, channel]` at `embedding_rate_hz`, from windows that do not overlap; `[channel]` for clips.
         """
-        # Sequences one by one, as their embeddings are large.
-        at_once = 1 if self.embedding_rate_hz else 1024
-        state = state or self.restored(fit, epoch)
-        fit = self._beyond_frozen(fit, state)
+        at_once = 1 if self.embedding_rate_hz else RECORDINGS_AT_ONCE  # those of sequences are large
         for first in range(0, len(names), at_once):
-            examples = self.examples(fit, names[first : first + at_once], overlapping=False)
-            yield from examples.by_recording(self._programs.outputs(state, examples, embed=True))
+            examples = self.examples(run, names[first : first + at_once], overlapping=False)
+            yield from examples.by_recording(self.outputs(state, examples, embed=True))
 
-    def restored(self, fit: Fit, epoch: Mapping[str, Any]) -> TrainState:
-        """The state of an epoch that `choose` gave, from its checkpoint or an export."""
-        if self._shapes is None:  # the same in every fit
-            self._shapes = jax.eval_shape(lambda: self._fresh(fit))
-        target = self._shapes
-        if not (fit.folder / FINISHED).exists():
-            return weights.read(fit.folder / weights.FILE, target)  # an export
-        with Checkpoints(fit.folder / "checkpoints", self._keep_best) as checkpoints:
-            return checkpoints.read(epoch["step"], target)[0]
+    def _parts(self, devices: int) -> tuple[int, int]:
+        """Return in how many parts each of the devices that share a batch computes it, and the rows of a part."""
+        on_device = -(-self.config.batch // devices)
+        parts = -(-on_device // self.config.microbatch) if self.config.microbatch else 1
+        return parts, -(-on_device // parts)
+
+    def batches(self, examples: Examples, placement: parallel.Placement, **which: Any) -> Iterator[Arrays]:
+        """Return training batches `[device * part, row, ...]`; `which` as in `jaxpara.training.batches.batches`."""
+        parts, rows = self._parts(placement.devices)
+        for batch in _own(examples, self.config.batch, rows=parts * rows * placement.devices, **which):
+            yield {name: value.reshape(-1, rows, *value.shape[1:]) for name, value in batch.items()}
+
+    def outputs(self, state: TrainState, examples: Examples, *, embed: bool = False) -> np.ndarray:
+        """Return the network's outputs, or embeddings, of all examples in their order."""
+        step = self._output_step(embed)
+        devices = parallel.device_count()
+        rows = self._parts(devices)[1] * devices
+        state = parallel.replicate(state)
+        outputs = [np.asarray(step(state, parallel.shard(batch))) for batch in _own(examples, rows)]
+        return np.concatenate(outputs)[: len(examples)]
+
+    def forward(self, *, embed: bool = False) -> steps.Forward:
+        """Return the network, or its embeddings, as a function of variables and inputs."""
+        return steps.forward(self.model, self.precision, embed=embed, layer=self.config.layer)
+
+    @cached_property
+    def train_step(self) -> Callable[[parallel.Placement], parallel.Step]:
+        """The training step by placement, compiled once for all folds."""
+        parts = (self.model, self._examples.prepare, self._loss, self._optimizer.transform, self.precision)
+        return cache(lambda placement: placement.spread(steps.train_step(*parts)))
+
+    @cached_property
+    def _output_step(self) -> Callable[[bool], parallel.Step]:
+        prepare = self._examples.prepare
+        return cache(lambda embed: parallel.spread(steps.predict_step(prepare, self.forward(embed=embed))))
+
+
+def _own(examples: Examples, size: int, **which: Any) -> Iterator[Arrays]:
+    """Return this process's part of every batch."""
+    return batches(examples, size, process=processes.index(), processes=processes.count(), **which)

@@ -1,17 +1,23 @@
 """Optimizers and learning-rate schedules, all from optax."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
 
+import jax
+import numpy as np
 import optax
 
+from jaxpara.errors import UserError
 from jaxpara.registry import require_one_of
+
+SCHEDULES = ("constant", "cosine", "warmup_cosine", "plateau")
+PLATEAU_THRESHOLD = 1e-4  # relative improvement that counts as one, as in PyTorch
 
 
 def kernels(params: Any) -> Any:
-    """Marks the kernels of convolutions and dense layers, and nothing of a recurrent layer."""
+    """Return a mask of the kernels of convolutions and dense layers, without those of recurrent layers."""
     recurrent = "recurrent_kernel" in params
     return {
         name: kernels(value) if isinstance(value, Mapping) else name == "kernel" and not recurrent
@@ -19,99 +25,147 @@ def kernels(params: Any) -> Any:
     }
 
 
-# What weight decay pulls on, as optax's mask.
-DECAYS = {"all": None, "kernels": kernels}
-Decay = Literal["all", "kernels"]
+DECAYS = {"all": None, "kernels": kernels}  # optax's masks of weight decay
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Optimizer:
-    """Attributes:
-    transform: turns a gradient into an update.
-    lr: the learning rate at a step.
+    """What all optimizers share: clipping, weight decay and the schedule of the learning rate.
+
+    Attributes:
+      where: this config's path, for messages; set by the program.
+      lr: the learning rate; with a schedule the highest.
+      weight_decay: PyTorch's coupled one, twice the factor of an L2 term of the loss.
+      decay: what it applies to: `all`, or `kernels` of convolutions and dense layers.
+      clip_norm: gradients are shortened to at most this norm; 0 leaves them as they are.
+      schedule: `constant`; `cosine`, which falls to 0; `warmup_cosine`, which rises from 0 first; or `plateau`, which
+        falls whenever the validation loss stops improving (paper §3.1.2).
+      warmup_steps: updates in which the rate rises from 0 to `lr`.
+      decay_steps: updates after them in which it falls to 0, as half a cosine.
+      plateau_patience: validations without a lower loss that are tolerated; the next one lowers the rate.
+      plateau_factor: multiplies the rate then.
     """
 
-    transform: optax.GradientTransformation
-    lr: optax.Schedule
+    where: str
+    lr: float
+    weight_decay: float = 0.0
+    decay: Literal["all", "kernels"] = "all"
+    clip_norm: float = 0.0
+    schedule: Literal["constant", "cosine", "warmup_cosine", "plateau"] = "constant"
+    warmup_steps: int = 0
+    decay_steps: int = 0
+    plateau_patience: int = 2
+    plateau_factor: float = 0.1
+
+    def __post_init__(self):
+        require_one_of(f"config.{self.where}.decay", self.decay, DECAYS)
+        require_one_of(f"config.{self.where}.schedule", self.schedule, SCHEDULES)
+        if "cosine" in self.schedule and not self.decay_steps:
+            raise UserError(
+                f"config.{self.where}.decay_steps is 0, expected at least 1 with schedule {self.schedule!r}; set it"
+            )
+
+    def _scaler(self) -> optax.GradientTransformation:
+        """Return what turns a gradient into a step of length 1."""
+        raise NotImplementedError
+
+    @property
+    def transform(self) -> optax.GradientTransformation:
+        """What turns gradients into updates."""
+        parts = []
+        if self.clip_norm:
+            parts.append(optax.clip_by_global_norm(self.clip_norm))
+        if self.weight_decay:
+            # Coupled, as in PyTorch's Adam and in an L2 term of the loss: added to the gradient before the moments.
+            parts.append(optax.add_decayed_weights(self.weight_decay, DECAYS[self.decay]))
+        parts += [self._scaler(), optax.scale_by_learning_rate(self._schedule)]
+        if self.schedule == "plateau":
+            # Its factor is a field of the optimizer's state (`with_lr_scale`), so lowering the rate compiles nothing.
+            parts.append(optax.inject_hyperparams(optax.scale)(step_size=1.0))
+        return optax.chain(*parts)
+
+    @property
+    def _schedule(self) -> optax.Schedule:
+        """The learning rate by step, without the factor of the plateau rule."""
+        if self.schedule == "cosine":
+            return optax.cosine_decay_schedule(self.lr, self.decay_steps)
+        if self.schedule == "warmup_cosine":  # optax counts the warm-up as a part of the decay
+            end = self.warmup_steps + self.decay_steps
+            return optax.warmup_cosine_decay_schedule(0.0, self.lr, self.warmup_steps, end)
+        return optax.constant_schedule(self.lr)
+
+    @property
+    def has_lr_scale(self) -> bool:
+        """Whether validation losses change the learning rate."""
+        return self.schedule == "plateau"
+
+    def lr_scale(self, validation_losses: Sequence[float]) -> float:
+        """Return the factor of the learning rate after these validation losses."""
+        if not self.has_lr_scale:
+            return 1.0
+        return plateau_scale(validation_losses, self.plateau_patience, self.plateau_factor)
+
+    def lr_at(self, step: int, validation_losses: Sequence[float]) -> float:
+        """Return the learning rate of a step."""
+        return float(np.asarray(self._schedule(step))) * self.lr_scale(validation_losses)
 
 
-def _chain(
-    where: str,
-    scaler: optax.GradientTransformation,
-    lr: float,
-    warmup_steps: int,
-    decay_steps: int,
-    weight_decay: float,
-    decay: Decay,
-    clip_norm: float,
-) -> Optimizer:
-    require_one_of(f"config.{where}.decay", decay, DECAYS)
-    parts = []
-    if clip_norm:
-        parts.append(optax.clip_by_global_norm(clip_norm))
-    if weight_decay:
-        # Coupled, as in PyTorch's Adam and in an L2 term of the loss: added to the gradient before the moments.
-        parts.append(optax.add_decayed_weights(weight_decay, DECAYS[decay]))
-    rate = optax.cosine_decay_schedule(lr, decay_steps) if decay_steps else optax.constant_schedule(lr)
-    if warmup_steps:
-        rate = optax.join_schedules([optax.linear_schedule(0.0, lr, warmup_steps), rate], [warmup_steps])
-    return Optimizer(optax.chain(*parts, scaler, optax.scale_by_learning_rate(rate)), rate)
-
-
-def adam(
-    where: str,
-    lr: float,
-    eps: float = 1e-7,
-    b1: float = 0.9,
-    b2: float = 0.999,
-    nesterov: bool = False,
-    weight_decay: float = 0.0,
-    decay: Decay = "all",
-    clip_norm: float = 0.0,
-    warmup_steps: int = 0,
-    decay_steps: int = 0,
-) -> Optimizer:
+@dataclass(frozen=True, kw_only=True)
+class Adam(Optimizer):
     """Adam, or with `nesterov` Nadam, with Keras's eps.
 
-    Args:
-      where: from the program: this config's path for messages.
-      lr: the learning rate, or the highest where it rises and falls.
+    Attributes:
       eps: added to the root of the second moment; 1e-7 in Keras, 1e-8 in PyTorch.
-      b1, b2: how much of the first and of the second moment a step keeps.
-      nesterov: whether the momentum looks ahead.
-      weight_decay: PyTorch's coupled one, twice the factor of an L2 term of the loss.
-      decay: what it pulls on: `all`, or `kernels` of convolutions and dense layers.
-      clip_norm: a gradient longer than this is shortened to it; 0 leaves it as it is.
-      warmup_steps: updates in which the rate rises from 0 to `lr`; 0: it begins there.
-      decay_steps: updates after them in which it falls to 0, as half a cosine; 0: it stays.
+      nesterov: Nesterov momentum.
     """
-    scaler = optax.scale_by_adam(b1, b2, eps, nesterov=nesterov)
-    return _chain(where, scaler, lr, warmup_steps, decay_steps, weight_decay, decay, clip_norm)
+
+    eps: float = 1e-7
+    nesterov: bool = False
+
+    def _scaler(self) -> optax.GradientTransformation:
+        return optax.scale_by_adam(eps=self.eps, nesterov=self.nesterov)
 
 
-def sgd(
-    where: str,
-    lr: float,
-    momentum: float = 0.9,
-    weight_decay: float = 0.0,
-    decay: Decay = "all",
-    clip_norm: float = 0.0,
-    warmup_steps: int = 0,
-    decay_steps: int = 0,
-) -> Optimizer:
+@dataclass(frozen=True, kw_only=True)
+class SGD(Optimizer):
     """Stochastic gradient descent with PyTorch's momentum.
 
-    Args:
-      where: from the program: this config's path for messages.
-      lr: the learning rate, or the highest where it rises and falls.
+    Attributes:
       momentum: how much of the last update a step keeps.
-      weight_decay: PyTorch's coupled one, twice the factor of an L2 term of the loss.
-      decay: what it pulls on: `all`, or `kernels` of convolutions and dense layers.
-      clip_norm: a gradient longer than this is shortened to it; 0 leaves it as it is.
-      warmup_steps: updates in which the rate rises from 0 to `lr`; 0: it begins there.
-      decay_steps: updates after them in which it falls to 0, as half a cosine; 0: it stays.
     """
-    return _chain(where, optax.trace(momentum), lr, warmup_steps, decay_steps, weight_decay, decay, clip_norm)
+
+    momentum: float = 0.9
+
+    def _scaler(self) -> optax.GradientTransformation:
+        return optax.trace(self.momentum)
 
 
-OPTIMIZERS = {"adam": adam, "nadam": partial(adam, nesterov=True), "sgd": sgd}
+OPTIMIZERS = {"adam": Adam, "nadam": partial(Adam, nesterov=True), "sgd": SGD}
+
+
+def with_lr_scale(opt_state: Any, scale: jax.typing.ArrayLike) -> Any:
+    """Return the state of an optimizer with the plateau rule, with another factor of the learning rate in it."""
+    return optax.tree_utils.tree_set(opt_state, step_size=scale)
+
+
+def plateau_scale(losses: Sequence[float], patience: int, factor: float) -> float:
+    """Return the factor of the learning rate after some validation losses.
+
+    `optax.contrib.reduce_on_plateau` counts differently (its patience is PyTorch's plus 1) and compares in float32.
+
+    Args:
+      losses: of all validations so far, in order.
+      patience: validations without a new best that are tolerated; the next one lowers the rate.
+      factor: multiplies the rate then.
+
+    Reference: `torch.optim.lr_scheduler.ReduceLROnPlateau` with its defaults (paper §3.1.2).
+    """
+    best, waited, scale = float("inf"), 0, 1.0
+    for loss in losses:
+        if loss < best * (1 - PLATEAU_THRESHOLD):
+            best, waited = loss, 0
+        else:
+            waited += 1
+        if waited > patience:
+            scale, waited = scale * factor, 0
+    return scale

@@ -1,37 +1,43 @@
-"""What training changes, as one plain pytree."""
+"""What training changes, as one plain pytree, and the file that exports the weights in it."""
 
 import dataclasses
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import flax.struct
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from flax import linen as nn
+from flax.traverse_util import flatten_dict, unflatten_dict
+from safetensors.numpy import load_file, save
 
+from jaxpara.errors import UserError, reason
+from jaxpara.files import replacing
 from jaxpara.models.pretrained import load
 from jaxpara.runtime import cache_folder
+
+WEIGHTS = "weights.safetensors"  # in the folder of a run, in an export
 
 
 @flax.struct.dataclass
 class TrainState:
-    """The state of one fit.
+    """The state of one run.
 
     Attributes:
-      step: updates done so far, int32.
+      step: updates so far, int32.
       params: the network's weights.
       batch_stats: running statistics of BatchNorm layers; empty where there are none.
-      opt_state: the optimizer's moments.
-      lr_scale: what the plateau rule has made of the learning rate so far; 1 without one.
-      seed: of dropout and augmentation, uint32. It is data, so that all fits share one compiled step.
+      opt_state: the optimizer's state, with the learning rate's factor of the plateau rule.
+      seed: of dropout and augmentation, uint32. It is data, so that all runs share one compiled step.
     """
 
     step: jax.Array
     params: Any
     batch_stats: Any
     opt_state: Any
-    lr_scale: jax.Array
     seed: jax.Array
 
     @property
@@ -40,10 +46,10 @@ class TrainState:
 
 
 def create(model: nn.Module, example: Any, optimizer: optax.GradientTransformation, seed: int) -> TrainState:
-    """A fresh state.
+    """Return a freshly initialised state.
 
     Args:
-      example: `[1, ...]` an input of the network; its values do not matter.
+      example: `[1, ...]` an input of the network; only its shape matters.
       seed: of the initial weights and of everything random in training.
     """
     variables = _init(model, jax.random.key(seed), example)
@@ -53,17 +59,22 @@ def create(model: nn.Module, example: Any, optimizer: optax.GradientTransformati
         params=params,
         batch_stats=variables.get("batch_stats", {}),
         opt_state=optimizer.init(params),
-        lr_scale=jnp.ones(()),
         seed=jnp.uint32(seed),
     )
 
 
-def with_weights(state: TrainState, spec: str, arch: str, part: str = "") -> tuple[TrainState, list[str]]:
-    """The state with pretrained weights in its network, or in one part of it.
+@partial(jax.jit, static_argnums=0)
+def _init(model: nn.Module, key: jax.Array, example: Any) -> Any:
+    """Compiled once per network, not once per fold."""
+    return model.init(key, example, train=False)
+
+
+def with_pretrained(state: TrainState, spec: str, arch: str, part: str = "") -> tuple[TrainState, list[str]]:
+    """Return the state with pretrained weights in its network, or in one part of it.
 
     Args:
       spec, arch: see `jaxpara.models.pretrained.load`.
-      part: name of the part; all by default.
+      part: name of the part; the whole network by default.
 
     Returns:
       The state, and notes on what the weights did not cover.
@@ -76,12 +87,50 @@ def with_weights(state: TrainState, spec: str, arch: str, part: str = "") -> tup
     return dataclasses.replace(state, **(whole | loaded)), notes
 
 
-@partial(jax.jit, static_argnums=0)
-def _init(model: nn.Module, key: jax.Array, example: Any) -> Any:
-    """Compiled once a network, not once a fold."""
-    return model.init(key, example, train=False)
-
-
 def count_parameters(variables: Any) -> int:
-    """Numbers in the weights and in the BatchNorm statistics, as Keras counts them."""
+    """Return the number of values in the weights and BatchNorm statistics, as Keras counts them."""
     return sum(leaf.size for leaf in jax.tree.leaves(variables))
+
+
+def write_weights(path: Path, state: TrainState) -> None:
+    """Write the weights and BatchNorm statistics, named by their place: `params/convs_0/kernel`."""
+    arrays = {
+        name: np.ascontiguousarray(leaf)
+        for name, leaf in flatten_dict(jax.device_get(state.variables), sep="/").items()
+    }
+    with replacing(path) as part:
+        part.write_bytes(save(arrays))
+
+
+def read_weights(path: Path, target: TrainState) -> TrainState:
+    """Read what `write_weights` wrote, as a state that predicts but has no optimizer.
+
+    Args:
+      target: a state of the same network, or only its shapes and types.
+
+    Raises:
+      UserError: the file is missing, damaged, or belongs to another network.
+    """
+    try:
+        arrays = load_file(path)
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file; copy it there, or export the system again") from None
+    except Exception as error:  # safetensors raises kinds of its own
+        raise UserError(f"{path}: damaged ({reason(error)}); copy it there again, or export the system again") from None
+    leaves: dict[str, Any] = flatten_dict(target.variables, sep="/")
+    wanted = {name: (leaf.shape, leaf.dtype) for name, leaf in leaves.items()}
+    found = {name: (array.shape, array.dtype) for name, array in arrays.items()}
+    if different := sorted(name for name in wanted.keys() | found.keys() if wanted.get(name) != found.get(name)):
+        name = different[0]
+        raise UserError(
+            f"{path}: not of the network of system.json ({len(different)} tensors differ, the first is {name}:"
+            f" {found.get(name, 'absent')}, expected {wanted.get(name, 'absent')}); export the system again"
+        )
+    tree: dict[str, Any] = unflatten_dict(arrays, sep="/")
+    return TrainState(
+        step=jnp.zeros((), jnp.int32),
+        params=tree["params"],
+        batch_stats=tree.get("batch_stats", {}),
+        opt_state=(),
+        seed=jnp.uint32(0),
+    )

@@ -1,4 +1,4 @@
-"""The steps that run on every device: training, predictions, embeddings, and what is kept of frozen stages."""
+"""The steps that run on every device: training, predictions and embeddings."""
 
 import dataclasses
 from collections.abc import Callable
@@ -16,12 +16,12 @@ from jaxpara.training.parallel import AXIS
 from jaxpara.training.state import TrainState
 
 Batch = dict[str, jax.Array]
-
-
-# What the network is computed in; weights, optimizer, statistics of BatchNorm and loss are in float32 always.
-PRECISIONS = {"float32": None, "bfloat16": jnp.bfloat16}
-# From a part of a batch and a key to the network's inputs: what is done on the device, such as cropping pictures.
+# Maps a part of a batch and a key to the network's inputs, on the device: cropping of images, for instance.
 Prepare = Callable[[Batch, jax.Array], jax.Array]
+Forward = Callable[[Any, jax.Array], jax.Array]
+
+# The type that networks compute in. Weights, optimizer, BatchNorm statistics and loss stay in float32.
+PRECISIONS = {"float32": None, "bfloat16": jnp.bfloat16}
 
 
 def train_step(
@@ -31,36 +31,35 @@ def train_step(
     optimizer: optax.GradientTransformation,
     precision: str = "float32",
 ) -> Callable[[TrainState, Batch], tuple[TrainState, jax.Array]]:
-    """One update.
+    """Return a function that makes one update.
 
     Args:
       model: called as `model(inputs, train=True)` with a `dropout` key.
-      prepare: see `Prepare`; its key is the same on all devices.
+      prepare: see `Prepare`.
       loss: one of `jaxpara.training.losses`.
-      optimizer: turns the gradient of the whole batch into an update.
+      optimizer: gets the gradient of the whole batch.
       precision: one of `PRECISIONS`.
 
     Returns:
-      A function of the state and of this device's part of the batch, `{"inputs", "targets", "weights"}` each
-      `[part, example, ...]`: the parts are gone through one after the other, and only one has to fit the memory. It
-      returns the new state and the loss of the whole batch. Each step, device and part draws its dropout from a key of
-      its own.
+      A function of the state and this device's part of the batch, `{"inputs", "targets", "weights"}` each
+      `[part, example, ...]`; only one part at a time has to fit in memory. It returns the new state and the loss of the
+      whole batch.
     """
 
     def step(state: TrainState, batch: Batch) -> tuple[TrainState, jax.Array]:
         parts = batch["inputs"].shape[0]
-        shared_key = _step_key(state)
-        key = jax.random.fold_in(shared_key, lax.axis_index(AXIS))
+        shared_key = _step_key(state)  # the same on all devices: augmentation depends on the example alone
+        dropout_key = jax.random.fold_in(shared_key, lax.axis_index(AXIS))
         if loss.whole_batch:
             if parts > 1:
-                raise ValueError("a loss of the whole batch cannot be taken part by part")
+                raise ValueError("a loss of the whole batch cannot be computed part by part")
             total = lax.psum(1.0, AXIS)
         else:
+            # The weight of the whole batch comes first: with it, the losses of devices and parts simply add up.
             weights = jax.vmap(loss.example_weights)(batch["targets"], batch["weights"])
-            total = jnp.maximum(lax.psum(weights.sum(), AXIS), 1e-9)
+            total = jnp.maximum(lax.psum(weights.sum(), AXIS), 1e-9)  # a batch may have no label at all
 
         def objective(params, batch_stats, part, key):
-            """This device's and part's share of the loss: the shares of a batch sum up to its loss."""
             outputs, changed = model.apply(
                 {"params": computed_in(precision, params), "batch_stats": batch_stats},
                 computed_in(precision, prepare(part, shared_key)),
@@ -68,34 +67,32 @@ def train_step(
                 mutable=["batch_stats"],
                 rngs={"dropout": key},
             )
-            outputs = outputs.astype(jnp.float32)
+            outputs, targets, weights = outputs.astype(jnp.float32), part["targets"], part["weights"]
             if loss.whole_batch:
-                everything = (outputs, part["targets"], part["weights"])
-                share = loss(*lax.all_gather(everything, AXIS, tiled=True)) / total
+                # Every device computes the same loss, and contributes an equal share of it.
+                value = loss(*lax.all_gather((outputs, targets, weights), AXIS, tiled=True)) / total
             else:
-                counted = loss.example_weights(part["targets"], part["weights"])
-                values = jnp.where(counted > 0, loss(outputs, part["targets"], part["weights"]), 0.0)
-                share = (values * counted).sum() / total
-            return share, changed.get("batch_stats", batch_stats)
+                counted = loss.example_weights(targets, weights)
+                # An example without weight may have a loss of NaN, which times 0 would still be NaN.
+                value = (jnp.where(counted > 0, loss(outputs, targets, weights), 0.0) * counted).sum() / total
+            return value, changed.get("batch_stats", batch_stats)
 
-        def one_part(carry, part_and_key):
+        def add_part(carry, part_and_key):
             gradient, batch_stats, value = carry
-            (share, batch_stats), g = jax.value_and_grad(objective, has_aux=True)(
-                state.params, batch_stats, *part_and_key
-            )
-            return (jax.tree.map(jnp.add, gradient, g), batch_stats, value + share), None
+            (part_value, batch_stats), g = gradient_of(state.params, batch_stats, *part_and_key)
+            return (jax.tree.map(jnp.add, gradient, g), batch_stats, value + part_value), None
 
+        gradient_of = jax.value_and_grad(objective, has_aux=True)
         if parts == 1:
-            (value, batch_stats), gradient = jax.value_and_grad(objective, has_aux=True)(
-                state.params, state.batch_stats, jax.tree.map(lambda x: x[0], batch), key
-            )
+            only = jax.tree.map(lambda x: x[0], batch)
+            (value, batch_stats), gradient = gradient_of(state.params, state.batch_stats, only, dropout_key)
         else:
             zero = (jax.tree.map(jnp.zeros_like, state.params), state.batch_stats, jnp.zeros(()))
-            (gradient, batch_stats, value), _ = lax.scan(one_part, zero, (batch, jax.random.split(key, parts)))
+            keys = jax.random.split(dropout_key, parts)
+            (gradient, batch_stats, value), _ = lax.scan(add_part, zero, (batch, keys))
 
         gradient, value = lax.psum((gradient, value), AXIS)
         updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
-        updates = jax.tree.map(lambda u: u * state.lr_scale, updates)
         params = optax.apply_updates(state.params, updates)
         state = dataclasses.replace(
             state, step=state.step + 1, params=params, batch_stats=batch_stats, opt_state=opt_state
@@ -106,71 +103,42 @@ def train_step(
 
 
 def computed_in(precision: str, tree: Any) -> Any:
-    """Arrays as a network takes them that is computed in one of `PRECISIONS`."""
+    """Cast arrays to the type of one of `PRECISIONS`."""
     dtype = PRECISIONS[precision]
     return tree if dtype is None else jax.tree.map(lambda x: x.astype(dtype), tree)
 
 
-def forward(
-    model: nn.Module, precision: str = "float32", *, embed: bool = False, layer: str = ""
-) -> Callable[[Any, jax.Array], jax.Array]:
-    """The network without training.
+def forward(model: nn.Module, precision: str = "float32", *, embed: bool = False, layer: str = "") -> Forward:
+    """Return the network without training, as a function of variables and inputs that returns float32.
 
     Args:
       precision: one of `PRECISIONS`.
-      embed: whether it gives embeddings: what a layer (`jaxpara.models.layers`) gives, or what the model's `embed`
-        does where none is named.
-
-    Returns:
-      A function of variables and inputs that returns float32.
+      embed: whether it returns embeddings instead of predictions.
+      layer: the layer whose outputs are the embeddings (`jaxpara.models.layers`); the model's `embed` by default.
     """
-    if not embed:
-        return _in_float32(precision, partial(model.apply, train=False))
-    if layer:
-        return _in_float32(precision, lambda variables, inputs: output_of(model, variables, inputs, layer))
-    return _in_float32(precision, partial(model.apply, train=False, method="embed"))
-
-
-def _in_float32(precision: str, outputs_of: Callable[[Any, jax.Array], Any]) -> Callable[[Any, jax.Array], jax.Array]:
-    """What is computed in `precision`, from float32 to float32."""
+    if embed and layer:
+        compute: Any = partial(output_of, model, layer=layer)
+    else:
+        compute = partial(model.apply, train=False, **({"method": "embed"} if embed else {}))
 
     def outputs(variables: Any, inputs: jax.Array) -> jax.Array:
         variables = variables | {"params": computed_in(precision, variables["params"])}
-        return outputs_of(variables, computed_in(precision, inputs)).astype(jnp.float32)
+        return compute(variables, computed_in(precision, inputs)).astype(jnp.float32)
 
     return outputs
 
 
-def predict_step(
-    model: nn.Module, prepare: Prepare, precision: str = "float32"
-) -> Callable[[TrainState, Batch], jax.Array]:
-    """Outputs without training.
+def predict_step(prepare: Prepare, forward: Forward) -> Callable[[TrainState, Batch], jax.Array]:
+    """Return a function of the state and this device's part of the batch that gives the outputs of all devices.
 
-    Returns:
-      A function of the state and of this device's part of the batch, each `[example, ...]`, that returns the outputs of
-      all devices.
+    Args:
+      prepare: see `Prepare`.
+      forward: from the function of that name.
     """
-    return _step(prepare, forward(model, precision))
 
-
-def embed_step(
-    model: nn.Module, prepare: Prepare, layer: str = "", precision: str = "float32"
-) -> Callable[[TrainState, Batch], jax.Array]:
-    """As `predict_step`, with embeddings, see `forward`."""
-    return _step(prepare, forward(model, precision, embed=True, layer=layer))
-
-
-def frozen_step(
-    model: nn.Module, prepare: Prepare, precision: str = "float32"
-) -> Callable[[TrainState, Batch], jax.Array]:
-    """As `predict_step`, with what the model's `frozen_maps` gives: the part of it that training does not change."""
-    return _step(prepare, _in_float32(precision, partial(model.apply, method="frozen_maps")))
-
-
-def _step(prepare: Prepare, outputs: Callable[[Any, jax.Array], jax.Array]) -> Callable[[TrainState, Batch], jax.Array]:
     def step(state: TrainState, batch: Batch) -> jax.Array:
         inputs = prepare(batch, _step_key(state))
-        return lax.all_gather(outputs(state.variables, inputs), AXIS, tiled=True)
+        return lax.all_gather(forward(state.variables, inputs), AXIS, tiled=True)
 
     return step
 

@@ -1,4 +1,4 @@
-"""Fits of the SVM learner, for its tests."""
+"""Runs of the SVM learner, for its tests."""
 
 import io
 from pathlib import Path
@@ -8,7 +8,7 @@ from rich.console import Console
 from jaxpara.corpora.corpus import Corpus
 from jaxpara.corpora.splits import official
 from jaxpara.progress import Progress
-from jaxpara.training.fit import Fit
+from jaxpara.training.fold_run import FoldRun
 from jaxpara.training.svm import SVM
 
 GRID = (1e-4, 1e-2, 1.0)
@@ -18,13 +18,13 @@ def corpus(task, recordings):
     return Corpus(task, Path(), tuple(recordings), 25.0 if task.kind == "sequence" else 0.0)
 
 
-def fit_of(corpus, features, folder, rate_hz=0.0, seed=12):
-    return Fit("svm, fold 0", corpus, official(corpus)[0], features, rate_hz, folder, seed)
+def run_of(corpus, features, folder, rate_hz=0.0, seed=12):
+    return FoldRun("svm, fold 0", corpus, official(corpus)[0], features, rate_hz, folder, seed)
 
 
-def machine(fit, **fields):
+def learner(run, **fields):
     fields = {"c": GRID} | fields
-    return SVM(task=fit.corpus.task, frame_rate_hz=fit.frame_rate_hz, where="members.svm.learner", **fields)
+    return SVM(task=run.corpus.task, frame_rate_hz=run.frame_rate_hz, where="members.svm.learner", **fields)
 
 
 def quiet():
@@ -35,9 +35,15 @@ def said(progress):
     return progress.console.file.getvalue()
 
 
-def fitted(fit, **fields):
-    """The learner, what it summarised, and its tune and test predictions."""
-    svm = machine(fit, **fields)
-    (summary,) = svm.fit([fit], quiet())
-    (choice,) = svm.choose([summary])
-    return svm, summary, svm.predict(fit, fit.fold.val_names, choice), svm.predict(fit, fit.fold.test_names, choice)
+def predicted(svm, run, part="validation"):
+    """The predictions of the validation or the test part, from the folder of the run alone."""
+    names = run.fold.val_names if part == "validation" else run.fold.test_names
+    return svm.predict(run, names, svm.load(run, {}, part=part))
+
+
+def trained(run, **fields):
+    """The learner, its summary, and its predictions of the validation and the test part."""
+    svm = learner(run, **fields)
+    (summary,) = svm.train([run], quiet())
+    assert svm.choose([summary]) == [summary["chosen"]]
+    return svm, summary, predicted(svm, run), predicted(svm, run, "test")

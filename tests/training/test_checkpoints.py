@@ -9,7 +9,7 @@ import pytest
 from flax import linen as nn
 
 from jaxpara.errors import UserError
-from jaxpara.training.checkpoints import Checkpoints
+from jaxpara.training.checkpoints import Checkpoints, best_epochs
 from jaxpara.training.state import create
 
 
@@ -87,7 +87,7 @@ def test_of_a_damaged_latest_checkpoint_the_one_before_is_taken(kind, tmp_path, 
         assert history == {"at": 3}
         jax.tree.map(np.testing.assert_array_equal, restored, jax.device_get(state(3)))
         assert [
-            line for line in caplog.messages if "7 is damaged and was set aside; training goes on from step 3" in line
+            line for line in caplog.messages if "7 is damaged and was set aside; training resumes from step 3" in line
         ]
         checkpoints.save(state(7), {"at": "again"}, 0.4)
         assert checkpoints.latest(state(0))[1] == {"at": "again"}
@@ -95,14 +95,14 @@ def test_of_a_damaged_latest_checkpoint_the_one_before_is_taken(kind, tmp_path, 
 
 
 def test_an_older_checkpoint_without_a_readable_rank_is_not_what_training_goes_back_to(tmp_path, caplog):
-    """Orbax cannot open the folder with it, so it is set aside too, and training goes on from the latest."""
+    """Orbax cannot open the folder with it, so it is set aside too, and training resumes from the latest."""
     with Checkpoints(tmp_path, keep_best=1) as checkpoints:
         for step, rank in ((3, 0.5), (7, 0.4)):
             checkpoints.save(state(step), {"at": step}, rank)
     spoil(tmp_path / "3", "metrics")
     with Checkpoints(tmp_path, keep_best=1) as checkpoints:
         assert checkpoints.latest(state(0))[1] == {"at": 7}
-    assert [line for line in caplog.messages if "3 is damaged and was set aside; training goes on from step 7" in line]
+    assert [line for line in caplog.messages if "3 is damaged and was set aside; training resumes from step 7" in line]
 
 
 @pytest.mark.parametrize("kind", ["state", "history"])
@@ -112,7 +112,9 @@ def test_where_every_checkpoint_is_damaged_none_is_taken_away(kind, tmp_path):
     spoil(tmp_path / "7", kind)
     with Checkpoints(tmp_path, keep_best=1) as checkpoints:
         for read in (checkpoints.latest, partial(checkpoints.read, 7)):
-            with pytest.raises(UserError, match=r"7: this checkpoint cannot be read .*; delete .* trained anew"):
+            with pytest.raises(
+                UserError, match=r"7: this checkpoint cannot be read .*; delete .* trains this fold again"
+            ):
                 read(state(0))
     assert (tmp_path / "7").is_dir()
 
@@ -121,5 +123,20 @@ def test_the_checkpoint_of_another_network_is_refused(tmp_path):
     with Checkpoints(tmp_path, keep_best=1) as checkpoints:
         checkpoints.save(state(7), {}, 0.0)
         wider = jax.tree.map(lambda x: np.zeros((*x.shape, 2), x.dtype), state(0))
-        with pytest.raises(UserError, match="7: this checkpoint is of another network; delete"):
+        with pytest.raises(UserError, match="7: this checkpoint belongs to another network; delete"):
             checkpoints.latest(wider)
+
+
+def epochs(*pairs):
+    return [{"epoch": i, "step": 10 * i, "score": score, "loss": loss} for i, (score, loss) in enumerate(pairs)]
+
+
+FOLDS = [epochs((0.1, 3.0), (0.5, 2.0), (0.5, 1.0)), epochs((None, 0.5), (0.2, 0.7), (0.4, 0.6))]
+
+
+@pytest.mark.parametrize(
+    ("best_by", "common", "chosen"),
+    [("score", False, [1, 2]), ("loss", False, [2, 0]), ("score", True, [2, 2]), ("loss", True, [2, 2])],
+)
+def test_the_best_epoch_of_each_run_or_of_all(best_by, common, chosen):
+    assert [epoch["epoch"] for epoch in best_epochs(FOLDS, best_by, common=common)] == chosen

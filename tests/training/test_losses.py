@@ -4,7 +4,7 @@ from scipy.special import log_softmax
 from scipy.stats import pearsonr
 from sklearn.metrics import root_mean_squared_error
 
-from jaxpara.training.losses import BatchPCC, CrossEntropy, RootMeanSquare, WindowPCC, pearson
+from jaxpara.training.losses import BatchPCC, CrossEntropy, RootMeanSquare, WindowPCC, mean_loss, pearson
 
 
 @pytest.fixture
@@ -63,3 +63,21 @@ def test_root_mean_square_is_scikit_learns_and_has_a_slope_at_zero(rng):
     np.testing.assert_allclose(RootMeanSquare()(x, y, np.ones(3)), expected, rtol=1e-5)
     gradient = jax.grad(lambda x: RootMeanSquare()(x, y, np.ones(3)).sum())(y)
     assert np.isfinite(gradient).all()
+
+
+class Made:
+    """Two windows whose labels vary."""
+
+    def __len__(self):
+        return 2
+
+    def labels(self, index):
+        return np.sin(np.arange(20.0) + index), np.ones(20)
+
+
+@pytest.mark.parametrize("loss", [WindowPCC(eps=0.0), BatchPCC(eps=0.0)])
+def test_a_constant_output_is_worth_as_little_as_no_correlation(loss):
+    outputs = np.zeros((2, 20))
+    assert mean_loss(loss, outputs, Made()) == 1
+    outputs[1] = Made().labels(1)[0]
+    assert 0 < mean_loss(loss, outputs, Made()) < 1

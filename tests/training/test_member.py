@@ -9,7 +9,7 @@ import pytest
 import soundfile
 
 from configs.breathing_s4 import get_config
-from jaxpara.corpora import tasks
+from jaxpara.corpora import challenge
 from jaxpara.corpora.corpus import Corpus, Recording
 from jaxpara.errors import Unavailable, UserError
 from jaxpara.features import organiser_tables
@@ -50,7 +50,7 @@ UNTRAINED = {
 BAGS = {"name": "boaw", "frames": {"name": "opensmile", "level": "lld"}, "size": 10, "nearest": 3}
 
 
-def machine(*of, **features):
+def svm(*of, **features):
     return {
         "features": {"name": "embeddings", "of": of, **features},
         "folds": OFFICIAL,
@@ -62,7 +62,7 @@ def machine(*of, **features):
 def corpus(tmp_path_factory):
     """Low and high tones; clips of 0.5 s and of 0.8 s."""
     root = tmp_path_factory.mktemp("tones")
-    rng, task, recordings = np.random.default_rng(0), tasks.TASKS["mask"], []
+    rng, task, recordings = np.random.default_rng(0), challenge.TASKS["mask"], []
     for partition in ("train", "devel", "test"):
         for i in range(12):
             path = root / f"{partition}_{i:05d}.wav"
@@ -80,13 +80,15 @@ def run(corpus, tmp_path, monkeypatch):
     monkeypatch.setenv("JAXPARA_CACHE", str(tmp_path / "cache"))
 
     def run(configs, workdir=tmp_path / "run"):
-        members = {}
+        members, embeddings = {}, {}
         with Progress() as progress:
             for name in in_order(configs):
                 members[name] = Member(name, configs[name], corpus, "f", 12, workdir, members)
-            for member in members.values():
-                member.run(progress)
-        return members
+                members[name].claim()
+            for name, member in members.items():
+                member.train(progress, embeddings)
+                embeddings[name] = member.embeddings(progress, embeddings)
+        return members, embeddings
 
     return run
 
@@ -97,30 +99,26 @@ def accuracy(member, corpus):
     return np.mean(test.scores.argmax(1) == truth)
 
 
-def test_an_autoencoder_learns_without_labels_and_a_machine_from_its_embeddings(run, corpus):
-    members = run({"coder": AUTOENCODER, "svm": machine("coder")})
+def test_an_autoencoder_learns_without_labels_and_an_svm_from_its_embeddings(run, corpus):
+    members, embeddings = run({"coder": AUTOENCODER, "svm": svm("coder")})
     epochs = members["coder"]._summary(members["coder"].folds[0])["epochs"]
     assert epochs[-1]["loss"] < 0.9 * epochs[0]["loss"]
     assert all(epoch["score"] is None for epoch in epochs)
     assert not members["coder"].predicts
     assert accuracy(members["svm"], corpus) == 1
-    with Progress() as progress:
-        embeddings = members["coder"].embeddings(corpus, members["svm"].folds[0], None, progress)
-    assert embeddings["train_00005.wav"].shape == (2 * 2 * 8,)
+    assert embeddings["coder"](members["svm"].folds[0])["train_00005.wav"].shape == (2 * 2 * 8,)
 
 
 def test_a_layer_of_a_network_that_was_not_trained(run, corpus):
-    members = run({"net": UNTRAINED, "svm": machine("net")})
+    members, embeddings = run({"net": UNTRAINED, "svm": svm("net")})
     assert accuracy(members["svm"], corpus) == 1
-    with Progress() as progress:
-        embeddings = members["net"].embeddings(corpus, members["svm"].folds[0], None, progress)
-    assert embeddings["test_00003.wav"].shape == (64,)
+    assert embeddings["net"](members["svm"].folds[0])["test_00003.wav"].shape == (64,)
 
 
-def test_a_network_fitted_on_what_is_tuned_on_is_refused(run):
+def test_a_network_trained_on_validation_recordings_is_refused(run):
     folds = {"name": "stratified", "n": 4}
-    with pytest.raises(UserError, match="was fitted on recordings that the fold"):
-        run({"coder": AUTOENCODER | {"folds": folds}, "svm": machine("coder")})
+    with pytest.raises(UserError, match="was trained on recordings in the validation or test set"):
+        run({"coder": AUTOENCODER | {"folds": folds}, "svm": svm("coder")})
 
 
 def test_the_organisers_file_takes_the_place_of_the_embeddings(run, corpus, monkeypatch):
@@ -131,9 +129,9 @@ def test_the_organisers_file_takes_the_place_of_the_embeddings(run, corpus, monk
         organisers.write(organiser_tables.path_of(corpus, "tones", partition), "tones", values)
     short = AUTOENCODER | {"learner": AUTOENCODER["learner"] | {"epochs": 1}}
     waves = {"features": {"name": "waveform", "table": "tones"}}  # at 16 kHz, and the file's are not
-    members = run({"coder": short, "svm": machine("coder", table="tones"), "waves": machine() | waves})
+    members, _ = run({"coder": short, "svm": svm("coder", table="tones"), "waves": svm() | waves})
     with Progress() as progress:
-        assert members["waves"]._fit(members["waves"].folds[0], progress).frame_rate_hz == 0
+        assert members["waves"]._runs(progress, {})(members["waves"].folds[0]).frame_rate_hz == 0
     shutil.rmtree(organiser_tables.folder(corpus))
     assert members["svm"].sources == ()
     assert accuracy(members["svm"], corpus) == 1
@@ -147,7 +145,7 @@ def test_folds_can_leave_recordings_out(corpus, tmp_path):
         assert len(fold.train_names) + len(fold.val_names) == 22
         assert not {"devel_00000.wav", "train_00001.wav"} & {*fold.train_names, *fold.val_names}
     folds = {"name": "official", "leave_out": tuple(f"devel_{i:05d}.wav" for i in range(12))}
-    with pytest.raises(UserError, match=r"leaves .* of folds \[0\] empty"):
+    with pytest.raises(UserError, match=r"leaves folds \[0\] nothing to fit or to tune on"):
         Member("coder", AUTOENCODER | {"folds": folds}, corpus, "f", 12, tmp_path)
     with pytest.raises(
         UserError, match=r"folds.leave_out names 'devel_99.wav', which is no recording of .*did you mean"
@@ -165,25 +163,25 @@ def test_folds_can_leave_recordings_out(corpus, tmp_path):
 def test_weight_decay_on_frozen_stages_is_refused(corpus, tmp_path):
     learner = UNTRAINED["learner"] | {"optimizer": {"name": "adam", "lr": 1e-3, "weight_decay": 1e-4}}
     learner["model"] = {"name": "resnet18", "frozen": ("conv1",)}
-    with pytest.raises(UserError, match="would pull on the frozen stages too"):
+    with pytest.raises(UserError, match="would change the frozen stages too"):
         Member("net", UNTRAINED | {"learner": learner}, corpus, "f", 12, tmp_path)
 
 
-def test_features_that_know_the_tuned_on_recordings_are_told(corpus, tmp_path, monkeypatch):
+def test_features_that_know_the_validation_recordings_are_reported(corpus, tmp_path, monkeypatch):
     coder = Member("coder", AUTOENCODER, corpus, "f", 12, tmp_path)
 
     def leak(config, name="svm"):
         return Member(name, config, corpus, "f", 12, tmp_path / str(len(str(config))), {"coder": coder}).leak
 
-    assert leak(machine("coder", standardise=("coder",))) == ""
-    assert "including the validation set" in leak(
-        machine("coder", standardise=("coder",), standardise_on="train_and_devel")
-    )
+    assert leak(svm("coder", standardise=("coder",))) == ""
+    assert "the tuned on part included" in leak(svm("coder", standardise=("coder",), standardise_on="train_and_devel"))
     monkeypatch.setattr(organiser_tables, "available", lambda *_: True)
-    assert leak(machine("coder", table="auDeep-30")) == ""
+    assert leak(svm("coder", table="auDeep-30")) == ""
     folds = {"name": "stratified", "n": 4}
-    assert "fitted auDeep-30 on all of train" in leak(machine("coder", table="auDeep-30") | {"folds": folds})
-    assert leak(machine("coder", table="ComParE") | {"folds": folds}) == ""
+    assert "fitted auDeep-30 on all of train, with validation sets" in leak(
+        svm("coder", table="auDeep-30") | {"folds": folds}
+    )
+    assert leak(svm("coder", table="ComParE") | {"folds": folds}) == ""
 
 
 def test_another_content_of_the_organisers_files_is_another_member(corpus, tmp_path, monkeypatch):
@@ -191,24 +189,24 @@ def test_another_content_of_the_organisers_files_is_another_member(corpus, tmp_p
     monkeypatch.setattr(organiser_tables, "digest", lambda *_: "one")
     features = {"name": "opensmile", "table": "ComParE"}
     config = {"features": features, "folds": OFFICIAL, "learner": {"name": "svm", "c": (1.0,)}}
-    Member("svm", config, corpus, "f", 12, tmp_path)
-    Member("svm", config, corpus, "f", 12, tmp_path)
+    Member("svm", config, corpus, "f", 12, tmp_path).claim()
+    Member("svm", config, corpus, "f", 12, tmp_path).claim()
     monkeypatch.setattr(organiser_tables, "digest", lambda *_: "two")
     with pytest.raises(UserError, match=r"made with another config \(table: one there, two now\)"):
-        Member("svm", config, corpus, "f", 12, tmp_path)
+        Member("svm", config, corpus, "f", 12, tmp_path).claim()
 
 
 def test_evaluating_what_is_not_trained_says_that_it_is_unavailable(corpus, tmp_path):
     member = Member("coder", AUTOENCODER, corpus, "f", 12, tmp_path)
     with Progress() as progress, pytest.raises(Unavailable, match="training is not finished"):
-        member.run(progress, from_checkpoints=True)
+        member.evaluate(progress, {})
 
 
 def test_pieces_that_the_mirrored_ends_do_not_fit_are_refused(tmp_path):
     config = get_config().to_dict()["members"]["resnet_gru"]
     belts = Recording("train_00.wav", None, "train", "s", np.arange(25.0) / 25, np.sin(np.arange(25.0)), np.zeros(25))
     recordings = [replace(belts, name=f"{p}_00.wav", partition=p) for p in ("train", "devel", "test")]
-    corpus = Corpus(tasks.TASKS["breathing"], None, tuple(recordings), 25.0)
+    corpus = Corpus(challenge.TASKS["breathing"], None, tuple(recordings), 25.0)
     config["folds"] = OFFICIAL
     Member("gru", config, corpus, "f", 12, tmp_path / "right")
     config["learner"]["model"]["piece_frames"] = 100
@@ -216,21 +214,21 @@ def test_pieces_that_the_mirrored_ends_do_not_fit_are_refused(tmp_path):
         Member("gru", config, corpus, "f", 12, tmp_path / "wrong")
 
 
-def test_the_precision_is_part_of_what_a_network_is_and_not_of_what_a_machine_is(corpus, tmp_path):
-    machine = {"features": PICTURE | {"matrix": MATRIX}, "folds": OFFICIAL, "learner": {"name": "svm", "c": (1.0,)}}
+def test_the_precision_is_part_of_the_identity_of_a_network_and_not_of_an_svm(corpus, tmp_path):
+    linear = {"features": PICTURE | {"matrix": MATRIX}, "folds": OFFICIAL, "learner": {"name": "svm", "c": (1.0,)}}
     for precision in ("float32", "bfloat16"):
-        Member("svm", machine, corpus, "f", 12, tmp_path, precision=precision)
-    Member("net", UNTRAINED, corpus, "f", 12, tmp_path)
+        Member("svm", linear, corpus, "f", 12, tmp_path, precision=precision).claim()
+    Member("net", UNTRAINED, corpus, "f", 12, tmp_path).claim()
     with pytest.raises(UserError, match=r"another config \(precision: absent there, bfloat16 now\)"):
-        Member("net", UNTRAINED, corpus, "f", 12, tmp_path, precision="bfloat16")
+        Member("net", UNTRAINED, corpus, "f", 12, tmp_path, precision="bfloat16").claim()
 
 
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        (machine("net", table="BoAW-1"), r"features\.table is 'BoAW-1'"),
-        (machine("net", standardise_on="all"), r"features\.standardise_on is 'all'"),
-        (machine("net") | {"features": BAGS | {"frames": {"name": "lld"}}}, r"features\.frames\.name is 'lld'"),
+        (svm("net", table="BoAW-1"), r"features\.table is 'BoAW-1'"),
+        (svm("net", standardise_on="all"), r"features\.standardise_on is 'all'"),
+        (svm("net") | {"features": BAGS | {"frames": {"name": "lld"}}}, r"features\.frames\.name is 'lld'"),
         (UNTRAINED | {"learner": UNTRAINED["learner"] | {"examples": {"name": "clips", "augment": "all"}}},
          r"learner\.examples\.augment is 'all'"),
     ],
@@ -246,7 +244,7 @@ def test_codebooks_come_from_the_seed_of_the_run_and_the_name_of_the_member(corp
     frames = {recording.name: rng.normal(size=(20, 6)).astype(np.float32) for recording in corpus.recordings}
 
     def bags(name, seed, workdir):
-        member = Member(name, machine() | {"features": BAGS}, corpus, "f", seed, tmp_path / workdir)
+        member = Member(name, svm() | {"features": BAGS}, corpus, "f", seed, tmp_path / workdir)
         with Progress() as progress:
             (fold,) = member.folds
             return member._feature.arrays(corpus, fold, lambda *_: frames, progress, member.folder)["train_00000.wav"]

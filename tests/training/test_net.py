@@ -1,4 +1,4 @@
-"""Fits of a network on made-up sequences: all folds at once, several devices, nothing compiled twice."""
+"""Runs of a network on made-up sequences: all folds at once, several devices, nothing compiled twice."""
 
 import itertools
 import json
@@ -16,9 +16,9 @@ from jaxpara.errors import UserError
 from jaxpara.progress import Progress
 from jaxpara.training import parallel
 from jaxpara.training.checkpoints import Checkpoints
-from jaxpara.training.fit import FINISHED, Fit
-from jaxpara.training.loop import Interrupted
-from jaxpara.training.net import Net
+from jaxpara.training.fold_run import SUMMARY, FoldRun
+from jaxpara.training.net import Net, NetConfig
+from jaxpara.training.train import Interrupted
 
 TASK = tasks.TASKS["breathing"]
 # Narrow, and without dropout, whose masks differ by device; SGD, as Adam makes a sign of a gradient that is nearly 0.
@@ -30,6 +30,7 @@ CONFIG = {
     "batch": 8,
     "epochs": 3,
 }
+PLATEAU = {"schedule": "plateau", "plateau_patience": 0, "plateau_factor": 0.5}
 # With BatchNorm, synchronised over the devices.
 RESNET = CONFIG | {
     "model": {"name": "resnet1d_lstm", "stem": 4, "stages": (2, 2), "blocks": 1, "pools": (2, 2, 2), "lstm": (4,)},
@@ -55,7 +56,7 @@ def folds_in():
         for number in range(3):
             tune = names[number : number + 1]
             fold = Fold(number, tuple(name for name in names if name not in tune), tune, tune)
-            yield Fit(
+            yield FoldRun(
                 f"net, fold {number}", corpus, fold, given, 200.0 if waves else 25.0, folder / f"{number}", number
             )
 
@@ -63,7 +64,10 @@ def folds_in():
 
 
 def net(config=CONFIG, waves=False, **fields):
-    return Net(task=TASK, frame_rate_hz=200.0 if waves else 25.0, where="net", **(config | fields))
+    given = config | fields
+    precision = given.pop("precision", "float32")
+    rate_hz = 200.0 if waves else 25.0
+    return Net(NetConfig(**given), task=TASK, frame_rate_hz=rate_hz, where="net", precision=precision)
 
 
 def fitted(network, *groups):
@@ -71,7 +75,7 @@ def fitted(network, *groups):
     outcome = {}
     with Progress() as progress:
         for group in groups:
-            for fit, summary in zip(group, network.fit(group, progress), strict=True):
+            for fit, summary in zip(group, network.train(group, progress), strict=True):
                 (chosen,) = network.choose([summary])
                 lines = [json.loads(line) for line in (fit.folder / "metrics.jsonl").read_text().splitlines()]
                 outcome[fit.fold.index] = {
@@ -79,7 +83,7 @@ def fitted(network, *groups):
                     "losses": np.array([e["loss"] for e in summary["epochs"]]),
                     "log": np.array([line["loss"] for line in lines]),
                     "lr": np.array([line["lr"] for line in lines if "lr" in line]),
-                    "scores": network.predict(fit, fit.fold.val_names, chosen).scores,
+                    "scores": network.predict(fit, fit.fold.val_names, network.load(fit, chosen)).scores,
                 }
     return outcome
 
@@ -100,8 +104,7 @@ WAYS = {
         {
             "model": CONFIG["model"] | {"dropout": 0.4},
             "microbatch": 3,
-            "plateau_patience": 0,
-            "plateau_factor": 0.5,
+            "optimizer": CONFIG["optimizer"] | PLATEAU,
         },
         False,
     ),
@@ -141,7 +144,7 @@ def test_several_devices_give_the_loss_curve_of_one(folds_in, tmp_path, monkeypa
 
 
 def stopping_after(asks):
-    """`stop_requests` of somebody who asks to stop, as seen by the loops, which all look after every step."""
+    """`stop_requests` of somebody who asks to stop, as seen by the loop, which looks after every step."""
     seen = itertools.count(1)
 
     @contextmanager
@@ -166,9 +169,9 @@ def test_asked_to_stop_all_fits_save_and_go_on_to_the_same_bits(asks, left, shar
     with monkeypatch.context() as patch, Progress() as progress:
         patch.setattr("jaxpara.training.net.stop_requests", stopping_after(asks))
         with pytest.raises(Interrupted) as stopped:
-            shared.fit(fits, progress)
+            shared.train(fits, progress)
     assert len(str(stopped.value).splitlines()) == left
-    assert sum(not (fit.folder / "fit.json").exists() for fit in fits) == left
+    assert sum(not (fit.folder / "summary.json").exists() for fit in fits) == left
     assert_same(undisturbed, fitted(shared, fits), 0)
 
 
@@ -177,8 +180,8 @@ def test_asked_to_stop_in_the_last_step_nothing_else_begins(shared, folds_in, tm
     *_, fit = folds_in(tmp_path)  # of 9 steps
     monkeypatch.setattr("jaxpara.training.net.stop_requests", stopping_after(8))
     with Progress() as progress, pytest.raises(Interrupted, match="net, fold 2: trained; stopped"):
-        shared.fit([fit], progress)
-    assert (fit.folder / "fit.json").exists()
+        shared.train([fit], progress)
+    assert (fit.folder / "summary.json").exists()
 
 
 def test_killed_while_a_fit_saves_all_go_on_to_the_same_bits(shared, folds_in, tmp_path, monkeypatch):
@@ -196,7 +199,7 @@ def test_killed_while_a_fit_saves_all_go_on_to_the_same_bits(shared, folds_in, t
     with monkeypatch.context() as patch, Progress() as progress:
         patch.setattr(Checkpoints, "save", failing)
         with pytest.raises(KeyboardInterrupt):
-            shared.fit(fits, progress)
+            shared.train(fits, progress)
     assert_same(undisturbed, fitted(shared, fits), 0)
 
 
@@ -225,10 +228,10 @@ def compiled():
 def test_nothing_is_compiled_after_the_first_epoch_of_the_first_fold(
     together, compiled, folds_in, tmp_path, monkeypatch
 ):
-    """Not for folds and last batches of other sizes, another learning rate, or a fit that goes on from a checkpoint."""
+    """Not for folds and last batches of other sizes, another learning rate, or a run that resumes from a checkpoint."""
     use(monkeypatch, 2)
     network = net(
-        plateau_patience=0, plateau_factor=0.5, loss={"name": "batch_pcc"}, model=CONFIG["model"] | {"lstm": (4,)}
+        optimizer=CONFIG["optimizer"] | PLATEAU, loss={"name": "batch_pcc"}, model=CONFIG["model"] | {"lstm": (4,)}
     )
     fits = list(folds_in(tmp_path))
     save, first = Checkpoints.save, []
@@ -243,7 +246,7 @@ def test_nothing_is_compiled_after_the_first_epoch_of_the_first_fold(
     monkeypatch.setattr(Checkpoints, "save", saving)
     groups = [fits] if together else [[fit] for fit in fits]
     with Progress() as progress, pytest.raises(KeyboardInterrupt):
-        [network.fit(group, progress) for group in groups]
+        [network.train(group, progress) for group in groups]
     outcome = fitted(network, *groups)
     assert any(fold["lr"][-1] < fold["lr"][0] for fold in outcome.values())
     assert first.count("jit(_fun)") == 2  # the steps that train and predict
@@ -263,6 +266,6 @@ def test_among_all_folds_at_once_a_damaged_one_that_has_ended_is_named(folds_in,
     fits = list(folds_in(tmp_path))
     for fit, text in zip(fits, ['{"seconds": 1.0, "epochs": []}', content, '{"seconds": 2.0}'], strict=True):
         fit.folder.mkdir()
-        (fit.folder / FINISHED).write_text(text)
-    with Progress() as progress, pytest.raises(UserError, match=r"1/fit\.json: damaged \(.*\); delete it and run"):
-        net().fit(fits, progress)
+        (fit.folder / SUMMARY).write_text(text)
+    with Progress() as progress, pytest.raises(UserError, match=r"1/summary\.json: damaged \(.*\); delete it and run"):
+        net().train(fits, progress)

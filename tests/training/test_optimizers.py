@@ -7,7 +7,7 @@ import pytest
 from jaxpara.errors import UserError
 from jaxpara.models import MODELS
 from jaxpara.registry import build
-from jaxpara.training.optimizers import OPTIMIZERS, kernels
+from jaxpara.training.optimizers import OPTIMIZERS, SCHEDULES, kernels, plateau_scale, with_lr_scale
 
 
 @pytest.fixture(scope="module")
@@ -56,21 +56,93 @@ def test_adam_and_nadam_are_optaxs(ours, theirs):
         np.testing.assert_allclose(pairs[0][0]["kernel"], pairs[1][0]["kernel"], rtol=1e-6)
 
 
-def test_the_rate_rises_and_falls_as_optaxs(params):
-    both, warm, flat = (
-        optimizer("adam", **fields)
-        for fields in ({"warmup_steps": 4, "decay_steps": 16}, {"warmup_steps": 4}, {"decay_steps": 0})
-    )
-    steps, theirs = range(24), optax.warmup_cosine_decay_schedule(0.0, 0.1, 4, 20)
-    np.testing.assert_allclose([both.lr(n) for n in steps], [theirs(n) for n in steps], atol=1e-7)
-    np.testing.assert_allclose([warm.lr(n) for n in steps], np.minimum(np.arange(24) / 4, 1) * 0.1, atol=1e-7)
-    assert [flat.lr(n) for n in steps] == [0.1] * 24
-    # The state is of one form, so that a checkpoint does not depend on the rate.
-    forms = {jax.tree.structure(jax.eval_shape(rule.transform.init, params)) for rule in (both, warm, flat)}
-    assert len(forms) == 1
-    zeros, gradient = jax.tree.map(jnp.zeros_like, params), jax.tree.map(jnp.ones_like, params)
-    first, _ = both.transform.update(gradient, both.transform.init(params), params)
-    jax.tree.map(np.testing.assert_array_equal, first, zeros)
+def test_the_schedules_are_optaxs():
+    fields = {"warmup_steps": 4, "decay_steps": 16}
+    rules = {name: optimizer("adam", schedule=name, **fields) for name in SCHEDULES}
+    steps = range(24)
+    wanted = {
+        "constant": optax.constant_schedule(0.1),
+        "cosine": optax.cosine_decay_schedule(0.1, 16),
+        "warmup_cosine": optax.warmup_cosine_decay_schedule(0.0, 0.1, 4, 20),
+        "plateau": optax.constant_schedule(0.1),
+    }
+    for name, theirs in wanted.items():
+        np.testing.assert_allclose([rules[name].lr_at(n, []) for n in steps], [theirs(n) for n in steps], atol=1e-7)
+    params = {"kernel": jnp.arange(3.0)}
+    rule, gradient = rules["warmup_cosine"].transform, jax.tree.map(jnp.ones_like, params)
+    first, _ = rule.update(gradient, rule.init(params), params)
+    np.testing.assert_array_equal(first["kernel"], np.zeros(3))
+
+
+def test_the_plateau_rule_lowers_the_rate_in_the_state_of_the_optimizer():
+    rule = optimizer("sgd", momentum=0.0, schedule="plateau", plateau_patience=0, plateau_factor=0.5)
+    params = {"kernel": jnp.arange(3.0)}
+    state = with_lr_scale(rule.transform.init(params), np.float32(rule.lr_scale([1.0, 1.0])))
+    updates, _ = rule.transform.update({"kernel": jnp.ones(3)}, state, params)
+    np.testing.assert_allclose(updates["kernel"], np.full(3, -0.05), rtol=1e-6)
+    assert rule.lr_at(7, [1.0, 1.0]) == 0.05
+    assert optimizer("sgd").lr_scale([1.0, 1.0]) == 1
+
+
+# torch 2.13, ReduceLROnPlateau on SGD(lr=1) with eps=0: patience, factor, losses, rates.
+GOLDEN = [
+    (
+        2,
+        0.1,
+        [
+            0.5672, 0.9052, 0.847, 0.5906, 0.6897, 0.6551, 0.7315, 0.7764, 0.4653, 0.4287, 0.75, 0.5736, 0.6914,
+            0.3853, 0.5447, 0.6357, 0.4447, 0.6899, 0.6609, 0.351, 0.3423, 0.5042, 0.6217, 0.4339, 0.3746, 0.4291,
+            0.3043, 0.354, 0.4083, 0.4163,
+        ],
+        [
+            1.0, 1.0, 1.0, 0.1, 0.1, 0.1, 0.01, 0.01, 0.01, 0.01, 0.01, 0.01, 0.001, 0.001, 0.001, 0.001, 0.0001,
+            0.0001, 0.0001, 0.0001, 0.0001, 0.0001, 0.0001, 1e-05, 1e-05, 1e-05, 1e-05, 1e-05, 1e-05, 1e-06,
+        ],
+    ),
+    (
+        0,
+        0.5,
+        [
+            0.6165, 0.6031, 0.5853, 0.6869, 0.5948, 0.4617, 0.8139, 0.6756, 0.6986, 0.4944, 0.814, 0.7447, 0.4398,
+            0.5124, 0.6487, 0.6319, 0.7008, 0.5044, 0.6361, 0.5689, 0.4351, 0.5193, 0.6035, 0.58, 0.4635, 0.4795,
+            0.3059, 0.3601, 0.5104, 0.3936,
+        ],
+        [
+            1.0, 1.0, 1.0, 0.5, 0.25, 0.25, 0.125, 0.0625, 0.03125, 0.015625, 0.0078125, 0.00390625, 0.00390625,
+            0.00195312, 0.000976562, 0.000488281, 0.000244141, 0.00012207, 6.10352e-05, 3.05176e-05, 3.05176e-05,
+            1.52588e-05, 7.62939e-06, 3.8147e-06, 1.90735e-06, 9.53674e-07, 9.53674e-07, 4.76837e-07, 2.38419e-07,
+            1.19209e-07,
+        ],
+    ),
+    (
+        3,
+        0.3,
+        [
+            0.5865, 0.7589, 0.8178, 0.788, 0.634, 0.6504, 0.6681, 0.772, 0.647, 0.5808, 0.6086, 0.4122, 0.4094,
+            0.655, 0.7473, 0.5883, 0.5043, 0.4151, 0.5221, 0.6751, 0.591, 0.5037, 0.5964, 0.3871, 0.4661, 0.5891,
+            0.4666, 0.4228, 0.3605, 0.4308,
+        ],
+        [
+            1.0, 1.0, 1.0, 1.0, 0.3, 0.3, 0.3, 0.3, 0.09, 0.09, 0.09, 0.09, 0.09, 0.09, 0.09, 0.09, 0.027, 0.027,
+            0.027, 0.027, 0.0081, 0.0081, 0.0081, 0.0081, 0.0081, 0.0081, 0.0081, 0.00243, 0.00243, 0.00243,
+        ],
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("patience", "factor", "losses", "rates"), GOLDEN)
+def test_the_plateau_rule_is_pytorchs(patience, factor, losses, rates):
+    ours = [plateau_scale(losses[: n + 1], patience, factor) for n in range(len(losses))]
+    np.testing.assert_allclose(ours, rates, rtol=1e-5)
+    assert plateau_scale([], patience, factor) == 1
+
+
+def test_a_schedule_that_cannot_be_is_named():
+    where = r"^config\.members\.net\.learner\.optimizer"
+    with pytest.raises(UserError, match=rf"{where}\.schedule is 'cosin', expected one of .*did you mean 'cosine'"):
+        optimizer("adam", schedule="cosin")
+    with pytest.raises(UserError, match=rf"{where}\.decay_steps is 0, expected at least 1 with schedule 'cosine'"):
+        optimizer("adam", schedule="cosine")
 
 
 def test_an_unknown_decay_is_named():

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
+import pandas as pd
 import soundfile
 from sklearn.linear_model import Ridge
 
 from jaxpara.corpora.challenge import MARKER
-from jaxpara.corpora.corpus import Corpus, Recording, predictions_of
+from jaxpara.corpora.corpus import Corpus, Recording
 from jaxpara.errors import UserError
 from jaxpara.predictions import ENSEMBLE, predictions_of
 from jaxpara.registry import suggest

@@ -1,4 +1,4 @@
-"""From features to batches: examples that a network takes, and a stream of them that is a pure function of the step."""
+"""Batches of examples: a stream that is a pure function of the seed and the step, so that training resumes anywhere."""
 
 import time
 from collections.abc import Iterator, Sequence
@@ -6,30 +6,30 @@ from typing import Any, Protocol
 
 import grain
 import numpy as np
-import pandas as pd
 
 Arrays = dict[str, np.ndarray]
+ByRecording = Iterator[tuple[str, np.ndarray]]
 
 
 class Examples(Protocol):
-    """What a network learns from, by index; and the way back from its outputs to the recordings."""
+    """The examples of some recordings, by index."""
 
     def __len__(self) -> int: ...
 
     def load(self, index: int) -> Arrays:
-        """`{"inputs", "targets", "weights"}` of one example, and what else the device has to know of it."""
+        """Return `{"inputs", "targets", "weights"}` of one example, and whatever else `prepare` needs."""
         ...
 
     def labels(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        """`targets` and `weights` of one example, without reading its inputs."""
+        """Return the targets and weights of one example, without reading its inputs."""
         ...
 
-    def by_recording(self, outputs: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
-        """Names of recordings, and what all examples of each come to together."""
+    def by_recording(self, outputs: np.ndarray) -> ByRecording:
+        """Combine the outputs of all examples, in their order, into one array per recording."""
         ...
 
-    def merge(self, outputs: np.ndarray, fold: int, seed: int) -> pd.DataFrame:
-        """Predictions from the outputs of all examples, in their order."""
+    def scores(self, outputs: np.ndarray) -> np.ndarray:
+        """Return `[row, score]`, a row per label of each recording, from the outputs of all examples."""
         ...
 
 
@@ -44,22 +44,21 @@ def batches(
     process: int = 0,
     processes: int = 1,
 ) -> Iterator[Arrays]:
-    """Batches of `size` examples, filled up with the same examples again, whose `weights` and `real` are 0.
+    """Return batches of `size` examples, each padded with copies of its own examples whose `weights` and `real` are 0.
 
-    What fills up is not nothing, as BatchNorm takes its statistics of all rows.
-
-    Batch n is a function of the arguments and of n alone, so a run goes on anywhere without a saved iterator.
+    Padding is not zeros, because BatchNorm takes its statistics over all rows.
 
     Args:
-      size: examples in a batch; the last of an epoch may have fewer.
-      rows: rows in a batch, so that it can be spread evenly over devices; `size` by default.
-      first: the first batch wanted, counted from the very beginning.
-      epochs: passes over the examples, none for 0; each is shuffled anew.
+      examples: what `load` gives is stacked.
+      size: examples in a batch; the last batch of an epoch may have fewer.
+      rows: rows in a batch, a multiple of the number of devices; `size` by default.
+      first: the first batch wanted, counted from the start of training.
+      epochs: passes over the examples; each is shuffled anew.
       shuffle_seed: None keeps the order.
-      process, processes: this host's part of every batch.
+      process, processes: which part of every batch this process loads, and of how many.
 
-    Yields:
-      what `load` gives, with `rows / processes` rows each.
+    Returns:
+      An iterator of arrays with `rows / processes` rows each.
     """
     if not epochs:
         return iter(())
@@ -69,9 +68,9 @@ def batches(
         mine = range(process * rows // processes, (process + 1) * rows // processes)
         loaded = [examples.load(int(indices[i % len(indices)])) for i in mine]
         batch = {name: np.stack([row[name] for row in loaded]) for name in loaded[0]}
-        fills_up = [i >= len(indices) for i in mine]
+        padding = [i >= len(indices) for i in mine]
         for name in batch.keys() & {"weights", "real"}:
-            batch[name][fills_up] = 0
+            batch[name][padding] = 0
         return batch
 
     order: Any = grain.MapDataset.range(len(examples))
@@ -83,10 +82,10 @@ def batches(
 
 
 class Timed(Iterator[Any]):
-    """Hands on what an iterator gives, and counts the seconds that were spent waiting for it.
+    """An iterator that measures how long its reader waits for items.
 
     Attributes:
-      waited_s: so far; the reader may set it back.
+      waited_s: seconds so far; the reader may reset it.
     """
 
     def __init__(self, items: Iterator[Any]):

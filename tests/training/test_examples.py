@@ -1,4 +1,4 @@
-"""Clip examples: who is cropped, how pictures are normalised, and what becomes of several pictures of a recording."""
+"""Clip examples: who is cropped, how images are normalised, and what becomes of several images of a recording."""
 
 from pathlib import Path
 
@@ -10,8 +10,8 @@ from scipy.special import softmax
 from jaxpara.corpora.corpus import Recording
 from jaxpara.errors import UserError
 from jaxpara.models.pretrained import IMAGENET_MEAN, IMAGENET_STD
-from jaxpara.training.clips import Clips
-from jaxpara.training.input import batches
+from jaxpara.training.batches import batches
+from jaxpara.training.examples import Clips
 from jaxpara.training.parallel import AXIS
 
 PARTS = ("train", "devel", "train", "devel")
@@ -27,7 +27,7 @@ def recordings(labels=(0, 1, 1, np.nan)):
     ]
 
 
-def pictures(counts=(1, 1, 1, 1), size=(12, 16, 3)):
+def images(counts=(1, 1, 1, 1), size=(12, 16, 3)):
     return {f"{i}.wav": RNG.integers(0, 256, (count, *size)).astype(np.uint8) for i, count in enumerate(counts)}
 
 
@@ -43,7 +43,7 @@ def prepared(clips, batch, seed=0):
 
 
 @pytest.mark.parametrize(
-    ("augment", "fitting", "cropped"),
+    ("augment", "training", "cropped"),
     [
         ("role", True, [1, 1, 1, 1]),
         ("role", False, [0, 0, 0, 0]),
@@ -52,9 +52,9 @@ def prepared(clips, batch, seed=0):
         ("none", True, [0, 0, 0, 0]),
     ],
 )
-def test_only_the_pictures_that_are_meant_are_cropped(augment, fitting, cropped):
+def test_only_the_pictures_that_are_meant_are_cropped(augment, training, cropped):
     clips = Clips(WHERE, size=(12, 16), augment=augment, normalise="none")
-    batch = stacked(clips.examples(recordings(), pictures(), fitting=fitting))
+    batch = stacked(clips.examples(recordings(), images(), training=training))
     assert batch["cropped"].tolist() == [bool(c) for c in cropped]
     seen = prepared(clips, batch)
     untouched = [np.array_equal(a, b) for a, b in zip(seen, batch["inputs"], strict=True)]
@@ -65,7 +65,7 @@ def test_each_step_and_example_has_a_crop_of_its_own():
     clips = Clips(WHERE, size=(12, 16), normalise="none")
     same = np.repeat(RNG.integers(0, 256, (1, 12, 16, 3)), 2, 0).astype(np.uint8)
     features = {f"{i}.wav": same[:1] for i in range(4)}
-    batch = stacked(clips.examples(recordings(), features, fitting=True))
+    batch = stacked(clips.examples(recordings(), features, training=True))
     first, other, again = (prepared(clips, batch, seed) for seed in (1, 2, 1))
     assert np.array_equal(first, again)
     assert not np.array_equal(first[0], first[1])
@@ -74,14 +74,14 @@ def test_each_step_and_example_has_a_crop_of_its_own():
 
 def test_normalisation_with_the_statistics_of_imagenet():
     clips = Clips(WHERE, size=(12, 16), augment="none")
-    batch = stacked(clips.examples(recordings(), pictures(), fitting=True))
+    batch = stacked(clips.examples(recordings(), images(), training=True))
     expected = (batch["inputs"] / 255 - np.array(IMAGENET_MEAN)) / np.array(IMAGENET_STD)
     np.testing.assert_allclose(prepared(clips, batch), expected, rtol=1e-5, atol=1e-6)
 
 
 def test_normalisation_with_the_batchs_own_statistics_leaves_out_the_rows_that_fill_it_up():
     clips = Clips(WHERE, size=(12, 16), augment="none", normalise="batch")
-    batch = stacked(clips.examples(recordings((0, 1, 1, 0)), pictures(), fitting=True))
+    batch = stacked(clips.examples(recordings((0, 1, 1, 0)), images(), training=True))
     batch["real"][3] = 0
     kept = batch["inputs"][:3].astype(np.float64)
     expected = (batch["inputs"] - kept.mean((0, 1, 2))) / kept.std((0, 1, 2))
@@ -92,7 +92,7 @@ def test_normalisation_with_the_batchs_own_statistics_leaves_out_the_rows_that_f
 def test_normalisation_with_the_batchs_own_statistics_asks_for_no_label(real):
     """As in test and new audio; and a part of a batch may be all rows that fill it up."""
     clips = Clips(WHERE, size=(12, 16), augment="none", normalise="batch")
-    batch = stacked(clips.examples(recordings((np.nan,) * 4), pictures(), fitting=False))
+    batch = stacked(clips.examples(recordings((np.nan,) * 4), images(), training=False))
     assert not batch["weights"].any()
     batch["real"][:] = real
     whole = batch["inputs"].astype(np.float64)
@@ -101,7 +101,7 @@ def test_normalisation_with_the_batchs_own_statistics_asks_for_no_label(real):
 
 
 def test_a_batch_that_is_filled_up_says_which_rows_are_real():
-    examples = Clips(WHERE).examples(recordings(), pictures(), fitting=False)
+    examples = Clips(WHERE).examples(recordings(), images(), training=False)
     first, second = batches(examples, 3, rows=5)
     assert first["real"].tolist() == [1, 1, 1, 0, 0]
     assert second["real"].tolist() == [1, 0, 0, 0, 0]
@@ -110,7 +110,7 @@ def test_a_batch_that_is_filled_up_says_which_rows_are_real():
 
 def test_the_batch_is_normalised_over_all_devices():
     clips = Clips(WHERE, size=(12, 16), augment="none", normalise="batch")
-    batch = stacked(clips.examples(recordings((0, 1, 1, 0)), pictures(), fitting=True))
+    batch = stacked(clips.examples(recordings((0, 1, 1, 0)), images(), training=True))
     halves = {name: value.reshape(2, 2, *value.shape[1:]) for name, value in batch.items()}
     two = jax.vmap(lambda b: clips.prepare(b, jax.random.key(0)), axis_name=AXIS)(halves)
     np.testing.assert_allclose(np.concatenate(two), prepared(clips, batch), atol=1e-5)
@@ -118,19 +118,18 @@ def test_the_batch_is_normalised_over_all_devices():
 
 def test_probabilities_of_several_pictures_are_averaged():
     counts = (1, 3, 2, 1)
-    examples = Clips(WHERE).examples(recordings(), pictures(counts), fitting=False)
+    examples = Clips(WHERE).examples(recordings(), images(counts), training=False)
     assert len(examples) == 7
     logits = RNG.normal(size=(7, 2))
-    merged = examples.merge(logits, 5)
+    merged = examples.scores(logits)
     parts = np.split(softmax(logits, axis=1), np.cumsum(counts)[:-1])
-    np.testing.assert_allclose(merged.scores, [part.mean(0) for part in parts])
-    assert merged.recordings.tolist() == ["0.wav", "1.wav", "2.wav", "3.wav"]
-    assert set(merged.folds.tolist()) == {5}
+    np.testing.assert_allclose(merged, [part.mean(0) for part in parts])
+    assert [name for name, _ in examples.by_recording(logits)] == ["0.wav", "1.wav", "2.wav", "3.wav"]
 
 
 def test_every_picture_has_the_label_of_its_recording():
-    features = pictures((1, 3, 2, 1))
-    examples = Clips(WHERE).examples(recordings(), features, fitting=False)
+    features = images((1, 3, 2, 1))
+    examples = Clips(WHERE).examples(recordings(), features, training=False)
     batch = stacked(examples)
     assert batch["targets"].tolist() == [0, 1, 1, 1, 1, 1, 0]
     assert batch["weights"].tolist() == [1, 1, 1, 1, 1, 1, 0]  # the last label is not known

@@ -6,8 +6,8 @@ import pytest
 
 from jaxpara.corpora.corpus import Recording
 from jaxpara.errors import UserError
-from jaxpara.training.input import Timed, batches
-from jaxpara.training.sequences import WindowExamples
+from jaxpara.training.batches import Timed, batches
+from jaxpara.training.examples import Windows
 
 WHERE = "members.net.learner.examples"
 
@@ -24,14 +24,8 @@ def examples(lengths, *, window_s=4.0, step_s=2.0, rate_hz=25.0, samples_per_out
         r.name: np.repeat(r.labels, round(25 / rate_hz * samples_per_output)).astype(np.float32)[:, None]
         for r in recordings
     }
-    made = WindowExamples(
-        recordings,
-        features,
-        where=WHERE,
-        frame_rate_hz=25.0 * samples_per_output,
-        frames_per_output=samples_per_output,
-        window_s=window_s,
-        step_s=step_s,
+    made = Windows(WHERE, window_s, step_s).examples(
+        recordings, features, frame_rate_hz=25.0 * samples_per_output, frames_per_output=samples_per_output
     )
     return recordings, made
 
@@ -41,11 +35,9 @@ def test_an_ideal_network_gets_every_label_back_once(lengths):
     """The inputs hold the labels: reading them off and merging has to return the truth, also in short files."""
     recordings, made = examples(lengths)
     outputs = np.stack([made.load(i)["inputs"][::10, 0] for i in range(len(made))])
-    merged = made.merge(outputs, fold=2)
-    assert len(merged) == sum(lengths)
-    np.testing.assert_allclose(merged.scores[:, 0], np.concatenate([r.labels for r in recordings]), atol=1e-6)
-    np.testing.assert_array_equal(merged.times_s, np.concatenate([r.times_s for r in recordings]))
-    assert set(merged.folds) == {2}
+    merged = made.scores(outputs)
+    assert merged.shape == (sum(lengths), 1)
+    np.testing.assert_allclose(merged[:, 0], np.concatenate([r.labels for r in recordings]), atol=1e-6)
 
 
 def test_a_batch_is_filled_up_with_its_own_examples_at_weight_zero():
@@ -68,10 +60,8 @@ def test_past_the_end_everything_is_zero():
 def test_unlabelled_rows_have_no_weight():
     labels = np.sin(np.arange(100.0))
     labels[40:60] = np.nan
-    made = WindowExamples(
-        [recording("a", labels)], {"a": np.zeros((100, 1), np.float32)}, where=WHERE, frame_rate_hz=25,
-        frames_per_output=1, window_s=4, step_s=4,
-    )  # fmt: skip
+    features = {"a": np.zeros((100, 1), np.float32)}
+    made = Windows(WHERE, 4.0, 4.0).examples([recording("a", labels)], features, frame_rate_hz=25, frames_per_output=1)
     one = made.load(0)
     np.testing.assert_array_equal(one["weights"] == 0, np.isnan(labels))
     assert np.isfinite(one["targets"]).all()
@@ -80,12 +70,10 @@ def test_unlabelled_rows_have_no_weight():
 def test_labels_of_another_rate_are_interpolated_and_back():
     recordings, made = examples((50, 80), rate_hz=10.0)
     targets = np.stack([made.load(i)["targets"] for i in range(len(made))])
-    merged = made.merge(targets, fold=0)
+    merged = made.scores(targets)
     assert len(merged) == 130
     inner = np.concatenate([np.r_[np.ones(len(r.labels) - 1), 0] for r in recordings]).astype(bool)
-    np.testing.assert_allclose(
-        merged.scores[inner, 0], np.concatenate([r.labels for r in recordings])[inner], atol=0.02
-    )
+    np.testing.assert_allclose(merged[inner, 0], np.concatenate([r.labels for r in recordings])[inner], atol=0.02)
 
 
 def test_a_batch_is_a_function_of_its_number():

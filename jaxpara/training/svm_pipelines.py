@@ -1,4 +1,4 @@
-"""Support vector machines of scikit-learn: scaling, kernel and solver as one pipeline, and the file that keeps it."""
+"""Support vector machines as scikit-learn pipelines: scaling, kernel and solver, and the file that keeps them."""
 
 import warnings
 from collections.abc import Callable
@@ -11,7 +11,6 @@ import numpy as np
 from scipy.special import softmax
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.kernel_approximation import Nystroem
 from sklearn.metrics.pairwise import rbf_kernel
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import FunctionTransformer, MinMaxScaler, StandardScaler
@@ -27,13 +26,14 @@ SCALERS = {
     "standard": StandardScaler,
     "none": FunctionTransformer,
 }
-FITTED, REFITTED = "fitted.skops", "refitted.skops"  # on the fit part; on the tune part as well
-KERNELS = ["linear", "rbf", "nystroem"]
-PLATT_FOLDS = 5  # as LIBSVM has it
+KERNELS = ("linear", "rbf")
+# In the folder of a run: trained on the training set, and on the training and validation sets.
+FITTED, REFITTED = "fitted.skops", "refitted.skops"
+PLATT_FOLDS = 5  # LIBSVM's
 CACHE_MIB = 2000  # of kernel rows that LIBSVM keeps at most
-BLOCK = 1024  # rows that are predicted at once, as their kernel with all that was fitted on is large
+BLOCK = 1024  # rows that are predicted at once: their kernel with all training rows is large
 
-# What a model file may hold beside the types that skops trusts by itself.
+# What the file of a pipeline may hold beside the types that skops trusts by itself.
 TRUSTED = [
     "sklearn.calibration._CalibratedClassifier",
     "sklearn.calibration._SigmoidCalibration",
@@ -42,35 +42,35 @@ TRUSTED = [
 
 
 @dataclass(frozen=True, kw_only=True)
-class Machines:
-    """Machines that differ in their C alone; `jaxpara.training.svm.SVM` describes the other fields.
+class SVMPipelines:
+    """Pipelines that differ only in their C; `jaxpara.training.svm.SVM` describes the other fields.
 
     Attributes:
-      regression: of a number, and not of classes; linear after the kernel's mapping.
+      regression: of a number instead of classes; linear only.
     """
 
     regression: bool
-    kernel: Literal["linear", "rbf", "nystroem"]
+    kernel: Literal["linear", "rbf"]
     gamma: float | Literal["scale"]
-    components: int
     scale: Literal["minmax", "minmax_clipped", "standard", "none"]
     probabilities: bool
     max_iter: int
 
     def fitting(self, inputs: np.ndarray, targets: np.ndarray, seed: int) -> Callable[[float], tuple[Pipeline, bool]]:
-        """Scales, and maps into the kernel's space, once for every C.
+        """Scale the rows and compute their kernel, once for every C.
 
         Args:
           inputs: `[row, feature]` float32.
           targets: `[row]` numbers or class indices, none missing.
+          seed: of the solver.
 
         Returns:
-          By C the fitted machine, and whether its solver converged.
+          A function of C that returns the fitted pipeline, and whether its solver converged.
         """
         scaler = SCALERS[self.scale]()
         scaled = scaler.fit_transform(inputs)
-        mapping = self._mapping(scaled, derive(seed, "mapping"))
-        mapped = mapping.fit_transform(scaled)
+        kernel = self._kernel(scaled)
+        mapped = kernel.fit_transform(scaled)
 
         def fitted(c: float) -> tuple[Pipeline, bool]:
             solver = self._solver(c, derive(seed, "solver"))
@@ -80,20 +80,18 @@ class Machines:
             others = [warning for warning in caught if not issubclass(warning.category, ConvergenceWarning)]
             for warning in others:
                 warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
-            pipeline = Pipeline([("scale", scaler), ("mapping", mapping), ("solver", solver)])
+            pipeline = Pipeline([("scale", scaler), ("kernel", kernel), ("solver", solver)])
             return pipeline, len(others) == len(caught)
 
         return fitted
 
-    def _mapping(self, scaled: np.ndarray, seed: int) -> FunctionTransformer | Nystroem:
+    def _kernel(self, scaled: np.ndarray) -> FunctionTransformer:
         if self.kernel == "linear":
             return FunctionTransformer()
         gamma = self.gamma
         if gamma == "scale":
             gamma = 1 / (scaled.shape[1] * (float(scaled.var(dtype=np.float64)) or 1))
-        if self.kernel == "nystroem":
-            return Nystroem(gamma=gamma, n_components=min(self.components, len(scaled)), random_state=seed)
-        # The whole kernel is one product of matrices here; LIBSVM makes it row by row, which takes many times as long.
+        # Here the whole kernel is one matrix product; LIBSVM computes it row by row, which takes many times as long.
         return FunctionTransformer(rbf_kernel, kw_args={"Y": scaled.astype(np.float64), "gamma": gamma})
 
     def _solver(self, c: float, seed: int) -> LinearSVR | LinearSVC | SVC | CalibratedClassifierCV:
@@ -105,52 +103,52 @@ class Machines:
             solver = LinearSVC(C=c, random_state=seed, max_iter=self.max_iter)
         if not self.probabilities:
             return solver
-        # What SVC(probability=True) was; its stub calls `ensemble` a string.
+        # What SVC(probability=True) did; the type stub declares `ensemble` a string.
         return CalibratedClassifierCV(solver, cv=PLATT_FOLDS, ensemble=False)  # pyright: ignore[reportArgumentType]
 
-    def outputs(self, machine: Pipeline, inputs: np.ndarray) -> np.ndarray:
-        """`[row]` numbers or `[row, class]` scores that sum to 1, from `[row, feature]`."""
-        if (takes := getattr(machine, "n_features_in_", inputs.shape[1])) != inputs.shape[1]:
+    def outputs(self, pipeline: Pipeline, inputs: np.ndarray) -> np.ndarray:
+        """Return `[row]` numbers, or `[row, class]` scores that sum to 1, from `[row, feature]`."""
+        if (expected := getattr(pipeline, "n_features_in_", inputs.shape[1])) != inputs.shape[1]:
             raise UserError(
-                f"a fitted machine takes {takes} features and was given {inputs.shape[1]}: it is another member's;"
-                " delete the member's folder to fit it again"
+                f"a trained SVM expects {expected} features and got {inputs.shape[1]}: it belongs to another member;"
+                " delete the member's folder to train it again"
             )
         blocks = range(0, len(inputs), BLOCK)
-        return np.concatenate([self._block(machine, inputs[first : first + BLOCK]) for first in blocks])
+        return np.concatenate([self._block(pipeline, inputs[first : first + BLOCK]) for first in blocks])
 
-    def _block(self, machine: Pipeline, inputs: np.ndarray) -> np.ndarray:
+    def _block(self, pipeline: Pipeline, inputs: np.ndarray) -> np.ndarray:
         if self.regression:
-            return machine.predict(inputs)
+            return pipeline.predict(inputs)
         if self.probabilities:
-            return machine.predict_proba(inputs)
-        margins = machine.decision_function(inputs)
-        # The one margin of two classes is that of the second.
+            return pipeline.predict_proba(inputs)
+        margins = pipeline.decision_function(inputs)
+        # With two classes there is one margin, that of the second.
         return softmax(margins if margins.ndim == 2 else np.stack([np.zeros_like(margins), margins], 1), axis=1)
 
 
-def save(machine: Pipeline, path: Path) -> None:
-    """Writes a machine whole or not at all; no pickle."""
-    import skops.io  # here, as it imports for seconds
+def save(pipeline: Pipeline, path: Path) -> None:
+    """Write a pipeline, completely or not at all; no pickle."""
+    import skops.io  # here, because the import takes seconds
 
     with replacing(path) as part:
-        skops.io.dump(machine, part)
+        skops.io.dump(pipeline, part)
 
 
 def load(path: Path) -> Pipeline:
-    """Reads what `save` wrote.
+    """Read what `save` wrote.
 
     Raises:
-      UserError: the file is missing, damaged, or holds what no machine is made of.
+      UserError: the file is missing, damaged, or holds something else.
     """
     import skops.io
 
     try:
-        machine = skops.io.load(path, trusted=TRUSTED)
-        if isinstance(machine, Pipeline):
-            return machine
+        pipeline = skops.io.load(path, trusted=TRUSTED)
+        if isinstance(pipeline, Pipeline):
+            return pipeline
         found = "holds something else"
     except FileNotFoundError:
         found = "no such file"
     except Exception as error:
         found = f"not readable ({reason(error)})"
-    raise UserError(f"{path}: {found}, expected a fitted machine; delete {path.parent} to fit it again")
+    raise UserError(f"{path}: {found}, expected a trained SVM; delete {path.parent} to train it again")

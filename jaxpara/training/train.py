@@ -1,0 +1,286 @@
+"""The training loop: steps, logging, validation, checkpoints; for one run, or for several stacked ones."""
+
+import math
+import signal
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from statistics import fmean
+from typing import Any, Literal
+
+import jax
+import numpy as np
+
+from jaxpara import processes
+from jaxpara.errors import UserError
+from jaxpara.files import write_json
+from jaxpara.progress import Progress
+from jaxpara.training.batches import Timed
+from jaxpara.training.checkpoints import Checkpoints
+from jaxpara.training.fold_run import SUMMARY
+from jaxpara.training.logs import Log
+from jaxpara.training.optimizers import Optimizer, with_lr_scale
+from jaxpara.training.parallel import Placement, Step, any_process
+from jaxpara.training.state import TrainState
+
+LOG_EVERY = 20  # steps
+CHECKPOINT_EVERY_S = 300.0
+# Steps that the devices may be behind the loop: enough to keep them busy, few enough to bound the memory of queued
+# batches and to make `waiting` in the log mean what it says.
+MAX_IN_FLIGHT = 2
+
+
+class Interrupted(Exception):
+    """Training stopped at a clean point on request; the message says where."""
+
+
+@contextmanager
+def stop_requests() -> Iterator[Callable[[], bool]]:
+    """Yield a function that returns whether to stop.
+
+    The first SIGINT or SIGTERM requests a clean stop; the second raises KeyboardInterrupt.
+    """
+    requests: list[int] = []
+
+    def on_signal(number: int, _: object) -> None:
+        if requests:
+            raise KeyboardInterrupt
+        requests.append(number)
+
+    before = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield lambda: bool(requests)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def new_history() -> dict[str, Any]:
+    """Return what a checkpoint holds beside the state.
+
+    Keys: `losses` of the steps of the current epoch; `epochs`, a dict per validated epoch with `epoch`, `step`, `score`
+    and `loss`; `seconds` of training so far.
+    """
+    return {"losses": [], "epochs": [], "seconds": 0.0}
+
+
+@dataclass(kw_only=True, eq=False)
+class ActiveRun:
+    """A run that is being trained.
+
+    Attributes:
+      name, folder: of the run.
+      slot: its place among the stacked runs; 0 for a single one.
+      step: updates so far.
+      steps_per_epoch, total_steps: updates in an epoch, and in the whole training.
+      history: see `new_history`.
+      state: what training starts from; None as soon as it is on the devices.
+      batches: those after `step`, to the end of training.
+      validate: maps a state to the validation score (None where it is undefined) and the validation loss.
+      checkpoints, log: open.
+      parameters: of the network, for the summary.
+      together: runs that are trained at once and share the time.
+    """
+
+    name: str
+    folder: Path
+    slot: int
+    step: int
+    steps_per_epoch: int
+    total_steps: int
+    history: dict[str, Any]
+    state: TrainState | None
+    batches: Timed
+    validate: Callable[[TrainState], tuple[float | None, float]]
+    checkpoints: Checkpoints
+    log: Log
+    parameters: int
+    together: int = 1
+
+    def __post_init__(self):
+        self.batch: Any = None
+        self.unread: list[Any] = []  # losses of the last steps, still on the devices
+        self.note = ""  # beside the progress bar
+        self.seconds_before = self.history["seconds"]
+        self.began = self.saved_at = self.logged_at = time.monotonic()
+        self.logged_step = self.step
+
+    @property
+    def epoch(self) -> int:
+        """The epoch of the last step, from 0."""
+        return (self.step - 1) // self.steps_per_epoch
+
+    @property
+    def ends_epoch(self) -> bool:
+        return self.step % self.steps_per_epoch == 0
+
+    @property
+    def logs(self) -> bool:
+        """Whether a line of the log is due."""
+        return self.ends_epoch or self.step % self.steps_per_epoch % LOG_EVERY == 0
+
+    @property
+    def is_overdue(self) -> bool:
+        return time.monotonic() - self.saved_at > CHECKPOINT_EVERY_S
+
+    @property
+    def validation_losses(self) -> list[float]:
+        return [entry["loss"] for entry in self.history["epochs"]]
+
+    def read_losses(self, placement: Placement) -> None:
+        """Move the losses of the last steps to the history; waits for the devices."""
+        first = self.step - len(self.unread) + 1
+        for step, losses in enumerate(jax.device_get(self.unread), first):
+            loss = float(placement.split(losses)[self.slot])
+            self.require_finite("loss", loss, step)
+            self.history["losses"].append(loss)
+        self.unread.clear()
+
+    def log_training(self, lr: float) -> None:
+        """Write a line about the steps since the last one."""
+        losses, passed_s = self.history["losses"], time.monotonic() - self.logged_at
+        recent = losses[-((len(losses) - 1) % LOG_EVERY + 1) :]
+        self.log.write(
+            "train",
+            self.step,
+            self.epoch,
+            loss=sum(recent) / len(recent),
+            lr=lr,
+            steps_per_s=round((self.step - self.logged_step) / passed_s, 3),
+            waiting=round(self.batches.waited_s / passed_s, 4),
+        )
+        self.note = f"loss {losses[-1]:.3f}"
+        self.logged_at, self.logged_step, self.batches.waited_s = time.monotonic(), self.step, 0.0
+
+    def log_validation(self, score: float | None, loss: float) -> None:
+        self.require_finite("validation loss", loss, self.step)
+        self.history["epochs"].append({"epoch": self.epoch, "step": self.step, "score": score, "loss": loss})
+        self.log.write("validation", self.step, self.epoch, score=score, loss=loss)
+
+    def save(self, state: TrainState, rank: float | None) -> None:
+        """Save a checkpoint; the log comes first, so that a checkpoint never knows more than the log."""
+        self.history["seconds"] = self.seconds_before + (time.monotonic() - self.began) / self.together
+        self.log.sync()
+        self.checkpoints.save(state, self.history, rank)
+        self.saved_at = time.monotonic()
+        if self.logged_step == self.step:  # neither validation nor saving counts as the time of steps
+            self.logged_at = self.saved_at
+
+    def write_summary(self) -> None:
+        seconds, epochs = round(self.history["seconds"], 1), self.history["epochs"]
+        summary = {"parameters": self.parameters, "seconds": seconds, "epochs": epochs}
+        processes.on_main(lambda: write_json(self.folder / SUMMARY, summary))
+
+    def require_finite(self, what: str, value: float, step: int) -> None:
+        """Raise a UserError unless a loss is finite: no later step would fix it."""
+        if not math.isfinite(value):
+            raise UserError(
+                f"{self.name}: the {what} is {value} at step {step} (epoch {(step - 1) // self.steps_per_epoch + 1});"
+                " lower config...learner.optimizer.lr, set its clip_norm, or the eps of the loss where it has one, and"
+                " train in another --workdir"
+            )
+
+
+def train(
+    runs: Sequence[ActiveRun],
+    step: Step,
+    placement: Placement,
+    *,
+    epochs: int,
+    validate_every: int,
+    best_by: Literal["score", "loss"],
+    optimizer: Optimizer,
+    stop_requested: Callable[[], bool],
+    progress: Progress,
+) -> None:
+    """Train runs to their end, each from where it is; leave their checkpoints, logs and summaries.
+
+    Args:
+      runs: those that are not trained yet, at most `placement.runs`.
+      step: the compiled training step of that placement.
+      epochs: passes over the training set.
+      validate_every: epochs between validations, counted from the first; the last epoch is always validated.
+      best_by: what the best checkpoints are kept for: the highest validation `score`, or the lowest `loss`.
+      optimizer: for the plateau rule, and for the learning rate in the log.
+      stop_requested: from `stop_requests`.
+
+    Raises:
+      Interrupted: a stop was requested; checkpoints were saved.
+      UserError: a loss is not finite.
+    """
+    active = [run for run in runs if run.step < run.total_steps]
+    for run in runs:
+        if run not in active:  # interrupted between its last checkpoint and its summary, or there is nothing to train
+            run.write_summary()
+    if not active:
+        return
+    # Unused slots hold a copy of an active run; its results are discarded. A program for fewer runs would have to be
+    # compiled, and might round differently.
+    by_slot = {run.slot: run for run in active}
+    slots = [by_slot.get(slot, active[0]) for slot in range(placement.runs)]
+    states = placement.put([run.state for run in slots])
+    for run in runs:
+        run.state = None  # frees the memory
+    in_flight: deque[Any] = deque()
+    with ExitStack() as stack:
+        epoch_bars, step_bars = {}, {}
+        for run in active:
+            run.together = len(active)
+            if run.step:
+                progress.say(f"{run.name}: resumes after step {run.step} of {run.total_steps}")
+            bars = progress.task(f"{run.name}: epochs", epochs, run.step // run.steps_per_epoch)
+            epoch_bars[run] = stack.enter_context(bars)
+            step_bars[run] = stack.enter_context(progress.task(f"{run.name}: steps", run.total_steps, run.step))
+
+        while active:
+            for run in active:
+                run.batch = next(run.batches)
+            # A finished run repeats its last batch until the others are finished, too.
+            states, losses = step(states, placement.batch([run.batch for run in slots]))
+            in_flight.append(losses)
+            if len(in_flight) > MAX_IN_FLIGHT:
+                jax.block_until_ready(in_flight.popleft())
+
+            for run in active:
+                run.step += 1
+                run.unread.append(losses)
+                if run.logs:
+                    run.read_losses(placement)
+                    run.log_training(optimizer.lr_at(run.step, run.validation_losses))
+                step_bars[run].advance(run.note)
+
+            ranks: dict[ActiveRun, float] = {}
+            if ended := [run for run in active if run.ends_epoch]:
+                state_of = placement.split(states)
+                for run in ended:
+                    loss, score = fmean(run.history["losses"]), None
+                    if run.epoch % validate_every == 0 or run.epoch == epochs - 1:
+                        score, validation_loss = run.validate(state_of[run.slot])
+                        run.log_validation(score, validation_loss)
+                        # Higher is better; an undefined score is worse than any other.
+                        ranks[run] = -validation_loss if best_by == "loss" else -math.inf if score is None else score
+                    run.history["losses"] = []
+                    epoch_bars[run].advance(f"loss {loss:.3f}" + ("" if score is None else f", validation {score:.3f}"))
+                if optimizer.has_lr_scale:
+                    scales = [np.float32(optimizer.lr_scale(run.validation_losses)) for run in slots]
+                    states = replace(states, opt_state=with_lr_scale(states.opt_state, placement.put(scales)))
+
+            # Several processes have to agree, which waits for their devices: only where the loop waits anyway.
+            may_stop = processes.count() == 1 or any(run.logs for run in active)
+            stop = may_stop and any_process(stop_requested())
+            if to_save := [run for run in active if stop or run.ends_epoch or run.is_overdue]:
+                state_of = placement.split(states)
+                for run in to_save:
+                    run.read_losses(placement)
+                    run.save(state_of[run.slot], ranks.get(run))
+
+            for run in active:
+                if run.step == run.total_steps:
+                    run.write_summary()
+            active = [run for run in active if run.step < run.total_steps]
+            if stop and active:
+                lines = [f"{run.name}: stopped after step {run.step} of {run.total_steps}; saved" for run in active]
+                raise Interrupted("\n".join(lines))
