@@ -14,9 +14,10 @@ import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from jaxpara.corpora import audio
 from jaxpara.corpora.corpus import Recording
 from jaxpara.errors import UserError
-from jaxpara.features import LogMel, MelImage, Waveform, audio
+from jaxpara.features import LogMel, MelImage, Waveform
 from jaxpara.features.cache import store
 from jaxpara.features.feature import Feature
 
