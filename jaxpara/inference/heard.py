@@ -32,7 +32,7 @@ class Heard:
         self._waveforms = {n: np.pad(w, (0, max(0, least - len(w)))) for n, w in waveforms.items()}
         self._features: dict[str, dict[str, Any]] = {}
         recordings = [
-            Recording(name, Path(name), "test", "", times_s, *2 * (np.full(len(times_s), np.nan),))
+            Recording(name, Path(name), "test", "", times_s, (hidden := np.full(len(times_s), np.nan)), hidden)
             for name, times_s in (
                 (name, grid_s(len(waveform) / task.sample_rate_hz, label_rate_hz))
                 for name, waveform in waveforms.items()
