@@ -116,7 +116,6 @@ def test_two_processes_give_the_results_of_one(alone, launch_two, tmp_path):
 
 def test_a_killed_process_ends_the_other_and_two_or_one_resume(alone, launch, launch_two, tmp_path):
     workdir = tmp_path / "run"
-<<<<<<< HEAD
     for fold, victim in enumerate([0, 1]):
         processes = launch_two(workdir)
         checkpoints = workdir / f"members/cnn/fold_{fold}/checkpoints"
@@ -127,25 +126,6 @@ def test_a_killed_process_ends_the_other_and_two_or_one_resume(alone, launch, la
     outcome = ended(launch(workdir, 4))
     assert outcome.status == 0, outcome
     assert (workdir / "members/cnn/fold_1/fit.json").exists()
-=======
-    first, other = launch_two(workdir)
-    try:
-        checkpoints = workdir / "members/cnn/fold_0_seed_0/checkpoints"
-        wait_for(lambda: any(path.name.isdigit() for path in checkpoints.glob("*")), first)  # whole ones
-        first.send_signal(signal.SIGKILL)
-        outcome = ended(other)
-    finally:
-        for process in (first, other):
-            process.kill()
-            process.communicate()
-    assert outcome.status == 1
-    assert outcome.err.startswith(f"error: {LOST} (")
-    assert len(outcome.err.splitlines()) == 1
-    trained = (workdir / "members/cnn/fold_0_seed_0/summary.json").exists()
-    outcomes = [ended(process) for process in launch_two(workdir)]
-    assert [outcome.status for outcome in outcomes] == [0, 0], outcomes
-    assert trained or "resumes after step" in outcomes[0].out
->>>>>>> training
     assert_same_results(workdir, alone)
 
 

@@ -1,1 +1,1 @@
-"""What is said: recordings, partitions, labels, speakers."""
+"""Corpora: recordings, partitions, labels, speakers and folds."""

@@ -59,7 +59,7 @@ def read(root: Path, task: Task) -> Corpus:
       UserError: the first of the errors that `check` lists about the label files.
     """
     findings = Findings()
-    corpus = scan(Path(root), task, findings).corpus
+    corpus = read_contents(Path(root), task, findings).corpus
     if task.kind == "sequence":
         for recording in corpus.recordings:
             try:
@@ -82,7 +82,7 @@ def compare_length(recording: Recording, duration_s: float, label_rate_hz: float
         findings.error("files of other lengths than their labels", recording.path, None, what, fix)
 
 
-def scan(root: Path, task: Task, findings: Findings) -> Contents:
+def read_contents(root: Path, task: Task, findings: Findings) -> Contents:
     """Reads as much of a corpus as can be read, without opening its audio.
 
     Args:

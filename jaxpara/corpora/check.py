@@ -7,9 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from jaxpara.corpora.audio import check_file, in_threads
-from jaxpara.corpora.audio import scan as scan_audio
-from jaxpara.corpora.challenge import compare_length, scan
+from jaxpara.corpora.audio import check_file, in_threads, scan
+from jaxpara.corpora.challenge import compare_length, read_contents
 from jaxpara.corpora.corpus import PARTITIONS, Corpus, Recording
 from jaxpara.corpora.findings import Defect, Finding, Findings, first_error
 from jaxpara.corpora.tasks import Task
@@ -57,12 +56,12 @@ def check(root: Path, task: Task, progress: Callable[[int, int], None] | None = 
     """
     findings = Findings()
     try:
-        contents = scan(Path(root), task, findings)
+        contents = read_contents(Path(root), task, findings)
     except Defect as defect:
         listed = (defect.finding, *findings.listed())
         return Report(listed, findings.count("error") + 1, findings.count("warning"))
     complete = not findings.count("error")
-    infos = in_threads(scan_audio, [recording.path for recording in contents.corpus.recordings], progress)
+    infos = in_threads(scan, [recording.path for recording in contents.corpus.recordings], progress)
     recordings = tuple(replace(r, audio=info) for r, info in zip(contents.corpus.recordings, infos, strict=True))
     corpus = replace(contents.corpus, recordings=recordings)
     for recording, info in zip(recordings, infos, strict=True):
@@ -87,12 +86,12 @@ def check(root: Path, task: Task, progress: Callable[[int, int], None] | None = 
 def _check_duplicates(corpus: Corpus, findings: Findings) -> None:
     """Adds files with the same samples: an error if two partitions share them."""
     names = corpus.by_name
-    seen = set()
+    reported = set()
     for one, other in corpus.duplicates(names, names):
-        first, copy = names[one], names[other]
-        if other in seen:  # of three equal files, the second and the third are both reported as copies of the first
+        if other in reported:  # as a copy of the first of several equal files
             continue
-        seen.add(other)
+        reported.add(other)
+        first, copy = names[one], names[other]
         what, fix = f"the same audio as {first.path}", "copy the right file, or leave one of them out"
         if first.partition != copy.partition:
             what = f"{copy.partition} has {what} in {first.partition}, so that scores would be too good"

@@ -83,8 +83,8 @@ class Findings:
 
 def first_error(findings: Sequence[Finding], errors: int) -> UserError:
     """Returns the first of some findings as an exception that also says how many more errors there are."""
-    rest = errors - 1
-    return UserError(str(findings[0]) + (f" ({rest} more errors in this corpus)" if rest else ""))
+    rest = {1: "", 2: " (1 more error in this corpus)"}.get(errors, f" ({errors - 1} more errors in this corpus)")
+    return UserError(f"{findings[0]}{rest}")
 
 
 def quote(text: str) -> str:

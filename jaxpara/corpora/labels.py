@@ -54,9 +54,9 @@ class Table:
 
     def select(self, **columns: Sequence[str]) -> Rows:
         """Returns the columns `row`, `path`, `name` (of the recording) and others, given as `new_name=spellings`."""
-        found = {"name": self.column(NAME_COLUMNS, "file name")}
+        found = {"path": self.path, "name": self.column(NAME_COLUMNS, "file name")}
         found |= {what: self.column(names, what) for what, names in columns.items()}
-        return pd.DataFrame(found).rename_axis("row").reset_index().assign(path=self.path)
+        return pd.DataFrame(found).rename_axis("row").reset_index()
 
 
 def read_table(path: Path, findings: Findings) -> Table:

@@ -17,9 +17,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jaxpara import processes
+from jaxpara.corpora import audio
 from jaxpara.corpora.corpus import Recording
 from jaxpara.errors import UserError
-from jaxpara.features import LogMel, MelImage, Waveform, audio
+from jaxpara.features import LogMel, MelImage, Waveform
 from jaxpara.features.cache import FITTED_FILE, digest_of, fitted, is_intact, load_features, write_array
 from jaxpara.features.feature import Feature
 

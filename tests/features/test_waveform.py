@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 import soundfile
 
+from jaxpara.corpora import audio
 from jaxpara.errors import UserError
-from jaxpara.features import Waveform, audio
+from jaxpara.features import Waveform
 
 
 def test_integer_scale_gives_the_amplitudes_of_the_file(tmp_path):

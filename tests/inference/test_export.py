@@ -95,16 +95,9 @@ def test_programs_match_the_networks(exported, task):
         example = np.asarray(member.learner.example(next(iter(system.fold_runs(name).values()))))
         method = "__call__" if fact["gives"] == "predictions" else "embed"
         inputs = np.concatenate([example, example[:, ::-1], 0.5 * example])
-<<<<<<< HEAD
         for key in member.models:
             file = member.folder(key) / "weights.safetensors"
             tree = unflatten_dict(load_file(file), sep="/")
-=======
-        for fold in member.folds:
-            tree = unflatten_dict(
-                load_file(out / "members" / name / f"fold_{fold}_seed_0" / "weights.safetensors"), sep="/"
-            )
->>>>>>> training
             weights = {"params": tree["params"], "batch_stats": tree.get("batch_stats", {})}
             wanted = member.learner.model.apply(weights, inputs, method=method)
             np.testing.assert_allclose(program.call(weights, inputs), wanted, rtol=0, atol=1e-5)
@@ -120,14 +113,9 @@ def test_a_program_computes_in_the_precision_of_its_network(alone, in_precision,
     system = jaxpara.load(tmp_path / "out")
     program = jax.export.deserialize(bytearray((tmp_path / "out" / "stablehlo" / "cnn.bin").read_bytes()))
     values = np.zeros(100)
-<<<<<<< HEAD
     member = system.members["cnn"]
     for key, weight in system.weights["cnn"].items():
         tree = load_file(member.folder(key) / "weights.safetensors")
-=======
-    for fold, share in system.shares["cnn"].items():
-        tree = load_file(tmp_path / "out" / "members" / "cnn" / f"fold_{fold}_seed_0" / "weights.safetensors")
->>>>>>> training
         weights = {"params": {}, "batch_stats": {}} | unflatten_dict(tree, sep="/")
         values += weight * np.asarray(program.call(weights, member.feature(waveform)[None]))[0]
     np.testing.assert_allclose(values, system(waveform, 16_000).values, rtol=0, atol=1e-6)
@@ -162,15 +150,9 @@ def test_the_svm_that_predicts_is_exported_or_nothing_is(trained, tmp_path):
     """A workdir may hold a refitted SVM of an earlier config, or lack the one of this config."""
     workdir = shutil.copytree(trained("mask")[0], tmp_path / "run")
     (workdir / "members" / "bags" / "fold_1" / "refitted.skops").unlink()
-<<<<<<< HEAD
     with pytest.raises(UserError, match=r"bags/fold_1/refitted\.skops: no such file, expected a trained SVM"):
         export(workdir, tmp_path / "out")
     (workdir / "members" / "coded" / "fold_0" / "refitted.skops").touch()  # of an older run
-=======
-    with pytest.raises(UserError, match=r"bags/fold_1/refitted\.skops: no such file, expected a fitted machine"):
-        export.write(workdir, tmp_path / "out")
-    (workdir / "members" / "coded" / "fold_0_seed_0" / "refitted.skops").touch()  # of an older run
->>>>>>> training
     about = json.loads((workdir / "system.json").read_text())
     about["members"] = {name: about["members"][name] for name in ("coder", "coded")}
     about["weights"] = [{"member": "coded", "fold": 0, "seed": 0, "weight": 1.0}]

@@ -13,7 +13,6 @@ Loudness alone (`loudness_baseline`) reaches a PCC of about .57 on the test spea
 0 and 12) and .49 on those of `full` (seed 0).
 """
 
-import csv
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
@@ -21,6 +20,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 import soundfile
 from scipy import ndimage, signal
 
@@ -32,7 +32,7 @@ from jaxpara.corpora.simulated.voice import SAMPLE_RATE_HZ, Phrase, Voice, speak
 from jaxpara.errors import UserError
 
 VERSION = 1  # of the generator: raise it when the same seed gives other files
-HEADER = ("filename", "timeFrame", "upper_belt")
+HEADER = ["filename", "timeFrame", "upper_belt"]
 LABEL_RATE_HZ = 25
 LEAD_S = 12.0  # simulated before the file begins and after it ends, so that it begins and ends in mid-breath
 
@@ -279,14 +279,15 @@ def write(
             return name, belt_labels
 
         truth = in_threads(one, places, progress)
-        for file_name, known in (("labels.csv", ("train", "devel")), ("labels_confidential.csv", PARTITIONS)):
-            with (folder / "lab" / file_name).open("w", newline="") as file:
-                rows = csv.writer(file, lineterminator="\n")
-                rows.writerow(HEADER)
-                for name, values in truth:
-                    shown = name.startswith(known)
-                    for i, value in enumerate(values):
-                        rows.writerow((name, f"{i / LABEL_RATE_HZ:.2f}", f"{value:.5f}" if shown else "?"))
+        rows = [
+            (name, f"{i / LABEL_RATE_HZ:.2f}", f"{value:.5f}")
+            for name, values in truth
+            for i, value in enumerate(values)
+        ]
+        table = pd.DataFrame(rows, columns=HEADER)
+        table.to_csv(folder / "lab" / "labels_confidential.csv", index=False, lineterminator="\n")
+        table.loc[table["filename"].str.startswith("test"), "upper_belt"] = "?"
+        table.to_csv(folder / "lab" / "labels.csv", index=False, lineterminator="\n")
 
     parameters = {
         "generator": "jaxpara.corpora.simulated.breathing",

@@ -12,13 +12,13 @@ Reference: Corey, Jones and Singer, "Acoustic effects of medical, cloth, and tra
 JASA 148 (2020): the surgical mask on a mannequin.
 """
 
-import csv
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 import soundfile
 from scipy import signal
 
@@ -284,7 +284,4 @@ def write(
 
 
 def _table(path: Path, column: str, values: dict[str, str]) -> None:
-    with path.open("w", newline="") as file:
-        rows = csv.writer(file, lineterminator="\n")
-        rows.writerow(("file_name", column))
-        rows.writerows(values.items())
+    pd.Series(values, name=column).rename_axis("file_name").to_csv(path, lineterminator="\n")
