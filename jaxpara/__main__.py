@@ -210,7 +210,7 @@ def _parse(argv: list[str]) -> None:
             f"--config={path}: its get_config() returns no config with {', '.join(absent)}; return one made by"
             " configs.common.experiment"
         )
-    require_valid(FLAGS.config)
+    require_valid(FLAGS.config.to_dict())
 
 
 def _require_paths() -> None:
