@@ -2,15 +2,11 @@
 
 import fcntl
 import json
-import math
-import mmap
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from jaxpara import processes
 from jaxpara.errors import UserError
@@ -76,27 +72,6 @@ def read_json_lines(path: Path) -> list[dict[str, Any]]:
             break
         lines.append(content)
     return lines
-
-
-def mapped(path: Path, dtype: Any, shape: Sequence[int], offset: int = 0) -> np.ndarray:
-    """A part of a file as a read-only array whose pages are read when they are touched, and go when the array goes.
-
-    One map of a whole file that is larger than memory would keep every page that was ever touched.
-
-    Args:
-      offset: bytes before it.
-
-    Raises:
-      ValueError: the file ends before the part does.
-    """
-    if not math.prod(shape):
-        return np.empty(shape, dtype)
-    before = offset % mmap.ALLOCATIONGRANULARITY
-    count = math.prod(shape)
-    with path.open("rb") as file:
-        size = before + count * np.dtype(dtype).itemsize
-        pages = mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ, offset=offset - before)
-    return np.frombuffer(pages, dtype, count, before).reshape(shape)
 
 
 @contextmanager

@@ -5,10 +5,11 @@ A process on its own is the main one. Everything here is `jax.distributed` and `
 
 How long a process waits for another, measured with two CPU processes on jax 0.10.2 and 0.12.0:
 - in a collective on CPUs (gloo) 30 minutes, which `join` raises: the main process may extract features for hours
-  while the others wait for its result. On GPUs (NCCL) there is no limit.
+  while the others wait for its result. On GPUs (NCCL) without limit, says github.com/jax-ml/jax/issues/38503.
 - for the first collective of a set of devices 30 seconds, which cannot be raised: `join` connects both sets in use.
-- for a process that is killed not at all, as its connections are closed; for one that is stopped but alive, or whose
-  host is gone, `HEARTBEAT_TIMEOUT_S`.
+- for a process that is killed not at all, as its connections are closed; but where processes have several devices
+  each, a device may wait for another one of its own process, whose collective has failed. Then, and for a process that
+  is frozen or whose host is gone, `HEARTBEAT_TIMEOUT_S`: JAX's coordination service aborts the others.
 """
 
 import contextlib

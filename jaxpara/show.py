@@ -21,11 +21,12 @@ def show(config: ml_collections.ConfigDict, *, overrides: Mapping[str, Any], fil
       overrides: those values by their dotted path.
       file: of the config, which explains the fields.
     """
-    lines = [f"# {file}, recipe {config.recipe}"]
+    given: dict[str, Any] = config.to_dict()
+    lines = [f"# {file}, recipe {given['recipe']}"]
     demo: Mapping[str, Any] = {}
-    if not config.to_dict()["corpus"]["root"]:
+    if not given["corpus"]["root"]:
         lines.append("# No corpus is given (--config.corpus.root): a simulated one, and the sizes of config.demo.")
-        demo = flat(config.to_dict()["demo"])
+        demo = flat(given["demo"])
         config = with_demo(config, overrides)
     recipes = _recipes(file)
     for path, value in flat(config.to_dict()).items():
