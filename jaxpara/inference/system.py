@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from rich.console import Console
@@ -70,7 +71,7 @@ class System:
         for name in after_sources({name: spec["sources"] for name, spec in specs.items()}, str(folder / manifest.FILE)):
             spec = specs[name]
             self.members[name] = TrainedMember(name, spec, self.task, self.about["seed"], folder, self.members)
-        self.shares: dict[str, dict[int, float]] = self.about["shares"]
+        self.shares: dict[str, dict[Any, float]] = self.about["shares"]
         rate_hz, longest_s = self.about["label_rate_hz"], self.about["longest_s"]
         self.blocks = (
             blocks.for_sequences(longest_s, rate_hz, self.task.sample_rate_hz)
