@@ -12,23 +12,13 @@ import pandas as pd
 from scipy.optimize import nnls
 
 from jaxpara.errors import UserError
-from jaxpara.predictions import (
-    ENSEMBLE,
-    MODEL,
-    FoldSeed,
-    align,
-    by_model,
-    concatenate,
-    in_order,
-    model_name,
-    scores_of,
-    with_scores,
-)
+from jaxpara.predictions import MODEL, FoldSeed, align, by_model, concatenate, model_name, scores_of, with_scores
 
 # Takes truth [row] and scores [row, score]; higher is better. Pearson's r where there is one score (a sequence).
 Measure = Callable[[np.ndarray, np.ndarray], float]
 ByMember = Mapping[str, pd.DataFrame]
 ByModel = Mapping[str, Mapping[FoldSeed, pd.DataFrame]]
+Truth = Mapping[str, np.ndarray]
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,14 +42,7 @@ class Fused:
 
 
 def average(tables: Sequence[pd.DataFrame], weights: Sequence[float] | None = None) -> pd.DataFrame:
-    """Average several predictions of the same recordings and times, in the order of the first.
-
-    Args:
-      tables: one or more.
-      weights: one per table; equal by default.
-
-    Returns:
-      A table of the model that all rows are of, else of an ensemble.
+    """Average predictions of the same recordings and times, in the order of the first table, with weights or equally.
 
     Raises:
       UserError: they are not predictions of the same recordings and times.
@@ -68,32 +51,23 @@ def average(tables: Sequence[pd.DataFrame], weights: Sequence[float] | None = No
     models = np.stack([table[MODEL].to_numpy() for table in tables])
     same = (models == models[0]).all((0, 2))[:, None]
     mean = with_scores(tables[0], np.average([scores_of(table) for table in tables], axis=0, weights=weights))
-    mean[MODEL] = np.where(same, models[0], ENSEMBLE)
+    mean[MODEL] = np.where(same, models[0], -1)  # rows of several models are an ensemble's
     return mean
 
 
 def mix(parts: ByModel, model_weights: Mapping[str, Mapping[FoldSeed, float]]) -> pd.DataFrame:
-    """Average the predictions of several members' models; models with weight 0 need no predictions.
-
-    Args:
-      parts: {member: {(fold, seed): predictions}}.
-      model_weights: {member: {(fold, seed): weight}}; the sum is 1.
-    """
+    """Average the predictions of several members' models with weights of sum 1; weight 0 needs no predictions."""
     used = [(parts[name][key], weight) for name, of in model_weights.items() for key, weight in of.items() if weight]
     equal = len({weight for _, weight in used}) == 1
     return average([part for part, _ in used], None if equal else [weight for _, weight in used])
 
 
 def correlations(candidates: np.ndarray, truth: np.ndarray, series: np.ndarray) -> np.ndarray:
-    """Compute Pearson's r with the truth for many weighted sums of a few series.
+    """Compute Pearson's r, `[candidate]`, of the truth, `[row]`, and many weighted sums of a few series.
 
     Args:
       candidates: `[candidate, member]` weights.
-      truth: `[row]`.
-      series: `[member, row]`.
-
-    Returns:
-      `[candidate]`; -inf where r is not defined because the sum or the truth is constant.
+      series: `[member, row]`. Where a sum or the truth is constant, r is -inf.
     """
     truth, series = _compress(truth, series)
     sums = candidates @ series
@@ -102,7 +76,7 @@ def correlations(candidates: np.ndarray, truth: np.ndarray, series: np.ndarray) 
 
 
 def _compress(truth: np.ndarray, series: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Rotate centred series into an orthonormal basis of their span: a few numbers with the same inner products."""
+    """Rotate centred series into an orthonormal basis of their span: few numbers with the same inner products."""
     both = np.vstack([series, truth])
     # A constant series becomes exactly 0, which its rounded mean would not give.
     both = np.where(np.ptp(both, axis=1, keepdims=True) == 0, 0, both - both.mean(1, keepdims=True))
@@ -113,7 +87,7 @@ def _compress(truth: np.ndarray, series: np.ndarray) -> tuple[np.ndarray, np.nda
 def _by_model(validation: ByMember) -> dict[FoldSeed, dict[str, pd.DataFrame]]:
     """Turn {member: predictions of all its models} into {(fold, seed): {member: predictions}}."""
     parts = {name: by_model(table) for name, table in validation.items()}
-    keys = in_order({key for of_member in parts.values() for key in of_member})
+    keys = by_model(concatenate([table[MODEL] for table in validation.values()]))
     return {key: {name: parts[name][key] for name in parts if key in parts[name]} for key in keys}
 
 
@@ -198,15 +172,11 @@ class WeightSearch:
     """
 
     def search(self, truth: np.ndarray, scores: np.ndarray, measure: Measure) -> np.ndarray:
-        """Find the weights of one fold.
+        """Find the weights of one fold, `[member]` with sum 1.
 
         Args:
           truth: `[row]`, all known.
           scores: `[member, row, score]`.
-          measure: the official measure.
-
-        Returns:
-          `[member]`, with sum 1.
         """
         raise NotImplementedError
 
@@ -325,11 +295,4 @@ class Convex(WeightSearch):
         return weights / weights.sum()
 
 
-FUSIONS = {
-    "mean": Mean,
-    "best": Best,
-    "grid": Grid,
-    "select": Select,
-    "dirichlet": Dirichlet,
-    "convex": Convex,
-}
+FUSIONS = {"mean": Mean, "best": Best, "grid": Grid, "select": Select, "dirichlet": Dirichlet, "convex": Convex}

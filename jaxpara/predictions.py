@@ -92,13 +92,11 @@ def concatenate(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
 
 def by_model(table: pd.DataFrame) -> dict[FoldSeed, pd.DataFrame]:
     """Split a table by trained model, the folds of the first seed first."""
-    parts = {(int(fold), int(seed)): part for (fold, seed), part in table.groupby(MODEL)}
-    return {key: parts[key].reset_index(drop=True) for key in in_order(parts)}
-
-
-def in_order(keys: Any) -> list[FoldSeed]:
-    """Sort keys of trained models by seed, then by fold."""
-    return sorted(keys, key=lambda key: key[::-1])
+    keys = table[MODEL].drop_duplicates().sort_values(["seed", "fold"])
+    return {
+        (fold, seed): table[(table["fold"] == fold) & (table["seed"] == seed)].reset_index(drop=True)
+        for fold, seed in keys.itertuples(index=False, name=None)
+    }
 
 
 def model_name(key: FoldSeed) -> str:
@@ -142,12 +140,8 @@ def _checked(columns: Mapping[str, np.ndarray]) -> pd.DataFrame:
         raise ValueError("its columns differ in length")
     if not np.isfinite(columns["time_s"]).all():
         raise ValueError("a time is not finite")
-    return table_of(
-        *(columns[name] for name in ("recording", "time_s", "partition")),
-        np.stack([columns[name] for name in scores], 1),
-        columns["fold"],
-        columns["seed"],
-    )
+    recordings, times_s, partitions, fold, seed = (columns[name] for name in _KINDS)
+    return table_of(recordings, times_s, partitions, np.stack([columns[name] for name in scores], 1), fold, seed)
 
 
 def match(table: pd.DataFrame, labels: pd.DataFrame, extra: str = "extra", *, finite: bool = False) -> pd.DataFrame:

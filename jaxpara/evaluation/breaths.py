@@ -1,7 +1,7 @@
 """Breathing parameters of a predicted belt: inhalation onsets, breathing rate, and the error after scaling.
 
-A belt that correlates better need not give a better breathing rate, hence these measures as well as Pearson's r. None of
-them changes with a positive scale or an offset of the prediction, which training on correlation leaves undetermined.
+A belt that correlates better need not give a better breathing rate, hence these measures as well as Pearson's r. None
+of them changes with a positive scale or an offset of the prediction, which training on correlation does not determine.
 
 An inhalation begins (`onsets`) after a trough of the smoothed belt, where the belt has risen by a tenth of the trough's
 depth: the trough itself is flat at the end of an exhalation, so that drift and noise move it. On simulated belts with

@@ -217,7 +217,8 @@ def _matched(path: Path, predictions: pd.DataFrame, wanted: pd.DataFrame, which:
     count, expected = len(score_columns(predictions)), len(data.classes) or 1
     if count != expected:
         raise UserError(
-            f"{path}: {count} scores per row, expected {expected} for {data.task}; these are predictions for another task"
+            f"{path}: {count} scores per row, expected {expected} for {data.task}; these are predictions for another"
+            " task"
         )
     try:
         return match(predictions, wanted, "of no such label", finite=True)

@@ -1,7 +1,7 @@
 """The difference of two systems on the same rows, with its intervals and a permutation test.
 
-Each unit (speaker, or sample where speakers are unknown) has the sums of both systems, so that the difference is one
-more measure of sums: the intervals of `intervals` apply to it, and every resample draws the same units for both systems.
+Each unit (speaker, or sample where speakers are unknown) has the sums of both systems, so that the difference is a
+measure of sums too: the intervals of `intervals` apply to it, and every resample draws the same units for both.
 """
 
 from collections.abc import Sequence
@@ -57,7 +57,7 @@ def difference(names: tuple[str, str], first: ScoredRows, second: ScoredRows) ->
     for name, rows in zip(names, (first, second), strict=True):
         if defined(rows.value, "value", undefined) is None:
             figures = ("value", "interval_95", "interval_95_bootstrap", "p")
-            reasons = dict.fromkeys(figures, f"{name}: {undefined['value']}")
+            reasons = {figure: f"{name}: {undefined['value']}" for figure in figures}
             return Difference(*names, None, None, None, None, undefined=reasons)
     units, measure = pair(first, second), first.measure
     of_both = between(measure)

@@ -67,7 +67,7 @@ def learning_curves(
 ) -> str:
     """Draw mean training loss and validation score by epoch, one line per model; a ring marks the chosen epoch."""
     with matplotlib.rc_context(STYLE):
-        figure = _figure(9.6, 3.2)
+        figure = _figure(9.6, 3.5)
         loss, validation = figure.subplots(1, 2)
         colours = colormaps["viridis"](np.linspace(0, 0.9, max(len(curves), 2)))
         for (key, lines), colour in zip(curves.items(), colours, strict=False):
@@ -82,7 +82,7 @@ def learning_curves(
         for axes in (loss, validation):
             axes.grid(axis="y", alpha=0.3)
             axes.xaxis.get_major_locator().set_params(integer=True)
-        figure.legend(*validation.get_legend_handles_labels(), loc="outside right upper")
+        figure.legend(*validation.get_legend_handles_labels(), loc="outside upper left", ncols=8)
         return _svg(figure, f"curves {name}")
 
 
@@ -125,7 +125,7 @@ def dots(
     """
     labels = list(dict.fromkeys(label for points in series.values() for label in points))
     with matplotlib.rc_context(STYLE):
-        figure = _figure(9.6, 1.1 + len(labels) * (0.16 + 0.08 * len(series)))
+        figure = _figure(9.6, 1.1 + 0.05 * len(series) + len(labels) * (0.16 + 0.08 * len(series)))
         axes = figure.subplots()
         for number, (title, points) in enumerate(series.items()):
             colour = COLOURS[number % len(COLOURS)]
@@ -142,7 +142,7 @@ def dots(
         axes.set(ylim=(len(labels) - 0.4, -0.6), xlabel=measure, ylabel=rows)
         _as_percent(axes.xaxis, measure)
         axes.grid(axis="x", alpha=0.3)
-        figure.legend(*axes.get_legend_handles_labels(), loc="outside right upper")
+        figure.legend(*axes.get_legend_handles_labels(), loc="outside upper left", ncols=5)
         return _svg(figure, f"dots {name}")
 
 

@@ -119,7 +119,7 @@ def predictions_in(file: SubmissionFile, data: CorpusData) -> pd.DataFrame:
     """
     cells, times_s = file.cells, np.zeros(len(file.cells))
     if data.classes:
-        classes = pd.Index(data.classes).get_indexer(cells["prediction"])
+        classes = pd.Index(data.classes).get_indexer(pd.Index(cells["prediction"]))
         _refuse(file, "prediction", classes < 0, f"one of {', '.join(data.classes)}")
         scores = np.eye(len(data.classes))[classes]
     else:

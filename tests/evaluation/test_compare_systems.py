@@ -57,7 +57,9 @@ def test_the_words_and_figures_of_a_table(tmp_path, fakes, capsys):
     made = make(tmp_path, fakes, "mask")
     compare(*made.runs)
     printed = capsys.readouterr().out
-    difference = 100 * np.subtract(*(score(made.tests[name], fakes.data(made.corpus))["pooled"] for name in ("one", "two")))
+    difference = 100 * np.subtract(
+        *(score(made.tests[name], fakes.data(made.corpus))["pooled"] for name in ("one", "two"))
+    )
     line = next(line for line in printed.splitlines() if line.startswith("one - two"))
     assert line.split()[3] == f"{difference:+.1f}"
     assert "of 4 speakers" in printed

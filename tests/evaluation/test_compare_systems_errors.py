@@ -38,7 +38,10 @@ def test_validation_sets_that_differ(tmp_path, fakes, capsys):
 
 FILES = {
     "a row is missing": (lambda lines: lines[:8] + lines[9:], "1 missing; the first missing is test_00.wav at 0.28 s"),
-    "a row appears twice": (lambda lines: [*lines, lines[8]], "1 duplicated; the first duplicated is test_00.wav at 0.28 s"),
+    "a row appears twice": (
+        lambda lines: [*lines, lines[8]],
+        "1 duplicated; the first duplicated is test_00.wav at 0.28 s",
+    ),
     "another file": (
         lambda lines: [*lines, "nobody.wav,0.00,0.1"],
         "1 of no such label; the first of no such label is nobody.wav at 0 s",
@@ -56,7 +59,10 @@ FILES = {
         lambda lines: [*lines[:8], "test_00.wav,,0.5", *lines[9:]],
         "row 9: '' for 'test_00.wav', expected seconds (1 such rows)",
     ),
-    "another task": (lambda lines: ["file_name,prediction", "test_00.wav,mask"], "no time column; name one timeFrame or"),
+    "another task": (
+        lambda lines: ["file_name,prediction", "test_00.wav,mask"],
+        "no time column; name one timeFrame or",
+    ),
     "labels": (lambda lines: ["filename,timeFrame,upper_belt", *lines[1:]], "no prediction column among"),
     "nothing": (lambda lines: [], "no name column among '' in the first row"),
 }
@@ -132,4 +138,4 @@ def test_paths_that_lead_nowhere(tmp_path, fakes, capsys):
     made.root.rename(tmp_path / "moved")
     write_run(tmp_path / "two", made.corpus, made.root, made.tests["two"], made.tests["two"])
     assert f"its corpus {made.root} does not exist; give --corpus_root" in refused(capsys, one, two_)
-    compare(one, two_, root=tmp_path / 'moved')
+    compare(one, two_, root=tmp_path / "moved")

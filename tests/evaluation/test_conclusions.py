@@ -165,7 +165,10 @@ def test_cross_validation_far_from_test_is_flagged(pooled, flagged):
 def test_shared_speakers_are_flagged():
     said = sentences(cv=CV | {"speakers_in_train_and_validation": {"0": 3, "1": 0}})
     assert any(
-        "In 1 of 2 folds some speakers are in both" in s and "(up to 3)" in s and "72.0 %" in s and "70.0 %: 2.0 points less" in s
+        "In 1 of 2 folds some speakers are in both" in s
+        and "(up to 3)" in s
+        and "72.0 %" in s
+        and "70.0 %: 2.0 points less" in s
         for s in said
     )
 
@@ -212,7 +215,10 @@ def test_folds_of_one_partition_that_do_better_are_told():
         " 18.7 points, more than the choice of speakers explains. The mean of all folds hides it: report both."
     ]
     (sentence,) = gap([0.2, 0.25], [0.6, 0.6], 0.05, measure="PCC")
-    assert "validate on train reach 0.600 on average, those that validate on devel 0.225: a difference of 0.375," in sentence
+    assert (
+        "validate on train reach 0.600 on average, those that validate on devel 0.225: a difference of 0.375,"
+        in sentence
+    )
 
 
 def test_folds_of_all_members_count_as_far_as_the_fusion_has_them():

@@ -76,7 +76,9 @@ def test_the_paired_bootstrap_equals_resampled_rows(task, measure, by_rows):
     expected = []
     for counts in drawn:
         picks = [
-            np.flatnonzero(speakers_of(first) == n) for n, times in zip(names, counts, strict=True) for _ in range(times)
+            np.flatnonzero(speakers_of(first) == n)
+            for n, times in zip(names, counts, strict=True)
+            for _ in range(times)
         ]
         picks = np.concatenate(picks)
         of_first, of_second = (by_rows(s.truth[picks], guesses(s)[picks]) for s in (first, second))
@@ -200,7 +202,9 @@ def test_without_speakers_samples_are_drawn_in_pairs(task):
     for system, sums in zip((first, second), totals, strict=True):
         assert measure.of_sums(sums) == pytest.approx(system.value(), abs=1e-12)
     if task == BREATHING:
-        assert len(units) == len(first.table.assign(block=first.table["time_s"] // 10).drop_duplicates(["recording", "block"]))
+        assert len(units) == len(
+            first.table.assign(block=first.table["time_s"] // 10).drop_duplicates(["recording", "block"])
+        )
         return
     assert len(units) == len(first)
     # McNemar's exchangeable pairs, drawn one by one.

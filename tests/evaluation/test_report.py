@@ -12,8 +12,8 @@ import pytest
 import soundfile
 
 from jaxpara.corpora.corpus import Corpus
-from jaxpara.evaluation import metrics, plots, report
 from jaxpara.errors import UserError
+from jaxpara.evaluation import metrics, plots, report
 from jaxpara.evaluation.results import FoldOutcome, MemberOutcome, summarise
 from jaxpara.fusion import Fused
 
@@ -64,7 +64,9 @@ def written(tmp_path_factory, fakes):
         validation = fakes.concatenate([fold.validation for fold in first.folds])
         weights = {member: [0.5] * folds for member in members} if len(members) > 1 else None
         fused = Fused(validation, first.test, {}, weights, validation if weights else None)
-        singles = {name: (change(name, validation), change(name, o.test)) for name, o in outcomes.items() if len(members) > 1}
+        singles = {
+            name: (change(name, validation), change(name, o.test)) for name, o in outcomes.items() if len(members) > 1
+        }
         also_scored = {"convex": fused} if len(members) == 3 else {}
         results = summarise(
             experiment="fake", recipe="paper", demo=simulated, data=fakes.data(corpus, simulated=simulated),
@@ -80,7 +82,8 @@ def written(tmp_path_factory, fakes):
 
         path = tmp_path / "out" / "report.html"
         report.write(
-            path, results=results, data=fakes.data(corpus), waveform=waveform, validation=fused.validation, test=fused.test, singles=singles,
+            path, results=results, data=fakes.data(corpus), waveform=waveform,
+            validation=fused.validation, test=fused.test, singles=singles,
             curves=curves,
             config=config, findings=findings,
         )  # fmt: skip

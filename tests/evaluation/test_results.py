@@ -75,13 +75,18 @@ def test_seeds_are_told_apart(corpus, fakes):
     """Two folds, each trained with two seeds: the figures of a seed are those of a run with its folds alone."""
     test = corpus.partition("test")
     folds = [
-        FoldOutcome(fold, validation.assign(seed=seed), fakes.predict(corpus, test, fold=fold, seed=seed), 1.0, seed=seed)
+        FoldOutcome(
+            fold, validation.assign(seed=seed), fakes.predict(corpus, test, fold=fold, seed=seed), 1.0, seed=seed
+        )
         for seed in range(2)
         for fold, validation in enumerate(fakes.predict_folds(corpus, 2, seed=seed))
     ]
 
     def summary(folds):
-        validation, whole = fakes.concatenate([fold.validation for fold in folds]), average([fold.test for fold in folds])
+        validation, whole = (
+            fakes.concatenate([fold.validation for fold in folds]),
+            average([fold.test for fold in folds]),
+        )
         nothing = {"findings": {}, "shared_audio": {}, "left_out": {}, "also_scored": {}, "baselines": {}}
         return summarise(
             experiment="", recipe="", demo=True, members={"cnn": MemberOutcome(folds, whole)},

@@ -190,7 +190,9 @@ def test_cross_validation_names_both_figures(tmp_path, fakes):
 
 def test_cross_validation_names_the_speakers_on_both_sides(tmp_path, fakes):
     corpus = fakes.mask(tmp_path)
-    leaky = cross_validation(fakes.concatenate(fakes.predict_folds(corpus, 2)), fakes.data(corpus), shared={(0, 0): 8, (1, 0): 7})
+    leaky = cross_validation(
+        fakes.concatenate(fakes.predict_folds(corpus, 2)), fakes.data(corpus), shared={(0, 0): 8, (1, 0): 7}
+    )
     assert leaky["speakers_in_train_and_validation"] == {"0": 8, "1": 7}
 
 
