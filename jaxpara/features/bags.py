@@ -51,7 +51,9 @@ class Bags:
         """As its frames."""
         self._frames.require()
 
-    def arrays(self, corpus: Corpus, fold: Fold, read: Read, progress: Progress, folder: Path) -> Arrays:
+    def arrays(
+        self, corpus: Corpus, fold: Fold, read: Read, progress: Progress, folder: Path, sources: Any = None
+    ) -> Arrays:
         """The bags of all recordings, with the fold's codebooks, which are kept in `folder`."""
         frames = read(self._frames, progress)
 

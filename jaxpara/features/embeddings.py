@@ -5,7 +5,7 @@ import math
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
@@ -22,13 +22,6 @@ Arrays = Mapping[str, np.ndarray]
 Read = Callable[[Feature, Progress], Arrays]
 
 
-class Source(Protocol):
-    """A member that has embeddings to give."""
-
-    @property
-    def embedding_rate_hz(self) -> float: ...
-
-
 class Embeddings:
     """Embeddings of one or more members side by side, each fold's from that fold's networks.
 
@@ -40,7 +33,7 @@ class Embeddings:
     def __init__(
         self,
         of: Sequence[str],
-        sources: Mapping[str, Source],
+        rates: Mapping[str, float],
         where: str,
         standardise: Sequence[str] = (),
         standardise_on: str = "train",
@@ -50,7 +43,7 @@ class Embeddings:
 
         Args:
           of: names of members; their channels follow each other in this order.
-          sources, where: from the program: the members there are, this config's path for messages.
+          rates, where: from the program: embeddings per second by member, this config's path for messages.
           standardise: those of `of` whose channels get mean 0 and variance 1.
           standardise_on: the recordings that say what the mean and variance are: `train`, those that the fold is fitted
             on; `train_and_devel`, all labelled ones, the tuned on included, as in the authors' published scripts.
@@ -68,7 +61,7 @@ class Embeddings:
                 f"config.{where}.standardise_on is {standardise_on!r}, expected 'train' or 'train_and_devel'"
             )
         self._of = tuple(of)
-        rates = {name: sources[name].embedding_rate_hz for name in of}
+        rates = {name: rates[name] for name in of}
         if len(set(rates.values())) > 1:
             raise UserError(
                 f"config.{where}.of: embeddings of different rates (per second) do not go together: {rates}"

@@ -55,12 +55,13 @@ class TrainedMember:
                 f"{folder}: member {name} was trained on the organisers' feature files ({spec['table']}), which new"
                 " audio does not have; train it without the corpus' features/ folder to have them made from the audio"
             )
-        self.name, self.folds, self._sources = name, spec["folds"], sources
-        self._of = tuple(spec["sources"])
+        self.name, self.folds = name, spec["folds"]
         self._seed, self._folder = seed, folder / "members" / name
         features = {key: value for key, value in spec["config"]["features"].items() if key != "table"}
         where = f"members.{name}"
-        self.feature = build(FEATURES, features, f"{where}.features", sources=sources, seed=derive(seed, name))
+        self._sources = {source: sources[source] for source in features.get("of", ())}
+        rates = {source: member.embedding_rate_hz for source, member in self._sources.items()}
+        self.feature = build(FEATURES, features, f"{where}.features", rates=rates, seed=derive(seed, name))
         self.feature.require()
         self.learner = build(
             LEARNERS,
@@ -88,7 +89,7 @@ class TrainedMember:
 
     @property
     def embedding_rate_hz(self) -> float:
-        """See `jaxpara.features.embeddings.Source`."""
+        """Embeddings per second; 0 where one stands for a whole recording."""
         return self.learner.embedding_rate_hz
 
     def embeddings(self, corpus: Corpus, fold: Fold, read: Read, progress: Progress) -> Mapping[str, np.ndarray]:
@@ -104,11 +105,8 @@ class TrainedMember:
         if isinstance(self.feature, Feature):
             features = read(self.feature, progress)
         else:
-            given = {s: self._sources[s].embeddings(corpus, part, read, progress) for s in self._of}
-            folder = fold_folder(self._folder, part)
-            features = self.feature.arrays(
-                corpus, part, read, progress, folder, **({"sources": given} if given else {})
-            )
+            sources = {name: source.embeddings(corpus, part, read, progress) for name, source in self._sources.items()}
+            features = self.feature.arrays(corpus, part, read, progress, fold_folder(self._folder, part), sources)
         return FoldRun.of(self.name, self._folder, self._seed, corpus, part, features, self.feature.frame_rate_hz)
 
     def weights(self, fit: FoldRun) -> Any:

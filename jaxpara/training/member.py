@@ -80,7 +80,8 @@ class Member:
         self.table = features.pop("table", "")
         if self.table and not organiser_tables.available(corpus, self.table, f"{where}.features"):
             self.table = ""
-        self._feature = build(FEATURES, features, f"{where}.features", sources=sources, seed=derive(seed, name))
+        rates = {source: sources[source].embedding_rate_hz for source in sources_of(config)}
+        self._feature = build(FEATURES, features, f"{where}.features", rates=rates, seed=derive(seed, name))
         self.folds = folds_of(config["folds"], f"{where}.folds", corpus, seeds)
         self._frame_rate_hz = 0.0 if self.table else self._feature.frame_rate_hz
         self._learner = build(
@@ -181,10 +182,8 @@ class Member:
             if self.table or isinstance(self._feature, Feature):
                 features = shared()
             else:  # fitted on the training set of the fold, or made by the networks of that fold
-                given = {"sources": {source: embeddings[source](fold) for source in self.sources}}
-                features = self._feature.arrays(
-                    self._corpus, fold, load, progress, self._folder(fold), **(given if self.sources else {})
-                )
+                sources = {source: embeddings[source](fold) for source in self.sources}
+                features = self._feature.arrays(self._corpus, fold, load, progress, self._folder(fold), sources)
             rate_hz = self._frame_rate_hz
             return FoldRun.of(self.name, self.folder, self._seed, self._corpus, fold, features, rate_hz)
 
