@@ -81,7 +81,7 @@ class Member:
         if self.table and not organiser_tables.available(corpus, self.table, f"{where}.features"):
             self.table = ""
         self.sources = () if self.table else sources_of(config)
-        rates = {source: sources[source].embedding_rate_hz for source in self.sources}
+        rates = {source: sources[source].embedding_rate_hz for source in sources_of(config)}
         self._feature = build(FEATURES, features, f"{where}.features", rates=rates, seed=derive(seed, name))
         self.folds = folds_of(config["folds"], f"{where}.folds", corpus, seeds)
         self._frame_rate_hz = 0.0 if self.table else self._feature.frame_rate_hz

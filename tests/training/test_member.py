@@ -15,6 +15,7 @@ from jaxpara.errors import Unavailable, UserError
 from jaxpara.features import organiser_tables
 from jaxpara.progress import Progress
 from jaxpara.training.dependencies import in_order
+from jaxpara.training.fold_run import fold_folder, summary_of
 from jaxpara.training.member import Member
 
 MATRIX = {"name": "log_mel", "window_s": 0.08, "hop_s": 0.04, "bands": 16}
@@ -101,7 +102,7 @@ def accuracy(member, corpus):
 
 def test_an_autoencoder_learns_without_labels_and_an_svm_from_its_embeddings(run, corpus):
     members, embeddings = run({"coder": AUTOENCODER, "svm": svm("coder")})
-    epochs = members["coder"]._summary(members["coder"].folds[0])["epochs"]
+    epochs = summary_of(fold_folder(members["coder"].folder, members["coder"].folds[0]))["epochs"]
     assert epochs[-1]["loss"] < 0.9 * epochs[0]["loss"]
     assert all(epoch["score"] is None for epoch in epochs)
     assert not members["coder"].predicts

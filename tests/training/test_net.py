@@ -160,7 +160,7 @@ def shared():
     return net()
 
 
-@pytest.mark.parametrize(("asks", "left"), [(4, 3), (28, 1)])
+@pytest.mark.parametrize(("asks", "left"), [(4, 3), (10, 1)])
 def test_asked_to_stop_all_fits_save_and_go_on_to_the_same_bits(asks, left, shared, folds_in, tmp_path, monkeypatch):
     """Also where they stand at other steps, and where some are finished."""
     use(monkeypatch, 1)
