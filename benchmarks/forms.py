@@ -21,7 +21,7 @@ from benchmarks.side_by_side import main
 Patch = Callable[[], None]
 
 
-def case(name: str, model: dict[str, Any], inputs: np.ndarray, forms: dict[str, tuple[Patch, ...]]) -> Case:
+def case(model: dict[str, Any], inputs: np.ndarray, forms: dict[str, tuple[Patch, ...]]) -> Case:
     """Returns the case of a network, with a peer for each plain form."""
 
     def make(*patches: Patch) -> Side:
@@ -99,19 +99,18 @@ def plain_dropout() -> None:
     ops1d.dropout = plain
 
 
-def plain_scans() -> None:
-    """Lets JAX derive the gradients of the scans."""
+def plain_lstm() -> None:
+    """Lets JAX derive the gradient of the LSTM's scan."""
     from jaxpara.models import recurrent
 
     recurrent.lstm_scan = lambda *arrays: recurrent._lstm_forward(*arrays)[0]
-    recurrent.gru_scan = lambda *arrays: recurrent._gru_forward(*arrays)[0]
 
 
-def flax_recurrent() -> None:
-    """Takes flax's recurrent layers."""
+def flax_lstm() -> None:
+    """Takes flax's LSTM."""
     from flax import linen as nn
 
-    from jaxpara.models import autoencoder, recurrent
+    from jaxpara.models import recurrent
 
     class LSTM(nn.Module):
         features: int
@@ -120,15 +119,7 @@ def flax_recurrent() -> None:
         def __call__(self, inputs, carry=None):
             return nn.RNN(nn.OptimizedLSTMCell(self.features))(inputs), None
 
-    class GRU(nn.Module):
-        features: int
-
-        @nn.compact
-        def __call__(self, inputs, carry=None):
-            carry, outputs = nn.RNN(nn.GRUCell(self.features))(inputs, initial_carry=carry, return_carry=True)
-            return outputs, carry
-
-    recurrent.LSTM, autoencoder.GRU = LSTM, GRU
+    recurrent.LSTM = LSTM
 
 
 def plain_stem() -> None:
@@ -184,26 +175,24 @@ def plain_max_pool() -> None:
     from jaxpara.models import ops2d
 
     def plain(maps, size, stride, pad=0):
-        return nn.max_pool(maps, (size, size), (stride, stride), ((pad, pad), (pad, pad)))
+        padding: Any = ((pad, pad), (pad, pad))  # flax accepts pairs, but declares a string
+        return nn.max_pool(maps, (size, size), (stride, stride), padding)
 
     ops2d.max_pool = plain
 
 
 def cases(*, tiny: bool) -> dict[str, Callable[[], Case]]:
     """Returns all cases by name."""
-    random = np.random.default_rng(0)
 
     def of(net: Network, rows: int, forms: dict[str, tuple[Patch, ...]]) -> Callable[[], Case]:
         def make() -> Case:
             small = net.tiny() if tiny else net
             inputs = small.batch()["inputs"][:rows]
             floats = inputs.astype(np.float32) / 255 if inputs.dtype == np.uint8 else inputs
-            return case(net.config, small.learner()["model"], floats, forms)
+            return case(small.learner()["model"], floats, forms)
 
         return make
 
-    frames = random.uniform(-1, 1, (2, 5, 128) if tiny else (64, 25, 128)).astype(np.float32)
-    autoencoder = {"name": "sequence_autoencoder", "units": 256, "layers": 2, "dropout": 0.2}
     return {
         "breathing2": of(
             BREATHING2,
@@ -212,8 +201,8 @@ def cases(*, tiny: bool) -> dict[str, Callable[[], Case]]:
                 "first layer": (plain_first_layer,),
                 "... and pools": (plain_first_layer, plain_pools),
                 "... and dropout": (plain_first_layer, plain_pools, plain_dropout),
-                "lstm scan": (plain_scans,),
-                "lstm of flax": (flax_recurrent,),
+                "lstm scan": (plain_lstm,),
+                "lstm of flax": (flax_lstm,),
             },
         ),
         "breathing3": of(
@@ -229,9 +218,6 @@ def cases(*, tiny: bool) -> dict[str, Callable[[], Case]]:
                 "max pool": (plain_max_pool,),
                 "batchnorm": (plain_batchnorm,),
             },
-        ),
-        "autoencoder": lambda: case(
-            "autoencoder", autoencoder, frames, {"gru scan": (plain_scans,), "gru of flax": (flax_recurrent,)}
         ),
     }
 

@@ -90,7 +90,8 @@ def side(learner: Mapping[str, Any], batch: Arrays, setting: str, *, train: bool
             loss = loss_of(outputs, targets.to(DEVICE).double(), learner["loss"])
             loss.backward()
             leaves = dict(net.named_parameters())
-            gradients = (leaves[n].grad if leaves[n].grad is not None else torch.zeros_like(leaves[n]) for n in names)
+            found_or_zero = lambda leaf: torch.zeros_like(leaf) if leaf.grad is None else leaf.grad  # noqa: E731
+            gradients = (found_or_zero(leaves[n]) for n in names)
             found["loss"] = np.asarray(loss.item())
             found["gradient"] = np.concatenate([gradient.cpu().numpy().ravel() for gradient in gradients])
         return found

@@ -13,7 +13,7 @@ from jaxpara.models.resnet import he_fan_out
 Initializer = nn.initializers.Initializer
 
 
-class Conv(NamedTuple):
+class ConvLayer(NamedTuple):
     """A convolution with ReLU, and the max-pooling after it."""
 
     place: str  # index in torchvision's `features`, which is the name of the parameters
@@ -25,25 +25,25 @@ class Conv(NamedTuple):
 
 
 ALEXNET = (
-    Conv("0", 64, 11, 4, 2, pool=(3, 2)),
-    Conv("3", 192, 5, 1, 2, pool=(3, 2)),
-    Conv("6", 384),
-    Conv("8", 256),
-    Conv("10", 256, pool=(3, 2)),
+    ConvLayer("0", 64, 11, 4, 2, pool=(3, 2)),
+    ConvLayer("3", 192, 5, 1, 2, pool=(3, 2)),
+    ConvLayer("6", 384),
+    ConvLayer("8", 256),
+    ConvLayer("10", 256, pool=(3, 2)),
 )
 VGG = (
-    *(Conv("0", 64), Conv("2", 64, pool=(2, 2))),
-    *(Conv("5", 128), Conv("7", 128, pool=(2, 2))),
-    *(Conv("10", 256), Conv("12", 256), Conv("14", 256, pool=(2, 2))),
-    *(Conv("17", 512), Conv("19", 512), Conv("21", 512, pool=(2, 2))),
-    *(Conv("24", 512), Conv("26", 512), Conv("28", 512, pool=(2, 2))),
+    *(ConvLayer("0", 64), ConvLayer("2", 64, pool=(2, 2))),
+    *(ConvLayer("5", 128), ConvLayer("7", 128, pool=(2, 2))),
+    *(ConvLayer("10", 256), ConvLayer("12", 256), ConvLayer("14", 256, pool=(2, 2))),
+    *(ConvLayer("17", 512), ConvLayer("19", 512), ConvLayer("21", 512, pool=(2, 2))),
+    *(ConvLayer("24", 512), ConvLayer("26", 512), ConvLayer("28", 512, pool=(2, 2))),
 )
 
 
 class Features(nn.Module):
     """The convolutional part of a network, from images to maps."""
 
-    layers: Sequence[Conv]
+    layers: Sequence[ConvLayer]
     kernel_init: Initializer
     bias_init: Callable[[int], Initializer]  # from fan-in
 

@@ -1,9 +1,9 @@
 """LSTM and GRU layers, and `SequenceLSTM`: LSTM layers over a sequence of embeddings.
 
-Why not JAX's own gradient of the scan, or `flax.linen.RNN`: both put work into the backward scan that need not wait for
-its step. A training step of Breathing 2 is 12 to 17 % slower with the former, and 13 to 15 % slower still with the
-latter (JAX 0.10.2 and 0.12, 2 cores, November 2026). GRU_FIGURE
-`python -m benchmarks.forms breathing2 autoencoder` measures them again.
+Why the LSTM has its own backward pass: JAX's gradient of the scan puts work into the backward scan that need not wait
+for its step. A training step of Breathing 2 is 12 to 17 % slower with it, and 13 to 15 % slower still with
+`flax.linen.RNN`; a layer alone (256 units, 4 x 400 steps) takes 109 and 86 ms of CPU time instead of 30 and 29 (JAX
+0.10.2 and 0.12, November 2026; `python -m benchmarks.forms breathing2`). For the GRU it was worth 3 % of a step.
 """
 
 import jax
@@ -207,7 +207,6 @@ def _lstm_backward(residuals, cotangents):
 lstm_scan.defvjp(_lstm_forward, _lstm_backward)
 
 
-@jax.custom_vjp
 def gru_scan(projected, recurrent, bias, carry):
     """Scans a GRU (reset after the product) over time-major inputs that are already projected.
 
@@ -220,10 +219,7 @@ def gru_scan(projected, recurrent, bias, carry):
     Returns:
       outputs `[time, batch, features]` and the last hidden state.
     """
-    return _gru_forward(projected, recurrent, bias, carry)[0]
 
-
-def _gru_forward(projected, recurrent, bias, carry):
     def step(hidden, projected):
         update, reset, candidate = jnp.split(projected, 3, axis=-1)
         r_update, r_reset, memory = jnp.split(hidden @ recurrent + bias, 3, axis=-1)
@@ -231,40 +227,7 @@ def _gru_forward(projected, recurrent, bias, carry):
         reset = jax.nn.sigmoid(reset + r_reset)
         candidate = jnp.tanh(candidate + reset * memory)
         hidden = update * hidden + (1 - update) * candidate
-        return hidden, (hidden, (update, reset, candidate, memory))
+        return hidden, hidden
 
-    last, (outputs, gates) = jax.lax.scan(step, carry, projected)
-    return (outputs, last), (outputs, gates, recurrent, carry)
-
-
-def _gru_backward(residuals, cotangents):
-    """Has the form and the names of `_lstm_backward`."""
-    outputs, (update, reset, candidate, memory), recurrent, hidden = residuals
-    d_outputs, d_last = cotangents
-    before = jnp.concatenate([hidden[None], outputs[:-1]])
-    # hidden = update * before + (1 - update) * candidate, by the inputs of the update gate and of the candidate.
-    hidden_by_update = (before - candidate) * update * (1 - update)
-    hidden_by_candidate = (1 - update) * (1 - candidate**2)
-    # candidate = tanh(projected + reset * memory): the reset gate acts through the candidate.
-    hidden_by_reset = hidden_by_candidate * memory * reset * (1 - reset)
-    # By before @ recurrent + bias: memory goes to the candidate times the reset gate.
-    hidden_by_recurrent = jnp.concatenate([hidden_by_update, hidden_by_reset, hidden_by_candidate * reset], axis=-1)
-    transposed = recurrent.T
-
-    def step(d_hidden, inputs):
-        d_output, hidden_by_recurrent, update = inputs
-        d_hidden = d_hidden + d_output
-        d_recurrent = jnp.tile(d_hidden, 3) * hidden_by_recurrent
-        # before goes to hidden directly, times the update gate, and through the product.
-        return d_hidden * update + d_recurrent @ transposed, (d_hidden, d_recurrent)
-
-    inputs = d_outputs, hidden_by_recurrent, update
-    d_carry, (d_hiddens, d_gates) = jax.lax.scan(step, d_last, inputs, reverse=True)
-    # The input projection of the candidate is not multiplied by the reset gate; those of the gates are as above.
-    d_update, d_reset, _ = jnp.split(d_gates, 3, axis=-1)
-    d_projected = jnp.concatenate([d_update, d_reset, d_hiddens * hidden_by_candidate], axis=-1)
-    d_recurrent = jnp.einsum("tbh,tbg->hg", before, d_gates)
-    return d_projected, d_recurrent, d_gates.sum(axis=(0, 1)), d_carry
-
-
-gru_scan.defvjp(_gru_forward, _gru_backward)
+    last, outputs = jax.lax.scan(step, carry, projected)
+    return outputs, last

@@ -61,14 +61,10 @@ def autoencoder(inputs, weights, directions):
 
 def main():
     inputs = torch.tensor(fixed("inputs", (3, STEPS, BANDS), 0.5))
-    for name, directions in (
-        ("autoencoder_bidirectional", ("forward", "backward")),
-        ("autoencoder_forward", ("forward",)),
-    ):
-        weights = Weights()
-        embedding, outputs = autoencoder(inputs, weights, directions)
-        ((outputs - inputs) ** 2).mean((1, 2)).sqrt().mean().backward()
-        save(name, embedding=embedding, outputs=outputs, **weights.gradients())
+    weights = Weights()
+    embedding, outputs = autoencoder(inputs, weights, ("forward", "backward"))
+    ((outputs - inputs) ** 2).mean((1, 2)).sqrt().mean().backward()
+    save("autoencoder_bidirectional", embedding=embedding, outputs=outputs, **weights.gradients())
 
 
 if __name__ == "__main__":
