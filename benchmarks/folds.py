@@ -33,7 +33,7 @@ def programs(network: cases.Network, precision: str) -> tuple[Any, Any]:
     """Returns the steps of a network as a run compiles them, and a function from a seed to a new state."""
     import jax
 
-    from jaxpara.corpora.challenge import TASKS
+    from jaxpara.corpora.tasks import TASKS
     from jaxpara.registry import build
     from jaxpara.training import LEARNERS
     from jaxpara.training.state import create
@@ -53,7 +53,7 @@ class Way:
 
     def __init__(self, made: Any, placement: Any, states: list[Any], batch: dict[str, Any]):
         parts, rows = made._parts(placement.devices)
-        # Filled up where it does not divide, as in a run; there with rows that do not count, which takes as long.
+        # Padded if it does not divide, as in a run; there with rows of weight 0, which takes as long.
         given = np.arange(parts * rows * placement.devices) % len(next(iter(batch.values())))
         arranged = {name: value[given].reshape(-1, rows, *value.shape[1:]) for name, value in batch.items()}
         self._placement, self._batches = placement, [arranged] * len(states)
@@ -64,8 +64,8 @@ class Way:
         return [float(loss) for loss in self._placement.split(losses)]
 
 
-def timed(network: networks.Network, fits: int, rounds: int, precision: str) -> dict[str, Any]:
-    """Seconds of a step of all fits, both ways; the compilation; and how far the losses are apart after all steps."""
+def timed(network: cases.Network, folds: int, rounds: int, precision: str) -> dict[str, Any]:
+    """Returns seconds per step of all folds both ways, of the first step, and the final difference of the losses."""
     from jaxpara.training.parallel import Placement, Stacked
 
     made, fresh = programs(network, precision)
@@ -73,7 +73,7 @@ def timed(network: networks.Network, fits: int, rounds: int, precision: str) -> 
     states = [fresh(seed) for seed in range(folds)]
     ways = {
         "one after the other": [Way(made, Placement(), [state], batch) for state in states],
-        "at once": [Way(made, Stacked(fits), states, batch)],
+        "at once": [Way(made, Stacked(folds), states, batch)],
     }
     compiled, seconds, losses = {}, {way: [] for way in ways}, {}
     for way, groups in ways.items():

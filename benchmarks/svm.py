@@ -2,8 +2,7 @@
 
     python -m benchmarks.svm
 
-The data are 20 000 random bags of 4000 words that depend a little on the class. The SVMs are the exact one with an RBF
-kernel, and its approximation (`kernel="nystroem"` in a config).
+The data are 20 000 random bags of 4000 words that depend a little on the class; the kernel is RBF.
 """
 
 import argparse
@@ -26,18 +25,18 @@ def bags(rows: int, words: int, random: np.random.Generator) -> tuple[np.ndarray
 
 def measure(kernel: Any, rows: int, words: int) -> dict[str, float]:
     """Returns seconds of training and of predicting a tenth as many, the accuracy, and the peak memory."""
-    from jaxpara.training.machines import Machines
+    from jaxpara.training.svm_pipelines import SVMPipelines
 
     random = np.random.default_rng(0)
     inputs, targets = bags(rows + rows // 10, words, random)
-    machines = SVMPipelines(
+    pipelines = SVMPipelines(
         regression=False, kernel=kernel, gamma="scale", scale="minmax", probabilities=False,
         max_iter=-1 if kernel == "rbf" else 100_000,
     )  # fmt: skip
     began = time.monotonic()
-    svm, _ = machines.fitting(inputs[:rows], targets[:rows], 0)(1.0)
+    svm, _ = pipelines.fitting(inputs[:rows], targets[:rows], 0)(1.0)
     fitted = time.monotonic()
-    predicted = machines.outputs(svm, inputs[rows:]).argmax(1)
+    predicted = pipelines.outputs(svm, inputs[rows:]).argmax(1)
     return {
         "train_s": fitted - began,
         "predict_s": time.monotonic() - fitted,
