@@ -11,7 +11,6 @@ from typing import Any
 import jax
 import ml_collections
 import numpy as np
-import pandas as pd
 
 from jaxpara import __version__, processes
 from jaxpara.config import with_demo
@@ -19,7 +18,7 @@ from jaxpara.corpora import audio, challenge
 from jaxpara.corpora.check import Report
 from jaxpara.corpora.corpus import PARTITIONS, Corpus
 from jaxpara.corpora.simulated import STAMP, check_or_simulate
-from jaxpara.corpora.simulated.corpus import loudness_baseline
+from jaxpara.corpora.simulated.writing import loudness_baseline
 from jaxpara.corpora.tasks import TASKS
 from jaxpara.errors import Unavailable, UserError
 from jaxpara.evaluation import compare_systems, report, submission
@@ -37,8 +36,6 @@ from jaxpara.seeds import derive
 from jaxpara.training.dependencies import in_order
 from jaxpara.training.member import Embeddings, Member
 from jaxpara.training.train import Interrupted
-
-LIBRARIES = ("jax", "flax", "optax", "numpy", "librosa")  # whose versions the results list
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,7 +102,7 @@ def run(
         with locked(workdir):
             experiment = build_members(name, settings, demo, checked, workdir)
 
-            # The training phase is here, and not in a function, to keep the path to the gradient short.
+            # Training is not a function of its own: that keeps the path to the gradient short.
             embeddings: Embeddings = {}
             left_out: dict[str, str] = {}
             for member in experiment.members.values():
@@ -219,11 +216,13 @@ def fuse_and_score(
         fusion=settings["fusion"]["name"],
         also_scored=also_scored,
         fusing=fusing,
-        baselines=_baselines(corpus),
+        baselines={"loudness, linear": loudness_baseline(corpus)} if corpus.simulated and corpus.label_rate_hz else {},
         about={
             "jaxpara": __version__,
             "devices": [device.device_kind for device in jax.devices()],
-            "versions": {library: importlib.metadata.version(library) for library in LIBRARIES},
+            "versions": {
+                name: importlib.metadata.version(name) for name in ("jax", "flax", "optax", "numpy", "librosa")
+            },
         },
         seed=derive(seed, "bootstrap"),
     )
@@ -249,23 +248,16 @@ def write_outputs(
     system_file.write(workdir, about, settings["corpus"]["task"], corpus, members, fused.model_weights)
     save(fused.validation, workdir / "predictions" / "validation.npz")
     save(fused.test, workdir / "predictions" / "test.npz")
-    fusing = results["fusion"]["members"]
-    singles = {
-        name: (concatenate([fold.validation for fold in outcomes[name].folds]), outcomes[name].test) for name in fusing
-    }
-
-    def waveform(name: str) -> tuple[np.ndarray, int]:
-        rate_hz = corpus.task.sample_rate_hz
-        return audio.read(corpus.by_name[name].path, rate_hz), rate_hz
-
+    rate_hz, fusing = corpus.task.sample_rate_hz, results["fusion"]["members"]
+    of_members = {m: (concatenate([f.validation for f in outcomes[m].folds]), outcomes[m].test) for m in fusing}
     report.write(
         workdir / "report.html",
         results=results,
         data=data,
-        waveform=waveform,
+        waveform=lambda name: (audio.read(corpus.by_name[name].path, rate_hz), rate_hz),
         validation=fused.validation,
         test=fused.test,
-        singles=singles if len(fusing) > 1 else {},
+        singles=of_members if len(fusing) > 1 else {},
         curves={name: members[name].curves for name in outcomes},
         config=str(ml_collections.ConfigDict(settings)),
         findings=[str(finding) for finding in experiment.checked.findings],
@@ -308,8 +300,3 @@ def _members_to_fuse(
     if not fusing:
         raise UserError("config.members: no member is left that predicts, so there is nothing to fuse")
     return fusing
-
-
-def _baselines(corpus: Corpus) -> dict[str, pd.DataFrame]:
-    """Return the predictions of simple models on a simulated corpus, to compare the system with."""
-    return {"loudness, linear": loudness_baseline(corpus)} if corpus.simulated and corpus.label_rate_hz else {}

@@ -65,7 +65,7 @@ class Comparison:
 
 
 @dataclass(frozen=True)
-class Grid:
+class TextTable:
     """A table of text: names in the first column, figures in the others."""
 
     header: Sequence[str]
@@ -118,7 +118,7 @@ def _label(pair: Difference) -> str:
     return f"{pair.first} - {pair.second}"
 
 
-def grids(comparison: Comparison) -> list[Grid]:
+def grids(comparison: Comparison) -> list[TextTable]:
     """Make the table of the systems and the table of the pairs."""
     measure = comparison.measure
     scale, places, unit = (100, 1, " (points)") if measure == "UAR" else (1, 3, "")
@@ -136,11 +136,11 @@ def grids(comparison: Comparison) -> list[Grid]:
         return _label(d), signed(d.value), bounds(d.interval_95), bounds(d.interval_95_bootstrap), p(d.p), p(d.p_holm)
 
     return [
-        Grid(
+        TextTable(
             ("system", measure, f"95 % interval over {comparison.over}"),
             [(s.name, number(measure, s.value), interval(measure, s.interval_95)) for s in comparison.scores],
         ),
-        Grid(
+        TextTable(
             ("pair", f"difference{unit}", "95 % interval", "bootstrap", "p", "p (Holm)"),
             [row_of(pair) for pair in comparison.differences],
         ),
@@ -210,7 +210,7 @@ def _plot(comparison: Comparison) -> str:
     )
 
 
-def plain(grid: Grid) -> str:
+def plain(grid: TextTable) -> str:
     """Format a table in columns, names to the left and figures to the right."""
     lines = [grid.header, *grid.rows]
     widths = [max(len(cell) for cell in column) for column in zip(*lines, strict=True)]
@@ -221,14 +221,14 @@ def plain(grid: Grid) -> str:
     )
 
 
-def markdown(grid: Grid) -> str:
+def markdown(grid: TextTable) -> str:
     """Format a table as a Markdown pipe table."""
     marks = ["---", *["---:"] * (len(grid.header) - 1)]
     escaped = [[escape_markdown(cell) for cell in row] for row in (grid.header, *grid.rows)]
     return "".join("| " + " | ".join(cells) + " |\n" for cells in (escaped[0], marks, *escaped[1:]))
 
 
-def latex(grid: Grid) -> str:
+def latex(grid: TextTable) -> str:
     """Format a table as a LaTeX `tabular` that needs no package."""
     first, *rest = (" & ".join(escape_latex(cell) for cell in row) + r" \\" for row in (grid.header, *grid.rows))
     columns = "l" + "r" * (len(grid.header) - 1)

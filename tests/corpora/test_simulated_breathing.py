@@ -12,7 +12,7 @@ from scipy import ndimage, signal, stats
 
 from jaxpara.corpora.corpus import Corpus, Recording, Task
 from jaxpara.corpora.simulated import breathing
-from jaxpara.corpora.simulated.corpus import loudness_baseline
+from jaxpara.corpora.simulated.writing import loudness_baseline
 
 SPEAKERS, SECONDS = (3, 3, 3), 90.0
 
