@@ -43,13 +43,12 @@ class Experiment:
     """An experiment that is ready to run.
 
     Attributes:
-      name: of the config file.
       settings: the config as it runs, with demo sizes and the values of the command line.
       demo: whether the corpus is simulated because none was given.
       checked: the checked corpus.
       members: by name, each after those whose embeddings it uses.
-      fuse, also_score: the fusion, and further ones by name that are scored too.
-      fused: the names of the members that are fused; empty for all that predict.
+      fuse, also_score: the fusion, and further ones that are scored too.
+      fused: names of the members that are fused; empty for all that predict.
       unscored: recordings that are not scored.
     """
 
@@ -107,6 +106,8 @@ def run(
             left_out: dict[str, str] = {}
             for member in experiment.members.values():
                 with leaving_out(member, left_out, progress):
+                    if missing := [source for source in member.sources if source in left_out]:
+                        raise Unavailable(f"uses the embeddings of {missing[0]}, which was left out")
                     if mode == "evaluate":
                         member.evaluate(progress, embeddings)
                     else:
@@ -154,10 +155,8 @@ def build_members(name: str, settings: dict[str, Any], demo: bool, checked: Repo
 
 @contextmanager
 def leaving_out(member: Member, left_out: dict[str, str], progress: Progress) -> Iterator[None]:
-    """Add an optional member to those left out if something that it needs is not available; handle interrupts."""
+    """Add an optional member to those left out if something that it needs is not available."""
     try:
-        if missing := [source for source in member.sources if source in left_out]:
-            raise Unavailable(f"uses the embeddings of {missing[0]}, which was left out")
         yield
     except Unavailable as error:
         if not member.optional:
@@ -236,7 +235,7 @@ def write_outputs(
     fused: Fused,
     results: Mapping[str, Any],
 ) -> None:
-    """Write submission, results.json, system.json, the fused predictions and the report."""
+    """Write the submission, results.json, system.json, the fused predictions and the report."""
     corpus, settings, members = experiment.corpus, experiment.settings, experiment.members
     data = describe(corpus)
     # The submission comes first: if it is refused, nothing is half written.

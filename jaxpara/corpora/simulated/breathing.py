@@ -26,9 +26,9 @@ from scipy import ndimage, signal
 
 from jaxpara.corpora.audio import in_threads
 from jaxpara.corpora.corpus import PARTITIONS
-from jaxpara.corpora.simulated.writing import counts_of, preset_of, write_once
 from jaxpara.corpora.simulated.room import Room, record
 from jaxpara.corpora.simulated.voice import SAMPLE_RATE_HZ, Phrase, Voice, speak
+from jaxpara.corpora.simulated.writing import counts_of, preset_of, write_once
 from jaxpara.errors import UserError
 
 VERSION = 1  # of the generator: raise it when the same seed gives other files
