@@ -22,8 +22,8 @@ def experiment(
       task: `breathing` or `mask`.
       recipe: `recommended`; `paper`, the text to the letter; `published`, what the authors' scripts do.
       members: by name, `features`, `folds` and `learner`.
-      fusion: how their scores meet, the mean by default; under `members` whose, all by default; under `also_score` other
-        fusions that are scored too; under `leave_out` recordings that are not scored.
+      fusion: how their scores meet, the mean by default; under `members` whose, all by default; under `also_score`
+        other fusions that are scored too; under `leave_out` recordings that are not scored.
       demo: what replaces the fields above when no corpus is given, so that a laptop sees the end of it.
     """
     if recipe not in RECIPES:
