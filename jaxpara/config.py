@@ -17,7 +17,7 @@ Attributes of a config that no constructor takes (`*` stands for the name of a m
   members.*.folds.only: the numbers of the folds that are fitted, from 0; () for all.
   members.*.folds.leave_out: recordings that are neither fitted nor tuned on.
   fusion.members: whose scores meet; all that predict where this is not given.
-  fusion.beside: other fusions, by name, that are scored too.
+  fusion.also_score: other fusions, by name, that are scored too.
   fusion.leave_out: recordings that are not scored.
 """
 
