@@ -18,7 +18,6 @@ from jaxpara.predictions import MODEL, FoldSeed, align, by_model, concatenate, m
 Measure = Callable[[np.ndarray, np.ndarray], float]
 ByMember = Mapping[str, pd.DataFrame]
 ByModel = Mapping[str, Mapping[FoldSeed, pd.DataFrame]]
-Truth = Mapping[str, np.ndarray]
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,8 +124,7 @@ class Mean:
 class Select:
     """One member for all folds: the one with the highest mean measure over its folds, of equals the first.
 
-    The cross-fitted predictions of a fold come from the member that is best on the folds that share no recording with
-    it (paper §3.1.2, choice of a backbone).
+    A fold's cross-fitted predictions come from the member that is best on folds that share no recording (paper §3.1.2).
     """
 
     def __call__(self, validation: ByMember, test: ByModel, truth: Mapping[str, np.ndarray], measure: Measure) -> Fused:
@@ -167,8 +165,7 @@ class Select:
 class WeightSearch:
     """Base of the fusions that search, for each fold, the weights with the highest measure on its validation set.
 
-    The test predictions use the mean over folds. The cross-fitted predictions of a fold use the mean of the weights
-    of those folds that share no recording with it.
+    Test uses the mean over folds; the cross-fitted predictions of a fold, that over folds that share no recording.
     """
 
     def search(self, truth: np.ndarray, scores: np.ndarray, measure: Measure) -> np.ndarray:
@@ -239,7 +236,11 @@ class Grid(CandidateSearch):
     """The best of evenly spaced weights of two members (Mask system 5: a in 0, 1/40, ..., 1)."""
 
     def __init__(self, points: int = 41):
-        """Set the number of weights to try."""
+        """Set the grid.
+
+        Args:
+          points: weights to try.
+        """
         self._points = points
 
     def candidates(self, members: int) -> np.ndarray:

@@ -23,7 +23,7 @@ from jaxpara.evaluation import plots
 from jaxpara.files import read_json, read_json_lines
 from jaxpara.inference import system, system_file
 from jaxpara.inference.audio_files import AudioFile
-from jaxpara.predictions import Predictions
+from jaxpara.predictions import load, save, scores_of, table_of
 from jaxpara.training.checkpoints import Checkpoints, best_epochs
 from jaxpara.training.logs import Log
 from jaxpara.training.state import create
@@ -108,12 +108,11 @@ def test_wav_files(subtype, tmp_path, data):
 @given(data=st.data())
 def test_predictions(tmp_path, data):
     path = tmp_path / "p.npz"
-    names = np.array(["a.wav", "b.wav"])
-    Predictions(names, np.zeros(2), np.ones((2, 1)), np.array(["test", "test"]), np.zeros(2, int)).save(path)
+    save(table_of(["a.wav", "b.wav"], np.zeros(2), ["test", "test"], np.ones((2, 1)), 0, 0), path)
     path.write_bytes(data.draw(spoilt(path.read_bytes())))
     with refusing(path):
-        loaded = Predictions.load(path)
-        assert len(loaded.keys) == len(loaded.scores)
+        loaded = load(path)
+        assert len(loaded) == len(scores_of(loaded))
 
 
 MODEL = {"fold": 0, "seed": 0, "epoch": 1, "step": 8, "score": 0.5, "loss": 0.25}

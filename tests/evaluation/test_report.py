@@ -282,7 +282,7 @@ def test_drawing_leaves_nothing_global_behind():
 
 
 def test_ticks_of_percentages_are_exact():
-    text = plots.dots("ticks", {"a": {"b": (0.55, [0.5, 0.6])}}, measure="UAR", rows="", lines={})
+    text = plots.dots("ticks", {"a": {"b": (0.55, [0.45, 0.65])}}, measure="UAR", rows="", lines={})
     words = {"".join(e.itertext()).strip() for e in ElementTree.fromstring(text).iterfind(".//{*}text")}
     ticks = sorted(float(word.removesuffix(" %")) for word in words if word.endswith(" %"))
     assert 52.5 in ticks
