@@ -1,7 +1,7 @@
 """The network of Breathing system 4: log-Mel spectrogram -> ResNet18 over 1-s pieces -> GRU -> belt signal."""
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
@@ -54,9 +54,6 @@ class ResNetGRU(nn.Module):
         second frame has its own column; a label is the mean of the columns of its piece (16 apart). This is several
         times cheaper, but a column sees its surroundings (up to 217 frames on either side) where a piece is padded
         with zeros, and BatchNorm uses the statistics of the whole strip.
-
-    Stages that are frozen can be computed once: `frozen_maps` returns their output, which `__call__` accepts instead of
-    the strip.
 
     Attributes:
       backbone: "resnet18" (torchvision's), or "preact_resnet18" (the Keras port in the published scripts).
@@ -112,11 +109,6 @@ class ResNetGRU(nn.Module):
         """Names of the stages that are never trained."""
         return BACKBONES[self.backbone].frozen if self.frozen is None else tuple(self.frozen)
 
-    def frozen_of(self, variables: Mapping[str, Any]) -> dict[str, Any]:
-        """Returns the part of the variables that `frozen_maps` depends on."""
-        trees = {kind: tree["resnet"] for kind, tree in variables.items()}
-        return {kind: {n: tree[n] for n in self.frozen_stages if n in tree} for kind, tree in trees.items()}
-
     @property
     def pretrained(self) -> tuple[str, str]:
         """Name of the network whose pretrained weights fit, and of the part that they go into."""
@@ -132,7 +124,7 @@ class ResNetGRU(nn.Module):
 
         Args:
           inputs: `[batch, frame, band]`, 2 * label + `context_frames` frames, the first band in the top row; values
-            of 0 to 255. Or `[batch, label, height, width, channel]` from `frozen_maps`.
+            of 0 to 255.
           train: whether BatchNorm of the stages that are not frozen uses the statistics of the batch (and updates
             "batch_stats").
 
@@ -142,10 +134,6 @@ class ResNetGRU(nn.Module):
         Raises:
           UserError: the frames do not make a whole number of labels.
         """
-        if inputs.ndim == 5:
-            return self._chunked(inputs.reshape(-1, *inputs.shape[2:]), train, prefix=False).reshape(
-                *inputs.shape[:2], -1
-            )
         labels = self._labels(inputs)
         if self.is_initializing():  # one piece is enough to create all parameters
             one = self.resnet.embed(self._images(inputs[:1, : self.piece_frames]))
@@ -168,16 +156,6 @@ class ResNetGRU(nn.Module):
             return (grey / 255 - np.array(IMAGENET_MEAN, grey.dtype)) / np.array(IMAGENET_STD, grey.dtype)
         return jnp.repeat(grey, 3, axis=-1)
 
-    def frozen_maps(self, inputs: Array) -> Array:
-        """Returns the output of the frozen stages for every piece, `[batch, label, height, width, channel]`.
-
-        Args:
-          inputs: strips, as in `embed`.
-        """
-        labels = self._labels(inputs)
-        maps = self.resnet.prefix(self._images(self._cut(inputs, labels)))
-        return maps.reshape(len(inputs), labels, *maps.shape[1:])
-
     def _labels(self, inputs: Array) -> int:
         labels, odd = divmod(inputs.shape[1] - self.context_frames, 2) if inputs.ndim == 3 else (0, 0)
         if labels < 1 or odd:
@@ -188,17 +166,10 @@ class ResNetGRU(nn.Module):
             )
         return labels
 
-    def _cut(self, inputs: Array, labels: int) -> Array:
-        """Cuts `[batch, frame, band]` into pieces, `[batch * label, piece_frames, band]`."""
-        frames = self.samples_per_output * np.arange(labels)[:, None] + np.arange(self.piece_frames)
-        return inputs[:, frames].reshape(-1, *frames.shape[1:], inputs.shape[2])
-
     def _pieces(self, inputs: Array, labels: int, train: bool) -> Array:
-        features = self._chunked(self._cut(inputs, labels), train, prefix=True)
-        return features.reshape(len(inputs), labels, -1)
-
-    def _chunked(self, pieces: Array, train: bool, *, prefix: bool) -> Array:
-        """Maps pieces `[piece, frame, band]`, or the output of the frozen stages, to features `[piece, channel]`."""
+        """Maps `[batch, frame, band]` to `[batch, label, channel]`, chunk by chunk."""
+        frames = self.samples_per_output * np.arange(labels)[:, None] + np.arange(self.piece_frames)
+        pieces = inputs[:, frames].reshape(-1, *frames.shape[1:], inputs.shape[2])
         chunk = max(size for size in range(1, self.chunk + 1) if len(pieces) % size == 0)
 
         def rest(net: StagedNet, maps: Array) -> Array:
@@ -208,13 +179,13 @@ class ResNetGRU(nn.Module):
         rematerialised = nn.remat(rest, prevent_cse=False)
 
         def step(net: StagedNet, carry: tuple, pieces: Array) -> tuple[tuple, Array]:
-            return carry, rematerialised(net, net.prefix(self._images(pieces)) if prefix else pieces)
+            return carry, rematerialised(net, net.prefix(self._images(pieces)))
 
         # Running statistics are carried from chunk to chunk; everything else is the same for all chunks.
         carried = "batch_stats" if self.is_mutable_collection("batch_stats") else False
         scan = nn.scan(step, variable_broadcast=nn.DenyList(carried), variable_carry=carried)
         _, features = scan(self.resnet, (), pieces.reshape(-1, chunk, *pieces.shape[1:]))
-        return features.reshape(len(pieces), -1)
+        return features.reshape(len(inputs), labels, -1)
 
     def _dense(self, inputs: Array, labels: int, train: bool) -> Array:
         # The last frame is repeated, so that all phases have the same length (five halvings of time).
