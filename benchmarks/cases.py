@@ -43,18 +43,18 @@ class Network:
         return "breathing" if self.labels else "mask"
 
     def tiny(self) -> "Network":
-        """Returns the smallest size that shows whether both sides agree."""
+        """Return the smallest size that shows whether both sides agree."""
         small = {} if self.size == (64, 97) else {"size": (40, 48)}
         return replace(self, rows=min(self.rows, 2), labels=min(self.labels, 12), **({} if self.labels else small))
 
     def learner(self) -> dict[str, Any]:
-        """Returns the learner of the config, with a random start."""
+        """Return the learner of the config, with a random start."""
         config = importlib.import_module(f"configs.{self.config}").get_config()
         learner = config["members"][self.member]["learner"].to_dict() | {"pretrained": None}
         return learner | {part: {**learner[part], **fields} for part, fields in self.changes.items()}
 
     def batch(self) -> Arrays:
-        """Returns `inputs`, `targets` and `weights`; for images also `number` and `cropped`."""
+        """Return `inputs`, `targets` and `weights`; for images also `number` and `cropped`."""
         random = np.random.default_rng(0)
         if not self.labels:
             return {
@@ -132,7 +132,7 @@ class Case:
 
 
 def network(case: Network, *, train: bool, target: float = 0.0, **others: tuple[Network, float]) -> Case:
-    """Returns the case of a network against its PyTorch twin, and against other networks in PyTorch."""
+    """Return the case of a network against its PyTorch twin, and against other networks in PyTorch."""
 
     def ours() -> Side:
         from benchmarks import ours
@@ -178,7 +178,7 @@ def lstm_layers(rows: int, labels: int) -> Case:
 
 
 def feature(name: str, library: str, items: Any, size: str, unit: str, target: float = 0.0, **tolerance: float) -> Case:
-    """Returns the case of a feature against librosa or matplotlib; both modules have a function of this name."""
+    """Return the case of a feature against librosa or matplotlib; both modules have a function of this name."""
 
     def ours() -> Side:
         from benchmarks import ours
@@ -194,7 +194,7 @@ def feature(name: str, library: str, items: Any, size: str, unit: str, target: f
 
 
 def waves(count: int, seconds: float) -> list[np.ndarray]:
-    """Returns noise whose loudness rises and falls, `[sample]` float32 each."""
+    """Return noise whose loudness rises and falls, `[sample]` float32 each."""
     random = np.random.default_rng(0)
     size = int(seconds * RATE_HZ)
     swell = 0.1 + 0.05 * np.sin(np.arange(size) * 2 * np.pi / RATE_HZ)
@@ -202,13 +202,13 @@ def waves(count: int, seconds: float) -> list[np.ndarray]:
 
 
 def spectrograms(count: int) -> list[np.ndarray]:
-    """Returns random decibels, `[97, 64]` float32 each, the size of one second."""
+    """Return random decibels, `[97, 64]` float32 each, the size of one second."""
     random = np.random.default_rng(2)
     return [random.uniform(-80, 0, (97, 64)).astype(np.float32) for _ in range(count)]
 
 
 def series(rows: int, members: int = 3) -> tuple[np.ndarray, np.ndarray]:
-    """Returns a truth `[row]` and predictions of it `[member, row]`, float64."""
+    """Return a truth `[row]` and predictions of it `[member, row]`, float64."""
     random = np.random.default_rng(1)
     truth = random.standard_normal(rows)
     noise = np.array([1.0, 1.5, 2.0])[:members, None] * random.standard_normal((members, rows))
@@ -253,7 +253,7 @@ def bootstrap(rows: int, resamples: int) -> Case:
 
 
 def demo(config: str, *changes: str) -> Case:
-    """Returns the case of a demo from the command line to the report, first with empty caches, then with full ones."""
+    """Return the case of a demo from the command line to the report, first with empty caches, then with full ones."""
 
     def ours() -> Side:
         from benchmarks import ours
@@ -265,7 +265,7 @@ def demo(config: str, *changes: str) -> Case:
 
 
 def cases(*, tiny: bool) -> dict[str, Callable[[], Case]]:
-    """Returns all cases by name; `tiny` ones are for the comparison of outputs only, their times mean nothing."""
+    """Return all cases by name; `tiny` ones are for the comparison of outputs only, their times mean nothing."""
 
     def net(case: Network, **options: Any) -> Callable[[], Case]:
         if tiny:

@@ -43,7 +43,7 @@ open(os.environ["CLOCK_JUMPED"], "w").close()
 
 
 def kills(whole: Run, count: int = 20, seed: int = 1) -> str:
-    """Kills runs at random moments, spread over their parts."""
+    """Kill runs at random moments, spread over their parts."""
     random, names = np.random.default_rng(seed), list(PARTS)
     wanted = {name: len(range(number, count, len(names))) for number, name in enumerate(names)}
     done, lives = dict.fromkeys(names, 0), 0
@@ -68,7 +68,7 @@ def kills(whole: Run, count: int = 20, seed: int = 1) -> str:
 
 @contextlib.contextmanager
 def small_disk(folder: Path) -> Iterator[Callable[[int], dict] | None]:
-    """Mounts a tmpfs at a folder and gives a function that sets its size in bytes; None if it cannot be mounted."""
+    """Mount a tmpfs at a folder and give a function that sets its size in bytes; None if it cannot be mounted."""
     mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(folder)]
     if not shutil.which("mount") or subprocess.run(mount, capture_output=True).returncode:
         yield None
@@ -85,7 +85,7 @@ def small_disk(folder: Path) -> Iterator[Callable[[int], dict] | None]:
 
 
 def full_disk(whole: Run, shares: tuple[float, ...] = (0.1, 0.3, 0.5, 0.7, 0.9), tmpfs: bool = True) -> str:
-    """Runs on a disk that is too small, larger with every start; without tmpfs, limits the size of files instead."""
+    """Run on a disk that is too small, larger with every start; without tmpfs, limits the size of files instead."""
     run = Run(whole.folder.parent / ("full_disk" if tmpfs else "no_large_files"))
     corpus = run.folder.parent / "corpus_cache"
     shutil.copytree(whole.folder / "cache/simulated", corpus / "simulated", dirs_exist_ok=True)
@@ -112,7 +112,7 @@ def full_disk(whole: Run, shares: tuple[float, ...] = (0.1, 0.3, 0.5, 0.7, 0.9),
 
 
 def stopped(whole: Run, name: str, checkpoints: int) -> tuple[Run, list[Path]]:
-    """Returns a run that was killed while training its first fold, and its checkpoints, oldest first."""
+    """Return a run that was killed while training its first fold, and its checkpoints, oldest first."""
     run = fresh(whole, name)
     pattern = f"{FOLD}/checkpoints/[0-9]*"
     for _ in range(5):
@@ -125,14 +125,14 @@ def stopped(whole: Run, name: str, checkpoints: int) -> tuple[Run, list[Path]]:
 
 
 def truncate(checkpoint: Path) -> None:
-    """Cuts each file in half."""
+    """Cut each file in half."""
     for path in checkpoint.rglob("*"):
         if path.is_file():
             os.truncate(path, path.stat().st_size // 2)
 
 
 def newest_truncated(whole: Run) -> str:
-    """Cuts the newest checkpoint in half after a kill."""
+    """Cut the newest checkpoint in half after a kill."""
     run, checkpoints = stopped(whole, "newest_truncated", 2)
     truncate(checkpoints[-1])
     run.finish()
@@ -143,7 +143,7 @@ def newest_truncated(whole: Run) -> str:
 
 
 def all_truncated(whole: Run) -> str:
-    """Cuts the states of all checkpoints of a fold in half after a kill."""
+    """Cut the states of all checkpoints of a fold in half after a kill."""
     run, checkpoints = stopped(whole, "all_truncated", 1)
     for checkpoint in checkpoints:
         truncate(checkpoint / "state")
@@ -155,7 +155,7 @@ def all_truncated(whole: Run) -> str:
 
 
 def two_at_once(whole: Run) -> str:
-    """Starts a second run in the workdir of a running one."""
+    """Start a second run in the workdir of a running one."""
     run = fresh(whole, "two_at_once")
     first = run.start()
     while first.poll() is None and not (run.folder / FOLD / "metrics.jsonl").exists():
@@ -170,7 +170,7 @@ def two_at_once(whole: Run) -> str:
 
 
 def jumping_clock(whole: Run) -> str:
-    """Runs with a clock that jumps by up to ten years, back and forth, at every reading."""
+    """Run with a clock that jumps by up to ten years, back and forth, at every reading."""
     run = fresh(whole, "jumping_clock")
     jumped = run.folder / "jumped"
     code = run.folder / "code"

@@ -30,7 +30,7 @@ CASES = {
 
 
 def programs(network: cases.Network, precision: str) -> tuple[Any, Any]:
-    """Returns the steps of a network as a run compiles them, and a function from a seed to a new state."""
+    """Return the steps of a network as a run compiles them, and a function from a seed to a new state."""
     import jax
 
     from jaxpara.corpora.tasks import TASKS
@@ -65,7 +65,7 @@ class Way:
 
 
 def timed(network: cases.Network, folds: int, rounds: int, precision: str) -> dict[str, Any]:
-    """Returns seconds per step of all folds both ways, of the first step, and the final difference of the losses."""
+    """Return seconds per step of all folds both ways, of the first step, and the final difference of the losses."""
     from jaxpara.training.parallel import Placement, Stacked
 
     made, fresh = programs(network, precision)

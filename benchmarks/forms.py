@@ -22,7 +22,7 @@ Patch = Callable[[], None]
 
 
 def case(model: dict[str, Any], inputs: np.ndarray, forms: dict[str, tuple[Patch, ...]]) -> Case:
-    """Returns the case of a network, with a peer for each plain form."""
+    """Return the case of a network, with a peer for each plain form."""
 
     def make(*patches: Patch) -> Side:
         for patch in patches:
@@ -61,7 +61,7 @@ def gradient_step(fields: dict[str, Any], inputs: np.ndarray) -> Side:
 
 
 def plain_first_layer() -> None:
-    """Stores the output of the first convolution, instead of recomputing it in chunks in the backward pass."""
+    """Store the output of the first convolution, instead of recomputing it in chunks in the backward pass."""
     from jaxpara.models import ops1d
 
     def plain(signal, kernel, bias, pool, seed=None, rate=0.0, padding=None):
@@ -72,7 +72,7 @@ def plain_first_layer() -> None:
 
 
 def plain_pools() -> None:
-    """Takes ReLU, dropout and flax's max-pool one after the other."""
+    """Take ReLU, dropout and flax's max-pool one after the other."""
     from flax import linen as nn
 
     from jaxpara.models import cnn1d, ops1d
@@ -86,7 +86,7 @@ def plain_pools() -> None:
 
 
 def plain_dropout() -> None:
-    """Draws dropout masks from JAX's default generator, threefry."""
+    """Draw dropout masks from JAX's default generator, threefry."""
     import jax
     import jax.numpy as jnp
 
@@ -100,14 +100,14 @@ def plain_dropout() -> None:
 
 
 def plain_lstm() -> None:
-    """Lets JAX derive the gradient of the LSTM's scan."""
+    """Let JAX derive the gradient of the LSTM's scan."""
     from jaxpara.models import recurrent
 
     recurrent.lstm_scan = lambda *arrays: recurrent._lstm_forward(*arrays)[0]
 
 
 def flax_lstm() -> None:
-    """Takes flax's LSTM."""
+    """Take flax's LSTM."""
     from flax import linen as nn
 
     from jaxpara.models import recurrent
@@ -123,7 +123,7 @@ def flax_lstm() -> None:
 
 
 def plain_stem() -> None:
-    """Normalises and pools the stored output of Breathing 3's first convolution."""
+    """Normalise and pool the stored output of Breathing 3's first convolution."""
     from flax import linen as nn
 
     from jaxpara.models import ops1d, resnet1d
@@ -143,7 +143,7 @@ def plain_stem() -> None:
 
 
 def plain_batchnorm() -> None:
-    """Lets JAX derive the gradient of BatchNorm."""
+    """Let JAX derive the gradient of BatchNorm."""
     import jax.numpy as jnp
     from jax import lax
 
@@ -160,7 +160,7 @@ def plain_batchnorm() -> None:
 
 
 def plain_conv() -> None:
-    """Takes XLA's convolution also where the output is smaller than the kernel."""
+    """Take XLA's convolution also where the output is smaller than the kernel."""
     from jax import lax
 
     from jaxpara.models import ops2d, resnet
@@ -169,7 +169,7 @@ def plain_conv() -> None:
 
 
 def plain_max_pool() -> None:
-    """Takes flax's max-pool of images."""
+    """Take flax's max-pool of images."""
     from flax import linen as nn
 
     from jaxpara.models import ops2d
@@ -182,7 +182,7 @@ def plain_max_pool() -> None:
 
 
 def cases(*, tiny: bool) -> dict[str, Callable[[], Case]]:
-    """Returns all cases by name."""
+    """Return all cases by name."""
 
     def of(net: Network, rows: int, forms: dict[str, tuple[Patch, ...]]) -> Callable[[], Case]:
         def make() -> Case:

@@ -35,7 +35,7 @@ class Case:
 
 
 def sequences(spread: float) -> Draw:
-    """Draws 4 to 16 blocks per speaker; `spread` is the standard deviation of a speaker's gain, whose mean is 0.8.
+    """Draw 4 to 16 blocks per speaker; `spread` is the standard deviation of a speaker's gain, whose mean is 0.8.
 
     Each speaker also has an amplitude of the belt and an offset of the predictions.
     """
@@ -57,7 +57,7 @@ def sequences(spread: float) -> Draw:
 
 
 def classes(spread: float) -> Draw:
-    """Draws 20 to 160 clips per speaker of two classes; `spread` is the standard deviation of the recalls' logits.
+    """Draw 20 to 160 clips per speaker of two classes; `spread` is the standard deviation of the recalls' logits.
 
     A speaker's skill moves both recalls together, and the speaker's bias moves them in opposite directions.
     """
@@ -85,13 +85,13 @@ CASES = (
 
 
 def of_population(case: Case, speakers: int, parts: int = 20) -> float:
-    """Returns the measure over this many speakers, as the mean over parts that fit into memory."""
+    """Return the measure over this many speakers, as the mean over parts that fit into memory."""
     drawn = (case.draw(speakers // parts, np.random.default_rng([1, part]))[0].sums.sum(0) for part in range(parts))
     return float(np.mean([case.measure.of_sums(sums) for sums in drawn]))
 
 
 def simulate(case: Case, speakers: int, datasets: int, resamples: int, truth: float) -> list[tuple[float, float]]:
-    """Returns, for each method, the share of data sets whose interval contains the truth, and the mean width.
+    """Return, for each method, the share of data sets whose interval contains the truth, and the mean width.
 
     A data set without an interval counts as not containing it, and has no width.
     """

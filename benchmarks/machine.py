@@ -21,7 +21,7 @@ from typing import Any
 
 
 def measured(module: str, *flags: object) -> Any:
-    """Runs `python -m benchmarks.MODULE FLAGS` and returns what it passed to `answer`.
+    """Run `python -m benchmarks.MODULE FLAGS` and return what it passed to `answer`.
 
     Raises:
       subprocess.CalledProcessError: it failed.
@@ -32,17 +32,17 @@ def measured(module: str, *flags: object) -> Any:
 
 
 def answer(found: Any) -> None:
-    """Prints what `measured` returns."""
+    """Print what `measured` returns."""
     print(json.dumps(found))
 
 
 def peak_gib() -> float:
-    """Returns the peak resident memory of this process, or of a child that it waited for; libraries included."""
+    """Return the peak resident memory of this process, or of a child that it waited for; libraries included."""
     return max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)) / 2**20
 
 
 def product(library: str, size: int) -> float:
-    """Returns the best GFLOP/s of several products of square float32 matrices."""
+    """Return the best GFLOP/s of several products of square float32 matrices."""
     if library == "jax":
         import jax
         import jax.numpy as jnp
@@ -73,7 +73,7 @@ def _timed(run: Callable[[], None]) -> float:
 
 
 def peak(size: int = 3000) -> dict[str, float]:
-    """Returns GFLOP/s by library, without a library that is not installed."""
+    """Return GFLOP/s by library, without a library that is not installed."""
     found = {}
     for library in ("jax", "torch"):
         with suppress(subprocess.CalledProcessError):
@@ -86,7 +86,7 @@ def threads() -> int:
 
 
 def busy(seconds: float = 2.0) -> float:
-    """Returns the share of all processors' time that others used while this process slept; NaN if unknown."""
+    """Return the share of all processors' time that others used while this process slept; NaN if unknown."""
 
     def times() -> tuple[int, int]:
         fields = [int(word) for word in Path("/proc/stat").read_text().splitlines()[0].split()[1:9]]
@@ -110,7 +110,7 @@ def processor() -> str:
 
 
 def describe(size: int = 3000) -> dict[str, Any]:
-    """Returns what a table says about the machine."""
+    """Return what a table says about the machine."""
     return {
         "processor": processor(),
         "threads": threads(),

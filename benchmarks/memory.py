@@ -46,7 +46,7 @@ FLAGS = (
 
 
 def write_corpus(root: Path, hours: float) -> None:
-    """Writes recordings of 240 s, a third in each partition."""
+    """Write recordings of 240 s, a third in each partition."""
     count = max(6, round(hours * 3600 / SECONDS))
     (root / "wav").mkdir(parents=True)
     (root / "lab").mkdir()
@@ -68,7 +68,7 @@ def write_corpus(root: Path, hours: float) -> None:
 
 
 def sample(process: subprocess.Popen, samples: list[tuple[float, float, float]]) -> None:
-    """Appends the time and the GiB of resident memory: the process's own, and pages of files."""
+    """Append the time and the GiB of resident memory: the process's own, and pages of files."""
     while process.poll() is None:
         try:
             text = Path(f"/proc/{process.pid}/status").read_text()
@@ -81,7 +81,7 @@ def sample(process: subprocess.Popen, samples: list[tuple[float, float, float]])
 
 
 def measure(hours: float, folder: Path) -> dict[str, Any]:
-    """Runs the command line once on a corpus of this length."""
+    """Run the command line once on a corpus of this length."""
     write_corpus(folder / "corpus", hours)
     command = [sys.executable, "launch.py", "--config=configs/breathing_e2e.py", *FLAGS]
     process = subprocess.Popen(

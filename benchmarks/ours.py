@@ -208,7 +208,7 @@ def _products(jaxpr: Any) -> float:
 
 
 def _inner(value: Any) -> list[Any]:
-    """Returns the programs in a parameter of an equation."""
+    """Return the programs in a parameter of an equation."""
     if isinstance(value, (tuple, list)):
         return [inner for one in value for inner in _inner(one)]
     value = getattr(value, "jaxpr", value)

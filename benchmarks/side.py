@@ -28,7 +28,7 @@ class Side:
 
 
 def to_torch(leaves: Mapping[str, np.ndarray]) -> Arrays:
-    """Renames and transposes our weights (or gradients) to a PyTorch state dict.
+    """Rename and transposes our weights (or gradients) to a PyTorch state dict.
 
     Args:
       leaves: by path, such as `sequence.lstm0.kernel`.

@@ -58,7 +58,7 @@ class Process:
         )
 
     def ask(self, *words: str) -> dict[str, Any]:
-        """Returns the worker's answer to a command, or `{"failed": ...}` if it gives none."""
+        """Return the worker's answer to a command, or `{"failed": ...}` if it gives none."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         try:
@@ -78,7 +78,7 @@ class Process:
 
 
 def agree(module: str, name: str, case: Case, folder: Path, *, tiny: bool) -> dict[str, dict[str, Any]]:
-    """Returns, by peer that computes the same, the differences from ours and whether they are small enough."""
+    """Return, by peer that computes the same, the differences from ours and whether they are small enough."""
     if not any(peer.same for peer in case.peers.values()):
         return {}
     folder.mkdir()
@@ -104,7 +104,7 @@ def agree(module: str, name: str, case: Case, folder: Path, *, tiny: bool) -> di
 def measure(
     module: str, name: str, case: Case, rounds: int, settings: set[str], folder: Path, *, tiny: bool
 ) -> dict[str, Any]:
-    """Measures a case of a module of this package; returns all that the table and the file show."""
+    """Measure a case of a module of this package; return all that the table and the file show."""
     agreement = agree(module, name, case, folder / "check", tiny=tiny)
     (folder / "timed").mkdir()
     sides = [("ours", "default")]
@@ -144,7 +144,7 @@ def measure(
 
 
 def heading(about: dict[str, Any]) -> str:
-    """Returns the description of the machine and the names of the columns.
+    """Return the description of the machine and the names of the columns.
 
     `GiB` is the peak memory of the process, `before` the part before the first call (libraries and weights); `first s`
     lasts from the imports to the end of the first call, with compilation.
@@ -157,7 +157,7 @@ def heading(about: dict[str, Any]) -> str:
 
 
 def table(name: str, case: dict[str, Any], peak_gflop_s: float = 0.0) -> str:
-    """Returns one line a side, then lines about agreement and targets."""
+    """Return one line a side, then lines about agreement and targets."""
     lines = [f"{name}: {case['size']}"]
     flop = next((side["flop"].get("products", 0) for side in case["sides"] if side.get("flop")), 0)
     for side in case["sides"]:
@@ -198,7 +198,7 @@ def table(name: str, case: dict[str, Any], peak_gflop_s: float = 0.0) -> str:
 
 
 def compare(module: str, known: Mapping[str, Callable[[], Case]], names: list[str], flags: argparse.Namespace) -> None:
-    """Measures cases one after the other, prints the table and writes `flags.output`."""
+    """Measure cases one after the other, prints the table and write `flags.output`."""
     with open(Path(tempfile.gettempdir()) / "jaxpara_side_by_side.lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # two at a time would measure each other
         about = machine.describe(500 if flags.tiny else 3000)
@@ -215,7 +215,7 @@ def compare(module: str, known: Mapping[str, Callable[[], Case]], names: list[st
 
 
 def main(module: str, cases: Callable[..., dict[str, Callable[[], Case]]], text: str | None, rounds: int) -> None:
-    """Reads the command line and compares the cases of a module of this package."""
+    """Read the command line and compares the cases of a module of this package."""
     names = list(cases(tiny=False))
     parser = argparse.ArgumentParser(description=text, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("case", nargs="*", help=f"all by default: {', '.join(names)}")

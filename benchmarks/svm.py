@@ -17,14 +17,14 @@ KERNELS = ("rbf",)
 
 
 def bags(rows: int, words: int, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Returns bags `[row, word]`, float32, and classes `[row]`."""
+    """Return bags `[row, word]`, float32, and classes `[row]`."""
     targets = random.integers(0, 2, rows)
     rates = random.gamma(0.5, 1.0, (2, words)) * 0.02 + random.gamma(0.5, 1.0, words)
     return np.log10(1 + random.poisson(rates[targets])).astype(np.float32), targets.astype(float)
 
 
 def measure(kernel: Any, rows: int, words: int) -> dict[str, float]:
-    """Returns seconds of training and of predicting a tenth as many, the accuracy, and the peak memory."""
+    """Return seconds of training and of predicting a tenth as many, the accuracy, and the peak memory."""
     from jaxpara.training.svm_pipelines import SVMPipelines
 
     random = np.random.default_rng(0)

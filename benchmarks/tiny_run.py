@@ -40,7 +40,7 @@ class Run:
     folder: Path
 
     def start(self, environment: dict[str, str] | None = None, largest: int = 0):
-        """Starts the command; `largest`, if given, limits the size of files in bytes."""
+        """Start the command; `largest`, if given, limits the size of files in bytes."""
         limit = [*LIMITED, str(largest)] if largest else []
         places = {"JAXPARA_CACHE": self.folder / "cache", "JAX_COMPILATION_CACHE_DIR": self.folder.parent / "compiled"}
         places = {name: str(path) for name, path in places.items()}
@@ -58,7 +58,7 @@ class Run:
         return self.folder.parent / f"{self.folder.name}.log"
 
     def ended(self, process: subprocess.Popen, expected: tuple[int, ...]) -> int:
-        """Returns the exit status of a process, which must be an expected one, without a traceback."""
+        """Return the exit status of a process, which must be an expected one, without a traceback."""
         try:
             status = process.wait(TIMEOUT_S)
         except subprocess.TimeoutExpired:
@@ -73,7 +73,7 @@ class Run:
         self.ended(self.start(**how), (0,))
 
     def refused(self, words: str, **how) -> str:
-        """Runs the command, which must end with an error line that contains these words; returns the line."""
+        """Run the command, which must end with an error line that contains these words; return the line."""
         self.ended(self.start(**how), (1,))
         return self.last_line(words)
 
@@ -84,7 +84,7 @@ class Run:
         return line
 
     def files(self, pattern: str) -> dict[Path, int]:
-        """Returns the time of the last change of each file."""
+        """Return the time of the last change of each file."""
         found = {}
         for path in self.folder.glob(pattern):
             with contextlib.suppress(OSError):  # deleted meanwhile
@@ -92,7 +92,7 @@ class Run:
         return found
 
     def kill(self, when: Callable[[], bool], delay_s: float = 0.0) -> bool:
-        """Starts the command and kills it some time after a moment; returns False if it finished before."""
+        """Start the command and kill it some time after a moment; return False if it finished before."""
         process = self.start()
         until = time.monotonic() + TIMEOUT_S
         while process.poll() is None and not when():
@@ -105,7 +105,7 @@ class Run:
         return self.ended(process, (0, -9)) == -9
 
     def result(self) -> tuple[dict, dict[str, np.ndarray]]:
-        """Returns results.json without timings and paths, and all predictions."""
+        """Return results.json without timings and paths, and all predictions."""
         results = json.loads((self.folder / "run/results.json").read_text())
         results["corpus"].pop("root")
         for part in (results, *(fold for member in results["members"].values() for fold in member["folds"])):
@@ -128,7 +128,7 @@ class Run:
 
 
 def undisturbed(folder: Path) -> Run:
-    """Runs the experiment once without faults."""
+    """Run the experiment once without faults."""
     run = Run(folder / "undisturbed")
     run.folder.mkdir(parents=True)
     run.finish()
@@ -136,7 +136,7 @@ def undisturbed(folder: Path) -> Run:
 
 
 def fresh(whole: Run, name: str) -> Run:
-    """Returns a run that has not started, with the corpus of another one."""
+    """Return a run that has not started, with the corpus of another one."""
     run = Run(whole.folder.parent / name)
     shutil.copytree(whole.folder / "cache/simulated", run.folder / "cache/simulated")
     return run

@@ -19,7 +19,7 @@ ROUND_S = 0.4  # short calls are repeated until a round takes about this long
 
 
 def main() -> None:
-    """Answers `check FILE [OURS]`, `start`, `round` and `end` until stdin ends."""
+    """Answer `check FILE [OURS]`, `start`, `round` and `end` until stdin ends."""
     module, name, side, setting, *tiny = sys.argv[1:]
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # whatever libraries print must not mix with the answers
@@ -55,7 +55,7 @@ class Worker:
             self._made = self._case.peers[self._side].make(self._setting, checked)
 
     def check(self, file: str, ours: str = "") -> dict[str, Any]:
-        """Writes our side's arrays to a file, or compares the peer's with those in `ours`."""
+        """Write our side's arrays to a file, or compares the peer's with those in `ours`."""
         if not ours:
             self._make()
             np.savez(file, **self._made.check())  # type: ignore[arg-type]
@@ -66,7 +66,7 @@ class Worker:
         return {"differences": {key: difference(key, found[key], expected[key]) for key in self._case.tolerances}}
 
     def start(self) -> dict[str, Any]:
-        """Makes the side, then calls it once (`first_s`, with compilation) and some more times to warm it up."""
+        """Make the side, then calls it once (`first_s`, with compilation) and some more times to warm it up."""
         make_s = seconds(self._make)
         base_gib = peak_gib()
         first_s = seconds(self._made.run)
@@ -86,13 +86,13 @@ class Worker:
         return {"seconds": wall_s / self._calls, "cpu_s": (time.process_time() - began) / self._calls}
 
     def end(self) -> dict[str, Any]:
-        """Returns the peak memory, and only then what takes memory to find out."""
+        """Return the peak memory, and only then what takes memory to find out."""
         peak = peak_gib()
         return {"peak_gib": peak, "flop": self._made.flop() if self._made.flop else {}, "device": device()}
 
 
 def difference(name: str, found: np.ndarray, expected: np.ndarray) -> float:
-    """Returns the largest difference over the largest value; for gradients the norm of the difference over the norm."""
+    """Return the largest difference over the largest value; for gradients the norm of the difference over the norm."""
     if found.shape != expected.shape:
         raise ValueError(f"shape {found.shape}, expected {expected.shape}")
     found, expected = found.astype(np.float64), expected.astype(np.float64)
@@ -108,7 +108,7 @@ def seconds(run: Callable[[], Any]) -> float:
 
 
 def device() -> str:
-    """Returns the name of the accelerator that was used, or "cpu"."""
+    """Return the name of the accelerator that was used, or "cpu"."""
     if torch := sys.modules.get("torch"):
         return torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
     if jax := sys.modules.get("jax"):

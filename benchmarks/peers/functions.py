@@ -15,7 +15,7 @@ RATE_HZ = 16_000
 
 
 def log_mel(waveform: np.ndarray, bands: int = 64, ref=np.max) -> np.ndarray:
-    """Returns `[frame, band]` decibels: 32-ms windows every 10 ms, not centred."""
+    """Return `[frame, band]` decibels: 32-ms windows every 10 ms, not centred."""
     power = librosa.feature.melspectrogram(
         y=waveform, sr=RATE_HZ, n_fft=512, hop_length=160, n_mels=bands, fmax=8000, center=False
     )
@@ -23,13 +23,13 @@ def log_mel(waveform: np.ndarray, bands: int = 64, ref=np.max) -> np.ndarray:
 
 
 def mfcc(waveform: np.ndarray) -> np.ndarray:
-    """Returns `[frame, coefficient]`: 30, with deltas and delta-deltas."""
+    """Return `[frame, coefficient]`: 30, with deltas and delta-deltas."""
     first = librosa.feature.mfcc(S=log_mel(waveform, 128, 1.0).T, n_mfcc=30)
     return np.vstack([first, librosa.feature.delta(first), librosa.feature.delta(first, order=2)]).T
 
 
 def image(matrix: np.ndarray) -> np.ndarray:
-    """Draws the image that the published scripts saved, `[288, 288, 3]`, from `[frame, band]`.
+    """Draw the image that the published scripts saved, `[288, 288, 3]`, from `[frame, band]`.
 
     It is librosa's specshow with the band edges of version 0.7, as a PNG of matplotlib.
     """

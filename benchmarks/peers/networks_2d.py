@@ -105,7 +105,7 @@ class ResNetGRU(nn.Module):
         return torch.cat(parts).unflatten(0, (len(strips), labels))
 
     def of_strip(self, strips: Tensor, labels: int) -> Tensor:
-        """Keeps all phases of every stride along time but the first, as further rows of the batch."""
+        """Keep all phases of every stride along time but the first, as further rows of the batch."""
         frames = strips.shape[1]
         last = strips[:, -1:].expand(-1, -frames % 32, -1)
         maps = self.images(torch.cat([strips, last], 1))
@@ -132,7 +132,7 @@ def memory_format(weight: Tensor) -> torch.memory_format:
 
 
 def clips(images: Tensor, size: tuple[int, int], crop: bool) -> Tensor:
-    """Crops at random, resizes and normalises `[example, height, width, 3]`, uint8, to `[example, 3, *size]`.
+    """Crop at random, resizes and normalise `[example, height, width, 3]`, uint8, to `[example, 3, *size]`.
 
     Crops are resized one by one, as in torchvision's RandomResizedCrop.
     """

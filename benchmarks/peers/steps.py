@@ -17,7 +17,7 @@ DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def twin(model: Mapping[str, Any], inputs: np.ndarray) -> nn.Module:
-    """Returns the network of a config, for inputs of this shape."""
+    """Return the network of a config, for inputs of this shape."""
     fields = dict(model)
     name = fields.pop("name")
     if name == "resnet18":
@@ -137,14 +137,14 @@ def lstm_layers(batch: Arrays, setting: str, *, sizes: tuple[int, ...], ours: Ar
 
 
 def set_up() -> None:
-    """Sets the number of threads, and TF32 on a GPU, as on our side."""
+    """Set the number of threads, and TF32 on a GPU, as on our side."""
     torch.set_num_threads(len(os.sched_getaffinity(0)))
     torch.set_float32_matmul_precision("high" if DEVICE == "cuda" else "highest")
     torch.manual_seed(0)
 
 
 def load(net: nn.Module, ours: Arrays) -> list[str]:
-    """Copies our weights into the twin; returns the sorted names of the trained ones."""
+    """Copy our weights into the twin; return the sorted names of the trained ones."""
     weights = {name.removeprefix("weight/"): value for name, value in ours.items() if name.startswith("weight/")}
     state = {name: torch.from_numpy(value) for name, value in weights.items()}
     with torch.no_grad():
@@ -159,7 +159,7 @@ def load(net: nn.Module, ours: Arrays) -> list[str]:
 
 
 def loss_of(outputs: Tensor, targets: Tensor, spec: Mapping[str, Any]) -> Tensor:
-    """Computes `window_pcc` or `cross_entropy`."""
+    """Compute `window_pcc` or `cross_entropy`."""
     if spec["name"] == "cross_entropy":
         return F.cross_entropy(outputs, targets.long())
     x, y = (series - series.mean(-1, keepdim=True) for series in (outputs, targets))
@@ -168,7 +168,7 @@ def loss_of(outputs: Tensor, targets: Tensor, spec: Mapping[str, Any]) -> Tensor
 
 
 def optimizer(net: nn.Module, spec: Mapping[str, Any], *, fused: bool) -> torch.optim.Optimizer:
-    """Returns `adam`, `nadam` or `sgd`; NAdam has no fused form, so it updates all tensors at once (`foreach`)."""
+    """Return `adam`, `nadam` or `sgd`; NAdam has no fused form, so it updates all tensors at once (`foreach`)."""
     decay, lr = spec.get("weight_decay", 0.0), spec["lr"]
     of_kernels = spec.get("decay") == "kernels"
     groups: dict[float, list[Tensor]] = {decay: [], 0.0: []}

@@ -61,13 +61,13 @@ class AudioInfo:
 
 
 def reason(error: BaseException) -> str:
-    """Returns why a file was refused: one line without the file's name and a full stop."""
+    """Return why a file was refused: one line without the file's name and a full stop."""
     text = getattr(error, "error_string", None) or getattr(error, "strerror", None) or str(error)
     return " ".join(text.split()).rstrip(".") or type(error).__name__
 
 
 def read(path: Path, sample_rate_hz: int) -> np.ndarray:
-    """Reads a mono file.
+    """Read a mono file.
 
     Args:
       path: WAV or any other format that libsndfile reads; integer PCM of any width, or float.
@@ -99,7 +99,7 @@ def read(path: Path, sample_rate_hz: int) -> np.ndarray:
 
 
 def scan(path: Path) -> AudioInfo:
-    """Decodes a file in any format and width that libsndfile knows; raises nothing."""
+    """Decode a file in any format and width that libsndfile knows; raise nothing."""
     try:
         with soundfile.SoundFile(path) as file:
             samples = file.read(dtype="float32", always_2d=True)
@@ -129,7 +129,7 @@ def scan(path: Path) -> AudioInfo:
 def in_threads(
     work: Callable[[Item], Result], items: Sequence[Item], progress: Callable[[int, int], None] | None = None
 ) -> list[Result]:
-    """Maps a function over items in threads; NumPy, SciPy and libsndfile release the interpreter lock.
+    """Map a function over items in threads; NumPy, SciPy and libsndfile release the interpreter lock.
 
     Args:
       progress: called from the calling thread with the number of finished items and of all items.
@@ -153,12 +153,12 @@ def in_threads(
 
 
 def add_unreadable(path: Path, failure: str, findings: Findings) -> None:
-    """Adds the error that a file is not readable as audio; `failure` is its `reason`."""
+    """Add the error that a file is not readable as audio; `failure` is its `reason`."""
     findings.error("unreadable files", path, None, f"not readable as audio ({failure})", COPY_AGAIN)
 
 
 def check_file(path: Path, info: AudioInfo, task: Task, findings: Findings) -> None:
-    """Adds everything that is wrong with one audio file by itself."""
+    """Add everything that is wrong with one audio file by itself."""
     if info.failure:
         return add_unreadable(path, info.failure, findings)
     if not info.frames:

@@ -50,7 +50,7 @@ class Contents:
 
 
 def read(root: Path, task: Task) -> Corpus:
-    """Reads a corpus without decoding its audio: the label files and, for sequences, the headers of the audio.
+    """Read a corpus without decoding its audio: the label files and, for sequences, the headers of the audio.
 
     Args:
       root: the folder that holds `wav/` and `lab/`, or whose `dist/` does.
@@ -74,7 +74,7 @@ def read(root: Path, task: Task) -> Corpus:
 
 
 def compare_length(recording: Recording, duration_s: float, label_rate_hz: float, findings: Findings) -> None:
-    """Adds an error unless labels and audio are equally long; one label more or less is allowed."""
+    """Add an error unless labels and audio are equally long; one label more or less is allowed."""
     labelled_s = len(recording.labels) / label_rate_hz
     if abs(labelled_s - duration_s) > 1 / label_rate_hz + 1e-6:
         what = f"{duration_s:.2f} s of audio, {len(recording.labels)} labels are {labelled_s:.2f} s"
@@ -83,7 +83,7 @@ def compare_length(recording: Recording, duration_s: float, label_rate_hz: float
 
 
 def read_contents(root: Path, task: Task, findings: Findings) -> Contents:
-    """Reads as much of a corpus as can be read, without opening its audio.
+    """Read as much of a corpus as can be read, without opening its audio.
 
     Args:
       findings: takes everything that is wrong with the label files.
@@ -130,7 +130,7 @@ def read_contents(root: Path, task: Task, findings: Findings) -> Contents:
 
 
 def find_files(root: Path) -> CorpusFiles:
-    """Finds the files of a corpus.
+    """Find the files of a corpus.
 
     Raises:
       Defect: the folder, its `lab/`, its label files or its `wav/` are missing or empty.
@@ -172,7 +172,7 @@ def find_files(root: Path) -> CorpusFiles:
 
 
 def _list(wav: Path) -> dict[str, bool]:
-    """Returns the files below a folder without hidden ones; links are listed and not followed."""
+    """Return the files below a folder without hidden ones; links are listed and not followed."""
     audio, folders = {}, [""]
     while folders:
         prefix = folders.pop()
@@ -188,7 +188,7 @@ def _list(wav: Path) -> dict[str, bool]:
 
 
 def _problem_of(name: str, files: CorpusFiles) -> str:
-    """Returns why a name in a label file does not lead to a file in the wav folder; empty if it does."""
+    """Return why a name in a label file does not lead to a file in the wav folder; empty if it does."""
     if files.audio.get(name):
         return ""
     pure = PurePosixPath(name)
@@ -210,7 +210,7 @@ def _problem_of(name: str, files: CorpusFiles) -> str:
 
 
 def _with_partition(rows: labels.Rows, findings: Findings) -> labels.Rows:
-    """Returns the rows of recordings with one partition, recording by recording in the order of the first rows."""
+    """Return the rows of recordings with one partition, recording by recording in the order of the first rows."""
     per_file = rows.drop_duplicates(["name", "path"])
     first = per_file.drop_duplicates("name").set_index("name")
     for row in per_file[per_file["name"].duplicated()].itertuples():
@@ -229,7 +229,7 @@ def _with_partition(rows: labels.Rows, findings: Findings) -> labels.Rows:
 
 
 def _with_audio(rows: labels.Rows, files: CorpusFiles, findings: Findings) -> labels.Rows:
-    """Returns the rows of recordings whose name is a file in the wav folder."""
+    """Return the rows of recordings whose name is a file in the wav folder."""
     absent = set()
     for row in rows.drop_duplicates("name").itertuples():
         if problem := _problem_of(row.name, files):
@@ -241,7 +241,7 @@ def _with_audio(rows: labels.Rows, files: CorpusFiles, findings: Findings) -> la
 
 
 def _times(rows: labels.Rows, findings: Findings) -> tuple[np.ndarray, float]:
-    """Returns `[row]` seconds, NaN for recordings whose times are wrong, and the labels per second of the corpus."""
+    """Return `[row]` seconds, NaN for recordings whose times are wrong, and the labels per second of the corpus."""
     seconds = labels.times(rows, findings)
     period_s = labels.period_s(rows, seconds)
     if period_s:
@@ -255,7 +255,7 @@ def _times(rows: labels.Rows, findings: Findings) -> tuple[np.ndarray, float]:
 def _speakers(
     rows: labels.Rows, named: Collection[str], task: Task, path: Path | None, findings: Findings
 ) -> dict[str, str]:
-    """Returns the speaker of each recording; empty if unknown.
+    """Return the speaker of each recording; empty if unknown.
 
     Args:
       rows: of the label files.

@@ -37,7 +37,7 @@ class Report:
         return self.findings[1:] if self.errors else self.findings
 
     def require_valid(self) -> Corpus:
-        """Returns the corpus.
+        """Return the corpus.
 
         Raises:
           UserError: the first error, if there are any.
@@ -48,7 +48,7 @@ class Report:
 
 
 def check(root: Path, task: Task, progress: Callable[[int, int], None] | None = None) -> Report:
-    """Reads a corpus and lists everything that is wrong with it; decodes every audio file once.
+    """Read a corpus and lists everything that is wrong with it; decode every audio file once.
 
     Args:
       root: the folder that holds `wav/` and `lab/`.
@@ -84,7 +84,7 @@ def check(root: Path, task: Task, progress: Callable[[int, int], None] | None = 
 
 
 def _check_duplicates(corpus: Corpus, findings: Findings) -> None:
-    """Adds files with the same samples: an error if two partitions share them."""
+    """Add files with the same samples: an error if two partitions share them."""
     names = corpus.by_name
     reported = set()
     for one, other in corpus.duplicates(names, names):
@@ -101,7 +101,7 @@ def _check_duplicates(corpus: Corpus, findings: Findings) -> None:
 
 
 def _check_lengths(recordings: tuple[Recording, ...], findings: Findings) -> None:
-    """Adds files of another length than most files have, where a label holds for a whole file."""
+    """Add files of another length than most files have, where a label holds for a whole file."""
     frames = np.array([recording.audio.frames for recording in recordings if recording.audio])
     lengths, counts = np.unique(frames[frames > 0], return_counts=True)
     if not len(counts) or counts.max() <= len(frames) / 2:
@@ -114,7 +114,7 @@ def _check_lengths(recordings: tuple[Recording, ...], findings: Findings) -> Non
 
 
 def _check_labels(corpus: Corpus, findings: Findings) -> None:
-    """Adds sequences that never change, and partitions that lack a class."""
+    """Add sequences that never change, and partitions that lack a class."""
     if corpus.task.kind == "sequence":
         for recording in corpus.recordings:
             if len(recording.labels) > 1 and np.all(recording.labels == recording.labels[0]):
@@ -137,7 +137,7 @@ def _check_labels(corpus: Corpus, findings: Findings) -> None:
 
 
 def _fingerprint(corpus: Corpus) -> str:
-    """Returns the SHA-256 of the names, partitions, speakers, labels and samples of a corpus."""
+    """Return the SHA-256 of the names, partitions, speakers, labels and samples of a corpus."""
     total = hashlib.sha256()
     for recording in corpus.recordings:
         texts = (recording.name, recording.partition, recording.speaker, recording.digest)

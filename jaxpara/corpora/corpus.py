@@ -79,7 +79,7 @@ class Corpus:
         return all(recording.speaker for recording in self.partition("train", "devel"))
 
     def labels(self) -> pd.DataFrame:
-        """Returns a row per label, in corpus order.
+        """Return a row per label, in corpus order.
 
         Returns:
           Columns `recording`, `time_s` (rounded to microseconds), `partition`, `speaker`, `label` (float; NaN where
@@ -109,7 +109,7 @@ class Corpus:
         )
 
     def known(self, names: Iterable[str], where: str) -> tuple[str, ...]:
-        """Returns the given names of recordings.
+        """Return the given names of recordings.
 
         Args:
           names: of recordings, from the user.
@@ -126,11 +126,11 @@ class Corpus:
         return names
 
     def partition(self, *names: str) -> tuple[Recording, ...]:
-        """Returns the recordings of one or more partitions, in corpus order."""
+        """Return the recordings of one or more partitions, in corpus order."""
         return tuple(recording for recording in self.recordings if recording.partition in names)
 
     def duplicates(self, some: Collection[str], others: Collection[str]) -> list[tuple[str, str]]:
-        """Returns the pairs of recordings with identical samples of which one is in `some` and one in `others`.
+        """Return the pairs of recordings with identical samples of which one is in `some` and one in `others`.
 
         Silent files do not count. Needs scanned recordings.
 

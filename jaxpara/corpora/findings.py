@@ -52,11 +52,11 @@ class Findings:
         self._counts: dict[tuple[Level, str], int] = {}
 
     def error(self, kind: str, file: Path, row: int | None, what: str, fix: str) -> None:
-        """Adds an error; `kind` is a plural noun, for the line that counts the findings that are not listed."""
+        """Add an error; `kind` is a plural noun, for the line that counts the findings that are not listed."""
         self._add("error", kind, file, row, what, fix)
 
     def warning(self, kind: str, file: Path, row: int | None, what: str, fix: str) -> None:
-        """Adds a warning; see `error`."""
+        """Add a warning; see `error`."""
         self._add("warning", kind, file, row, what, fix)
 
     def _add(self, level: Level, kind: str, file: Path, row: int | None, what: str, fix: str) -> None:
@@ -67,11 +67,11 @@ class Findings:
             listed.append(Finding(level, str(file), row, what, fix))
 
     def count(self, level: Level) -> int:
-        """Returns the number of errors or warnings, listed or not."""
+        """Return the number of errors or warnings, listed or not."""
         return sum(count for (its_level, _), count in self._counts.items() if its_level == level)
 
     def listed(self) -> tuple[Finding, ...]:
-        """Returns the errors, then the warnings, ordered by kind, with a line that counts those not listed."""
+        """Return the errors, then the warnings, ordered by kind, with a line that counts those not listed."""
         result = []
         for key in sorted(self._kinds, key=lambda key: key[0]):
             result += self._kinds[key]
@@ -82,11 +82,11 @@ class Findings:
 
 
 def first_error(findings: Sequence[Finding], errors: int) -> UserError:
-    """Returns the first of some findings as an exception that also says how many more errors there are."""
+    """Return the first of some findings as an exception that also says how many more errors there are."""
     rest = {1: "", 2: " (1 more error in this corpus)"}.get(errors, f" ({errors - 1} more errors in this corpus)")
     return UserError(f"{findings[0]}{rest}")
 
 
 def quote(text: str) -> str:
-    """Returns the text of a cell for a message: in quotation marks, on one line, at most 60 characters."""
+    """Return the text of a cell for a message: in quotation marks, on one line, at most 60 characters."""
     return repr(text if len(text) <= 60 else text[:57] + "...")

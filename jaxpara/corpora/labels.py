@@ -43,7 +43,7 @@ class Table:
     cells: Rows
 
     def column(self, names: Sequence[str], what: str) -> Any:
-        """Returns the first of some columns that the table has; a Defect says that it has no `what` column."""
+        """Return the first of some columns that the table has; a Defect says that it has no `what` column."""
         for name in names:
             if name in self.cells:
                 return self.cells[name]
@@ -53,14 +53,14 @@ class Table:
         raise Defect(self.path, 1, message, f"name it {' or '.join(names)}")
 
     def select(self, **columns: Sequence[str]) -> Rows:
-        """Returns the columns `row`, `path`, `name` (of the recording) and others, given as `new_name=spellings`."""
+        """Return the columns `row`, `path`, `name` (of the recording) and others, given as `new_name=spellings`."""
         found = {"path": self.path, "name": self.column(NAME_COLUMNS, "file name")}
         found |= {what: self.column(names, what) for what, names in columns.items()}
         return pd.DataFrame(found).rename_axis("row").reset_index()
 
 
 def read_table(path: Path, findings: Findings) -> Table:
-    """Reads a UTF-8 table with a header, separated by commas, semicolons or tabs.
+    """Read a UTF-8 table with a header, separated by commas, semicolons or tabs.
 
     Args:
       findings: takes the rows that do not fit the header; they are left out.
@@ -110,7 +110,7 @@ def read_table(path: Path, findings: Findings) -> Table:
 
 
 def _header(path: Path, line: str) -> tuple[list[str], str]:
-    """Returns the column names in the first line, and the separator with which they include a file name column."""
+    """Return the column names in the first line, and the separator with which they include a file name column."""
     for separator in SEPARATORS:
         # Column names hold neither separators nor quotation marks.
         header = [cell.strip().strip('"') for cell in line.split(separator)]
@@ -126,7 +126,7 @@ def _header(path: Path, line: str) -> tuple[list[str], str]:
 
 
 def read_rows(path: Path, task: Task, findings: Findings) -> Rows:
-    """Reads a label file into a table as in the module's docstring.
+    """Read a label file into a table as in the module's docstring.
 
     Raises:
       Defect: as `read_table`, or the label or the time column is missing.
@@ -136,7 +136,7 @@ def read_rows(path: Path, task: Task, findings: Findings) -> Rows:
 
 
 def one_row_each(rows: Rows, findings: Findings) -> Rows:
-    """Returns the first row of each recording; `findings` takes the others."""
+    """Return the first row of each recording; `findings` takes the others."""
     first = rows.drop_duplicates("name").set_index("name")["row"]
     again = rows["name"].duplicated()
     for row in rows[again].itertuples():
@@ -146,7 +146,7 @@ def one_row_each(rows: Rows, findings: Findings) -> Rows:
 
 
 def numbers(texts: Collection[str]) -> np.ndarray:
-    """Returns `[text]` floats, NaN where a text is no number."""
+    """Return `[text]` floats, NaN where a text is no number."""
 
     def number(text: str) -> float:
         try:
@@ -158,7 +158,7 @@ def numbers(texts: Collection[str]) -> np.ndarray:
 
 
 def times(rows: Rows, findings: Findings) -> np.ndarray:
-    """Returns `[row]` seconds, rounded to microseconds, NaN for all rows of a recording with a finding.
+    """Return `[row]` seconds, rounded to microseconds, NaN for all rows of a recording with a finding.
 
     Args:
       rows: of sequences.
@@ -184,7 +184,7 @@ def times(rows: Rows, findings: Findings) -> np.ndarray:
 
 
 def period_s(rows: Rows, seconds: np.ndarray) -> float:
-    """Returns the seconds between two labels in most recordings; 0 if no recording has two.
+    """Return the seconds between two labels in most recordings; 0 if no recording has two.
 
     Times are often written with two decimals, so a single step is not exact enough: the mean of the usual steps is.
     """
@@ -202,7 +202,7 @@ def period_s(rows: Rows, seconds: np.ndarray) -> float:
 
 
 def on_grid(rows: Rows, seconds: np.ndarray, period: float, findings: Findings) -> np.ndarray:
-    """Returns `[row]` whether the times of the recording are 0, 1, 2 ... periods; `findings` takes the other rows."""
+    """Return `[row]` whether the times of the recording are 0, 1, 2 ... periods; `findings` takes the other rows."""
     names, at = rows["name"], pd.Series(seconds)
     step, expected = at.groupby(names).diff(), rows.groupby("name").cumcount() * period
     gap = step > 1.5 * period
@@ -219,7 +219,7 @@ def on_grid(rows: Rows, seconds: np.ndarray, period: float, findings: Findings) 
 
 
 def values(rows: Rows, task: Task, may_hide: np.ndarray, findings: Findings) -> np.ndarray:
-    """Returns `[row]` class indices or belt positions, NaN where the label is hidden or wrong.
+    """Return `[row]` class indices or belt positions, NaN where the label is hidden or wrong.
 
     Args:
       may_hide: `[row]` whether `?` is allowed, as in the test partition.
@@ -254,12 +254,12 @@ def values(rows: Rows, task: Task, may_hide: np.ndarray, findings: Findings) -> 
 
 
 def _any_of(rows: Any, names: Any) -> Any:
-    """Returns `[row]` whether it is true for any row of the same recording."""
+    """Return `[row]` whether it is true for any row of the same recording."""
     return pd.Series(rows, names.index).groupby(names).transform("any")
 
 
 def truth(rows: Rows, path: Path, task: Task, named: Collection[str], findings: Findings) -> np.ndarray:
-    """Returns `[row]` the labels, completed by those of the confidential label file; NaN where neither has one.
+    """Return `[row]` the labels, completed by those of the confidential label file; NaN where neither has one.
 
     Args:
       rows: of the label files; the column `value` holds the labels as numbers, `time_s` the times.

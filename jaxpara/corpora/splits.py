@@ -42,13 +42,13 @@ class Fold:
 
 
 def official(corpus: Corpus) -> list[Fold]:
-    """Returns one fold with the challenge's own partitions: train is the training set, devel the validation set."""
+    """Return one fold with the challenge's own partitions: train is the training set, devel the validation set."""
     train, devel, test = (_names(corpus.partition(partition)) for partition in PARTITIONS)
     return [Fold(0, train, devel, test)]
 
 
 def ordered(corpus: Corpus, n: int = 4) -> list[Fold]:
-    """Validates on consecutive parts of train, then of devel, in the order of the file names.
+    """Validate on consecutive parts of train, then of devel, in the order of the file names.
 
     Args:
       n: the number of folds, half of them per partition. The last part takes the remainder.
@@ -69,7 +69,7 @@ def ordered(corpus: Corpus, n: int = 4) -> list[Fold]:
 
 
 def stratified(corpus: Corpus, n: int = 4, seed: int = 12) -> list[Fold]:
-    """Validates on random parts of devel, then of train, with equal shares of each class.
+    """Validate on random parts of devel, then of train, with equal shares of each class.
 
     The speakers of a validation set are also in the training set, so scores are better than on new speakers.
 
@@ -135,7 +135,7 @@ def speaker_disjoint(corpus: Corpus, n: int = 4, seed: int = 12) -> list[Fold]:
 
 
 def speaker_disjoint_if_known(corpus: Corpus, n: int = 4, seed: int = 12) -> list[Fold]:
-    """Returns `speaker_disjoint` folds if every speaker is known, else `stratified` ones, which share speakers.
+    """Return `speaker_disjoint` folds if every speaker is known, else `stratified` ones, which share speakers.
 
     Args:
       n: the number of folds, half of them per partition.
@@ -154,7 +154,7 @@ SPLITS: dict[str, Callable[..., list[Fold]]] = {
 
 
 def leaks(corpus: Corpus, fold: Fold) -> list[str]:
-    """Returns the known speakers who are both in the training and in the validation set of a fold."""
+    """Return the known speakers who are both in the training and in the validation set of a fold."""
     train, val = ({corpus.by_name[name].speaker for name in names} for names in (fold.train_names, fold.val_names))
     return sorted((train & val) - {""})
 
@@ -166,7 +166,7 @@ def _folds(
     parts: Callable[[Sequence[Recording], int], Iterator[Sequence[int] | np.ndarray]],
     key: Callable[[Recording], Any] = lambda recording: recording.name,
 ) -> list[Fold]:
-    """Returns a fold per part of a partition: it is the validation set, the rest of train and devel the training set.
+    """Return a fold per part of a partition: it is the validation set, the rest of train and devel the training set.
 
     Args:
       order: the partitions in the order in which their parts are validation sets.
@@ -190,7 +190,7 @@ def _folds(
 
 
 def _classes(recordings: Sequence[Recording], count: int) -> np.ndarray:
-    """Returns `[recording]` class indices, each at least `count` times."""
+    """Return `[recording]` class indices, each at least `count` times."""
     classes = np.array([int(recording.labels[0]) for recording in recordings])
     rarest = int(np.unique(classes, return_counts=True)[1].min())
     _require(rarest, f"recordings of the rarest class in {recordings[0].partition}", count)
@@ -207,7 +207,7 @@ def _names(recordings: Sequence[Recording]) -> tuple[str, ...]:
 
 
 def folds_of(spec: Mapping[str, Any], where: str, corpus: Corpus, seeds: int = 1) -> list[Fold]:
-    """Returns the folds that a config describes.
+    """Return the folds that a config describes.
 
     Args:
       spec: the name of the split and its fields; `only`, the indices of the folds to use (default: all); `leave_out`,

@@ -55,7 +55,7 @@ TASKS: dict[str, Task] = {
 
 
 def task_named(name: str, where: str) -> Task:
-    """Returns the task of a name.
+    """Return the task of a name.
 
     Args:
       name: a key of `TASKS`.

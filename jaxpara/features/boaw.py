@@ -215,7 +215,7 @@ class _Sample:
 
 
 def _blocks(frames: Mapping[str, np.ndarray]) -> Iterator[dict[str, np.ndarray]]:
-    """Groups of recordings with at least `BLOCK` frames; each group is read when it is asked for."""
+    """Group of recordings with at least `BLOCK` frames; each group is read when it is asked for."""
     block, count = {}, 0
     for name, array in frames.items():
         block[name] = array

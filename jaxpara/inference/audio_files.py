@@ -44,7 +44,7 @@ class AudioFile:
     levels: list[np.ndarray] = field(default_factory=list)
 
     def read(self, sample_rate_hz: int) -> Iterator[np.ndarray]:
-        """Reads the file as one channel at another rate.
+        """Read the file as one channel at another rate.
 
         Yields:
           `[sample]` float32 chunks.
@@ -78,7 +78,7 @@ class AudioFile:
 
 
 def find(given: str) -> list[AudioFile]:
-    """Returns the audio files that `--input` names, sorted by name.
+    """Return the audio files that `--input` names, sorted by name.
 
     Args:
       given: a file; a folder, searched at any depth; or a pattern with `*`, `?`, `[...]` or `**`.
@@ -117,7 +117,7 @@ def _name(path: Path, folder: Path) -> str:
 
 
 def to_float(waveform: np.ndarray) -> np.ndarray:
-    """Scales integers to float32 in [-1, 1]; floats are returned unchanged.
+    """Scale integers to float32 in [-1, 1]; floats are returned unchanged.
 
     Args:
       waveform: `[sample]` or `[sample, channel]`.
@@ -138,7 +138,7 @@ def to_float(waveform: np.ndarray) -> np.ndarray:
 
 
 def resample(chunks: Iterable[np.ndarray], rate_hz: int, target_hz: int) -> Iterator[np.ndarray]:
-    """Mixes channels down and resamples, without seams between chunks.
+    """Mix channels down and resamples, without seams between chunks.
 
     Args:
       chunks: `[sample, channel]` or `[sample]` float.
@@ -180,7 +180,7 @@ class Blocks:
 
     @classmethod
     def for_sequences(cls, longest_s: float, rate_hz: float, sample_rate_hz: int) -> "Blocks":
-        """Returns overlapping blocks of as many predictions as fit in `longest_s`, at least two.
+        """Return overlapping blocks of as many predictions as fit in `longest_s`, at least two.
 
         Args:
           longest_s: of a recording that is not cut.
@@ -193,12 +193,12 @@ class Blocks:
 
     @classmethod
     def for_classes(cls, longest_s: float, sample_rate_hz: int) -> "Blocks":
-        """Returns adjacent clips; only the last one, which ends with the recording, may overlap."""
+        """Return adjacent clips; only the last one, which ends with the recording, may overlap."""
         size = max(1, round(longest_s * sample_rate_hz))
         return cls(size, size, 1)
 
     def cut(self, chunks: Iterable[np.ndarray]) -> Iterator[tuple[int, np.ndarray]]:
-        """Cuts a recording that arrives in chunks `[sample]`; at most two blocks of it are in memory.
+        """Cut a recording that arrives in chunks `[sample]`; at most two blocks of it are in memory.
 
         The last block ends with the recording and has full length but for less than a cell.
 
@@ -221,7 +221,7 @@ class Blocks:
 
 
 def crossfade(starts: Sequence[int], parts: Sequence[np.ndarray]) -> np.ndarray:
-    """Joins the sequences of overlapping blocks; each fades into the next.
+    """Join the sequences of overlapping blocks; each fades into the next.
 
     Args:
       starts: first row of each, increasing.

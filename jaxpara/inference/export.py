@@ -45,7 +45,7 @@ VERSIONS = ("jax", "flax", "numpy", "scipy", "librosa", "scikit-learn", "skops",
 
 
 def export(workdir: Path, out: Path, *, overwrite: bool = False) -> list[str]:
-    """Exports a trained system, whole or not at all.
+    """Export a trained system, whole or not at all.
 
     Args:
       workdir: of a finished run.
@@ -118,7 +118,7 @@ def _copy_svm(file: Path, target: Path) -> None:
 
 
 def _without_paths(tree: Any) -> Any:
-    """Replaces absolute paths by file names; nobody else has those folders."""
+    """Replace absolute paths by file names; nobody else has those folders."""
     if isinstance(tree, dict):
         return {key: _without_paths(value) for key, value in tree.items()}
     if isinstance(tree, list):
@@ -128,7 +128,7 @@ def _without_paths(tree: Any) -> Any:
 
 @contextmanager
 def _replacing_folder(out: Path, overwrite: bool) -> Iterator[Path]:
-    """Gives a folder beside `out` that takes its place when the block ends without an error."""
+    """Give a folder beside `out` that takes its place when the block ends without an error."""
     taken = out.is_symlink() or (out.exists() and not (out.is_dir() and not any(out.iterdir())))
     if taken and not overwrite:
         raise UserError(f"{out}: already exists; choose another folder, or replace it with --overwrite")
@@ -158,7 +158,7 @@ def _replacing_folder(out: Path, overwrite: bool) -> Iterator[Path]:
 
 
 def _card(system: System, results: Mapping[str, Any], programs: Mapping[str, Any]) -> str:
-    """Returns the model card.
+    """Return the model card.
 
     Args:
       results: results.json of the run.
@@ -188,7 +188,7 @@ def _card(system: System, results: Mapping[str, Any], programs: Mapping[str, Any
 
 
 def write_program(member: TrainedMember, runs: Mapping[FoldSeed, FoldRun], path: Path) -> dict[str, Any]:
-    """Writes the StableHLO program of a member's network, and compares it with the network for every trained model.
+    """Write the StableHLO program of a member's network, and compares it with the network for every trained model.
 
     Args:
       member: a member whose learner is a network.
@@ -234,7 +234,7 @@ def write_program(member: TrainedMember, runs: Mapping[FoldSeed, FoldRun], path:
 
 
 def _exported(forward: Any, variables: Any, example: np.ndarray, learner: Net) -> tuple[Any, np.ndarray]:
-    """Returns the program with as many free sizes as the network allows, and random inputs that use them."""
+    """Return the program with as many free sizes as the network allows, and random inputs that use them."""
     # Some networks arrange their work by the size of their input, and cannot leave it free.
     shapes = [("b", *example.shape[1:]), example.shape]
     if learner.embedding_rate_hz and not learner.context_frames:  # a sequence of any length
@@ -263,7 +263,7 @@ def _exported(forward: Any, variables: Any, example: np.ndarray, learner: Net) -
 
 @contextmanager
 def _without_folders() -> Iterator[None]:
-    """Keeps the folders of source files, which a program records for each operation, out of it."""
+    """Keep the folders of source files, which a program records for each operation, out of it."""
     option = "jax_hlo_source_file_canonicalization_regex"
     before = getattr(jax.config, option)
     jax.config.update(option, ".*/")

@@ -28,7 +28,7 @@ class Meter:
         self._max_s, self._busy_s, self.samples, self.values = 0.0, 0.0, 0, 0
 
     def add(self, samples: int, values: int, seconds: float) -> None:
-        """Adds samples that arrived, the values they gave, and the time until those were written."""
+        """Add samples that arrived, the values they gave, and the time until those were written."""
         self.samples += samples
         self.values += values
         self._busy_s += seconds
@@ -36,7 +36,7 @@ class Meter:
         self._max_s = max(self._max_s, seconds if values else 0.0)
 
     def summary(self) -> str:
-        """Returns one line: audio received, values and speed."""
+        """Return one line: audio received, values and speed."""
         audio_s = self.samples / self._ensemble.feature.sample_rate_hz
         if not self.values:
             return f"live: {audio_s:.1f} s of audio, no value"
@@ -51,7 +51,7 @@ class Meter:
 
 
 def live(workdir: Path) -> None:
-    """Predicts the audio on standard input with the system in a workdir or in an export.
+    """Predict the audio on standard input with the system in a workdir or in an export.
 
     Raises:
       UserError: the system cannot run live, or the input is not raw audio.
@@ -70,7 +70,7 @@ def live(workdir: Path) -> None:
 
 
 def run(ensemble: Ensemble, source: BinaryIO, target: BinaryIO, notes: TextIO) -> None:
-    """Predicts until the input ends, or until the reader of the values leaves.
+    """Predict until the input ends, or until the reader of the values leaves.
 
     Args:
       source: raw 16-bit mono little-endian samples at the feature's rate; unbuffered, so that none of them waits.

@@ -23,7 +23,7 @@ MAX_POINTS = 2000  # of a line; more cannot be seen
 
 
 def write(path: Path, name: str, estimate: Estimate, levels: np.ndarray, seconds: float, notice: str) -> None:
-    """Writes a PNG, whole or not at all.
+    """Write a PNG, whole or not at all.
 
     Args:
       name: of the file, for the title.
@@ -80,7 +80,7 @@ def _belt(estimate: Estimate, levels: np.ndarray, seconds: float) -> Figure:
 def _long_belt(
     estimate: Estimate, levels: np.ndarray, seconds: float, onsets_s: np.ndarray, limits: tuple[float, float]
 ) -> Figure:
-    """Draws the breathing rate minute by minute, and the first minute of the belt."""
+    """Draw the breathing rate minute by minute, and the first minute of the belt."""
     figure = Figure((10, 5.2), layout="constrained")
     rate, first = figure.subplots(2, 1)
     minutes = np.arange(int(seconds // 60))
@@ -126,7 +126,7 @@ def _belt_row(
 
 
 def _envelope(axes: Axes, levels: np.ndarray, span_s: tuple[float, float]) -> None:
-    """Draws the envelope of the audio, relative to the peak of the recording."""
+    """Draw the envelope of the audio, relative to the peak of the recording."""
     peak = max(float(levels.max()), 1e-6)
     first, last = (int(second * LEVELS_HZ) for second in span_s)
     shown = levels[first : last + 1]
@@ -147,7 +147,7 @@ def _legend(figure: Figure, axes: Axes, *, onsets: bool) -> None:
 
 
 def _probabilities(estimate: Estimate, levels: np.ndarray, seconds: float) -> Figure:
-    """Draws the probability of each class, clip by clip, below the envelope."""
+    """Draw the probability of each class, clip by clip, below the envelope."""
     figure = Figure((10, 3.8), layout="constrained")
     audio, axes = figure.subplots(2, 1, sharex=True, height_ratios=[1, 2])
     span_s = (0.0, max(seconds, 1e-3))

@@ -46,7 +46,7 @@ class FinishedFiles:
         self._paths = {file.name: folder / f"{_key(system, file.path)}.npz" for file in files}
 
     def save(self, file: AudioFile, estimate: Estimate) -> None:
-        """Writes a prediction, whole or not at all."""
+        """Write a prediction, whole or not at all."""
         with replacing(self._paths[file.name]) as part, part.open("wb") as raw:
             np.savez(
                 raw,
@@ -57,7 +57,7 @@ class FinishedFiles:
             )
 
     def load(self, file: AudioFile) -> PredictedFile | None:
-        """Reads a prediction; None where there is none, or a damaged one."""
+        """Read a prediction; None where there is none, or a damaged one."""
         try:
             with self._paths[file.name].open("rb") as raw, np.load(raw, allow_pickle=False) as kept:
                 rate_hz, channels, seconds = kept["about"].tolist()
@@ -68,7 +68,7 @@ class FinishedFiles:
             return None
 
     def require(self, file: AudioFile) -> PredictedFile:
-        """Reads a prediction that was just saved; a UserError where it is gone."""
+        """Read a prediction that was just saved; a UserError where it is gone."""
         if (predicted := self.load(file)) is None:
             path = self._paths[file.name]
             raise UserError(f"{path}: is missing or damaged, expected the prediction of {file.name!r}; run again")
@@ -86,7 +86,7 @@ def _key(system: str, path: Path) -> str:
 
 
 def predict(workdir: Path, given: str, output: Path, *, images: bool = False) -> None:
-    """Predicts files and writes the table. Files finished before a stop are not predicted again.
+    """Predict files and write the table. Files finished before a stop are not predicted again.
 
     Args:
       workdir: of a finished run, or an export.
@@ -184,7 +184,7 @@ class _Job:
 def predict_files(
     system: System, files: Sequence[AudioFile], note: Callable[[AudioFile], None]
 ) -> Iterator[tuple[AudioFile, Estimate | str]]:
-    """Predicts files: short ones together, long ones block by block.
+    """Predict files: short ones together, long ones block by block.
 
     Args:
       note: called after each batch with the file being read.
@@ -226,7 +226,7 @@ def predict_files(
 
 
 def _predict_batch(system: System, batch: Sequence[tuple[_Job, np.ndarray]]) -> None:
-    """Predicts blocks at once; where that fails, file by file, to find the one that fails."""
+    """Predict blocks at once; where that fails, file by file, to find the one that fails."""
     batch = [(job, block) for job, block in batch if not job.failure]
     if not batch:
         return
@@ -245,7 +245,7 @@ def _predict_batch(system: System, batch: Sequence[tuple[_Job, np.ndarray]]) -> 
 
 
 def _write_table(path: Path, files: Sequence[AudioFile], finished: FinishedFiles, system: System) -> str:
-    """Writes the CSV file, whole or not at all: `file,time,value`, or `file,label` and the probability of each class.
+    """Write the CSV file, whole or not at all: `file,time,value`, or `file,label` and the probability of each class.
 
     Returns:
       What was done to files before they were predicted, in words; empty for nothing.

@@ -39,7 +39,7 @@ class Ensemble:
 
     @classmethod
     def of(cls, system: System) -> "Ensemble":
-        """Returns the networks of a trained system.
+        """Return the networks of a trained system.
 
         Raises:
           UserError: the system has several members, or another kind of network.
@@ -78,15 +78,15 @@ class Ensemble:
         return round(WARM_UP_S * self.feature.sample_rate_hz) if self.feature.scale == "zscore" else 0
 
     def combined(self, outputs: Any) -> np.ndarray:
-        """Averages the outputs of all networks, `[1, label]` each, to `[label]`."""
+        """Average the outputs of all networks, `[1, label]` each, to `[label]`."""
         return np.average([np.asarray(values[0], np.float64) for values in outputs], axis=0, weights=self.weights)
 
     def start(self) -> list[Any]:
-        """Returns the state of each network before the first sample."""
+        """Return the state of each network before the first sample."""
         return [self.model.start() for _ in self.networks]
 
     def step(self, samples: np.ndarray, carries: list[Any], end: bool = False) -> tuple[np.ndarray, list[Any]]:
-        """Advances by the next part of a signal, see `CNN1DLSTM.go_on`.
+        """Advance by the next part of a signal, see `CNN1DLSTM.go_on`.
 
         Args:
           samples: `[sample, 1]` scaled.
@@ -127,7 +127,7 @@ class RunningScale:
         self._count, self._sum, self._squares = 0, 0.0, 0.0
 
     def push(self, waveform: np.ndarray) -> np.ndarray:
-        """Scales `[sample]` float32 to `[sample, 1]` float32; the warm-up returns no samples until it is complete."""
+        """Scale `[sample]` float32 to `[sample, 1]` float32; the warm-up returns no samples until it is complete."""
         if not self._warm_up:
             return self._feature.extract(waveform)
         if self._count:
@@ -139,7 +139,7 @@ class RunningScale:
         return np.concatenate([self._first(waiting[: self._warm_up]), self._later(waiting[self._warm_up :])])
 
     def finish(self) -> np.ndarray:
-        """Returns the samples that still wait where the signal ends within the warm-up, `[sample, 1]` float32."""
+        """Return the samples that still wait where the signal ends within the warm-up, `[sample, 1]` float32."""
         return self._first(self._waiting) if len(self._waiting) else np.empty((0, 1), np.float32)
 
     def _first(self, waveform: np.ndarray) -> np.ndarray:
@@ -179,7 +179,7 @@ class Stream:
         self._started, self._received, self._returned = False, 0, 0
 
     def push(self, waveform: np.ndarray) -> np.ndarray:
-        """Returns the values `[label]` that are complete with these samples, after those of the last call.
+        """Return the values `[label]` that are complete with these samples, after those of the last call.
 
         Args:
           waveform: `[sample]` float32 in [-1, 1].
@@ -187,7 +187,7 @@ class Stream:
         return self._advance(self._scale.push(waveform))
 
     def finish(self) -> np.ndarray:
-        """Returns the last values, `[label]`."""
+        """Return the last values, `[label]`."""
         values = [self._advance(self._scale.finish())]
         values.append(self._advance(np.zeros((-self._received % self._ensemble.hop, 1), np.float32)))
         if self._returned * self._ensemble.hop < self._received:
@@ -215,7 +215,7 @@ class Stream:
 
 
 def precompile(ensemble: Ensemble) -> None:
-    """Compiles all that a stream needs, on silence, so that no sample waits for it."""
+    """Compile all that a stream needs, on silence, so that no sample waits for it."""
     stream = Stream(ensemble)
     samples = ensemble.model.lookahead + (sum(HOPS) + 1) * ensemble.hop
     stream._advance(np.zeros((samples, 1), np.float32))

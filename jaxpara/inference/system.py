@@ -67,7 +67,7 @@ class InMemoryCorpus:
     """
 
     def __init__(self, waveforms: Sequence[np.ndarray], task: Task, label_rate_hz: float):
-        """Wraps waveforms.
+        """Wrap waveforms.
 
         Args:
           waveforms: `[sample]` float32 in [-1, 1] each, at the task's rate.
@@ -88,7 +88,7 @@ class InMemoryCorpus:
         self.corpus = Corpus(task, Path(), tuple(recordings), label_rate_hz)
 
     def features(self, feature: Feature, progress: Progress | None = None) -> Mapping[str, Any]:
-        """Returns a feature of all recordings by name; it is computed once, whichever member asks."""
+        """Return a feature of all recordings by name; it is computed once, whichever member asks."""
         key = str(feature.description())
         if key not in self._features:
             with ThreadPoolExecutor() as pool:
@@ -114,7 +114,7 @@ class TrainedMember:
         folder: Path,
         sources: "Mapping[str, TrainedMember]",
     ):
-        """Builds features and learner; a model is read when it is first used.
+        """Build features and learner; a model is read when it is first used.
 
         Args:
           spec: from system.json.
@@ -149,11 +149,11 @@ class TrainedMember:
         self._loaded: dict[FoldSeed, Any] = {}
 
     def folder(self, key: FoldSeed) -> Path:
-        """Returns the folder of a trained model."""
+        """Return the folder of a trained model."""
         return fold_folder(self._folder, key)
 
     def fold_run(self, corpus: Corpus, key: FoldSeed, read: Read, progress: Progress) -> FoldRun:
-        """Returns what the learner is given for a trained model: recordings that are all in its test set."""
+        """Return what the learner is given for a trained model: recordings that are all in its test set."""
         fold = Fold(key[0], (), (), tuple(recording.name for recording in corpus.recordings), key[1])
         if isinstance(self.feature, Feature):
             arrays = read(self.feature, progress)
@@ -163,7 +163,7 @@ class TrainedMember:
         return FoldRun.of(self.name, self._folder, self._seed, corpus, fold, arrays, self.feature.frame_rate_hz)
 
     def load(self, run: FoldRun) -> Any:
-        """Returns a trained model, read once: the state of a network, or an SVM pipeline."""
+        """Return a trained model, read once: the state of a network, or an SVM pipeline."""
         key = run.fold.key
         if key not in self._loaded:
             if not run.folder.is_dir():
@@ -175,7 +175,7 @@ class TrainedMember:
         return self._loaded[key]
 
     def predict(self, corpus: Corpus, key: FoldSeed, read: Read, progress: Progress) -> pd.DataFrame:
-        """Returns the predictions of one of `models` for all recordings, a row per time."""
+        """Return the predictions of one of `models` for all recordings, a row per time."""
         run = self.fold_run(corpus, key, read, progress)
         return self.learner.predict(run, run.fold.test_names, self.load(run))
 
@@ -185,7 +185,7 @@ class TrainedMember:
         return self.learner.embedding_rate_hz
 
     def embeddings(self, corpus: Corpus, key: FoldSeed, read: Read, progress: Progress) -> Mapping[str, np.ndarray]:
-        """Returns the embeddings of all recordings by a trained model; an untrained network serves every fold."""
+        """Return the embeddings of all recordings by a trained model; an untrained network serves every fold."""
         key = key if key in self.models else min(self.models)
         run = self.fold_run(corpus, key, read, progress)
         return dict(self.learner.embed(run, run.fold.test_names, self.load(run)))
@@ -203,7 +203,7 @@ class System:
     """
 
     def __init__(self, folder: str | Path):
-        """Reads a trained system.
+        """Read a trained system.
 
         Args:
           folder: the workdir of a finished run, or an export of it.
@@ -227,7 +227,7 @@ class System:
         )
 
     def __call__(self, waveform: np.ndarray, sample_rate_hz: int) -> Estimate:
-        """Predicts a recording.
+        """Predict a recording.
 
         Args:
           waveform: `[sample]` or `[sample, channel]`, floats in [-1, 1] or integers of any width.
@@ -252,7 +252,7 @@ class System:
         return self.join(starts, values)
 
     def predict(self, waveforms: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """Predicts recordings no longer than a block, all at once.
+        """Predict recordings no longer than a block, all at once.
 
         Args:
           waveforms: `[sample]` float32 each, at the task's rate.
@@ -272,14 +272,14 @@ class System:
         return np.split(scores, np.cumsum(counts)[:-1])
 
     def fold_runs(self, name: str) -> dict[FoldSeed, FoldRun]:
-        """Returns what a member's learner is given of a second of noise, to get at its weights and shapes."""
+        """Return what a member's learner is given of a second of noise, to get at its weights and shapes."""
         noise = np.random.default_rng(0).uniform(-0.1, 0.1, self.task.sample_rate_hz).astype(np.float32)
         audio = InMemoryCorpus([noise], self.task, self.about["label_rate_hz"])
         member = self.members[name]
         return {key: member.fold_run(audio.corpus, key, audio.features, self._quiet) for key in member.models}
 
     def join(self, starts: Sequence[int], values: Sequence[np.ndarray]) -> Estimate:
-        """Joins the predictions of a recording's blocks.
+        """Join the predictions of a recording's blocks.
 
         Args:
           starts: first sample of each block.

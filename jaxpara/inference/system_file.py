@@ -42,7 +42,7 @@ def write(
     members: Mapping[str, Member],
     weights: Mapping[str, Mapping[FoldSeed, float]],
 ) -> None:
-    """Writes the system.json of a run.
+    """Write the system.json of a run.
 
     Args:
       about: `experiment`, `recipe`, `demo`, `seed` and `corpus`.
@@ -86,7 +86,7 @@ def write(
 
 
 def read(folder: Path) -> dict[str, Any]:
-    """Reads what `write` wrote.
+    """Read what `write` wrote.
 
     Returns:
       The content, with tuples for lists, `models` as {(fold, seed): choice} and `weights` as
@@ -145,7 +145,7 @@ def _key(row: dict[str, Any]) -> FoldSeed:
 
 
 def _require_complete(members: Mapping[str, Any], weights: Mapping[str, Mapping[FoldSeed, float]]) -> None:
-    """Raises a ValueError where a model or a source is named that does not exist."""
+    """Raise a ValueError where a model or a source is named that does not exist."""
     if not weights:
         raise ValueError("no weights")
     for name, models in weights.items():

@@ -22,7 +22,7 @@ class Stack(nn.Module):
 
     @nn.compact
     def __call__(self, inputs, states=None, train: bool = False):
-        """Runs all layers over a whole sequence.
+        """Run all layers over a whole sequence.
 
         Args:
           inputs: `[batch, time, channel]`.
@@ -58,7 +58,7 @@ class Encoder(nn.Module):
 
     @nn.compact
     def __call__(self, inputs, train: bool = False):
-        """Maps `[batch, time, band]` to `[batch, features]`."""
+        """Map `[batch, time, band]` to `[batch, features]`."""
         _, last = Stack(self.units, self.layers, self.dropout, name="layers")(inputs, train=train)
         return nn.tanh(nn.Dense(self.features, kernel_init=glorot, name="embedding")(last.reshape(last.shape[0], -1)))
 
@@ -84,7 +84,7 @@ class Decoder(nn.Module):
 
     @nn.compact
     def __call__(self, embedding, targets, train: bool = False):
-        """Reconstructs `targets` `[batch, time, band]` from `embedding` `[batch, layer * direction * units]`."""
+        """Reconstruct `targets` `[batch, time, band]` from `embedding` `[batch, layer * direction * units]`."""
         states = embedding.reshape(embedding.shape[0], self.layers, -1, self.units)
         inputs = {"forward": _lag(_lag(targets)), "backward": _lag(_lag(targets)[:, ::-1])}
         frames = []
@@ -98,7 +98,7 @@ class Decoder(nn.Module):
 
 
 def _lag(frames):
-    """Delays `[batch, time, band]` by one step, after a frame of zeros."""
+    """Delay `[batch, time, band]` by one step, after a frame of zeros."""
     return jnp.pad(frames, ((0, 0), (1, 0), (0, 0)))[:, :-1]
 
 
@@ -129,7 +129,7 @@ class SequenceAutoencoder(nn.Module):
         self.decoder = Decoder(self.units, self.layers, self.dropout)
 
     def embed(self, inputs, train: bool = False):
-        """Returns the embedding.
+        """Return the embedding.
 
         Args:
           inputs: `[batch, time, band]`, values in [-1, 1].
@@ -141,7 +141,7 @@ class SequenceAutoencoder(nn.Module):
         return self.encoder(inputs, train)
 
     def __call__(self, inputs, train: bool = False):
-        """Reconstructs `inputs`, `[batch, time, band]`; arguments as in `embed`.
+        """Reconstruct `inputs`, `[batch, time, band]`; arguments as in `embed`.
 
         The decoder writes backwards in time, because the states of the encoder remember the last frame best.
         """

@@ -46,7 +46,7 @@ class ConvPool(nn.Module):
 
     @nn.compact
     def __call__(self, inputs, train: bool = False, padding: tuple[int, int] | None = None):
-        """Maps `[batch, time, channel]` to `[batch, time / pool, filters]`; padding as in `ops1d.conv1d`."""
+        """Map `[batch, time, channel]` to `[batch, time / pool, filters]`; padding as in `ops1d.conv1d`."""
         channels = inputs.shape[-1]
         kernel = self.param("kernel", glorot, (self.kernel, channels, self.filters))
         bias = self.param("bias", nn.initializers.zeros, (self.filters,))
@@ -108,7 +108,7 @@ class CNN1DLSTM(nn.Module):
         return math.prod(self.pools)
 
     def embed(self, inputs, train: bool = False):
-        """Returns the input of the recurrent layers.
+        """Return the input of the recurrent layers.
 
         Args:
           inputs: `[batch, sample, 1]`, a multiple of `samples_per_output` samples.
@@ -127,7 +127,7 @@ class CNN1DLSTM(nn.Module):
         return x
 
     def __call__(self, inputs, train: bool = False):
-        """Maps `[batch, sample, 1]` to one value per label, `[batch, label]`; arguments as in `embed`."""
+        """Map `[batch, sample, 1]` to one value per label, `[batch, label]`; arguments as in `embed`."""
         return self.sequence(self.embed(inputs, train), train)
 
     @property
@@ -139,7 +139,7 @@ class CNN1DLSTM(nn.Module):
         return needed
 
     def start(self, batch: int = 1) -> Carry:
-        """Returns the carry before the first sample: the zeros that pad every convolution on the left."""
+        """Return the carry before the first sample: the zeros that pad every convolution on the left."""
         before = [ops1d.same_padding(kernel)[0] for kernel in self.kernels]
         channels = (1, *self.filters[:-1])
         return Carry(
@@ -148,7 +148,7 @@ class CNN1DLSTM(nn.Module):
         )
 
     def step(self, inputs, carry: Carry, end: bool = False):
-        """Predicts the next part of a signal; all parts together give the outputs of `__call__` on the whole.
+        """Predict the next part of a signal; all parts together give the outputs of `__call__` on the whole.
 
         The first part has `lookahead` samples and gives no output. The last one, with `end`, completes a multiple of
         `samples_per_output` samples. The others have any multiple of it.
@@ -173,7 +173,7 @@ class CNN1DLSTM(nn.Module):
 
 
 def check_samples(inputs, samples_per_output: int) -> None:
-    """Raises UserError unless `inputs` `[batch, sample, 1]` gives a whole number of outputs."""
+    """Raise UserError unless `inputs` `[batch, sample, 1]` gives a whole number of outputs."""
     if inputs.ndim != 3 or inputs.shape[2] != 1 or inputs.shape[1] % samples_per_output:
         raise UserError(
             f"the network got inputs of shape {inputs.shape}, expected [batch, sample, 1] with a multiple of "

@@ -66,7 +66,7 @@ class Features(nn.Module):
 
 
 def flattened(maps: Array, size: int) -> Array:
-    """Averages maps over a grid and flattens them channels first, as the published weights expect."""
+    """Average maps over a grid and flattens them channels first, as the published weights expect."""
     return ops2d.mean_pool_to(maps, size).transpose(0, 3, 1, 2).reshape(maps.shape[0], -1)
 
 
@@ -91,11 +91,11 @@ class AlexNet(nn.Module):
         self.classifier = make_head(self.head, self.classes, own, self.head_dropout)
 
     def embed(self, images: Array, train: bool = False) -> Array:
-        """Maps images `[batch, height, width, channel]` to features `[batch, 9216]`, the input of the head."""
+        """Map images `[batch, height, width, channel]` to features `[batch, 9216]`, the input of the head."""
         return flattened(self.features(images), 6)
 
     def __call__(self, images: Array, train: bool = False) -> Array:
-        """Maps images `[batch, height, width, channel]` to logits `[batch, class]`."""
+        """Map images `[batch, height, width, channel]` to logits `[batch, class]`."""
         return self.classifier(self.embed(images, train), train)
 
 
@@ -123,9 +123,9 @@ class VGG16(nn.Module):
         self.classifier = make_head(self.head, self.classes, own, self.head_dropout)
 
     def embed(self, images: Array, train: bool = False) -> Array:
-        """Maps images `[batch, height, width, channel]` to features `[batch, 25088]`, the input of the head."""
+        """Map images `[batch, height, width, channel]` to features `[batch, 25088]`, the input of the head."""
         return flattened(self.features(images), 7)
 
     def __call__(self, images: Array, train: bool = False) -> Array:
-        """Maps images `[batch, height, width, channel]` to logits `[batch, class]`."""
+        """Map images `[batch, height, width, channel]` to logits `[batch, class]`."""
         return self.classifier(self.embed(images, train), train)

@@ -18,7 +18,7 @@ ASPECT = (3 / 4, 4 / 3)  # smallest and largest width over height
 
 
 def sample(key: Array, batch: int, height: int, width: int) -> Array:
-    """Draws a crop for every image: area and logarithm of the aspect ratio are uniform, then the position.
+    """Draw a crop for every image: area and logarithm of the aspect ratio are uniform, then the position.
 
     The first of ten draws that fits is used; if none fits, the largest central crop with an allowed ratio.
 
@@ -59,7 +59,7 @@ def _central(height: int, width: int) -> tuple[int, int, int, int]:
 
 
 def crop_resize(images: Array, boxes: Array, size: tuple[int, int]) -> Array:
-    """Cuts a box out of every image and resizes it.
+    """Cut a box out of every image and resize it.
 
     Args:
       images: `[batch, height, width, channel]`, floating point.
@@ -79,13 +79,13 @@ def crop_resize(images: Array, boxes: Array, size: tuple[int, int]) -> Array:
 
 
 def resize(images: Array, size: tuple[int, int]) -> Array:
-    """Resizes whole images `[batch, height, width, channel]` to `[batch, *size, channel]`, as `crop_resize` does."""
+    """Resize whole images `[batch, height, width, channel]` to `[batch, *size, channel]`, as `crop_resize` does."""
     whole = jnp.array([[0, 0, *images.shape[1:3]]], jnp.int32)
     return crop_resize(images, jnp.broadcast_to(whole, (len(images), 4)), size)
 
 
 def _weights(start: Array, length: Array, pixels: int, size: int) -> Array:
-    """Returns the weight of each pixel of an axis in each output, `[batch, size, pixels]`; rows sum to 1."""
+    """Return the weight of each pixel of an axis in each output, `[batch, size, pixels]`; rows sum to 1."""
     step = (length / size)[:, None, None]
     reach = jnp.maximum(step, 1)  # half the width of the filter: it widens only when the image shrinks
     out = jnp.arange(size)[None, :, None]

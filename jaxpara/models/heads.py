@@ -13,12 +13,12 @@ HEADS = ("v1", "v2", "torchvision")
 
 
 def torch_kernel(key: Array, shape: Sequence[int], dtype=jnp.float32) -> Array:
-    """Initialises kernels as PyTorch's Linear and Conv: uniform within 1 / sqrt(fan-in)."""
+    """Initialise kernels as PyTorch's Linear and Conv: uniform within 1 / sqrt(fan-in)."""
     return nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")(key, tuple(shape), dtype)
 
 
 def torch_bias(fan_in: int) -> nn.initializers.Initializer:
-    """Returns PyTorch's default initialiser of biases: uniform within 1 / sqrt(fan-in) of the layer."""
+    """Return PyTorch's default initialiser of biases: uniform within 1 / sqrt(fan-in) of the layer."""
     bound = fan_in**-0.5
     return lambda key, shape, dtype=jnp.float32: jax.random.uniform(key, shape, dtype, -bound, bound)
 
@@ -38,7 +38,7 @@ class Linear(nn.Module):
 
     @nn.compact
     def __call__(self, x: Array, train: bool = False) -> Array:
-        """Maps `[batch, feature]` to `[batch, self.features]`."""
+        """Map `[batch, feature]` to `[batch, self.features]`."""
         kernel = self.param("kernel", self.kernel_init, (x.shape[-1], self.features))
         bias = self.param("bias", self.bias_init(x.shape[-1]), (self.features,))
         return x @ kernel + bias
@@ -63,7 +63,7 @@ class Classifier(nn.Module):
 
     @nn.compact
     def __call__(self, x: Array, train: bool = False) -> Array:
-        """Maps features `[batch, feature]` to logits `[batch, class]`; `train` turns dropout on."""
+        """Map features `[batch, feature]` to logits `[batch, class]`; `train` turns dropout on."""
         *hidden, last = (Linear(n, self.kernel_init, self.bias_init, name=place) for place, n in self.layers)
         for linear in hidden:
             if self.dropout_first:
@@ -75,7 +75,7 @@ class Classifier(nn.Module):
 
 
 def make_head(kind: str, classes: int, own: Classifier | None = None, dropout: float = 0.6) -> nn.Module:
-    """Returns a head by its name in the config.
+    """Return a head by its name in the config.
 
     Args:
       kind: "v1" (dense 256, 16 and `classes`, with ReLU and dropout between them), "v2" (one dense layer), or

@@ -25,19 +25,19 @@ class Dropout(nn.Module):
 
     @nn.compact
     def __call__(self, inputs, train: bool = False):
-        """Returns `inputs` of any shape, with dropout if `train`."""
+        """Return `inputs` of any shape, with dropout if `train`."""
         if not train or self.rate == 0:
             return inputs
         return dropout(inputs, dropout_seed(self.make_rng("dropout")), self.rate)
 
 
 def dropout_seed(key):
-    """Reduces a JAX PRNG key to the seed of a mask, uint32 `[2]`."""
+    """Reduce a JAX PRNG key to the seed of a mask, uint32 `[2]`."""
     return jax.random.bits(key, (2,), jnp.uint32)
 
 
 def dropout(inputs, seed, rate: float):
-    """Sets each element of `inputs` to zero with probability `rate`, and divides the others by `1 - rate`.
+    """Set each element of `inputs` to zero with probability `rate`, and divides the others by `1 - rate`.
 
     Args:
       inputs: an array of any shape.
@@ -49,7 +49,7 @@ def dropout(inputs, seed, rate: float):
 
 
 def is_kept(seed, position, rate: float):
-    """Draws whether the element at each position is kept; the mask is a function of seed and position only.
+    """Draw whether the element at each position is kept; the mask is a function of seed and position only.
 
     The hash takes a handful of operations an element, which XLA fuses with their surroundings. Any part of a mask can
     be drawn by itself, so that a backward pass need not store it.
@@ -79,12 +79,12 @@ class RunningStatistics(NamedTuple):
 
     @classmethod
     def of(cls, module: nn.Module, features: int) -> "RunningStatistics":
-        """Returns those of a module, created on the first call."""
+        """Return those of a module, created on the first call."""
         mean = module.variable("batch_stats", "mean", jnp.zeros, features)
         return cls(mean, module.variable("batch_stats", "var", jnp.ones, features))
 
     def update(self, mean: Array, var: Array, momentum: float) -> None:
-        """Moves towards the statistics of a batch; the old ones keep the weight `momentum`."""
+        """Move towards the statistics of a batch; the old ones keep the weight `momentum`."""
         for running, batch in ((self.mean, mean), (self.var, var)):
             running.value = momentum * running.value + (1 - momentum) * batch
 
@@ -114,7 +114,7 @@ class BatchNorm(nn.Module):
 
     @nn.compact
     def __call__(self, x: Array, train: bool = False) -> Array:
-        """Returns `x`, `[..., channel]`, normalised by the statistics of the batch (`train`) or by the running ones."""
+        """Return `x`, `[..., channel]`, normalised by the statistics of the batch (`train`) or by the running ones."""
         features = x.shape[-1]
         running = RunningStatistics.of(self, features)
         scale = self.param("scale", nn.initializers.ones, (features,)) if self.use_scale else jnp.ones(features)
@@ -132,7 +132,7 @@ class BatchNorm(nn.Module):
 
 @partial(jax.custom_vjp, nondiff_argnums=(3, 4))
 def normalised(x: Array, scale: Array, bias: Array, epsilon: float, axis_name: str | None) -> tuple[Array, ...]:
-    """Normalises `x`, `[..., channel]`, by its own statistics; also returns mean and biased variance `[channel]`.
+    """Normalise `x`, `[..., channel]`, by its own statistics; also returns mean and biased variance `[channel]`.
 
     The statistics are in float32 at least, because a sum over a batch would lose half of bfloat16's digits. No gradient
     flows back through the returned statistics.
@@ -191,12 +191,12 @@ def _over(reduce: Any, value: Array, axis_name: str | None) -> Array:
 
 
 def _count(x: Array, axis_name: str | None) -> int:
-    """Returns the number of values behind the statistics of a channel."""
+    """Return the number of values behind the statistics of a channel."""
     return x.size // x.shape[-1] * (1 if axis_name is None else lax.axis_size(axis_name))
 
 
 def output_of(model: nn.Module, variables: Any, inputs: Array, layer: str) -> Array:
-    """Runs a network and returns the output of one of its layers, before the activation that follows it.
+    """Run a network and return the output of one of its layers, before the activation that follows it.
 
     Args:
       model: called as `model(inputs, train=False)`.

@@ -20,12 +20,12 @@ from jaxpara.models.layers import dropout, is_kept
 
 
 def same_padding(taps: int) -> tuple[int, int]:
-    """Returns the zeros before and after a signal that keep its length; even kernels pad one less before."""
+    """Return the zeros before and after a signal that keep its length; even kernels pad one less before."""
     return (taps - 1) // 2, taps // 2
 
 
 def conv1d(inputs, kernel, bias, padding: tuple[int, int] | None = None):
-    """Convolves along time at stride 1.
+    """Convolve along time at stride 1.
 
     Args:
       inputs: `[batch, time, channel]`.
@@ -43,7 +43,7 @@ def conv1d(inputs, kernel, bias, padding: tuple[int, int] | None = None):
 
 
 def relu_dropout_mean_pool(inputs, pool: int, seed=None, rate: float = 0.0):
-    """Returns the mean of every `pool` steps of dropout(ReLU(inputs)); arguments as in `relu_dropout_max_pool`."""
+    """Return the mean of every `pool` steps of dropout(ReLU(inputs)); arguments as in `relu_dropout_max_pool`."""
     x = jax.nn.relu(inputs)
     if seed is not None:
         x = dropout(x, seed, rate)
@@ -51,7 +51,7 @@ def relu_dropout_mean_pool(inputs, pool: int, seed=None, rate: float = 0.0):
 
 
 def relu_dropout_max_pool(inputs, pool: int, seed=None, rate: float = 0.0):
-    """Returns the maximum of every `pool` steps of dropout(ReLU(inputs)).
+    """Return the maximum of every `pool` steps of dropout(ReLU(inputs)).
 
     Args:
       inputs: `[batch, time, channel]`, time a multiple of `pool`.
@@ -68,7 +68,7 @@ def relu_dropout_max_pool(inputs, pool: int, seed=None, rate: float = 0.0):
 
 
 def conv_relu_dropout_max_pool(signal, kernel, bias, pool: int, seed=None, rate: float = 0.0, padding=None):
-    """Computes `conv1d` of one channel and `relu_dropout_max_pool` without storing what is between them.
+    """Compute `conv1d` of one channel and `relu_dropout_max_pool` without storing what is between them.
 
     The samples under the kernel during a pool are one row; each step ("phase") of the pool is the product of some of
     the row's columns with the kernel. Chunks of rows stay in the cache, and the backward pass needs the winners only.
@@ -111,7 +111,7 @@ def _pooled_shape(inputs, pool):
 
 
 def _winners(phases, seed, rate, first_row=0):
-    """Returns the largest of the phases of a pool after ReLU and dropout, and its index.
+    """Return the largest of the phases of a pool after ReLU and dropout, and its index.
 
     Args:
       phases: `[row, channel]` for each step of the pool.
@@ -138,7 +138,7 @@ def _winners(phases, seed, rate, first_row=0):
 
 @partial(jax.custom_vjp, nondiff_argnums=(2, 3))
 def _max_pool(x, seed, pool, rate):
-    """Pools x `[row, pool, channel]` over its middle axis after ReLU and dropout."""
+    """Pool x `[row, pool, channel]` over its middle axis after ReLU and dropout."""
     return _max_pool_forward(x, seed, pool, rate)[0]
 
 
@@ -158,7 +158,7 @@ _max_pool.defvjp(_max_pool_forward, _max_pool_backward)
 
 @partial(jax.custom_vjp, nondiff_argnums=(4, 5))
 def _rows_max_pool(rows, kernel, bias, seed, pool, rate):
-    """Convolves and pools rows `[row, >= pool + tap - 1]` to `[row, filter]`."""
+    """Convolve and pool rows `[row, >= pool + tap - 1]` to `[row, filter]`."""
     return _rows_max_pool_forward(rows, kernel, bias, seed, pool, rate)[0]
 
 
@@ -217,7 +217,7 @@ _rows_max_pool.defvjp(_rows_max_pool_forward, _rows_max_pool_backward)
 
 
 def _chunks(rows):
-    """Splits `[row, column]` into `[chunk, row, column]`, the last chunk padded with zeros.
+    """Split `[row, column]` into `[chunk, row, column]`, the last chunk padded with zeros.
 
     The activations of a chunk fit into the cache of a CPU; a GPU wants few, large chunks. A program exported for any
     number of rows has one chunk.

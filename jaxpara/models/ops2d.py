@@ -19,7 +19,7 @@ Pads = Sequence[tuple[int, int]]
 
 
 def conv(images: Array, kernel: Array, strides: Sequence[int], padding: Pads, **flax_arguments: Any) -> Array:
-    """Convolves images; pass it to Flax as `flax.linen.Conv(conv_general_dilated=conv)`.
+    """Convolve images; pass it to Flax as `flax.linen.Conv(conv_general_dilated=conv)`.
 
     Args:
       images: `[batch, height, width, channel]`.
@@ -38,7 +38,7 @@ def conv(images: Array, kernel: Array, strides: Sequence[int], padding: Pads, **
 
 
 def conv_by_patches(images: Array, kernel: Array, strides: Sequence[int], padding: Pads) -> Array:
-    """Computes `conv` as one matrix product of the patches under the kernel, which only small outputs make cheap."""
+    """Compute `conv` as one matrix product of the patches under the kernel, which only small outputs make cheap."""
     height, width = output_size(images.shape[1:3], kernel.shape[:2], strides, padding)
     rows, columns = (height - 1) * strides[0] + 1, (width - 1) * strides[1] + 1
     padded = jnp.pad(images, ((0, 0), *padding, (0, 0)))
@@ -54,12 +54,12 @@ def conv_by_patches(images: Array, kernel: Array, strides: Sequence[int], paddin
 
 
 def output_size(image: Sequence[int], kernel: Sequence[int], strides: Sequence[int], padding: Pads) -> list[int]:
-    """Returns height and width of the output of a convolution or a pooling, rounded down."""
+    """Return height and width of the output of a convolution or a pooling, rounded down."""
     return [(n + sum(p) - k) // s + 1 for n, k, s, p in zip(image, kernel, strides, padding, strict=True)]
 
 
 def max_pool(maps: Array, size: int, stride: int, pad: int = 0) -> Array:
-    """Returns the largest value of every square window; padding never wins.
+    """Return the largest value of every square window; padding never wins.
 
     It compares first along rows, then along columns. The gradient goes to the first maximum of a window in reading
     order, as in PyTorch and XLA.
@@ -86,7 +86,7 @@ def max_pool(maps: Array, size: int, stride: int, pad: int = 0) -> Array:
 
 
 def mean_pool_to(maps: Array, size: int) -> Array:
-    """Averages over a grid of `size` x `size` windows that cover the maps and may overlap.
+    """Average over a grid of `size` x `size` windows that cover the maps and may overlap.
 
     Args:
       maps: `[batch, height, width, channel]`.

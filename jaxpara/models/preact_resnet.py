@@ -23,7 +23,7 @@ class Unit(nn.Module):
 
     @nn.compact
     def __call__(self, x: Array, train: bool) -> Array:
-        """Maps `[batch, height, width, channel]` to `[batch, height / stride, width / stride, features]`."""
+        """Map `[batch, height, width, channel]` to `[batch, height / stride, width / stride, features]`."""
         y = nn.relu(self.norm(name="bn1")(x, train))
         shortcut = conv(self.features, 1, self.stride, name="sc")(y) if self.project else x
         y = conv(self.features, 3, self.stride, name="conv1")(y)
@@ -40,7 +40,7 @@ class Stage(nn.Module):
 
     @nn.compact
     def __call__(self, x: Array, train: bool) -> Array:
-        """Maps `[batch, height, width, channel]` to `[batch, height / stride, width / stride, features]`."""
+        """Map `[batch, height, width, channel]` to `[batch, height / stride, width / stride, features]`."""
         x = Unit(self.features, self.stride, True, self.norm, name="unit1")(x, train)
         return Unit(self.features, 1, False, self.norm, name="unit2")(x, train)
 
@@ -67,7 +67,7 @@ class PreActResNet18(StagedNet):
         self.bn1 = norm()
 
     def stages(self) -> dict[str, Step]:
-        """Returns the stages in order, by their name in `frozen`."""
+        """Return the stages in order, by their name in `frozen`."""
         return {
             "bn_data": self.bn_data,
             "conv0": lambda x, train: self.conv0(x),
@@ -80,5 +80,5 @@ class PreActResNet18(StagedNet):
         }
 
     def __call__(self, images: Array, train: bool = False) -> Array:
-        """Maps images `[batch, height, width, channel]` to pooled features `[batch, 512]`."""
+        """Map images `[batch, height, width, channel]` to pooled features `[batch, 512]`."""
         return self.embed(images, train)

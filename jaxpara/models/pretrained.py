@@ -41,7 +41,7 @@ Variables = Mapping[str, Any]
 
 
 def load(spec: str, arch: str, variables: Variables, cache: Path) -> tuple[dict[str, Any], list[str]]:
-    """Loads pretrained weights into the variables of a network.
+    """Load pretrained weights into the variables of a network.
 
     Every tensor must fit, with two exceptions, which the notes report: layers of the head that the file lacks, or has
     for other classes, keep their random start; and a one-channel network gets the first kernels summed over red, green
@@ -64,7 +64,7 @@ def load(spec: str, arch: str, variables: Variables, cache: Path) -> tuple[dict[
 
 
 def fetch(arch: str, cache: Path) -> Path:
-    """Returns the local file with the ImageNet weights of `arch`; downloads it on first use.
+    """Return the local file with the ImageNet weights of `arch`; downloads it on first use.
 
     Raises:
       UserError: no weights are known, the download fails, huggingface_hub is missing, or the checksum is wrong.
@@ -120,7 +120,7 @@ def _verify(path: Path) -> None:
 
 
 def read(path: Path) -> dict[str, np.ndarray]:
-    """Returns the tensors of a `.safetensors`, `.pth` or `.pt` file by name.
+    """Return the tensors of a `.safetensors`, `.pth` or `.pt` file by name.
 
     Raises:
       UserError: the file does not exist, has another suffix, or cannot be read.
@@ -141,7 +141,7 @@ def read(path: Path) -> dict[str, np.ndarray]:
 
 
 def convert(state: Mapping[str, np.ndarray], variables: Variables, source: str) -> tuple[dict[str, Any], list[str]]:
-    """Converts a PyTorch state dict to the variables of a network; see `load`."""
+    """Convert a PyTorch state dict to the variables of a network; see `load`."""
     state = dict(_as_torchvision(name, value) for name, value in state.items())
     starts = {
         torch_name(path): (path, np.asarray(x)) for path, x in traverse_util.flatten_dict(dict(variables)).items()
@@ -175,7 +175,7 @@ def convert(state: Mapping[str, np.ndarray], variables: Variables, source: str) 
 
 
 def torch_name(path: tuple[str, ...]) -> str:
-    """Returns the name in a PyTorch state dict of the variable at `path`, such as ("params", "conv1", "kernel")."""
+    """Return the name in a PyTorch state dict of the variable at `path`, such as ("params", "conv1", "kernel")."""
     if path[-1] not in _LEAVES:
         raise UserError(f"learner.pretrained: {'.'.join(path[1:])} has no name in PyTorch's files; set it to None")
     return ".".join((*path[1:-1], _LEAVES[path[-1]]))

@@ -41,12 +41,12 @@ class SequenceLSTM(nn.Module):
         require_one_of("model.output", self.output, OUTPUTS)
 
     def __call__(self, inputs, train: bool = False):
-        """Maps `[batch, label, channel]` to `[batch, label]`; `train` turns dropout on (rng "dropout")."""
+        """Map `[batch, label, channel]` to `[batch, label]`; `train` turns dropout on (rng "dropout")."""
         return self.step(inputs, train=train)[0]
 
     @nn.compact
     def step(self, inputs, carries=None, train: bool = False):
-        """Maps the next part of a sequence.
+        """Map the next part of a sequence.
 
         Args:
           inputs: `[batch, label, channel]`.
@@ -76,7 +76,7 @@ class LSTM(nn.Module):
 
     @nn.compact
     def __call__(self, inputs, carry=None):
-        """Runs the layer over a whole sequence, or over the next part of one.
+        """Run the layer over a whole sequence, or over the next part of one.
 
         Args:
           inputs: `[batch, time, channel]`.
@@ -108,7 +108,7 @@ class GRU(nn.Module):
 
     @nn.compact
     def __call__(self, inputs, carry=None):
-        """Runs the layer over a whole sequence, or over the next part of one.
+        """Run the layer over a whole sequence, or over the next part of one.
 
         Args:
           inputs: `[batch, time, channel]`.
@@ -129,7 +129,7 @@ class GRU(nn.Module):
 
 
 def _widen(arrays):
-    """Casts to float32 at least: a state in bfloat16 would lose what each step adds to it."""
+    """Cast to float32 at least: a state in bfloat16 would lose what each step adds to it."""
     return jax.tree.map(lambda x: x.astype(jnp.promote_types(x.dtype, jnp.float32)), arrays)
 
 
@@ -141,7 +141,7 @@ def _forget_bias(key, shape, dtype=jnp.float32):
 
 @jax.custom_vjp
 def lstm_scan(projected, recurrent, carry):
-    """Scans an LSTM over time-major inputs that are already projected.
+    """Scan an LSTM over time-major inputs that are already projected.
 
     Args:
       projected: `[time, batch, 4 * features]`, inputs times kernel plus bias.
@@ -169,7 +169,7 @@ def _lstm_forward(projected, recurrent, carry):
 
 
 def _lstm_backward(residuals, cotangents):
-    """Writes d_x for the derivative of the loss by x, and x_by_y for that of x by y.
+    """Write d_x for the derivative of the loss by x, and x_by_y for that of x by y.
 
     The scan holds only what depends on the step after: one product with the transposed kernel. The derivatives of the
     gates come before it, and the gradient of the kernel after it, for all steps at once.
@@ -208,7 +208,7 @@ lstm_scan.defvjp(_lstm_forward, _lstm_backward)
 
 
 def gru_scan(projected, recurrent, bias, carry):
-    """Scans a GRU (reset after the product) over time-major inputs that are already projected.
+    """Scan a GRU (reset after the product) over time-major inputs that are already projected.
 
     Args:
       projected: `[time, batch, 3 * features]`, inputs times kernel plus the input bias.

@@ -18,7 +18,7 @@ he_fan_out = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
 
 
 def conv(features: int, size: int, stride: int = 1, init=he_fan_out, name: str | None = None) -> nn.Conv:
-    """Returns a square convolution without bias, padded by half its size on every side."""
+    """Return a square convolution without bias, padded by half its size on every side."""
     pad = size // 2
     return nn.Conv(
         features,
@@ -42,7 +42,7 @@ class StagedNet(nn.Module):
     frozen: Sequence[str] = ()
 
     def stages(self) -> dict[str, Step]:
-        """Returns the stages in order, by their name in `frozen`."""
+        """Return the stages in order, by their name in `frozen`."""
         raise NotImplementedError
 
     def _split(self) -> int:
@@ -52,20 +52,20 @@ class StagedNet(nn.Module):
         return len(self.frozen)
 
     def prefix(self, images: Array) -> Array:
-        """Applies the frozen stages to images `[batch, height, width, channel]`; the identity if none is frozen."""
+        """Apply the frozen stages to images `[batch, height, width, channel]`; the identity if none is frozen."""
         split = self._split()
         for step in list(self.stages().values())[:split]:
             images = step(images, False)
         return lax.stop_gradient(images) if split else images
 
     def rest(self, maps: Array, train: bool = False) -> Array:
-        """Applies the other stages to the output of `prefix`; averages the maps to features `[batch, feature]`."""
+        """Apply the other stages to the output of `prefix`; average the maps to features `[batch, feature]`."""
         for step in list(self.stages().values())[self._split() :]:
             maps = step(maps, train)
         return jnp.mean(maps, (1, 2))
 
     def embed(self, images: Array, train: bool = False) -> Array:
-        """Maps images `[batch, height, width, channel]` to the input of the head, `[batch, feature]`."""
+        """Map images `[batch, height, width, channel]` to the input of the head, `[batch, feature]`."""
         return self.rest(self.prefix(images), train)
 
 
@@ -78,7 +78,7 @@ class Shortcut(nn.Module):
 
     @nn.compact
     def __call__(self, x: Array, train: bool) -> Array:
-        """Maps `[batch, height, width, channel]` to `[batch, height / stride, width / stride, features]`."""
+        """Map `[batch, height, width, channel]` to `[batch, height / stride, width / stride, features]`."""
         return self.norm(name="1")(conv(self.features, 1, self.stride, name="0")(x), train)
 
 
@@ -92,7 +92,7 @@ class Block(nn.Module):
 
     @nn.compact
     def __call__(self, x: Array, train: bool) -> Array:
-        """Maps `[batch, height, width, channel]` to `[batch, height / stride, width / stride, features]`.
+        """Map `[batch, height, width, channel]` to `[batch, height / stride, width / stride, features]`.
 
         A bottleneck gives `4 * features`.
         """
@@ -120,7 +120,7 @@ class Layer(nn.Module):
 
     @nn.compact
     def __call__(self, x: Array, train: bool) -> Array:
-        """Maps `[batch, height, width, channel]` as its first block does."""
+        """Map `[batch, height, width, channel]` as its first block does."""
         for i in range(self.blocks):
             stride = self.stride if i == 0 else 1
             x = Block(self.features, stride, self.bottleneck, self.norm, name=str(i))(x, train)
@@ -160,7 +160,7 @@ class ResNet(StagedNet):
         self.fc = make_head(self.head, self.classes, dropout=self.head_dropout)
 
     def stages(self) -> dict[str, Step]:
-        """Returns the stages in order, by their name in `frozen`."""
+        """Return the stages in order, by their name in `frozen`."""
         return {
             "conv1": lambda x, train: self.conv1(x),
             "bn1": lambda x, train: ops2d.max_pool(nn.relu(self.bn1(x, train)), 3, 2, pad=1),
@@ -171,7 +171,7 @@ class ResNet(StagedNet):
         }
 
     def __call__(self, images: Array, train: bool = False) -> Array:
-        """Maps images `[batch, height, width, channel]` to logits `[batch, class]`."""
+        """Map images `[batch, height, width, channel]` to logits `[batch, class]`."""
         return self.fc(self.embed(images, train), train)
 
 

@@ -34,7 +34,7 @@ class Bottleneck(nn.Module):
 
     @nn.compact
     def __call__(self, inputs, train: bool = False):
-        """Maps `[batch, time, channel]` to `[batch, time, 4 * filters]`."""
+        """Map `[batch, time, channel]` to `[batch, time, 4 * filters]`."""
         x = inputs
         for index, (filters, kernel) in enumerate(((self.filters, 1), (self.filters, 5), (4 * self.filters, 1))):
             if index:
@@ -74,7 +74,7 @@ class StemNorm(nn.Module):
 
     @nn.compact
     def __call__(self, signal, kernel, bias, train: bool = False) -> tuple[jax.Array, jax.Array]:
-        """Returns kernel and bias of the convolution of `signal` `[batch, sample]` with its BatchNorm."""
+        """Return kernel and bias of the convolution of `signal` `[batch, sample]` with its BatchNorm."""
         running = RunningStatistics.of(self, len(bias))
         scale = self.param("scale", nn.initializers.ones, bias.shape)
         offset = self.param("bias", nn.initializers.zeros, bias.shape)
@@ -88,7 +88,7 @@ class StemNorm(nn.Module):
         return (kernel * factor).astype(kernel.dtype), ((bias - mean) * factor + offset).astype(bias.dtype)
 
     def _of_batch(self, signal, kernel, bias) -> tuple[jax.Array, jax.Array]:
-        """Returns mean and variance `[filter]` over the batch, on all devices."""
+        """Return mean and variance `[filter]` over the batch, on all devices."""
         mean, covariance = moments(signal, len(kernel))
         if self.axis_name is not None and not self.is_initializing():
             own, mean = mean, jax.lax.pmean(mean, self.axis_name)
@@ -98,7 +98,7 @@ class StemNorm(nn.Module):
 
 
 def moments(signal, taps: int) -> tuple[jax.Array, jax.Array]:
-    """Returns mean `[tap]` and biased covariance `[tap, tap]` of the windows of a signal under a kernel.
+    """Return mean `[tap]` and biased covariance `[tap, tap]` of the windows of a signal under a kernel.
 
     A kernel `[tap]` convolved with the signal (`ops1d.conv1d`) has mean kernel @ mean and variance kernel @
     covariance @ kernel.
@@ -128,7 +128,7 @@ class ResNet1D(nn.Module):
 
     @nn.compact
     def __call__(self, inputs, train: bool = False):
-        """Maps `[batch, sample, 1]` to `[batch, label, channel]`."""
+        """Map `[batch, sample, 1]` to `[batch, label, channel]`."""
         signal = inputs[..., 0]
         kernel, bias = StemConv(self.stem, self.stem_kernel, name="stem")()
         kernel, bias = StemNorm(self.axis_name, name="stem_norm")(signal, kernel, bias, train)
@@ -188,7 +188,7 @@ class ResNet1DLSTM(nn.Module):
         return math.prod(self.pools)
 
     def embed(self, inputs, train: bool = False) -> jax.Array:
-        """Returns the input of the recurrent layers.
+        """Return the input of the recurrent layers.
 
         Args:
           inputs: `[batch, sample, 1]`, a multiple of `samples_per_output` samples.
@@ -204,5 +204,5 @@ class ResNet1DLSTM(nn.Module):
         return self.trunk(inputs, train)
 
     def __call__(self, inputs, train: bool = False) -> jax.Array:
-        """Maps `[batch, sample, 1]` to one value per label, `[batch, label]`; arguments as in `embed`."""
+        """Map `[batch, sample, 1]` to one value per label, `[batch, label]`; arguments as in `embed`."""
         return self.sequence(self.embed(inputs, train), train)

@@ -120,7 +120,7 @@ class ResNetGRU(nn.Module):
         return self.piece_frames - self.samples_per_output
 
     def embed(self, inputs: Array, train: bool = False) -> Array:
-        """Returns the input of the recurrent layers.
+        """Return the input of the recurrent layers.
 
         Args:
           inputs: `[batch, frame, band]`, 2 * label + `context_frames` frames, the first band in the top row; values
@@ -142,14 +142,14 @@ class ResNetGRU(nn.Module):
         return trunk(inputs, labels, train)
 
     def __call__(self, inputs: Array, train: bool = False) -> Array:
-        """Maps `[batch, frame, band]` to one value per label, `[batch, label]`; arguments as in `embed`."""
+        """Map `[batch, frame, band]` to one value per label, `[batch, label]`; arguments as in `embed`."""
         x = self.embed(inputs, train)
         for gru in self.grus:
             x, _ = gru(self.drop(x, train))
         return OUTPUTS[self.output](self.head(x)[..., 0])
 
     def _images(self, strips: Array) -> Array:
-        """Maps `[batch, frame, band]` to images `[batch, band, frame, 3]`."""
+        """Map `[batch, frame, band]` to images `[batch, band, frame, 3]`."""
         strips = strips if jnp.issubdtype(strips.dtype, jnp.floating) else jnp.asarray(strips, float)
         grey = strips.swapaxes(1, 2)[..., None]
         if self.normalise == "imagenet":
@@ -167,7 +167,7 @@ class ResNetGRU(nn.Module):
         return labels
 
     def _pieces(self, inputs: Array, labels: int, train: bool) -> Array:
-        """Maps `[batch, frame, band]` to `[batch, label, channel]`, chunk by chunk."""
+        """Map `[batch, frame, band]` to `[batch, label, channel]`, chunk by chunk."""
         frames = self.samples_per_output * np.arange(labels)[:, None] + np.arange(self.piece_frames)
         pieces = inputs[:, frames].reshape(-1, *frames.shape[1:], inputs.shape[2])
         chunk = max(size for size in range(1, self.chunk + 1) if len(pieces) % size == 0)

@@ -34,7 +34,7 @@ class _Refused(Exception):
 
 
 def read_torch_file(path: Path) -> dict[str, np.ndarray]:
-    """Returns the tensors of a state dict by name, as views that are copied only when they are used.
+    """Return the tensors of a state dict by name, as views that are copied only when they are used.
 
     A `.pth` is a zip of a pickle and raw storages. The pickle may name only the storage types, the functions that make
     a tensor of a storage, and `OrderedDict`; this module replaces each by its own, and refuses anything else.

@@ -110,7 +110,7 @@ class Breather:
 
 
 def plan(breather: Breather, seconds: float, rng: np.random.Generator) -> list[Breath]:
-    """Draws breaths from before the start of the file until after its end."""
+    """Draw breaths from before the start of the file until after its end."""
     breaths, clock = [], -LEAD_S
     while clock < seconds + LEAD_S:
         kind = rng.choice(["speech", "catch", "slow"], p=[0.62, 0.04, 0.34])
@@ -137,7 +137,7 @@ def plan(breather: Breather, seconds: float, rng: np.random.Generator) -> list[B
 def _phrases(
     breather: Breather, peak_s: float, end_s: float, depth: float, rng: np.random.Generator
 ) -> tuple[Phrase, ...]:
-    """Draws what is said in one exhalation."""
+    """Draw what is said in one exhalation."""
     held = [rng.uniform(0.2, 0.8) if rng.random() < breather.hold else 0.0 for _ in range(2)]
     start = peak_s - rng.uniform(0.0, 0.16) + held[0]
     stop = end_s - rng.uniform(0.0, 0.2) - held[1]
@@ -157,7 +157,7 @@ def _phrases(
 
 
 def belt(breaths: list[Breath], breather: Breather, seconds: float, rng: np.random.Generator) -> np.ndarray:
-    """Returns the belt, `[label]` in [-1, 1] at 25 Hz, scaled to the range of the file."""
+    """Return the belt, `[label]` in [-1, 1] at 25 Hz, scaled to the range of the file."""
     step_s = 1 / LABEL_RATE_HZ
     clock = np.arange(-LEAD_S, seconds + 1, step_s)
     volume = np.zeros(len(clock))
@@ -191,7 +191,7 @@ def belt(breaths: list[Breath], breather: Breather, seconds: float, rng: np.rand
 
 
 def _wander(size: int, time_s: float, rng: np.random.Generator) -> np.ndarray:
-    """Returns slow noise of standard deviation one."""
+    """Return slow noise of standard deviation one."""
     wander = ndimage.gaussian_filter1d(rng.standard_normal(size), time_s * LABEL_RATE_HZ, mode="wrap")
     return wander * np.sqrt(2 * time_s * LABEL_RATE_HZ * np.sqrt(np.pi))
 
@@ -199,7 +199,7 @@ def _wander(size: int, time_s: float, rng: np.random.Generator) -> np.ndarray:
 def breathe(
     breaths: list[Breath], breather: Breather, voice: Voice, seconds: float, rng: np.random.Generator
 ) -> np.ndarray:
-    """Returns the sound of the inhalations: turbulence in the open mouth, `[sample]`."""
+    """Return the sound of the inhalations: turbulence in the open mouth, `[sample]`."""
     size = round(seconds * SAMPLE_RATE_HZ)
     envelope = np.zeros(size, np.float32)
     for breath in breaths:
@@ -226,7 +226,7 @@ def breathe(
 
 
 def simulate(seconds: float, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Simulates one speaker.
+    """Simulate one speaker.
 
     Returns:
       `[sample]` int16 audio at 16 kHz, `[label]` belt in [-1, 1] at 25 Hz.
@@ -248,7 +248,7 @@ def write(
     seconds: float | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> None:
-    """Writes a simulated Breathing corpus, unless it is there already.
+    """Write a simulated Breathing corpus, unless it is there already.
 
     Args:
       root: the corpus folder: new, empty, or with the same simulated corpus.

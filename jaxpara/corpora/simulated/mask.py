@@ -76,12 +76,12 @@ class MaskFit:
     shift: float = 1.0
 
     def gain_db(self, hz: np.ndarray) -> np.ndarray:
-        """Returns the gain of the mask at the given frequencies."""
+        """Return the gain of the mask at the given frequencies."""
         through = self.strength * np.interp(hz / self.shift, MASK_HZ, MASK_DB)
         return 20 * np.log10(self.leak + (1 - self.leak) * 10 ** (through / 20))
 
     def moved(self, rng: np.random.Generator) -> "MaskFit":
-        """Returns the same mask a moment later."""
+        """Return the same mask a moment later."""
         strength = self.strength * np.exp(0.1 * rng.standard_normal())
         return MaskFit(strength, self.leak * rng.uniform(0.5, 1.5), self.shift * np.exp(0.02 * rng.standard_normal()))
 
@@ -112,7 +112,7 @@ class Wearer:
         )
 
     def spoken(self, masked: bool, rng: np.random.Generator) -> Voice:
-        """Returns the voice in one take: no two takes are alike, and the mask asks for effort."""
+        """Return the voice in one take: no two takes are alike, and the mask asks for effort."""
         effort_db = 1.0 * rng.standard_normal() + masked * self.effort_db
         return replace(
             self.voice,
@@ -148,7 +148,7 @@ class Session:
 
 
 def take(wearer: Wearer, session: Session, masked: bool, clips: int, rng: np.random.Generator) -> np.ndarray:
-    """Simulates running speech, cut into clips of a second.
+    """Simulate running speech, cut into clips of a second.
 
     Args:
       masked: whether the speaker wears the mask.
@@ -186,7 +186,7 @@ def _filtered(sound: np.ndarray, gain_db: np.ndarray) -> np.ndarray:
 
 
 def simulate(clips: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Simulates one speaker.
+    """Simulate one speaker.
 
     Returns:
       `[clip, sample]` int16 audio at 16 kHz, `[clip]` whether the speaker wears the mask.
@@ -203,7 +203,7 @@ def simulate(clips: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarr
 
 
 def _shares(total: int, speakers: int, spread: float, rng: np.random.Generator) -> np.ndarray:
-    """Returns `[speaker]` numbers of clips."""
+    """Return `[speaker]` numbers of clips."""
     weights = np.exp(spread * rng.standard_normal(speakers))
     ends = np.round(total * np.cumsum(weights) / weights.sum()).astype(int)
     return np.diff(ends, prepend=0)
@@ -218,7 +218,7 @@ def write(
     seconds: float | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> None:
-    """Writes a simulated Mask corpus in the ComParE layout, unless it is there already.
+    """Write a simulated Mask corpus in the ComParE layout, unless it is there already.
 
     Args:
       root: the corpus folder: new, empty, or with the same simulated corpus.

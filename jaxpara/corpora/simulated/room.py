@@ -38,7 +38,7 @@ class Room:
 
     @classmethod
     def draw(cls, rng: np.random.Generator) -> "Room":
-        """Draws a quiet room with a close microphone: an ordinary studio, office or clinic."""
+        """Draw a quiet room with a close microphone: an ordinary studio, office or clinic."""
         return cls(
             decay_s=rng.uniform(0.12, 0.4),
             reverberation_db=rng.uniform(-22, -10),
@@ -51,7 +51,7 @@ class Room:
 
 
 def _shaped(white: np.ndarray, gain_db: np.ndarray) -> np.ndarray:
-    """Returns noise with a spectral gain given as `[2, knot]`: octaves relative to 1 kHz, dB."""
+    """Return noise with a spectral gain given as `[2, knot]`: octaves relative to 1 kHz, dB."""
     spectrum = fft.rfft(white)
     octaves = np.log2(np.maximum(fft.rfftfreq(len(white), 1 / SAMPLE_RATE_HZ), 20) / 1000)
     return fft.irfft(spectrum * 10 ** (np.interp(octaves, *gain_db) / 20), len(white))

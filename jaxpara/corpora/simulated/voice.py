@@ -61,7 +61,7 @@ class Voice:
 
     @classmethod
     def draw(cls, rng: np.random.Generator) -> "Voice":
-        """Draws a speaker, with equal probability a woman or a man."""
+        """Draw a speaker, with equal probability a woman or a man."""
         woman = rng.random() < 0.5
         return cls(
             pitch_hz=(200 if woman else 115) * np.exp(0.12 * rng.standard_normal()),
@@ -125,7 +125,7 @@ CODAS = _spell("", "", "", "", "", "n", "n", "m", "l", "r", "s", "z", "gap T", "
 
 
 def _spoken(phrase: Phrase, voice: Voice, rng: np.random.Generator) -> tuple[list[int], np.ndarray]:
-    """Returns the sounds of a phrase and their lengths, which fill it exactly."""
+    """Return the sounds of a phrase and their lengths, which fill it exactly."""
     syllables = max(1, round((phrase.end_s - phrase.start_s) * voice.syllables_hz))
     sounds, stretch = [], []
     for i in range(syllables):
@@ -147,7 +147,7 @@ def _amplitude(level_db: np.ndarray) -> np.ndarray:
 
 
 def _resonance(hz: np.ndarray, centre: np.ndarray | float, bandwidth: np.ndarray | float) -> np.ndarray:
-    """Returns the response of a pair of poles with a gain of one at 0 Hz."""
+    """Return the response of a pair of poles with a gain of one at 0 Hz."""
     return centre**2 / (centre**2 - hz**2 + 1j * hz * bandwidth)
 
 
@@ -183,7 +183,7 @@ def _filter(sources: Sequence[np.ndarray], tracks: np.ndarray, voice: Voice) -> 
 
 
 def speak(voice: Voice, phrases: Sequence[Phrase], seconds: float, rng: np.random.Generator) -> np.ndarray:
-    """Simulates speech in the given phrases and silence between them.
+    """Simulate speech in the given phrases and silence between them.
 
     Args:
       phrases: in the order of time, without overlap; cut off outside 0..seconds.

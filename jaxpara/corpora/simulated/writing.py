@@ -27,7 +27,7 @@ Preset = TypeVar("Preset")
 
 
 def preset_of(presets: Mapping[str, Preset], name: str, what: str) -> Preset:
-    """Returns a preset by its name; a UserError says which ones there are for `what`."""
+    """Return a preset by its name; a UserError says which ones there are for `what`."""
     if name not in presets:
         known = sorted(presets)
         raise UserError(f"simulated {what} corpus: no preset {name!r}, expected one of {known}{suggest(name, known)}")
@@ -35,7 +35,7 @@ def preset_of(presets: Mapping[str, Preset], name: str, what: str) -> Preset:
 
 
 def counts_of(given: Sequence[int] | None, preset: tuple[int, int, int], what: str) -> tuple[int, ...]:
-    """Returns the numbers of speakers in train, devel and test: the given ones, or the preset's.
+    """Return the numbers of speakers in train, devel and test: the given ones, or the preset's.
 
     Raises:
       UserError: not three numbers from 1 to 100; its message names `what`.
@@ -47,7 +47,7 @@ def counts_of(given: Sequence[int] | None, preset: tuple[int, int, int], what: s
 
 
 def write_once(root: Path, parameters: dict[str, Any], fill: Callable[[Path], None]) -> None:
-    """Fills a folder beside `root` and renames it to `root`; does nothing if that has been done before.
+    """Fill a folder beside `root` and rename it to `root`; does nothing if that has been done before.
 
     A process that is killed leaves `.<name>.part`, which the next one clears; a second process that wants the same
     corpus waits for the first.
@@ -83,7 +83,7 @@ def write_once(root: Path, parameters: dict[str, Any], fill: Callable[[Path], No
 
 
 def _finished(root: Path, parameters: dict[str, Any]) -> bool:
-    """Returns whether `root` holds exactly this corpus; raises a UserError if it holds anything else."""
+    """Return whether `root` holds exactly this corpus; raise a UserError if it holds anything else."""
     marker = root / MARKER
     if not marker.exists():
         if root.exists() and (not root.is_dir() or any(root.iterdir())):
@@ -104,7 +104,7 @@ def _finished(root: Path, parameters: dict[str, Any]) -> bool:
 
 
 def loudness_baseline(corpus: Corpus) -> pd.DataFrame:
-    """Predicts the belt from loudness alone, with a ridge regression on the level 4 s before to 4 s after a label.
+    """Predict the belt from loudness alone, with a ridge regression on the level 4 s before to 4 s after a label.
 
     Args:
       corpus: a Breathing corpus with test recordings; trained on train and devel.
@@ -124,7 +124,7 @@ def loudness_baseline(corpus: Corpus) -> pd.DataFrame:
 
 
 def _levels(recording: Recording, label_rate_hz: float) -> np.ndarray:
-    """Returns `[label, lag]` the audio level around each label in standard deviations of the file."""
+    """Return `[label, lag]` the audio level around each label in standard deviations of the file."""
     audio, rate_hz = soundfile.read(recording.path, dtype="float32", always_2d=True)
     step = round(rate_hz / label_rate_hz)
     count = len(recording.times_s)
