@@ -44,6 +44,29 @@ def test_window_pcc_of_a_constant_output_is_one_and_its_gradient_finite():
     assert np.isfinite(gradient).all()
 
 
+def test_without_eps_padding_leaves_the_gradient_finite_and_a_constant_output_is_undefined(rng):
+    import jax
+    import jax.numpy as jnp
+
+    outputs, targets = rng.normal(size=(2, 3, 50)).astype(np.float32)
+    weights = np.ones_like(targets)
+    weights[2] = 0
+    loss = WindowPCC(eps=0.0)
+
+    def mean(x):
+        counted = loss.example_weights(jnp.asarray(targets), jnp.asarray(weights))
+        return jnp.where(counted > 0, loss(x, targets, weights), 0).sum() / counted.sum()
+
+    value, gradient = jax.value_and_grad(mean)(outputs)
+    expected = np.mean([1 - pearsonr(x, y)[0] for x, y in zip(outputs[:2], targets[:2], strict=True)])
+    assert value == pytest.approx(expected, abs=1e-6)
+    assert np.isfinite(gradient).all()
+    assert (gradient[2] == 0).all()
+    assert (gradient[:2] != 0).any()
+    outputs[0] = 0.5
+    assert np.isnan(mean(outputs))
+
+
 def test_batch_pcc_is_pearson_over_everything(rng):
     x, y = rng.normal(size=(2, 4, 30)).astype(np.float32)
     assert BatchPCC()(x, y, np.ones_like(x)) == pytest.approx(1 - pearsonr(x.ravel(), y.ravel())[0], abs=1e-6)
