@@ -35,16 +35,14 @@ def pearson(outputs: Array, targets: Array, weights: Array, eps: float) -> Array
     def centred(x):
         return weights * (x - (weights * x).sum(-1, keepdims=True) / total)
 
-    def norm(x):
-        energy = (x * x).sum(-1) + eps
-        if eps:
-            return xp.sqrt(energy)
-        # A root at 0 has an infinite slope, which makes the gradient NaN even where the value is not used: for
-        # examples without weight. The inner `where` keeps the slope finite, the outer one keeps r undefined.
-        return xp.where(energy > 0, xp.sqrt(xp.where(energy > 0, energy, 1)), xp.nan)
-
     x, y = centred(outputs), centred(targets)
-    return (x * y).sum(-1) / (norm(x) * norm(y))
+    energies = ((x * x).sum(-1) + eps, (y * y).sum(-1) + eps)
+    if eps:
+        return (x * y).sum(-1) / (xp.sqrt(energies[0]) * xp.sqrt(energies[1]))
+    # The slope of a root at 0 is infinite, which would make the gradient NaN even where r is not used: for examples
+    # without weight. The inner `where` keeps slopes finite, the outer one keeps r undefined.
+    norms = [xp.sqrt(xp.where(energy > 0, energy, 1)) for energy in energies]
+    return xp.where((energies[0] > 0) & (energies[1] > 0), (x * y).sum(-1) / (norms[0] * norms[1]), xp.nan)
 
 
 @dataclass(frozen=True)
