@@ -54,7 +54,7 @@ def belt(workdir: Path, seconds: float = 30.0) -> tuple[Any, Path]:
     spectrogram(above, waveform, rate_hz, f"{origin}, {recording.name} of test: r = {r[recording]:.2f}")
     below.plot(recording.times_s[inside], recording.truth[inside], color="#1f2933", label="breathing belt")
     below.plot(recording.times_s[inside], belts[recording][inside], color="#D55E00", label="predicted from the voice")
-    below.set(xlim=(0, seconds), xlabel="seconds", ylabel="belt")
+    below.set(xlim=(0, seconds), ylim=(-1.15, 1.55), xlabel="seconds", ylabel="belt")
     below.legend(frameon=False, ncols=2, loc="upper right")
     below.grid(axis="x", alpha=0.3)
     return figure, DOCS / "belt.png"
