@@ -20,10 +20,12 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 import soundfile
+from PIL import Image
 
-from jaxpara.corpora.challenge import TASKS, read
+from jaxpara.corpora.challenge import read
 from jaxpara.corpora.simulated import breathing
-from jaxpara.predictions import Predictions
+from jaxpara.corpora.tasks import TASKS
+from jaxpara.predictions import load
 
 DOCS = Path(__file__).parents[1] / "docs"
 
@@ -37,9 +39,9 @@ def spectrogram(axis: Any, waveform: np.ndarray, rate_hz: int, title: str) -> No
 def belt(workdir: Path, seconds: float = 30.0) -> tuple[Any, Path]:
     results = json.loads((workdir / "results.json").read_text(encoding="utf-8"))
     corpus = read(Path(results["corpus"]["root"]), TASKS["breathing"])
-    predictions = Predictions.load(workdir / "predictions" / "test.npz")
+    predictions = load(workdir / "predictions" / "test.npz")
     belts = {
-        recording: predictions.select(predictions.recordings == recording.name).scores[:, 0]
+        recording: predictions["score_0"][predictions["recording"] == recording.name].to_numpy()
         for recording in corpus.partition("test")
     }
     r = {recording: np.corrcoef(recording.truth, belt)[0, 1] for recording, belt in belts.items()}
@@ -52,7 +54,7 @@ def belt(workdir: Path, seconds: float = 30.0) -> tuple[Any, Path]:
     spectrogram(above, waveform, rate_hz, f"{origin}, {recording.name} of test: r = {r[recording]:.2f}")
     below.plot(recording.times_s[inside], recording.truth[inside], color="#1f2933", label="breathing belt")
     below.plot(recording.times_s[inside], belts[recording][inside], color="#D55E00", label="predicted from the voice")
-    below.set(xlim=(0, seconds), xlabel="seconds", ylabel="belt")
+    below.set(xlim=(0, seconds), ylim=(-1.15, 1.55), xlabel="seconds", ylabel="belt")
     below.legend(frameon=False, ncols=2, loc="upper right")
     below.grid(axis="x", alpha=0.3)
     return figure, DOCS / "belt.png"
@@ -87,7 +89,10 @@ def main() -> None:
         parser.error("`belt` needs the workdir of a finished run")
     figure, out = belt(flags.workdir) if flags.figure == "belt" else simulation()
     figure.tight_layout()
-    figure.savefig(out, dpi=90)
+    figure.savefig(out, dpi=80)
+    # 64 colours are enough, and make a file much smaller.
+    with Image.open(out) as image:
+        image.convert("RGB").quantize(64, dither=Image.Dither.NONE).save(out, optimize=True)
     print(out)
 
 
