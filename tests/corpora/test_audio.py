@@ -62,7 +62,7 @@ def test_everyone_who_reads_a_file_gives_the_same_reason(tmp_path):
     assert why
     assert path.name not in why
     assert not why.endswith(".")
-    for read in (lambda: audio.read(path, 16_000), lambda: list(AudioFile(path, path.name).sound(16_000))):
+    for read in (lambda: audio.read(path, 16_000), lambda: list(AudioFile(path, path.name).read(16_000))):
         with pytest.raises(UserError) as refused:
             read()
         assert f"not readable as audio ({why})" in str(refused.value)

@@ -184,9 +184,9 @@ def test_loudness_alone_is_neither_hopeless_nor_enough(root):
     task = Task("ComParE2020_Breathing", "sequence", "upper_belt", "PCC")
     predictions = loudness_baseline(Corpus(task, root, recordings, 25.0, simulated=True))
     tested = [r for r in recordings if r.partition == "test"]
-    assert predictions.recordings.tolist() == [r.name for r in tested for _ in r.times_s]
-    assert set(predictions.partitions) == {"test"}
-    assert set(predictions.folds) == {-1}
-    np.testing.assert_array_equal(predictions.times_s, np.concatenate([r.times_s for r in tested]))
-    pcc = np.corrcoef(predictions.scores[:, 0], np.concatenate([r.truth for r in tested]))[0, 1]
+    assert predictions["recording"].tolist() == [r.name for r in tested for _ in r.times_s]
+    assert set(predictions["partition"]) == {"test"}
+    assert set(predictions["fold"]) == {-1}
+    np.testing.assert_array_equal(predictions["time_s"], np.concatenate([r.times_s for r in tested]))
+    pcc = np.corrcoef(predictions["score_0"], np.concatenate([r.truth for r in tested]))[0, 1]
     assert 0.35 < pcc < 0.6
