@@ -36,7 +36,7 @@ def test_16_bit_amplitudes_are_divided_by_32768(tmp_path: Path):
     [
         (np.zeros((8, 2)), 16_000, "2 channels, expected 1"),
         (np.zeros(8), 44_100, "sampled at 44100 Hz, expected 16000 Hz"),
-        (np.zeros(0), 16_000, "holds no samples"),
+        (np.zeros(0), 16_000, "contains no samples"),
         (np.array([0.0, 3.5]), 16_000, r"samples reach 3\.5"),
         (np.array([0.0, np.nan]), 16_000, "samples reach nan"),
     ],
@@ -106,9 +106,9 @@ def test_threads_keep_the_order_of_the_items(monkeypatch):
         time.sleep(0.01 * (item % 2 == 0))
         return item**2
 
-    assert audio.in_threads(late, range(40), lambda *call: calls.append(call)) == [item**2 for item in range(40)]
+    assert audio.in_threads(late, range(40), lambda *call: calls.append(call), 8) == [item**2 for item in range(40)]
     assert calls == [(done, 40) for done in range(1, 41)]
-    assert 1 < len(workers) <= audio.MAX_THREADS
+    assert 1 < len(workers) <= 8
     assert audio.in_threads(late, []) == []
 
 

@@ -1,7 +1,6 @@
 from pathlib import Path
 
 import numpy as np
-import pytest
 
 from jaxpara.corpora.audio import AudioInfo
 from jaxpara.corpora.corpus import Corpus, Recording

@@ -84,7 +84,7 @@ def test_every_row_of_a_kind_is_listed_up_to_twenty(breathing):
         breathing.set(row, breathing.lines[row - 1] + "x")
     findings = breathing.report().findings
     assert [finding.row for finding in findings] == [*range(27, 47), None]
-    assert "5 more labels that are no numbers are not listed" in str(findings[-1])
+    assert "5 more labels that are not numbers are not listed" in str(findings[-1])
 
 
 def test_all_of_a_kind_are_counted_listed_or_not(breathing):
@@ -103,7 +103,7 @@ def test_all_of_a_kind_are_counted_listed_or_not(breathing):
             refused()
         assert str(caught.value) == f"{first} (24 more errors in this corpus)"
 
-    # What leaves nothing to go on with is one more.
+    # An error after which nothing else can be checked counts as one more.
     breathing.set(1, "filename,seconds,upper_belt")
     breathing.set(2, "train_00.wav")
     report = breathing.report()

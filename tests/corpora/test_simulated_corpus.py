@@ -95,7 +95,7 @@ def test_other_contents_are_refused(tmp_path):
     foreign = tmp_path / "mine"
     foreign.mkdir()
     (foreign / "thesis.tex").write_text("years of work")
-    with pytest.raises(UserError, match=r"holds files but no SIMULATED.json"):
+    with pytest.raises(UserError, match=r"contains files but no SIMULATED.json"):
         breathing.write(foreign, **TINY)
     (root / "SIMULATED.json").write_text("{")
     with pytest.raises(UserError, match="not readable as JSON"):
@@ -147,7 +147,7 @@ def test_two_at_once_write_one_corpus(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"preset": "demos"}, "no preset 'demos'.*did you mean 'demo'"),
+        ({"preset": "demos"}, "preset is 'demos', expected .*did you mean 'demo'"),
         ({"speakers": (1, 0, 1)}, "three counts from 1 to 100"),
         ({"speakers": (1, 101, 1)}, "three counts from 1 to 100"),
         ({"seconds": 0.5}, "8 or more"),

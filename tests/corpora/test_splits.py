@@ -145,10 +145,10 @@ def test_speaker_disjoint_keeps_a_speaker_of_two_partitions_apart():
 def test_speakers_who_are_all_in_both_partitions_need_more_folds():
     known = [(r.name, r.labels[0], r.speaker[-1]) for r in speakers("mask", {"train": 4, "devel": 4}).recordings]
     known = corpus("mask", known)
-    with pytest.raises(UserError, match=r"config\.folds: .* folds \[0, 1\] is empty, .* take more folds"):
+    with pytest.raises(UserError, match=r"config\.folds: .* folds \[0, 1\] is empty, .* use more folds"):
         folds_of({"name": "speaker_disjoint", "n": 2}, "folds", known)
     assert len(folds_of({"name": "speaker_disjoint", "n": 4}, "folds", known)) == 4
-    with pytest.raises(UserError, match=r"config\.folds\.leave_out leaves .* of folds \[0\] empty"):
+    with pytest.raises(UserError, match=r"config\.folds\.leave_out empties .* of folds \[0\]"):
         folds_of({"name": "official", "leave_out": [r.name for r in known.partition("devel")]}, "folds", known)
 
 

@@ -1,6 +1,6 @@
-"""The way from a mouth to a 16-bit file: room, microphone, level and background noise.
+"""The simulated recording of a voice: room, microphone, level and background noise.
 
-Recordings differ by these far more than by what the tasks ask for, which makes the tasks hard.
+Recordings differ more by these than by their labels, which makes the tasks hard.
 """
 
 from dataclasses import dataclass
@@ -51,14 +51,14 @@ class Room:
 
 
 def _shaped(white: np.ndarray, gain_db: np.ndarray) -> np.ndarray:
-    """Return noise with a spectral gain given as `[2, knot]`: octaves relative to 1 kHz, dB."""
+    """Apply a spectral gain to noise; the gain is `[2, knot]`: octaves relative to 1 kHz, dB."""
     spectrum = fft.rfft(white)
     octaves = np.log2(np.maximum(fft.rfftfreq(len(white), 1 / SAMPLE_RATE_HZ), 20) / 1000)
     return fft.irfft(spectrum * 10 ** (np.interp(octaves, *gain_db) / 20), len(white))
 
 
 def record(sound: np.ndarray, room: Room, rng: np.random.Generator) -> np.ndarray:
-    """Records a sound in a room.
+    """Record a sound in a room.
 
     Args:
       sound: `[sample]` at 16 kHz, at least 40 ms.
@@ -67,7 +67,7 @@ def record(sound: np.ndarray, room: Room, rng: np.random.Generator) -> np.ndarra
     Returns:
       `[sample]` int16.
     """
-    # A room's reverberation is noise that decays; the microphone's tilt is a short filter on everything.
+    # The room reverberation is decaying noise; the microphone's tilt is a short filter of the whole sound.
     delay = np.arange(round(1.2 * room.decay_s * SAMPLE_RATE_HZ)) / SAMPLE_RATE_HZ
     tail = rng.standard_normal(len(delay)) * 10 ** (-3 * delay / room.decay_s) * (delay > 0.003)
     tail *= 10 ** (room.reverberation_db / 20) / np.sqrt(np.sum(tail**2))
