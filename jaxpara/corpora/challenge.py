@@ -20,20 +20,13 @@ MARKER = "SIMULATED.json"  # in the root of simulated corpora only
 
 @dataclass(frozen=True)
 class CorpusFiles:
-    """The files of a corpus.
-
-    Attributes:
-      labels: the label files with their partition; None if the names of the recordings begin with it.
-      confidential: the labels of the test partition, if they exist.
-      speakers: the table of speakers, if it exists.
-      audio: the contents of the wav folder, relative to it; True for a regular file.
-    """
+    """The files of a corpus."""
 
     wav: Path
-    labels: dict[Path, str | None]
-    confidential: Path | None
+    labels: dict[Path, str | None]  # with their partition; None if the names of the recordings begin with it
+    confidential: Path | None  # the labels of the test partition
     speakers: Path | None
-    audio: dict[str, bool]
+    audio: dict[str, bool]  # the contents of the wav folder, relative to it; True for a regular file
 
 
 def read(root: Path, task: Task) -> Corpus:

@@ -1,8 +1,10 @@
 """The check of a corpus before anything is computed from it."""
 
 import hashlib
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from operator import itemgetter
 from pathlib import Path
 
 import numpy as np
@@ -98,15 +100,15 @@ def _check_duplicates(corpus: Corpus, findings: Findings) -> None:
 
 def _check_lengths(recordings: tuple[Recording, ...], findings: Findings) -> None:
     """Add files whose length differs from that of most files."""
-    frames = np.array([recording.audio.frames for recording in recordings if recording.audio])
-    lengths, counts = np.unique(frames[frames > 0], return_counts=True)
-    if not len(counts) or counts.max() <= len(frames) / 2:
+    frames = [recording.audio.frames for recording in recordings if recording.audio]
+    usual, count = max(Counter(frames).items(), key=itemgetter(1), default=(0, 0))
+    if count <= len(frames) / 2:
         return
-    usual = lengths[counts.argmax()]
-    for at in np.flatnonzero((frames > 0) & (frames != usual)):
-        what = f"{frames[at]} samples, most files have {usual}"
-        fix = "check that it is complete; with features.clip_s it is padded or cut into windows"
-        findings.warning("files of unusual length", recordings[at].path, None, what, fix)
+    for recording, found in zip(recordings, frames, strict=True):
+        if found not in (0, usual):
+            what = f"{found} samples, most files have {usual}"
+            fix = "check that it is complete; with features.clip_s it is padded or cut into windows"
+            findings.warning("files of unusual length", recording.path, None, what, fix)
 
 
 def _check_labels(corpus: Corpus, findings: Findings) -> None:

@@ -219,10 +219,9 @@ def values(rows: Rows, task: Task, may_hide: np.ndarray, findings: Findings) -> 
         what = f"label {quote(row.label)}, expected a finite number with a decimal point"
         findings.error("labels that are not numbers", row.path, row.row, what, "correct the label")
     found[~np.isfinite(found)] = np.nan
-    low, high = task.label_range
-    outside = (found < low) | (found > high)
+    outside = np.abs(found) > 1
     for row, value in zip(rows[outside].itertuples(), found[outside], strict=True):
-        what = f"label {value:g}, expected {low:g} to {high:g}"
+        what = f"label {value:g}, expected -1 to 1"
         add = findings.warning if abs(value) < MAX_VALUE else findings.error
         add("labels out of range", row.path, row.row, what, "scale the labels if the whole file is like this")
     return found

@@ -17,7 +17,6 @@ class Task:
       measure: the official measure.
       classes: the class names in the order of their indices; empty for a sequence.
       sample_rate_hz: the rate that every audio file must have.
-      label_range: the range in which the labels of a sequence are expected.
       speaker_per_file: True if every file has a speaker of its own.
     """
 
@@ -27,7 +26,6 @@ class Task:
     measure: Literal["PCC", "UAR"]
     classes: tuple[str, ...] = ()
     sample_rate_hz: int = 16_000
-    label_range: tuple[float, float] = (-1.0, 1.0)
     speaker_per_file: bool = False
 
 

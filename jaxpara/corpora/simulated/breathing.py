@@ -60,35 +60,20 @@ class Breath(NamedTuple):
 
 @dataclass(frozen=True)
 class Breather:
-    """The breathing of one speaker, and the response of the belt.
+    """The breathing of one speaker, and the response of the belt."""
 
-    Attributes:
-      inhale_s: an ordinary inhalation.
-      exhale_s: an ordinary exhalation.
-      spread: standard deviation of the logarithm of the exhalation's length.
-      pause_every_s: mean time between two pauses without breath.
-      hold: probability that the breath is held before the first word, and after the last.
-      audible: probability that an inhalation is audible.
-      breath_db: level of an audible inhalation relative to a stressed vowel.
-      leak_s: time constant of a piezo belt after the peak.
-      leak: 1 for a pure piezo belt, 0 for a pure inductance belt.
-      smooth_s: roundness of the belt's corners.
-      lag_s: delay of the belt.
-      drift: standard deviation of the slow drift of the belt, relative to an ordinary breath.
-    """
-
-    inhale_s: float
-    exhale_s: float
-    spread: float
-    pause_every_s: float
-    hold: float
-    audible: float
-    breath_db: float
-    leak_s: float
-    leak: float
-    smooth_s: float
-    lag_s: float
-    drift: float
+    inhale_s: float  # an ordinary inhalation
+    exhale_s: float  # an ordinary exhalation
+    spread: float  # standard deviation of the logarithm of the exhalation's length
+    pause_every_s: float  # mean time between two pauses without breath
+    hold: float  # probability that the breath is held before the first word, and after the last
+    audible: float  # probability that an inhalation is audible
+    breath_db: float  # level of an audible inhalation relative to a stressed vowel
+    leak_s: float  # time constant of a piezo belt after the peak
+    leak: float  # 1 for a pure piezo belt, 0 for a pure inductance belt
+    smooth_s: float  # roundness of the belt's corners
+    lag_s: float  # delay of the belt
+    drift: float  # standard deviation of the slow drift of the belt, relative to an ordinary breath
 
     @classmethod
     def draw(cls, rng: np.random.Generator) -> "Breather":

@@ -33,6 +33,7 @@ VERSION = 1  # of the generator: raise it when the same seed gives other files
 SESSIONS = 4  # per speaker
 MASKED = 0.53  # of the clips of each speaker, as in the real corpus
 
+# Readings of the plot differ by a factor of two; these are the smaller ones.
 MASK_HZ = (0, 1600, 2000, 2500, 2800, 3200, 3500, 4000, 5000, 6000, 7000)
 MASK_DB = (0, 0, -0.3, -0.9, -2.8, -1.0, -2.5, -3.0, -3.8, -2.0, -1.5)
 
@@ -62,18 +63,11 @@ PRESETS = {
 
 @dataclass(frozen=True)
 class MaskFit:
-    """The fit of a mask on a face.
+    """The fit of a mask on a face."""
 
-    Attributes:
-      strength: the mask's attenuation in dB relative to the measured one. Readings of the plot differ by a factor of
-        two; these are the smaller ones.
-      leak: fraction of the amplitude that passes around the mask.
-      shift: frequencies relative to the measured ones.
-    """
-
-    strength: float = 1.0
-    leak: float = 0.0
-    shift: float = 1.0
+    strength: float = 1.0  # the attenuation in dB relative to the measured one
+    leak: float = 0.0  # fraction of the amplitude that passes around the mask
+    shift: float = 1.0  # frequencies relative to the measured ones
 
     def gain_db(self, hz: np.ndarray) -> np.ndarray:
         """Return the gain of the mask at the given frequencies."""
@@ -88,19 +82,12 @@ class MaskFit:
 
 @dataclass(frozen=True)
 class Wearer:
-    """A speaker, and the effect of the mask on the speech.
+    """A speaker, and the effect of the mask on the speech."""
 
-    Attributes:
-      voice: without a mask.
-      fit: of the mask, on average.
-      effort_db: gain of loudness with the mask.
-      slowing: syllables per second with the mask relative to without.
-    """
-
-    voice: Voice
-    fit: MaskFit
-    effort_db: float
-    slowing: float
+    voice: Voice  # without a mask
+    fit: MaskFit  # of the mask, on average
+    effort_db: float  # gain of loudness with the mask
+    slowing: float  # syllables per second with the mask relative to without
 
     @classmethod
     def draw(cls, rng: np.random.Generator) -> "Wearer":
@@ -125,15 +112,10 @@ class Wearer:
 
 @dataclass(frozen=True)
 class Session:
-    """The room and the microphone of some takes of a speaker.
+    """The room and the microphone of some takes of a speaker."""
 
-    Attributes:
-      room: the room, and the microphone's tilt.
-      colour_db: `[third]` further gain of the microphone and its position, by third of an octave.
-    """
-
-    room: Room
-    colour_db: np.ndarray
+    room: Room  # the room, and the microphone's tilt
+    colour_db: np.ndarray  # `[third]` further gain of the microphone and its position, by third of an octave
 
     @classmethod
     def draw(cls, rng: np.random.Generator) -> "Session":

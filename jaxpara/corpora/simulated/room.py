@@ -16,25 +16,15 @@ LEVEL_WINDOW = 640  # 40 ms, the label step of the Breathing corpus
 
 @dataclass(frozen=True)
 class Room:
-    """One recording situation.
+    """One recording situation."""
 
-    Attributes:
-      decay_s: time in which the reverberation falls by 60 dB.
-      reverberation_db: its energy relative to the direct sound.
-      low_cut_hz: corner of the microphone's high-pass.
-      tilt_db: gain of microphone and distance at 4 kHz relative to 500 Hz.
-      level_db: the loud parts of the speech (95th percentile of 40-ms levels) relative to full scale.
-      noise_db: the background relative to the same parts.
-      noise_tilt_db: slope of the background per octave.
-    """
-
-    decay_s: float
-    reverberation_db: float
-    low_cut_hz: float
-    tilt_db: float
-    level_db: float
-    noise_db: float
-    noise_tilt_db: float
+    decay_s: float  # time in which the reverberation falls by 60 dB
+    reverberation_db: float  # energy of the reverberation relative to the direct sound
+    low_cut_hz: float  # corner of the microphone's high-pass
+    tilt_db: float  # gain of microphone and distance at 4 kHz relative to 500 Hz
+    level_db: float  # the loud parts of the speech (95th percentile of 40-ms levels) relative to full scale
+    noise_db: float  # the background relative to the same parts
+    noise_tilt_db: float  # slope of the background per octave
 
     @classmethod
     def draw(cls, rng: np.random.Generator) -> "Room":

@@ -34,29 +34,17 @@ class Phrase(NamedTuple):
 
 @dataclass(frozen=True)
 class Voice:
-    """The sound of one speaker.
+    """The sound of one speaker."""
 
-    Attributes:
-      pitch_hz: the middle of the speaker's pitch.
-      pitch_span: standard deviation of the accents in semitones.
-      tract: formant frequencies relative to an adult man's.
-      syllables_hz: syllables per second of speech.
-      tilt_hz: corner of the glottal low-pass; more vocal effort has a higher one.
-      breathiness_db: noise from the open glottis relative to the voiced sound.
-      friction_db: consonant noise relative to the average speaker's.
-      jitter: standard deviation of a glottal period, relative.
-      shimmer_db: standard deviation of the pulse levels.
-    """
-
-    pitch_hz: float
-    pitch_span: float
-    tract: float
-    syllables_hz: float
-    tilt_hz: float
-    breathiness_db: float
-    friction_db: float
-    jitter: float
-    shimmer_db: float
+    pitch_hz: float  # the middle of the speaker's pitch
+    pitch_span: float  # standard deviation of the accents in semitones
+    tract: float  # formant frequencies relative to an adult man's
+    syllables_hz: float  # syllables per second of speech
+    tilt_hz: float  # corner of the glottal low-pass; more vocal effort has a higher one
+    breathiness_db: float  # noise from the open glottis relative to the voiced sound
+    friction_db: float  # consonant noise relative to the average speaker's
+    jitter: float  # standard deviation of a glottal period, relative
+    shimmer_db: float  # standard deviation of the pulse levels
 
     @classmethod
     def draw(cls, rng: np.random.Generator) -> "Voice":

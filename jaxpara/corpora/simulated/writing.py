@@ -1,7 +1,6 @@
 """Sizes and complete writing of the simulated corpora, and the loudness baseline."""
 
 import fcntl
-import json
 import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
@@ -16,6 +15,7 @@ from sklearn.linear_model import Ridge
 from jaxpara.corpora.challenge import MARKER
 from jaxpara.corpora.corpus import Corpus, Recording
 from jaxpara.errors import UserError
+from jaxpara.files import read_json, write_json
 from jaxpara.predictions import ENSEMBLE, predictions_of
 from jaxpara.registry import require_one_of
 
@@ -71,7 +71,7 @@ def write_once(root: Path, parameters: dict[str, Any], fill: Callable[[Path], No
         for name in ("wav", "lab"):
             (part / name).mkdir()
         fill(part)
-        (part / MARKER).write_text(json.dumps(parameters, indent=2) + "\n")
+        write_json(part / MARKER, parameters)
         part.replace(root)
     finally:
         os.close(lock)
@@ -86,17 +86,12 @@ def _finished(root: Path, parameters: dict[str, Any]) -> bool:
                 f"{root}: contains files but no {MARKER}; a simulated corpus needs an empty or a new folder"
             )
         return False
-    try:
-        found = json.loads(marker.read_text())
-    except ValueError as error:
-        raise UserError(f"{marker}: not readable as JSON ({error}); delete {root} and run again") from error
-    differing = [key for key in parameters if not isinstance(found, dict) or found.get(key) != parameters[key]]
-    if differing:
-        key = differing[0]
-        was = found.get(key) if isinstance(found, dict) else found
-        raise UserError(
-            f"{marker}: {key} is {was!r}, expected {parameters[key]!r}; delete {root} or choose another folder"
-        )
+    found = read_json(marker, f"delete {root} and run again")
+    for key, value in parameters.items():
+        if found.get(key) != value:
+            raise UserError(
+                f"{marker}: {key} is {found.get(key)!r}, expected {value!r}; delete {root} or choose another folder"
+            )
     return True
 
 
