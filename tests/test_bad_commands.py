@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from safetensors.numpy import save_file
-from spoiling import CNN, CONFIG, EVALUATE, NOISE, SVR, TOP, Hostile, Row, Spoil, assert_one_line, sound, text
+from spoiling import CNN, CONFIG, EVALUATE, NOISE, SVR, TOP, Hostile, Row, Spoil, assert_one_line, text, valid_corpus
 
 
 def archive(folder: Path) -> None:
@@ -106,9 +106,9 @@ ROWS = [
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
-    """A sound corpus, not to be changed; and the server."""
-    folder = tmp_path_factory.mktemp("sound")
-    with sound(folder, trained=False) as launch:
+    """A folder with a valid corpus, not to be changed, and the command server."""
+    folder = tmp_path_factory.mktemp("valid")
+    with valid_corpus(folder, trained=False) as launch:
         yield folder, launch
 
 

@@ -28,8 +28,8 @@ from spoiling import (
     copied,
     emptied,
     gone,
-    sound,
     text,
+    valid_corpus,
 )  # fmt: skip
 
 FIT = "run/members/cnn/fold_0_seed_0"
@@ -180,9 +180,9 @@ ROWS = [
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
-    """A sound corpus and a finished run on it, not to be changed; and the server."""
-    folder = tmp_path_factory.mktemp("sound")
-    with sound(folder, trained=True) as launch:
+    """A folder with a valid corpus and a finished run on it, not to be changed, and the command server."""
+    folder = tmp_path_factory.mktemp("valid")
+    with valid_corpus(folder, trained=True) as launch:
         yield folder, launch
 
 

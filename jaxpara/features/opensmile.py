@@ -11,7 +11,6 @@ from jaxpara.errors import UserError
 from jaxpara.features.feature import Feature, samples
 
 LLD_RATE_HZ = 100.0
-MISSING = "openSMILE is not installed: pip install 'jaxpara[opensmile]' (free for research only)"
 MIN_S = 0.06  # the frame of the pitch detector in both sets
 
 # An extractor must not be used by two threads at once, and half a second is needed to build one.
@@ -57,7 +56,7 @@ class OpenSmile(Feature):
 
     def require(self) -> None:
         if importlib.util.find_spec("opensmile") is None:
-            raise UserError(MISSING)
+            raise UserError("openSMILE is not installed: pip install 'jaxpara[opensmile]' (free for research only)")
 
     def extract(self, waveform: np.ndarray) -> np.ndarray:
         if self.level == "lld":
@@ -90,10 +89,9 @@ class OpenSmile(Feature):
         built: dict[Any, list[Any]] = _of_this_thread.__dict__.setdefault("built", {})
         key = (self.feature_set, self.level)
         if key not in built:
-            try:
-                import opensmile
-            except ImportError as error:
-                raise UserError(MISSING) from error
+            self.require()
+            import opensmile
+
             known = opensmile.FeatureLevel
             levels = [known.Functionals] if self.level == "functionals" else [known.LowLevelDescriptors]
             if self.level == "lld" and self.feature_set == "ComParE_2016":

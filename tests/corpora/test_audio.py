@@ -41,13 +41,13 @@ def test_16_bit_amplitudes_are_divided_by_32768(tmp_path: Path):
         (np.array([0.0, np.nan]), 16_000, "samples reach nan"),
     ],
 )
-def test_what_is_not_mono_speech_at_the_right_rate_is_refused(tmp_path: Path, samples, rate_hz, message):
+def test_audio_of_other_rates_channels_or_ranges_is_refused(tmp_path: Path, samples, rate_hz, message):
     soundfile.write(tmp_path / "odd.wav", samples, rate_hz, subtype="FLOAT")
     with pytest.raises(UserError, match=rf"odd\.wav: .*{message}"):
         audio.read(tmp_path / "odd.wav", 16_000)
 
 
-def test_what_is_no_audio_is_refused(tmp_path: Path):
+def test_files_other_than_audio_are_refused(tmp_path: Path):
     (tmp_path / "text.wav").write_text("not a sound")
     with pytest.raises(UserError, match=r"text\.wav: not readable as audio"):
         audio.read(tmp_path / "text.wav", 16_000)
@@ -55,7 +55,7 @@ def test_what_is_no_audio_is_refused(tmp_path: Path):
         audio.read(tmp_path / "none.wav", 16_000)
 
 
-def test_everyone_who_reads_a_file_gives_the_same_reason(tmp_path):
+def test_all_readers_report_the_same_reason(tmp_path):
     path = tmp_path / "a: b.wav"  # a reason is not what follows the last colon
     path.write_bytes(b"no audio at all")
     why = audio.scan(path).failure
@@ -80,7 +80,7 @@ def test_a_reason_is_one_line_without_the_file(error, words):
     assert audio.reason(error) == words
 
 
-def test_a_scan_tells_what_a_file_holds(tmp_path):
+def test_a_scan_finds_the_properties_of_a_file(tmp_path):
     samples = np.array([0.0, 0.5, -1.0, 0.25] * 4000, np.float32)
     soundfile.write(tmp_path / "a.wav", samples, 16_000, subtype="FLOAT")
     info = audio.scan(tmp_path / "a.wav")

@@ -1,4 +1,4 @@
-"""The simulated Mask corpus: its layout, what the mask does to the spectrum, and how hard the task is."""
+"""The simulated Mask corpus: its layout, the effect of the mask on the spectrum, and the difficulty of the task."""
 
 import csv
 import json
@@ -126,7 +126,7 @@ def test_impossible_sizes(tmp_path, sizes, message):
 
 
 def level_db(clips: np.ndarray, low_hz: float, high_hz: float) -> np.ndarray:
-    """`[clip]` level in a band."""
+    """Return `[clip]` the level in a band."""
     power = abs(np.fft.rfft(clips / 32768)) ** 2
     return 10 * np.log10(power[:, round(low_hz) : round(high_hz)].mean(axis=1))
 
@@ -146,7 +146,7 @@ def test_mask_filters_as_measured():
     np.testing.assert_allclose(difference.mean(axis=0), MEASURED_DB, atol=0.6)
 
 
-def test_corpus_differs_by_the_mask_and_more_by_the_rest(root):
+def test_speakers_and_sessions_differ_more_than_the_mask_does(root):
     speakers, truth = table(root, "speakers.csv"), table(root, "labels_confidential.csv")
     clips = np.array([soundfile.read(root / "wav" / name, dtype="int16")[0] for name in truth])
     high = level_db(clips, 3400, 5400) - level_db(clips, 500, 1500)

@@ -28,7 +28,7 @@ class Counted(Feature):
 
 
 def corpus(folder: Path, count: int = 6) -> list[Recording]:
-    """Recordings of 0.1 s and up, no two alike."""
+    """Return different recordings of 0.1 s and longer."""
     folder.mkdir(exist_ok=True)
     rng = np.random.default_rng(1)
     for i in range(count):
@@ -41,7 +41,7 @@ def recordings(folder: Path) -> list[Recording]:
 
 
 def scanned(wavs: list[Recording]) -> list[Recording]:
-    """The recordings with the scans, and so the digests, that a check of the corpus adds."""
+    """Return the recordings with the scans, and so the digests, that a check of the corpus adds."""
     return [replace(wav, audio=audio.scan(wav.path)) for wav in wavs]
 
 

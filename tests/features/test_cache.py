@@ -40,7 +40,7 @@ def test_arrays_are_those_of_the_feature_and_read_only(tmp_path: Path):
     }
 
 
-def test_files_are_opened_only_while_their_array_is_used(tmp_path: Path):
+def test_no_file_stays_open(tmp_path: Path):
     features = load_features(Waveform(), corpus(tmp_path / "wav", 4), tmp_path / "cache")
     before = os.listdir("/proc/self/fd")
     for array in features.values():
@@ -109,7 +109,7 @@ def test_audio_with_a_known_digest_is_not_read_again(tmp_path: Path, monkeypatch
     "content",
     [b"", b"PK\x03\x04" + bytes(200), b"\x93NUMPY\x01\x00v\x00{'descr': '|O', }", b"\x80\x04N.", b"\x93NUMPY"],
 )
-def test_what_is_no_array_is_not_intact(tmp_path: Path, content: bytes):
+def test_files_other_than_arrays_are_not_intact(tmp_path: Path, content: bytes):
     (tmp_path / "a.npy").write_bytes(content)
     assert not is_intact(tmp_path / "a.npy")
     assert not is_intact(tmp_path / "b.npy")
@@ -146,7 +146,7 @@ def test_a_recording_that_changed_after_the_check_is_refused(tmp_path: Path):
     assert_right(load_features(FEATURE, wavs, tmp_path / "cache"), wavs)
 
 
-def test_no_recordings_are_no_features(tmp_path: Path):
+def test_without_recordings_there_are_no_features(tmp_path: Path):
     assert len(load_features(FEATURE, [], tmp_path / "cache")) == 0
 
 
@@ -171,7 +171,7 @@ def test_damaged_fitted_arrays_are_computed_again(tmp_path):
     np.testing.assert_array_equal(fitted(tmp_path, ["a"], lambda: {"mean": MEAN + 1})["mean"], MEAN + 1)
 
 
-def test_for_new_audio_fitted_arrays_have_to_exist(tmp_path):
+def test_for_new_audio_fitted_arrays_must_exist(tmp_path):
     with pytest.raises(UserError, match=r"features\.npz: no such file; run the training command again"):
         fitted(tmp_path, [], never)
     (tmp_path / FITTED_FILE).write_text("no arrays")

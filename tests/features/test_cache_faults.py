@@ -43,7 +43,7 @@ DAMAGE = st.one_of(
 
 @settings(max_examples=60)
 @given(st.dictionaries(st.integers(0, 2), DAMAGE, min_size=1))
-def test_whatever_is_damaged_the_arrays_are_right(filled: Path, damage: dict):
+def test_arrays_are_right_after_any_damage(filled: Path, damage: dict):
     cache = filled / "damaged"
     shutil.rmtree(cache, ignore_errors=True)
     shutil.copytree(filled / "cache", cache)
@@ -56,7 +56,7 @@ def test_whatever_is_damaged_the_arrays_are_right(filled: Path, damage: dict):
     for _ in range(2):
         features = load_features(FEATURE, wavs, cache, lambda *step: steps.append(step))
     assert_right(features, wavs)
-    # The first start computes what was damaged, and nothing else.
+    # The first call computes the damaged features only.
     assert steps == [(done, len(damage)) for done in range(1, len(damage) + 1)]
 
 
@@ -86,13 +86,13 @@ load_features(LogMel(bands=8), recordings, Path(cache), lambda *step: print(*ste
 
 
 def fill(folder: Path, pause_s: float) -> subprocess.Popen:
-    """Another process that computes FEATURE slowly and prints a line after each recording."""
+    """Start a process that computes FEATURE slowly and prints a line after each recording."""
     command = [sys.executable, "-c", FILL, str(folder / "wav"), str(folder / "cache"), str(pause_s)]
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
     return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
-def test_a_killed_process_leaves_what_it_had_and_the_next_one_continues(tmp_path: Path):
+def test_after_a_kill_the_next_process_continues(tmp_path: Path):
     wavs = corpus(tmp_path / "wav", 40)
     process = fill(tmp_path, 0.2)
     assert process.stdout
@@ -106,7 +106,7 @@ def test_a_killed_process_leaves_what_it_had_and_the_next_one_continues(tmp_path
     assert len(steps) == 40 - left
 
 
-def test_two_processes_may_compute_the_same_at_once(tmp_path: Path):
+def test_two_processes_may_compute_the_same_features_at_once(tmp_path: Path):
     wavs = corpus(tmp_path / "wav", 8)
     both = [fill(tmp_path, 0.05) for _ in range(2)]
     outputs = [process.communicate() for process in both]
