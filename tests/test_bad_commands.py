@@ -68,7 +68,7 @@ ROWS = [
     Row("more folds than recordings", "folds.n is 20, but there are 4 recordings in train; use fewer", (f"{CNN}.folds.n=20",)),
     Row("odd folds", "folds.n is 3, expected an even number", (f"{CNN}.folds.n=3",)),
     Row("a fold that is not there", r"folds.only names folds \[9\], but there are 2", (f"{CNN}.folds.only=(9,)",)),
-    Row("folds for classes", "folds.name is 'stratified', which needs classes; take", (f"{CNN}.folds.name=stratified",)),
+    Row("folds for classes", "folds.name is 'stratified', which needs classes; use", (f"{CNN}.folds.name=stratified",)),
     Row("a simulated corpus of nobody", r"speakers is \(0, 0, 0\), expected three counts from 1 to 100", ("--config.corpus.root=", "--config.corpus.speakers=(0,0,0)")),
     Row("a simulated corpus of words", "speakers is .*, expected three counts", ("--config.corpus.root=", "--config.corpus.speakers=('a','b','c')")),
     Row("a simulated corpus without end", "seconds is nan, expected 8 or more", ("--config.corpus.root=", "--config.corpus.speakers=(1,1,1)", "--config.corpus.seconds=nan")),

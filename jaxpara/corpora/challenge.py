@@ -95,7 +95,7 @@ def read_contents(root: Path, task: Task, findings: Findings) -> tuple[Corpus, l
             rows["truth"] = labels.truth(rows, files.confidential, task, named, findings)
     except OSError as error:
         what = f"cannot be read ({error.strerror})"
-        raise Defect(Path(error.filename or root), None, what, "permit it") from error
+        raise Defect(Path(error.filename or root), None, what, "make it readable") from error
     starts = np.flatnonzero(~rows["name"].duplicated())
     columns = (np.split(rows[column].to_numpy(float), starts)[1:] for column in ("time_s", "value", "truth"))
     recordings = [

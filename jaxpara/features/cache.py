@@ -47,7 +47,11 @@ def read_arrays(
     paths: Mapping[str, Path], expand: Callable[[np.ndarray], np.ndarray] = lambda stored: stored
 ) -> LazyArrays:
     """Return the arrays in files of `write_array`, expanded; memory-mapped at access, so that no file stays open."""
-    return LazyArrays(paths, lambda name: expand(np.load(paths[name], mmap_mode="r").view(np.ndarray)))
+
+    def load(name: str) -> np.ndarray:
+        return expand(np.load(paths[name], mmap_mode="r", allow_pickle=False).view(np.ndarray))
+
+    return LazyArrays(paths, load)
 
 
 def write_array(path: Path, array: np.ndarray) -> None:
