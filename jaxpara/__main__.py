@@ -219,7 +219,7 @@ def _require_paths() -> None:
     """Raise a UserError for a path that does not exist; what it contains is checked later."""
     mode = FLAGS.mode
     if mode in ("train", "evaluate", "check") and (root := FLAGS.config.corpus.root) and not Path(root).exists():
-        raise UserError(f"--config.corpus.root={root}: no such folder; give the folder that holds wav/ and lab/")
+        raise UserError(f"--config.corpus.root={root}: no such folder; give the folder that contains wav/ and lab/")
     if mode == "predict" and not (glob.has_magic(FLAGS.input) or Path(FLAGS.input).exists()):
         raise UserError(f"--input={FLAGS.input}: no such file or folder")
     if "workdir" in NEEDS.get(mode, ()) and not Path(FLAGS.workdir).is_dir():

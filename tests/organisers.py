@@ -1,4 +1,4 @@
-"""Feature files as the organisers of the challenges write them."""
+"""Feature files in the form of the organisers of the challenges."""
 
 import csv
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ from jaxpara.features.organiser_tables import FORMATS
 
 
 def write(path: Path, name: str, features: Mapping[str, np.ndarray]) -> None:
-    """Writes a feature set, `[feature]` by recording, so that all float32 numbers are told apart."""
+    """Write a feature set, `[feature]` by recording, with enough digits for every float32 number."""
     form = FORMATS[name]
     fill = [""] * (form.leading - 1)
     with path.open("w", encoding="utf-8", newline="") as file:

@@ -1,6 +1,4 @@
-"""What the tables of what goes wrong at a user's are made of: a row says what is spoilt, how, the flags, and what the
-line has to say.
-"""
+"""Helpers of the tables of user errors: each row damages something, runs a command and expects one error line."""
 
 import contextlib
 import csv
@@ -28,7 +26,10 @@ Spoil = Callable[[Path], None]
 
 
 class Row(NamedTuple):
-    """`run`: whether there is a finished run in the workdir; `flags` may use {folder}."""
+    """One mistake and the error line that it must cause, a regular expression.
+
+    With `run` the workdir has a finished run; `flags` may contain {folder}.
+    """
 
     name: str
     line: str
@@ -40,7 +41,7 @@ class Row(NamedTuple):
 
 
 class Hostile:
-    """What a pickle may hold: unpickling it leaves a file."""
+    """A pickle that writes a file when it is loaded."""
 
     def __reduce__(self):
         return os.system, ("touch executed",)
@@ -71,8 +72,8 @@ def both(*spoils: Spoil) -> Spoil:
 
 
 @contextlib.contextmanager
-def sound(folder: Path, *, trained: bool):
-    """Leaves a sound corpus in a folder, and a finished run on it where that is wanted; gives the server."""
+def valid_corpus(folder: Path, *, trained: bool):
+    """Write a valid corpus to a folder, with a finished run if `trained`, and yield the command server."""
     (folder / "corpus/wav").mkdir(parents=True)
     (folder / "corpus/lab").mkdir()
     rng, rows = np.random.default_rng(0), [("filename", "timeFrame", "upper_belt")]
@@ -91,19 +92,19 @@ def sound(folder: Path, *, trained: bool):
         yield launch
 
 
-def copied(whole_folder, folder, *, with_run):
-    """Copies what `sound` left, and returns the flags that name it."""
+def copied(source, folder, *, with_run):
+    """Copy the files of `valid_corpus`, and return the flags for them."""
     for name in ("corpus", "run")[: 1 + with_run]:
-        shutil.copytree(whole_folder / name, folder / name)
+        shutil.copytree(source / name, folder / name)
     return f"--config.corpus.root={folder / 'corpus'}", f"--workdir={folder / 'run'}"
 
 
-def torn(folder):
-    """Files of a workdir that are not whole."""
-    return {path for path in folder.rglob("*") if path.is_file() and not whole(path)}
+def damaged(folder):
+    """Return the files in a folder that are incomplete."""
+    return {path for path in folder.rglob("*") if path.is_file() and not complete(path)}
 
 
-def whole(path):
+def complete(path):
     try:
         if path.suffix == ".json":
             json.loads(path.read_text())
@@ -114,15 +115,15 @@ def whole(path):
         return False
 
 
-def assert_one_line(row, launch, whole_folder, folder):
-    """The command fails with one line that says where the mistake is and how to fix it, and exit status 1.
+def assert_one_line(row, launch, source, folder):
+    """Assert that the command fails with exit status 1 and one line about the mistake and its fix.
 
-    Nothing is left half-written, nothing that a file holds is executed, and no traceback is shown.
+    No file is incomplete afterwards, no content of a file is executed, and no traceback is shown.
     """
-    defaults = copied(whole_folder, folder, with_run=row.run)
+    defaults = copied(source, folder, with_run=row.run)
     if row.spoil:
         row.spoil(folder)
-    before = torn(folder)
+    before = damaged(folder)
     flags = [flag.format(folder=folder) if "{folder}" in flag else flag for flag in (row.config, *defaults, *row.flags)]
     outcome = launch(*flags, **row.environment)
     assert outcome.status == 1, outcome
@@ -130,5 +131,5 @@ def assert_one_line(row, launch, whole_folder, folder):
     assert line.startswith("error: ")
     assert "Traceback" not in outcome.out
     assert re.search(row.line, line), line
-    assert torn(folder) <= before
+    assert damaged(folder) <= before
     assert not any(Path(where, "executed").exists() for where in (".", folder))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from safetensors.numpy import save_file
-from spoiling import CNN, CONFIG, EVALUATE, NOISE, SVR, TOP, Hostile, Row, Spoil, assert_one_line, sound, text
+from spoiling import CNN, CONFIG, EVALUATE, NOISE, SVR, TOP, Hostile, Row, Spoil, assert_one_line, text, valid_corpus
 
 
 def archive(folder: Path) -> None:
@@ -65,15 +65,15 @@ ROWS = [
     Row("bands of nothing", "LogMel has bands 0 .*: expected both above 0", (f"{SVR}.features.bands=0",)),
     Row("a hop back", "svr.features.hop_s is -0.1, expected", (f"{SVR}.features.hop_s=-0.1",)),
     Row("no C", r"svr.learner.c is \(\), expected one or more numbers above 0", (f"{SVR}.learner.c=()",)),
-    Row("more folds than recordings", "folds.n is 20, but there are 4 recordings in train; take fewer", (f"{CNN}.folds.n=20",)),
+    Row("more folds than recordings", "folds.n is 20, but there are 4 recordings in train; use fewer", (f"{CNN}.folds.n=20",)),
     Row("odd folds", "folds.n is 3, expected an even number", (f"{CNN}.folds.n=3",)),
     Row("a fold that is not there", r"folds.only names folds \[9\], but there are 2", (f"{CNN}.folds.only=(9,)",)),
-    Row("folds for classes", "folds.name is 'stratified', which needs classes; take", (f"{CNN}.folds.name=stratified",)),
+    Row("folds for classes", "folds.name is 'stratified', which needs classes; use", (f"{CNN}.folds.name=stratified",)),
     Row("a simulated corpus of nobody", r"speakers is \(0, 0, 0\), expected three counts from 1 to 100", ("--config.corpus.root=", "--config.corpus.speakers=(0,0,0)")),
     Row("a simulated corpus of words", "speakers is .*, expected three counts", ("--config.corpus.root=", "--config.corpus.speakers=('a','b','c')")),
     Row("a simulated corpus without end", "seconds is nan, expected 8 or more", ("--config.corpus.root=", "--config.corpus.speakers=(1,1,1)", "--config.corpus.seconds=nan")),
     # Names of nothing.
-    Row("an unknown task", "config.corpus.task is 'snoring', expected one of breathing", ("--config.corpus.task=snoring",)),
+    Row("an unknown task", "config.corpus.task is 'snoring', expected one of .'breathing'", ("--config.corpus.task=snoring",)),
     Row("a task that is not simulated", "config.corpus.root is missing: ComParE2021_CCS is not simulated; give", ("--config.corpus.root=", "--config.corpus.task=covid_cough")),
     Row("an unknown feature", "did you mean 'waveform'", (f"{CNN}.features.name=waveforms",)),
     Row("an unknown learner", "did you mean 'net'", (f"{CNN}.learner.name=nett",)),
@@ -85,7 +85,7 @@ ROWS = [
     Row("embeddings of a machine", "svr.learner: a support vector machine has no embeddings; name", (f"{TOP}.features.of=('svr',)",)),
     Row("an unknown fusion", "config.fusion.name is 'vote', expected one of", ("--config.fusion.name=vote",)),
     Row("an unknown member to fuse", "config.fusion.members names 'cmm', expected some of", ("--config.fusion.members=('cnn','cmm')",)),
-    Row("an unknown recording to leave out", "config.fusion.leave_out names 'nobody.wav', which is no recording of .*; correct", ("--config.fusion.leave_out=('nobody.wav',)",)),
+    Row("an unknown recording to leave out", "config.fusion.leave_out names 'nobody.wav', which is not a recording of .*; correct", ("--config.fusion.leave_out=('nobody.wav',)",)),
     # Weights.
     Row("weights that are not there", "there is no file /nowhere.pth; expected", (f"{CNN}.learner.pretrained=/nowhere.pth",)),
     Row("weights for another network", "'imagenet' is for .*, not for 'cnn1d_lstm'; give", (f"{CNN}.learner.pretrained=imagenet",)),
@@ -106,9 +106,9 @@ ROWS = [
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
-    """A sound corpus, not to be changed; and the server."""
-    folder = tmp_path_factory.mktemp("sound")
-    with sound(folder, trained=False) as launch:
+    """A folder with a valid corpus, not to be changed, and the command server."""
+    folder = tmp_path_factory.mktemp("valid")
+    with valid_corpus(folder, trained=False) as launch:
         yield folder, launch
 
 

@@ -28,8 +28,8 @@ from spoiling import (
     copied,
     emptied,
     gone,
-    sound,
     text,
+    valid_corpus,
 )  # fmt: skip
 
 FIT = "run/members/cnn/fold_0_seed_0"
@@ -106,7 +106,7 @@ def checkpoint(change: Callable[[bytes], bytes]) -> Spoil:
 
 ROWS = [
     # The corpus.
-    Row("no corpus", "/nowhere: no such folder; give the folder that holds wav/ and lab/", ("--config.corpus.root=/nowhere",)),
+    Row("no corpus", "/nowhere: no such folder; give the folder that contains wav/ and lab/", ("--config.corpus.root=/nowhere",)),
     Row("a file as corpus", "README.md: a file, not a folder; give", ("--config.corpus.root=README.md",)),
     Row("an empty corpus", "corpus: an empty folder; give", spoil=emptied("corpus")),
     Row("no labels", "corpus: no lab/ in this folder; give", spoil=gone("corpus/lab")),
@@ -133,7 +133,7 @@ ROWS = [
     Row("a ring of links", "labels.csv, row 2: 'train_00.wav' cannot be opened; put", spoil=linked(WAV)),
     Row("an endless name", r"labels.csv, row 2: 'train_a+\.\.\.' cannot be opened; put", spoil=swap("train_00.wav", f"train_{'a' * 5000}", -1)),
     Row("a recording that is not there", "labels.csv, row 2: 'train_00.wav' is not in the wav folder; put", spoil=gone(WAV)),
-    Row("a name without a partition", "row 2: 'solo_00.wav' begins with none of train_, devel_, test_; rename", spoil=swap("train_00.wav", "solo_00.wav", -1)),
+    Row("a name without a partition", "row 2: 'solo_00.wav' does not begin with train_, devel_ or test_; rename", spoil=swap("train_00.wav", "solo_00.wav", -1)),
     Row("no devel", "labels.csv: no recordings in the partition devel; add", spoil=without("devel")),
     Row("no test", "no recording is in test; names begin with", spoil=without("test")),
     Row("a speaker without a column", "speakers.csv, row 1: no speaker column among 'file_name, who'; name it", spoil=text("corpus/lab/speakers.csv", "file_name,who\ntrain_00.wav,a\n")),
@@ -180,9 +180,9 @@ ROWS = [
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
-    """A sound corpus and a finished run on it, not to be changed; and the server."""
-    folder = tmp_path_factory.mktemp("sound")
-    with sound(folder, trained=True) as launch:
+    """A folder with a valid corpus and a finished run on it, not to be changed, and the command server."""
+    folder = tmp_path_factory.mktemp("valid")
+    with valid_corpus(folder, trained=True) as launch:
         yield folder, launch
 
 

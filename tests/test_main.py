@@ -47,7 +47,7 @@ def assert_one_line(result, *words):
         ([CONFIG, "--config.parallel=fold"], ["config.parallel is 'fold', expected one of ['data', 'folds']"]),
         ([CONFIG, "--config.precision=f16"], ["config.precision is 'f16', expected one of ['float32', 'bfloat16']"]),
         ([CONFIG, "--config.seeds=0"], ["config.seeds is 0, expected a whole number, at least 1"]),
-        ([CONFIG, "--config.corpus.root=/nowhere"], ["/nowhere: no such folder; give the folder that holds wav/"]),
+        ([CONFIG, "--config.corpus.root=/nowhere"], ["/nowhere: no such folder; give the folder that contains wav/"]),
         (["--mode=predict", "--workdir=configs", "--input=x.wav"], ["--output is missing: --mode=predict needs it"]),
         (["--mode=predict", "--workdir=configs", "--input=no.wav", "--output=t.csv"], ["--input=no.wav: no such file"]),
         (["--mode=live", "--workdir=/nowhere"], ["--workdir=/nowhere: no such folder, expected the workdir of"]),

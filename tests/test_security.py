@@ -47,7 +47,9 @@ def folder(root, name):
 def test_a_name_in_a_label_file_does_not_lead_out_of_the_corpus(name, tmp_path):
     root = folder(tmp_path / "c", name)
     soundfile.write(tmp_path / "c/train_1.wav", np.zeros(1600), 16_000)  # it is there, and is not taken
-    with pytest.raises(UserError, match=r"labels.csv, row 2: .* (leads out of the wav folder|begins with none)"):
+    with pytest.raises(
+        UserError, match=r"labels.csv, row 2: .* (leads out of the wav folder|does not begin with train_)"
+    ):
         read(root, TASKS["mask"])
 
 

@@ -1,4 +1,4 @@
-"""Audio files: reading one, scanning one for all that is worth knowing about it, and judging the result."""
+"""Audio files: read one, scan one for its properties, and check these."""
 
 import hashlib
 import os
@@ -22,7 +22,6 @@ FULL_SCALE = 32767 / 32768  # in 16 bits
 MAX_CLIPPED_FRACTION = 1e-3
 # Programs that write into a pipe do not know the length and put the largest possible one into the header.
 UNKNOWN_LENGTH_BYTES = 0x7FFF0000
-MAX_THREADS = 8  # simulating a speaker of 240 s takes half a gigabyte
 COPY_AGAIN = "copy it again from the corpus"
 
 Item = TypeVar("Item")
@@ -31,15 +30,15 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True)
 class AudioInfo:
-    """What one pass over an audio file finds.
+    """The properties of an audio file, from one pass over it.
 
     Attributes:
-      failure: why the file cannot be read; all else is empty then.
+      failure: why the file cannot be read; the other fields are empty then.
       digest: SHA-256 of the samples as float32, whatever the file format and sample width.
       frames: samples per channel.
-      missing: how much less audio there is than the header promises, in words; empty if nothing is missing.
+      missing: audio that the header promises and the file lacks, such as "44 bytes"; empty if nothing is missing.
       bad_samples: number of NaN and infinite samples.
-      silent: whether all samples are equal.
+      silent: True if all samples are equal.
       clipped_fraction: fraction of the samples at full scale.
       peak: the largest amplitude; 1 is full scale.
     """
@@ -61,7 +60,7 @@ class AudioInfo:
 
 
 def reason(error: BaseException) -> str:
-    """Return why a file was refused: one line without the file's name and a full stop."""
+    """Return the reason of an error: one line without the name of the file and without a full stop."""
     text = getattr(error, "error_string", None) or getattr(error, "strerror", None) or str(error)
     return " ".join(text.split()).rstrip(".") or type(error).__name__
 
@@ -91,7 +90,7 @@ def read(path: Path, sample_rate_hz: int) -> np.ndarray:
     if channels != 1:
         raise UserError(f"{path}: {channels} channels, expected 1; mix the file down to mono")
     if count == 0:
-        raise UserError(f"{path}: holds no samples; put an intact recording there")
+        raise UserError(f"{path}: contains no samples; put an intact recording there")
     # `not <=` instead of `>`, because it is true for NaN too.
     if not (peak := np.abs(waveform).max()) <= 1:
         raise UserError(f"{path}: float samples reach {peak:g}, expected finite numbers in [-1, 1]; rescale the file")
@@ -99,7 +98,7 @@ def read(path: Path, sample_rate_hz: int) -> np.ndarray:
 
 
 def scan(path: Path) -> AudioInfo:
-    """Decode a file in any format and width that libsndfile knows; raise nothing."""
+    """Decode a file in any format and width that libsndfile knows; failures are part of the result."""
     try:
         with soundfile.SoundFile(path) as file:
             samples = file.read(dtype="float32", always_2d=True)
@@ -108,8 +107,8 @@ def scan(path: Path) -> AudioInfo:
         return AudioInfo(failure=reason(error))
     # libsndfile corrects a wrong length silently; only its log mentions it.
     lengths = re.search(r"^\s*data\s*: (\d+) \(should be (\d+)\)", log, re.MULTILINE)
-    promised, held = (int(lengths[1]), int(lengths[2])) if lengths else (0, 0)
-    missing = f"{promised - held} bytes" if held < promised < UNKNOWN_LENGTH_BYTES else ""
+    promised, found = (int(lengths[1]), int(lengths[2])) if lengths else (0, 0)
+    missing = f"{promised - found} bytes" if found < promised < UNKNOWN_LENGTH_BYTES else ""
     if len(samples) < frames:
         missing = f"{frames - len(samples)} samples"
     empty = not samples.size
@@ -127,21 +126,25 @@ def scan(path: Path) -> AudioInfo:
 
 
 def in_threads(
-    work: Callable[[Item], Result], items: Sequence[Item], progress: Callable[[int, int], None] | None = None
+    work: Callable[[Item], Result],
+    items: Sequence[Item],
+    progress: Callable[[int, int], None] | None = None,
+    max_threads: int | None = None,
 ) -> list[Result]:
     """Map a function over items in threads; NumPy, SciPy and libsndfile release the interpreter lock.
 
+    After an exception in `work` or `progress` no further items are started.
+
     Args:
       progress: called from the calling thread with the number of finished items and of all items.
+      max_threads: default: the number of CPU cores.
 
     Returns:
       The results in the order of the items.
-
-    Raises:
-      Whatever `work` or `progress` raises; items that have not been started by then are not started.
     """
     results: list[Result] = []
-    pool = ThreadPoolExecutor(min(os.cpu_count() or 1, MAX_THREADS))
+    cores = os.cpu_count() or 1
+    pool = ThreadPoolExecutor(min(cores, max_threads or cores))
     try:
         for result in pool.map(work, items):
             results.append(result)
@@ -153,12 +156,12 @@ def in_threads(
 
 
 def add_unreadable(path: Path, failure: str, findings: Findings) -> None:
-    """Add the error that a file is not readable as audio; `failure` is its `reason`."""
+    """Add the error that a file is not readable as audio, with its `reason`."""
     findings.error("unreadable files", path, None, f"not readable as audio ({failure})", COPY_AGAIN)
 
 
 def check_file(path: Path, info: AudioInfo, task: Task, findings: Findings) -> None:
-    """Add everything that is wrong with one audio file by itself."""
+    """Add everything that is wrong with one audio file."""
     if info.failure:
         return add_unreadable(path, info.failure, findings)
     if not info.frames:

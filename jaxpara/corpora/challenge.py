@@ -20,46 +20,26 @@ MARKER = "SIMULATED.json"  # in the root of simulated corpora only
 
 @dataclass(frozen=True)
 class CorpusFiles:
-    """The files of a corpus.
-
-    Attributes:
-      labels: the label files with their partition; None where the names of the recordings tell it.
-      confidential: the labels of the test partition, if they are there.
-      speakers: the table of speakers, if it is there.
-      audio: what the wav folder holds, relative to it, and whether it is a plain file and no link.
-    """
+    """The files of a corpus."""
 
     wav: Path
-    labels: dict[Path, str | None]
-    confidential: Path | None
+    labels: dict[Path, str | None]  # with their partition; None if the names of the recordings begin with it
+    confidential: Path | None  # the labels of the test partition
     speakers: Path | None
-    audio: dict[str, bool]
-
-
-@dataclass(frozen=True, eq=False)
-class Contents:
-    """What a corpus folder holds, before any audio is decoded.
-
-    Attributes:
-      corpus: its recordings, without those that have no audio or whose times are wrong.
-      extra: files in the wav folder that no label file names.
-    """
-
-    corpus: Corpus
-    extra: tuple[Path, ...]
+    audio: dict[str, bool]  # the contents of the wav folder, relative to it; True for a regular file
 
 
 def read(root: Path, task: Task) -> Corpus:
     """Read a corpus without decoding its audio: the label files and, for sequences, the headers of the audio.
 
     Args:
-      root: the folder that holds `wav/` and `lab/`, or whose `dist/` does.
+      root: the folder that contains `wav/` and `lab/`, or whose `dist/` does.
 
     Raises:
       UserError: the first of the errors that `check` lists about the label files.
     """
     findings = Findings()
-    corpus = read_contents(Path(root), task, findings).corpus
+    corpus, _ = read_contents(Path(root), task, findings)
     if task.kind == "sequence":
         for recording in corpus.recordings:
             try:
@@ -74,7 +54,7 @@ def read(root: Path, task: Task) -> Corpus:
 
 
 def compare_length(recording: Recording, duration_s: float, label_rate_hz: float, findings: Findings) -> None:
-    """Add an error unless labels and audio are equally long; one label more or less is allowed."""
+    """Add an error unless labels and audio are equally long, up to one label."""
     labelled_s = len(recording.labels) / label_rate_hz
     if abs(labelled_s - duration_s) > 1 / label_rate_hz + 1e-6:
         what = f"{duration_s:.2f} s of audio, {len(recording.labels)} labels are {labelled_s:.2f} s"
@@ -82,11 +62,15 @@ def compare_length(recording: Recording, duration_s: float, label_rate_hz: float
         findings.error("files of other lengths than their labels", recording.path, None, what, fix)
 
 
-def read_contents(root: Path, task: Task, findings: Findings) -> Contents:
-    """Read as much of a corpus as can be read, without opening its audio.
+def read_contents(root: Path, task: Task, findings: Findings) -> tuple[Corpus, list[Path]]:
+    """Read as much of a corpus as possible, without opening its audio.
 
     Args:
-      findings: takes everything that is wrong with the label files.
+      findings: collects everything that is wrong with the label files.
+
+    Returns:
+      The corpus, without the recordings that have no audio or wrong times, and the audio files that no label file
+      names.
 
     Raises:
       Defect: nothing can be read.
@@ -111,7 +95,7 @@ def read_contents(root: Path, task: Task, findings: Findings) -> Contents:
             rows["truth"] = labels.truth(rows, files.confidential, task, named, findings)
     except OSError as error:
         what = f"cannot be read ({error.strerror})"
-        raise Defect(Path(error.filename or root), None, what, "permit it") from error
+        raise Defect(Path(error.filename or root), None, what, "make it readable") from error
     starts = np.flatnonzero(~rows["name"].duplicated())
     columns = (np.split(rows[column].to_numpy(float), starts)[1:] for column in ("time_s", "value", "truth"))
     recordings = [
@@ -119,14 +103,14 @@ def read_contents(root: Path, task: Task, findings: Findings) -> Contents:
         for row, *arrays in zip(rows.iloc[starts].itertuples(), *columns, strict=True)
     ]
     label_file = next(iter(files.labels))
-    # If rows had to be left out, an empty partition is no finding of its own.
+    # An empty partition may only be the result of the errors before it.
     for partition in PARTITIONS if not findings.count("error") else ():
         if not any(recording.partition == partition for recording in recordings):
             add = findings.warning if partition == "test" else findings.error
             what = f"no recordings in the partition {partition}"
             add("empty partitions", label_file, None, what, "add their rows")
     corpus = Corpus(task, root, tuple(recordings), rate_hz, (root / MARKER).exists(), label_file)
-    return Contents(corpus, tuple(files.wav / name for name in files.audio if name not in named))
+    return corpus, [files.wav / name for name in files.audio if name not in named]
 
 
 def find_files(root: Path) -> CorpusFiles:
@@ -135,17 +119,16 @@ def find_files(root: Path) -> CorpusFiles:
     Raises:
       Defect: the folder, its `lab/`, its label files or its `wav/` are missing or empty.
     """
+    fix = "give the folder that contains wav/ and lab/"
     if not root.exists():
-        raise Defect(root, None, "no such folder", "give the folder that holds wav/ and lab/")
+        raise Defect(root, None, "no such folder", fix)
     if not root.is_dir():
-        raise Defect(root, None, "a file, not a folder", "give the folder that holds wav/ and lab/")
+        raise Defect(root, None, "a file, not a folder", fix)
     base = next((base for base in (root, root / "dist") if (base / "lab").is_dir()), None)
     if base is None:
         inside = next((child for child in sorted(root.iterdir()) if (child / "lab").is_dir()), None)
         found = "an empty folder" if not any(root.iterdir()) else "no lab/ in this folder"
-        raise Defect(
-            root, None, found, f"did you mean {inside}?" if inside else "give the folder that holds wav/ and lab/"
-        )
+        raise Defect(root, None, found, f"did you mean {inside}?" if inside else fix)
     lab, wav = base / "lab", base / "wav"
     if (lab / "labels.csv").exists():
         label_files: dict[Path, str | None] = {lab / "labels.csv": None}
@@ -172,7 +155,7 @@ def find_files(root: Path) -> CorpusFiles:
 
 
 def _list(wav: Path) -> dict[str, bool]:
-    """Return the files below a folder without hidden ones; links are listed and not followed."""
+    """Return the files below a folder except hidden ones, True for regular files; links are not followed."""
     audio, folders = {}, [""]
     while folders:
         prefix = folders.pop()
@@ -188,7 +171,7 @@ def _list(wav: Path) -> dict[str, bool]:
 
 
 def _problem_of(name: str, files: CorpusFiles) -> str:
-    """Return why a name in a label file does not lead to a file in the wav folder; empty if it does."""
+    """Return why a name in a label file is not a file in the wav folder; empty if it is."""
     if files.audio.get(name):
         return ""
     pure = PurePosixPath(name)
@@ -197,7 +180,7 @@ def _problem_of(name: str, files: CorpusFiles) -> str:
     if pure.is_absolute() or ".." in pure.parts or "\\" in name or name[1:2] == ":":
         return "leads out of the wav folder"
     if str(pure) != name:
-        return f"is spelled in a roundabout way, expected {str(pure)!r}"
+        return f"is not spelled in the shortest way, expected {str(pure)!r}"
     try:
         path = (files.wav / name).resolve(strict=True)
         if not path.is_relative_to(files.wav.resolve()):
@@ -205,12 +188,12 @@ def _problem_of(name: str, files: CorpusFiles) -> str:
         return "" if path.is_file() else "is not a file"
     except FileNotFoundError:
         return "is not in the wav folder"
-    except (OSError, ValueError, RuntimeError):  # too long a name, a null character, a ring of links
+    except (OSError, ValueError, RuntimeError):  # a name that is too long, a null character, a loop of links
         return "cannot be opened"
 
 
 def _with_partition(rows: labels.Rows, findings: Findings) -> labels.Rows:
-    """Return the rows of recordings with one partition, recording by recording in the order of the first rows."""
+    """Return the rows of recordings with one partition, in the order of the first row of each recording."""
     per_file = rows.drop_duplicates(["name", "path"])
     first = per_file.drop_duplicates("name").set_index("name")
     for row in per_file[per_file["name"].duplicated()].itertuples():
@@ -219,12 +202,12 @@ def _with_partition(rows: labels.Rows, findings: Findings) -> labels.Rows:
         findings.error("duplicated rows", row.path, row.row, what, "delete one of the rows")
     prefix = first.index.to_series().str.extract(r"^(?:.*/)?(train|devel|test)_", expand=False)
     first["partition"] = first["partition"].where(first["partition"].notna(), prefix)
-    lost = first["partition"].isna() & (first.index != "")  # an empty name is an error of its own
-    for row in first[lost].reset_index().itertuples():
-        what = f"{quote(row.name)} begins with none of train_, devel_, test_"
+    unknown = first["partition"].isna() & (first.index != "")  # `_with_audio` lists empty names
+    for row in first[unknown].reset_index().itertuples():
+        what = f"{quote(row.name)} does not begin with train_, devel_ or test_"
         findings.error("names without a partition", row.path, row.row, what, "rename the file, here and in wav/")
     rows = rows.assign(partition=rows["name"].map(first["partition"]))
-    rows = rows[(rows["path"] == rows["name"].map(first["path"])) & ~rows["name"].map(lost)]
+    rows = rows[(rows["path"] == rows["name"].map(first["path"])) & ~rows["name"].map(unknown)]
     return rows.iloc[np.argsort(pd.factorize(rows["name"])[0], kind="stable")].reset_index(drop=True)
 
 
@@ -247,7 +230,7 @@ def _times(rows: labels.Rows, findings: Findings) -> tuple[np.ndarray, float]:
     if period_s:
         return np.where(labels.on_grid(rows, seconds, period_s, findings), seconds, np.nan), 1 / period_s
     for row in rows[np.isfinite(seconds)].drop_duplicates("name").itertuples():
-        what = f"{quote(row.name)} has one label, and no other file shows how far apart labels are"
+        what = f"{quote(row.name)} has one label, and no other file has more to derive the label rate from"
         findings.error("missing rows", row.path, row.row, what, "add the missing rows")
     return np.full(len(rows), np.nan), 0.0
 
@@ -259,7 +242,7 @@ def _speakers(
 
     Args:
       rows: of the label files.
-      named: all recordings that the label files name, those with errors too.
+      named: all recordings in the label files, including those with errors.
       path: the table of speakers, with the columns `file_name` and `speaker`.
 
     Raises:
@@ -269,23 +252,23 @@ def _speakers(
     speakers = {name: Path(name).stem if task.speaker_per_file else "" for name in recordings["name"]}
     if path is None:
         return speakers
-    told = labels.one_row_each(labels.read_table(path, findings).select(speaker=("speaker",)), findings)
-    for row in told[~told["name"].isin(list(named))].itertuples():
+    table = labels.one_row_each(labels.read_table(path, findings, speaker=("speaker",)), findings)
+    for row in table[~table["name"].isin(named)].itertuples():
         what = f"no label file names {quote(row.name)}"
         findings.warning("speakers of unknown files", path, row.row, what, "correct or delete the row")
-    told = told[told["speaker"] != ""].merge(recordings, on="name", validate="one_to_one")
-    per_partition = told.drop_duplicates(["speaker", "partition"])
+    table = table[table["speaker"] != ""].merge(recordings, on="name", validate="one_to_one")
+    per_partition = table.drop_duplicates(["speaker", "partition"])
     first = per_partition.drop_duplicates("speaker").set_index("speaker")
     for row in per_partition[per_partition["speaker"].duplicated()].itertuples():
         other = first.loc[row.speaker]
         what = (
             f"speaker {quote(row.speaker)} is in {other['partition']} ({quote(other['name'])}) and in {row.partition}"
-            f" ({quote(row.name)}): scores on known voices are better than on new ones"
+            f" ({quote(row.name)}): scores on known speakers are better than on new ones"
         )
         fix = "correct the speaker, or read the scores with that in mind"
         findings.warning("speakers in two partitions", path, row.row, what, fix)
-    speakers |= dict(zip(told["name"], told["speaker"], strict=True))
-    for name in recordings["name"][~recordings["name"].isin(told["name"])]:
+    speakers |= dict(zip(table["name"], table["speaker"], strict=True))
+    for name in recordings["name"][~recordings["name"].isin(table["name"])]:
         what = f"no speaker for {quote(name)}"
         findings.warning("files without a speaker", path, None, what, "add a row for it, or delete the table")
     return speakers

@@ -1,8 +1,10 @@
-"""Checks a corpus before anything is computed from it."""
+"""The check of a corpus before anything is computed from it."""
 
 import hashlib
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from operator import itemgetter
 from pathlib import Path
 
 import numpy as np
@@ -19,10 +21,10 @@ class Report:
     """The result of `check`.
 
     Attributes:
-      findings: the errors, then the warnings; at most 20 of each kind, and how many more there are.
-      errors, warnings: how many there are, listed or not.
-      corpus: the corpus, with every recording's audio scanned; None if there are errors.
-      fingerprint: changes whenever the corpus does, wherever it is stored; empty if there are errors.
+      findings: the errors, then the warnings; at most 20 of each kind, and the number of the others.
+      errors, warnings: the number of all of them, listed or not.
+      corpus: with every audio file scanned; None if there are errors.
+      fingerprint: of names, partitions, speakers, labels and samples; empty if there are errors.
     """
 
     findings: tuple[Finding, ...]
@@ -33,49 +35,45 @@ class Report:
 
     @property
     def further_findings(self) -> tuple[Finding, ...]:
-        """The findings without the error that `require_valid` raises, so that nothing is printed twice."""
+        """The findings except the error that `require_valid` raises, so that nothing is printed twice."""
         return self.findings[1:] if self.errors else self.findings
 
     def require_valid(self) -> Corpus:
-        """Return the corpus.
-
-        Raises:
-          UserError: the first error, if there are any.
-        """
+        """Return the corpus, or raise the first error as a UserError."""
         if self.corpus is None:
             raise first_error(self.findings, self.errors)
         return self.corpus
 
 
 def check(root: Path, task: Task, progress: Callable[[int, int], None] | None = None) -> Report:
-    """Read a corpus and lists everything that is wrong with it; decode every audio file once.
+    """Read a corpus and list everything that is wrong with it; every audio file is decoded once.
 
     Args:
-      root: the folder that holds `wav/` and `lab/`.
+      root: the folder that contains `wav/` and `lab/`.
       progress: called with the number of scanned files and of all files.
     """
     findings = Findings()
     try:
-        contents = read_contents(Path(root), task, findings)
+        corpus, extra = read_contents(Path(root), task, findings)
     except Defect as defect:
         listed = (defect.finding, *findings.listed())
         return Report(listed, findings.count("error") + 1, findings.count("warning"))
     complete = not findings.count("error")
-    infos = in_threads(scan, [recording.path for recording in contents.corpus.recordings], progress)
-    recordings = tuple(replace(r, audio=info) for r, info in zip(contents.corpus.recordings, infos, strict=True))
-    corpus = replace(contents.corpus, recordings=recordings)
+    infos = in_threads(scan, [recording.path for recording in corpus.recordings], progress)
+    recordings = tuple(replace(r, audio=info) for r, info in zip(corpus.recordings, infos, strict=True))
+    corpus = replace(corpus, recordings=recordings)
     for recording, info in zip(recordings, infos, strict=True):
         check_file(recording.path, info, task, findings)
-        # A file that is cut short or empty has too many labels, too; one error is enough.
+        # A file that is cut short or empty also has too many labels; one error is enough.
         if task.kind == "sequence" and info.frames and not info.missing:
             compare_length(recording, info.seconds, corpus.label_rate_hz, findings)
     _check_duplicates(corpus, findings)
     if task.kind == "classes":
         _check_lengths(recordings, findings)
-    # If rows had to be left out, a missing class is no finding of its own.
+    # A missing class may only be the result of the errors before it.
     if complete:
         _check_labels(corpus, findings)
-    for path in contents.extra:
+    for path in extra:
         findings.warning("files without rows", path, None, "no label file names it", "add its rows, or remove it")
     errors, warnings = findings.count("error"), findings.count("warning")
     if errors:
@@ -84,7 +82,7 @@ def check(root: Path, task: Task, progress: Callable[[int, int], None] | None = 
 
 
 def _check_duplicates(corpus: Corpus, findings: Findings) -> None:
-    """Add files with the same samples: an error if two partitions share them."""
+    """Add files with the same samples: an error if they are in two partitions."""
     names = corpus.by_name
     reported = set()
     for one, other in corpus.duplicates(names, names):
@@ -95,22 +93,22 @@ def _check_duplicates(corpus: Corpus, findings: Findings) -> None:
         what, fix = f"the same audio as {first.path}", "copy the right file, or leave one of them out"
         if first.partition != copy.partition:
             what = f"{copy.partition} has {what} in {first.partition}, so that scores would be too good"
-            findings.error("files that two partitions share", copy.path, None, what, fix)
+            findings.error("duplicated files in two partitions", copy.path, None, what, fix)
         else:
             findings.warning("duplicated files", copy.path, None, what, fix)
 
 
 def _check_lengths(recordings: tuple[Recording, ...], findings: Findings) -> None:
-    """Add files of another length than most files have, where a label holds for a whole file."""
-    frames = np.array([recording.audio.frames for recording in recordings if recording.audio])
-    lengths, counts = np.unique(frames[frames > 0], return_counts=True)
-    if not len(counts) or counts.max() <= len(frames) / 2:
+    """Add files whose length differs from that of most files."""
+    frames = [recording.audio.frames for recording in recordings if recording.audio]
+    usual, count = max(Counter(frames).items(), key=itemgetter(1), default=(0, 0))
+    if count <= len(frames) / 2:
         return
-    usual = lengths[counts.argmax()]
-    for at in np.flatnonzero((frames > 0) & (frames != usual)):
-        what = f"{frames[at]} samples, most files have {usual}"
-        fix = "see that it is complete; the clip_s of a config pads it and cuts it into windows"
-        findings.warning("files of unusual length", recordings[at].path, None, what, fix)
+    for recording, found in zip(recordings, frames, strict=True):
+        if found not in (0, usual):
+            what = f"{found} samples, most files have {usual}"
+            fix = "check that it is complete; with features.clip_s it is padded or cut into windows"
+            findings.warning("files of unusual length", recording.path, None, what, fix)
 
 
 def _check_labels(corpus: Corpus, findings: Findings) -> None:
@@ -119,7 +117,7 @@ def _check_labels(corpus: Corpus, findings: Findings) -> None:
         for recording in corpus.recordings:
             if len(recording.labels) > 1 and np.all(recording.labels == recording.labels[0]):
                 what = f"{recording.name} has the label {recording.labels[0]:g} from beginning to end"
-                fix = "leave it out if the belt had come off, as nothing correlates with a constant"
+                fix = "leave it out if the belt had come off: nothing correlates with a constant"
                 findings.warning("constant labels", corpus.label_file, None, what, fix)
         return
     for partition in PARTITIONS:

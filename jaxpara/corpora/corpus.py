@@ -26,9 +26,9 @@ class Recording:
       path: the audio file.
       partition: `train`, `devel` or `test`.
       speaker: empty if unknown.
-      times_s: `[label]` seconds from the start of the file; `[0.0]` where one label holds for the whole file.
-      labels: `[label]` what training may see: belt positions or class indices, NaN where the label file has `?`.
-      truth: `[label]` what evaluation may see: `labels`, completed by the confidential labels if the corpus has them.
+      times_s: `[label]` seconds from the start of the file; `[0.0]` if the whole file has one label.
+      labels: `[label]` for training: belt positions or class indices, NaN where the label file has `?`.
+      truth: `[label]` for evaluation: `labels`, completed by the confidential labels if the corpus has them.
       audio: the scan of the file; None if it was not scanned (`challenge.read`, new audio, corpora in memory).
     """
 
@@ -57,8 +57,8 @@ class Corpus:
     """The recordings of one task, in the order of the label file.
 
     Attributes:
-      label_rate_hz: labels per second; 0 where one label holds for a whole file.
-      simulated: whether the audio was made by `jaxpara.corpora.simulated`; every output mentions it.
+      label_rate_hz: labels per second; 0 if every file has one label.
+      simulated: True if `jaxpara.corpora.simulated` made the audio; every output mentions it.
       label_file: labels.csv or the first label file, for messages.
     """
 
@@ -75,7 +75,7 @@ class Corpus:
 
     @property
     def speakers_known(self) -> bool:
-        """Whether the speaker of every train and devel recording is known."""
+        """True if the speaker of every train and devel recording is known."""
         return all(recording.speaker for recording in self.partition("train", "devel"))
 
     def labels(self) -> pd.DataFrame:
@@ -89,40 +89,24 @@ class Corpus:
 
     @cached_property
     def _labels(self) -> pd.DataFrame:
-        counts = [len(recording.times_s) for recording in self.recordings]
-
-        def per_recording(values: list[str]) -> pd.Series:
-            return pd.Series(np.repeat(np.array(values, object), counts), dtype=str)
-
-        def per_label(arrays: list[np.ndarray]) -> np.ndarray:
-            return np.concatenate(arrays) if arrays else np.empty(0)
-
-        return pd.DataFrame(
-            {
-                "recording": per_recording([r.name for r in self.recordings]),
-                "time_s": np.round(per_label([r.times_s for r in self.recordings]), 6),
-                "partition": per_recording([r.partition for r in self.recordings]),
-                "speaker": per_recording([r.speaker for r in self.recordings]),
-                "label": per_label([r.labels for r in self.recordings]),
-                "truth": per_label([r.truth for r in self.recordings]),
-            }
-        )
+        recordings, none = self.recordings, np.empty(0)
+        texts = [(r.name, r.partition, r.speaker) for r in recordings]
+        table = pd.DataFrame(texts, columns=["recording", "partition", "speaker"], dtype=str)
+        table = table.loc[np.repeat(table.index, [len(r.times_s) for r in recordings])].reset_index(drop=True)
+        table.insert(1, "time_s", np.round(np.concatenate([none, *(r.times_s for r in recordings)]), 6))
+        table["label"] = np.concatenate([none, *(r.labels for r in recordings)])
+        table["truth"] = np.concatenate([none, *(r.truth for r in recordings)])
+        return table
 
     def known(self, names: Iterable[str], where: str) -> tuple[str, ...]:
-        """Return the given names of recordings.
-
-        Args:
-          names: of recordings, from the user.
-          where: the config field that holds them, for the message.
-
-        Raises:
-          UserError: the corpus has no recording of such a name.
-        """
+        """Return the names of recordings in the config field `where`; raise a UserError if one is unknown."""
         names = tuple(names)
         for name in names:
             if name not in self.by_name:
                 near = suggest(name, list(self.by_name))
-                raise UserError(f"{where} names {name!r}, which is no recording of {self.label_file}; correct it{near}")
+                raise UserError(
+                    f"{where} names {name!r}, which is not a recording of {self.label_file}; correct it{near}"
+                )
         return names
 
     def partition(self, *names: str) -> tuple[Recording, ...]:
@@ -130,12 +114,9 @@ class Corpus:
         return tuple(recording for recording in self.recordings if recording.partition in names)
 
     def duplicates(self, some: Collection[str], others: Collection[str]) -> list[tuple[str, str]]:
-        """Return the pairs of recordings with identical samples of which one is in `some` and one in `others`.
+        """Return the pairs of recordings with identical samples, one from `some` and one from `others`.
 
-        Silent files do not count. Needs scanned recordings.
-
-        Returns:
-          Pairs of names, each and all of them in corpus order.
+        Recordings that are silent or were not scanned do not count. The names are in corpus order, in each pair too.
         """
         some, others = set(some), set(others)
         return [(a, b) for a, b in self._duplicates if (a in some and b in others) or (b in some and a in others)]

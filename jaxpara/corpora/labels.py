@@ -1,4 +1,4 @@
-"""Label files: tables of text, the times and labels in them, and what is wrong with these.
+"""Label files: tables of text, the times and labels in them, and checks of both.
 
 `Rows` are a pandas table with the columns `name` (of the recording), `path` and `row` (file and line, for messages),
 `label` and, for sequences, `time` (texts, as the file has them).
@@ -6,8 +6,7 @@
 
 import csv
 import io
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,52 +21,27 @@ from jaxpara.registry import suggest
 NAME_COLUMNS = ("file_name", "filename", "filename_audio", "file")
 TIME_COLUMNS = ("timeFrame", "time", "timestamp")
 SEPARATORS = (",", ";", "\t")
-# What the label column holds where the organisers keep the label to themselves.
+# Contents of the label column where the organisers keep the label secret.
 UNLABELLED = frozenset({"?", "", "nan", "NaN", "NAN"})
 MAX_VALUE = 1e6  # of a label, and of a time in seconds; larger ones spoil sums and squares in float32
-MAX_INTERNED = 2**16
 
 Rows = Any  # a pandas.DataFrame; pyright cannot follow the types of its columns and rows
 
 
-@dataclass(frozen=True, eq=False)
-class Table:
-    """A table of text.
-
-    Attributes:
-      cells: a column per name in the header, without blanks around the texts; the index is the line of the file,
-        counted from 1, on which the row begins.
-    """
-
-    path: Path
-    cells: Rows
-
-    def column(self, names: Sequence[str], what: str) -> Any:
-        """Return the first of some columns that the table has; a Defect says that it has no `what` column."""
-        for name in names:
-            if name in self.cells:
-                return self.cells[name]
-        found = list(self.cells)
-        hint = next(filter(None, (suggest(name, found) for name in names)), "")
-        message = f"no {what} column among {quote(', '.join(found))}{hint}"
-        raise Defect(self.path, 1, message, f"name it {' or '.join(names)}")
-
-    def select(self, **columns: Sequence[str]) -> Rows:
-        """Return the columns `row`, `path`, `name` (of the recording) and others, given as `new_name=spellings`."""
-        found = {"path": self.path, "name": self.column(NAME_COLUMNS, "file name")}
-        found |= {what: self.column(names, what) for what, names in columns.items()}
-        return pd.DataFrame(found).rename_axis("row").reset_index()
-
-
-def read_table(path: Path, findings: Findings) -> Table:
+def read_table(path: Path, findings: Findings, **columns: Sequence[str]) -> Rows:
     """Read a UTF-8 table with a header, separated by commas, semicolons or tabs.
 
     Args:
-      findings: takes the rows that do not fit the header; they are left out.
+      findings: collects the rows that do not fit the header; they are left out.
+      columns: the columns to read besides the file names, as `new_name=spellings`.
+
+    Returns:
+      The columns `row` (the line of the file on which the row begins, from 1), `path`, `name` and the requested ones:
+      texts without spaces around them.
 
     Raises:
-      Defect: the file cannot be read, is not UTF-8, has no column for the file names, a column twice, a row that is
-        not CSV, or no rows.
+      Defect: the file cannot be read, is not UTF-8, lacks a column, has a column twice, a row that is not CSV, or no
+        rows.
     """
     try:
         content = path.read_bytes()
@@ -83,8 +57,8 @@ def read_table(path: Path, findings: Findings) -> Table:
     header, separator = _header(path, lines.readline())
     # Rows are read with `csv`, because `pandas.read_csv` silently fills short rows and has no line numbers.
     rows: list[int] = []
-    columns: list[list[str]] = [[] for _ in header]
-    interned: dict[str, str] = {}  # names and times repeat, and a file may have millions of rows
+    cells: list[list[str]] = [[] for _ in header]
+    texts: dict[str, str] = {}  # one copy of each: names and times repeat, and a file may have millions of rows
     reader = csv.reader(lines, delimiter=separator)
     row = 2
     try:
@@ -94,11 +68,8 @@ def read_table(path: Path, findings: Findings) -> Table:
                 findings.error("open quotations", path, begin, "a quotation mark is not closed", "close it")
             elif len(record) == len(header):
                 rows.append(begin)
-                for column, cell in zip(columns, record, strict=True):
-                    text = cell.strip()
-                    column.append(interned.setdefault(text, text))
-                if len(interned) > MAX_INTERNED:
-                    interned.clear()
+                for column, cell in zip(cells, map(str.strip, record), strict=True):
+                    column.append(texts.setdefault(cell, cell))
             elif any(cell.strip() for cell in record):
                 what = f"{len(record)} columns, the header has {len(header)}"
                 findings.error("rows of another width", path, begin, what, "correct or delete the row")
@@ -106,13 +77,21 @@ def read_table(path: Path, findings: Findings) -> Table:
         raise Defect(path, row, f"not readable as a table ({error})", "correct the row") from error
     if not rows:
         raise Defect(path, None, "no rows below the header", "fill it, or copy it again from the corpus")
-    return Table(path, pd.DataFrame(dict(zip(header, columns, strict=True)), index=rows, dtype=object))
+    table: dict[str, Any] = {"path": path}
+    for what, spellings in {"name": NAME_COLUMNS, **columns}.items():
+        column = next((name for name in spellings if name in header), None)
+        if column is None:
+            hint = next(filter(None, (suggest(name, header) for name in spellings)), "")
+            message = f"no {what} column among {quote(', '.join(header))}{hint}"
+            raise Defect(path, 1, message, f"name it {' or '.join(spellings)}")
+        table[what] = cells[header.index(column)]
+    return pd.DataFrame(table, index=pd.Index(rows, name="row"), dtype=object).reset_index()
 
 
 def _header(path: Path, line: str) -> tuple[list[str], str]:
-    """Return the column names in the first line, and the separator with which they include a file name column."""
+    """Return the column names and the separator of the first line."""
     for separator in SEPARATORS:
-        # Column names hold neither separators nor quotation marks.
+        # Column names contain neither separators nor quotation marks.
         header = [cell.strip().strip('"') for cell in line.split(separator)]
         if any(name in header for name in NAME_COLUMNS):
             break
@@ -126,17 +105,13 @@ def _header(path: Path, line: str) -> tuple[list[str], str]:
 
 
 def read_rows(path: Path, task: Task, findings: Findings) -> Rows:
-    """Read a label file into a table as in the module's docstring.
-
-    Raises:
-      Defect: as `read_table`, or the label or the time column is missing.
-    """
+    """Read the rows of a label file; see `read_table`."""
     times = {"time": TIME_COLUMNS} if task.kind == "sequence" else {}
-    return read_table(path, findings).select(label=(task.target,), **times)
+    return read_table(path, findings, label=(task.target,), **times)
 
 
 def one_row_each(rows: Rows, findings: Findings) -> Rows:
-    """Return the first row of each recording; `findings` takes the others."""
+    """Return the first row of each recording; `findings` collects the others."""
     first = rows.drop_duplicates("name").set_index("name")["row"]
     again = rows["name"].duplicated()
     for row in rows[again].itertuples():
@@ -145,8 +120,8 @@ def one_row_each(rows: Rows, findings: Findings) -> Rows:
     return rows[~again].reset_index(drop=True)
 
 
-def numbers(texts: Collection[str]) -> np.ndarray:
-    """Return `[text]` floats, NaN where a text is no number."""
+def _numbers(texts: Iterable[str]) -> np.ndarray:
+    """Return `[text]` floats, NaN where a text is not a number."""
 
     def number(text: str) -> float:
         try:
@@ -158,17 +133,17 @@ def numbers(texts: Collection[str]) -> np.ndarray:
 
 
 def times(rows: Rows, findings: Findings) -> np.ndarray:
-    """Return `[row]` seconds, rounded to microseconds, NaN for all rows of a recording with a finding.
+    """Return `[row]` seconds, rounded to microseconds.
 
     Args:
-      rows: of sequences.
-      findings: takes times that are not finite numbers, duplicated or out of order.
+      findings: collects times that are not finite numbers, duplicated or out of order. All rows of such a recording are
+        NaN.
     """
-    names, seconds = rows["name"], numbers(rows["time"])
+    names, seconds = rows["name"], _numbers(rows["time"])
     wrong = ~(np.abs(seconds) < MAX_VALUE)
     for row in rows[wrong].itertuples():
         what = f"time {quote(row.time)}, expected seconds as a number"
-        findings.error("times that are no numbers", row.path, row.row, what, "correct the time")
+        findings.error("times that are not numbers", row.path, row.row, what, "correct the time")
     # Predictions are keyed by microseconds.
     seconds = pd.Series(seconds).mask(_any_of(wrong, names)).round(6)
     steps = seconds.groupby(names).diff()
@@ -186,7 +161,7 @@ def times(rows: Rows, findings: Findings) -> np.ndarray:
 def period_s(rows: Rows, seconds: np.ndarray) -> float:
     """Return the seconds between two labels in most recordings; 0 if no recording has two.
 
-    Times are often written with two decimals, so a single step is not exact enough: the mean of the usual steps is.
+    Times are often written with two decimals, so that a single step is inexact; the mean of the usual steps is not.
     """
     periods = []
     for at in rows.groupby("name", sort=False).indices.values():
@@ -197,12 +172,12 @@ def period_s(rows: Rows, seconds: np.ndarray) -> float:
     if not periods:
         return 0.0
     rate_hz = 1 / float(np.median(periods))
-    # Rates are usually whole numbers; a deviation below the rounding of the times means that this one is, too.
+    # Rates are usually whole numbers; a deviation within the rounding error of the times is ignored.
     return 1 / round(rate_hz) if abs(rate_hz - round(rate_hz)) < 1e-3 * rate_hz else 1 / rate_hz
 
 
 def on_grid(rows: Rows, seconds: np.ndarray, period: float, findings: Findings) -> np.ndarray:
-    """Return `[row]` whether the times of the recording are 0, 1, 2 ... periods; `findings` takes the other rows."""
+    """Return `[row]` True for recordings with the times 0, 1, 2 ... periods; `findings` collects the other rows."""
     names, at = rows["name"], pd.Series(seconds)
     step, expected = at.groupby(names).diff(), rows.groupby("name").cumcount() * period
     gap = step > 1.5 * period
@@ -222,8 +197,8 @@ def values(rows: Rows, task: Task, may_hide: np.ndarray, findings: Findings) -> 
     """Return `[row]` class indices or belt positions, NaN where the label is hidden or wrong.
 
     Args:
-      may_hide: `[row]` whether `?` is allowed, as in the test partition.
-      findings: takes unknown classes, labels that are no finite numbers or out of range, and forbidden `?`.
+      may_hide: `[row]` True where `?` is allowed, as in the test partition.
+      findings: collects unknown classes, labels that are not finite numbers or out of range, and forbidden `?`.
     """
     texts = rows["label"]
     unlabelled = texts.isin(UNLABELLED)
@@ -239,22 +214,21 @@ def values(rows: Rows, task: Task, may_hide: np.ndarray, findings: Findings) -> 
             what = f"label {quote(row.label)}, expected one of {known}"
             findings.error("unknown classes", row.path, row.row, what, "correct the label")
         return found
-    found[~unlabelled] = numbers(texts[~unlabelled])
+    found[~unlabelled] = _numbers(texts[~unlabelled])
     for row in rows[~unlabelled & ~np.isfinite(found)].itertuples():
         what = f"label {quote(row.label)}, expected a finite number with a decimal point"
-        findings.error("labels that are no numbers", row.path, row.row, what, "correct the label")
+        findings.error("labels that are not numbers", row.path, row.row, what, "correct the label")
     found[~np.isfinite(found)] = np.nan
-    low, high = task.label_range
-    outside = (found < low) | (found > high)
+    outside = np.abs(found) > 1
     for row, value in zip(rows[outside].itertuples(), found[outside], strict=True):
-        what = f"label {value:g}, expected {low:g} to {high:g}"
+        what = f"label {value:g}, expected -1 to 1"
         add = findings.warning if abs(value) < MAX_VALUE else findings.error
         add("labels out of range", row.path, row.row, what, "scale the labels if the whole file is like this")
     return found
 
 
 def _any_of(rows: Any, names: Any) -> Any:
-    """Return `[row]` whether it is true for any row of the same recording."""
+    """Return `[row]` True if any row of the same recording is True."""
     return pd.Series(rows, names.index).groupby(names).transform("any")
 
 
@@ -262,38 +236,38 @@ def truth(rows: Rows, path: Path, task: Task, named: Collection[str], findings: 
     """Return `[row]` the labels, completed by those of the confidential label file; NaN where neither has one.
 
     Args:
-      rows: of the label files; the column `value` holds the labels as numbers, `time_s` the times.
+      rows: of the label files, with the labels as numbers in `value` and the times in `time_s`.
       path: the confidential label file, in the form of the label files.
-      named: all recordings that the label files name, those with errors too.
-      findings: takes what does not fit between the two.
+      named: all recordings in the label files, including those with errors.
+      findings: collects the differences between the two.
     """
-    told = read_rows(path, task, findings)
-    for row in told[~told["name"].isin(list(named))].drop_duplicates("name").itertuples():
+    secret = read_rows(path, task, findings)
+    for row in secret[~secret["name"].isin(named)].drop_duplicates("name").itertuples():
         what = f"no label file names {quote(row.name)}"
         findings.warning("confidential labels of unknown files", path, row.row, what, "correct or delete the row")
-    told = told[told["name"].isin(rows["name"])].reset_index(drop=True)
+    secret = secret[secret["name"].isin(rows["name"])].reset_index(drop=True)
     if task.kind == "classes":
-        told = one_row_each(told, findings).assign(told_s=0.0)
+        secret = one_row_each(secret, findings).assign(secret_s=0.0)
     else:
-        told["told_s"] = times(told, findings)
-    told["told"] = values(told, task, np.ones(len(told), bool), findings)
-    # Row for row, as times may differ by their rounding.
+        secret["secret_s"] = times(secret, findings)
+    secret["secret"] = values(secret, task, np.ones(len(secret), bool), findings)
+    # Matched by position in the recording, because the times may be rounded differently.
     known = rows[["name", "time_s", "value"]].assign(step=rows.groupby("name").cumcount())
-    told = told.assign(step=told.groupby("name").cumcount())[told["told_s"].notna()]
-    told = told.merge(known, on=["name", "step"], how="left", validate="one_to_one")
-    differs = ~((told["told_s"] - told["time_s"]).abs() <= 1e-3)
-    differs |= told.groupby("name")["row"].transform("size") != told["name"].map(known["name"].value_counts())
-    differs = _any_of(differs, told["name"])
-    for row in told[differs].drop_duplicates("name").itertuples():
+    secret = secret.assign(step=secret.groupby("name").cumcount())[secret["secret_s"].notna()]
+    secret = secret.merge(known, on=["name", "step"], how="left", validate="one_to_one")
+    differs = ~((secret["secret_s"] - secret["time_s"]).abs() <= 1e-3)
+    differs |= secret.groupby("name")["row"].transform("size") != secret["name"].map(known["name"].value_counts())
+    differs = _any_of(differs, secret["name"])
+    for row in secret[differs].drop_duplicates("name").itertuples():
         what = f"{quote(row.name)} has other times than in the label file"
         findings.error("confidential times", path, row.row, what, "correct the rows of one of them")
-    told = told[~differs]
-    contradicts = told["told"].notna() & told["value"].notna() & (told["told"] != told["value"])
-    for row in told[contradicts].drop_duplicates("name").itertuples():
+    secret = secret[~differs]
+    contradicts = secret["secret"].notna() & secret["value"].notna() & (secret["secret"] != secret["value"])
+    for row in secret[contradicts].drop_duplicates("name").itertuples():
         what = f"{quote(row.name)} has the label {quote(row.label)} here and another one in the label file"
         findings.error("contradicting labels", path, row.row, what, "correct one of them")
-    found = known.merge(told[["name", "step", "told"]], on=["name", "step"], how="left", validate="one_to_one")["told"]
-    completed = known["value"].where(known["value"].notna(), found).to_numpy()
+    found = known.merge(secret[["name", "step", "secret"]], on=["name", "step"], how="left", validate="one_to_one")
+    completed = known["value"].where(known["value"].notna(), found["secret"]).to_numpy()
     for name in known["name"][np.isnan(completed)].unique():
         what = f"no label for {quote(name)}"
         findings.warning("files without a confidential label", path, None, what, "add it, or it is not scored")

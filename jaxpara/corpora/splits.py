@@ -18,9 +18,9 @@ class Fold:
     """The names of the recordings in the training, validation and test set of one fold, for one seed.
 
     Attributes:
-      index: the position of the fold in its split, from 0.
-      seed: with several seeds every fold is trained several times; (index, seed) identifies the trained model.
-      split_size: the number of folds of the whole split.
+      index: position in the split, from 0.
+      seed: number of the repetition; with several seeds every fold is trained several times.
+      split_size: number of folds of the whole split.
     """
 
     index: int
@@ -32,12 +32,12 @@ class Fold:
 
     @property
     def key(self) -> FoldSeed:
-        """The key of the trained model."""
+        """The key of the fold's trained model."""
         return self.index, self.seed
 
     @property
     def stream(self) -> int:
-        """The number that the random streams of this fold and seed are derived from; unique in a split."""
+        """The number from which the random streams of this fold and seed are derived; unique in a split."""
         return self.index + self.seed * self.split_size
 
 
@@ -48,10 +48,9 @@ def official(corpus: Corpus) -> list[Fold]:
 
 
 def ordered(corpus: Corpus, n: int = 4) -> list[Fold]:
-    """Validate on consecutive parts of train, then of devel, in the order of the file names.
+    """Return `n` folds that validate on consecutive parts of train, then of devel, in the order of the file names.
 
-    Args:
-      n: the number of folds, half of them per partition. The last part takes the remainder.
+    Half of the folds validate on each partition; the last part of a partition includes the remainder.
 
     Raises:
       UserError: `n` is odd, or larger than the corpus allows.
@@ -69,22 +68,18 @@ def ordered(corpus: Corpus, n: int = 4) -> list[Fold]:
 
 
 def stratified(corpus: Corpus, n: int = 4, seed: int = 12) -> list[Fold]:
-    """Validate on random parts of devel, then of train, with equal shares of each class.
+    """Return `n` folds that validate on random parts of devel, then of train, with the class proportions of each.
 
     The speakers of a validation set are also in the training set, so scores are better than on new speakers.
-
-    Args:
-      n: the number of folds, half of them per partition.
-      seed: of the shuffling; 12 in the authors' scripts.
 
     Raises:
       UserError: the labels are not classes; `n` is odd, or larger than the corpus allows.
 
-    Reference: the authors' published scripts for Mask: scikit-learn's StratifiedKFold over the files sorted
-      by class, then by name.
+    Reference: the authors' published scripts for Mask: scikit-learn's StratifiedKFold with the seed 12 over the files
+      sorted by class, then by name.
     """
     if corpus.task.kind != "classes":
-        raise UserError("folds.name is 'stratified', which needs classes; take 'ordered' for a sequence")
+        raise UserError("folds.name is 'stratified', which needs classes; use 'ordered' for a sequence")
 
     def parts(recordings: Sequence[Recording], count: int) -> Iterator[np.ndarray]:
         classes = _classes(recordings, count)
@@ -99,13 +94,9 @@ def stratified(corpus: Corpus, n: int = 4, seed: int = 12) -> list[Fold]:
 
 
 def speaker_disjoint(corpus: Corpus, n: int = 4, seed: int = 12) -> list[Fold]:
-    """Like `stratified`, with all recordings of a speaker in the same part; also for sequences.
+    """Return folds as `stratified`, with all recordings of a speaker in the same part; also for sequences.
 
     A speaker in train and in devel is left out of the training set of the folds that validate on this speaker.
-
-    Args:
-      n: the number of folds, half of them per partition.
-      seed: of the shuffling.
 
     Raises:
       UserError: a speaker is unknown; `n` is odd, or there are fewer speakers than parts.
@@ -135,12 +126,7 @@ def speaker_disjoint(corpus: Corpus, n: int = 4, seed: int = 12) -> list[Fold]:
 
 
 def speaker_disjoint_if_known(corpus: Corpus, n: int = 4, seed: int = 12) -> list[Fold]:
-    """Return `speaker_disjoint` folds if every speaker is known, else `stratified` ones, which share speakers.
-
-    Args:
-      n: the number of folds, half of them per partition.
-      seed: of the shuffling.
-    """
+    """Return `speaker_disjoint` folds if every speaker is known, otherwise `stratified` ones."""
     return (speaker_disjoint if corpus.speakers_known else stratified)(corpus, n, seed)
 
 
@@ -166,12 +152,12 @@ def _folds(
     parts: Callable[[Sequence[Recording], int], Iterator[Sequence[int] | np.ndarray]],
     key: Callable[[Recording], Any] = lambda recording: recording.name,
 ) -> list[Fold]:
-    """Return a fold per part of a partition: it is the validation set, the rest of train and devel the training set.
+    """Return a fold per part of train and devel: the part is its validation set, all others are its training set.
 
     Args:
       order: the partitions in the order in which their parts are validation sets.
       parts: returns the indices of the recordings in each of two or more parts of a partition.
-      key: the recordings are sorted by it first.
+      key: sorts the recordings first.
     """
     if n < 2 or n % 2:
         raise UserError(f"folds.n is {n}, expected an even number: half the folds validate on each partition")
@@ -199,7 +185,7 @@ def _classes(recordings: Sequence[Recording], count: int) -> np.ndarray:
 
 def _require(found: int, what: str, count: int) -> None:
     if found < count:
-        raise UserError(f"folds.n is {2 * count}, but there are {found} {what}; take fewer folds")
+        raise UserError(f"folds.n is {2 * count}, but there are {found} {what}; use fewer folds")
 
 
 def _names(recordings: Sequence[Recording]) -> tuple[str, ...]:
@@ -213,7 +199,7 @@ def folds_of(spec: Mapping[str, Any], where: str, corpus: Corpus, seeds: int = 1
       spec: the name of the split and its fields; `only`, the indices of the folds to use (default: all); `leave_out`,
         recordings that are used neither for training nor for validation.
       where: the config path of `spec`, for messages.
-      seeds: how often every fold is trained.
+      seeds: number of repetitions of every fold.
 
     Returns:
       The folds with seed 0, then those with seed 1 and so on.
@@ -235,10 +221,12 @@ def folds_of(spec: Mapping[str, Any], where: str, corpus: Corpus, seeds: int = 1
     ]
     if empty := [fold.index for fold in folds if not (fold.train_names and fold.val_names)]:
         if leave_out:
-            raise UserError(f"config.{where}.leave_out leaves the training or validation set of folds {empty} empty")
+            raise UserError(
+                f"config.{where}.leave_out empties the training or validation set of folds {empty}; leave out fewer"
+            )
         raise UserError(
             f"config.{where}: the training or validation set of folds {empty} is empty, as their speakers are on both"
-            " sides; take more folds, or 'stratified' ('ordered' for a sequence)"
+            " sides; use more folds, or 'stratified' ('ordered' for a sequence)"
         )
     if unknown := set(only) - {fold.index for fold in folds}:
         raise UserError(f"config.{where}.only names folds {sorted(unknown)}, but there are {len(folds)}, from 0")

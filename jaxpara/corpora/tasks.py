@@ -1,10 +1,9 @@
-"""The sub-challenges: how their label files look and how they are scored."""
+"""The sub-challenges: the form of their label files and their measures."""
 
 from dataclasses import dataclass
 from typing import Literal
 
-from jaxpara.errors import UserError
-from jaxpara.registry import suggest
+from jaxpara.registry import require_one_of
 
 
 @dataclass(frozen=True)
@@ -12,14 +11,13 @@ class Task:
     """One sub-challenge.
 
     Attributes:
-      name: also the usual name of the corpus folder.
+      name: the organisers' name, also of the corpus folder.
       kind: `sequence`: a number per time step; `classes`: one class per recording.
       target: the label column.
       measure: the official measure.
       classes: the class names in the order of their indices; empty for a sequence.
       sample_rate_hz: the rate that every audio file must have.
-      label_range: the range in which the labels of a sequence are expected.
-      speaker_per_file: whether every file is a speaker of its own.
+      speaker_per_file: True if every file has a speaker of its own.
     """
 
     name: str
@@ -28,7 +26,6 @@ class Task:
     measure: Literal["PCC", "UAR"]
     classes: tuple[str, ...] = ()
     sample_rate_hz: int = 16_000
-    label_range: tuple[float, float] = (-1.0, 1.0)
     speaker_per_file: bool = False
 
 
@@ -55,15 +52,6 @@ TASKS: dict[str, Task] = {
 
 
 def task_named(name: str, where: str) -> Task:
-    """Return the task of a name.
-
-    Args:
-      name: a key of `TASKS`.
-      where: the config field or flag that gave it, for the message.
-
-    Raises:
-      UserError: there is no such task.
-    """
-    if name not in TASKS:
-        raise UserError(f"{where} is {name!r}, expected one of {', '.join(TASKS)}{suggest(name, list(TASKS))}")
+    """Return the task `name` of `TASKS`; raise a UserError that names the config field `where` if it is unknown."""
+    require_one_of(where, name, TASKS)
     return TASKS[name]

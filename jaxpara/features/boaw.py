@@ -1,4 +1,4 @@
-"""Bags of audio words: how often the frames of a recording are near each word of a codebook, counted like openXBOW."""
+"""Bags of audio words: counts of the frames of a recording that are near each word of a codebook, as in openXBOW."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -21,9 +21,9 @@ from jaxpara.registry import build
 from jaxpara.seeds import derive
 
 CODEBOOKS = 2  # one for the descriptors, one for their deltas
-CANDIDATES = 50_000  # frames, drawn at random, that words are taken from
-DECIMALS = 4  # in standard deviations; frames that are equal up to here are the same word
-BLOCK = 4096  # frames that are assigned at once: more is not faster
+CANDIDATES = 50_000  # random frames from which the words are chosen
+DECIMALS = 4  # in standard deviations; frames that are equal after rounding are the same word
+BLOCK = 4096  # frames assigned at once: more is not faster
 
 
 class Bags:
@@ -34,23 +34,23 @@ class Bags:
     Reference: openXBOW (Schmitt and Schuller, JMLR 18, 2017) as the challenge calls it, on train alone:
     `-attributes nt1[65]2[65] -standardizeInput -size 2000 -a 10 -log`. Differences:
       - the random numbers;
-      - words are taken from a random sample of the frames;
+      - words are chosen from a random sample of the frames;
       - a constant descriptor becomes 0 instead of NaN;
-      - of words that are exactly equally near, any may count instead of the first;
+      - of words at exactly the same distance, any may count instead of the first;
       - the published source divides sums by frames times codebooks to get means; here they are means.
     """
 
     frame_rate_hz = 0.0
-    leak = ""  # codebooks know only the training set
+    leak = ""  # codebooks depend on the training set only
 
     def __init__(self, frames: Mapping[str, Any], where: str, seed: int, size: int = 2000, nearest: int = 10):
         """Build the frames' feature.
 
         Args:
           frames: `{"name": "opensmile", "level": "lld", ...}`.
-          where, seed: from the program: the config path for messages, and the seed that words are drawn with.
+          where, seed: not in the config: the config path for messages, and the seed of the words.
           size: words in each of the two codebooks.
-          nearest: words that each frame counts for.
+          nearest: number of words that each frame counts for.
 
         Raises:
           UserError: impossible sizes.
@@ -78,10 +78,10 @@ class Bags:
         """Return the bags of all recordings.
 
         Args:
-          fold: whose training set the codebooks are made from.
+          fold: its training set determines the codebooks.
           read: returns a feature of all recordings.
-          folder: of the fold; the codebooks are kept there.
-          corpus, sources: not used; embeddings need them.
+          folder: of the fold, for the codebooks.
+          corpus, sources: not used, but by embeddings.
         """
         frames = read(self._frames, progress)
 
@@ -94,12 +94,12 @@ class Bags:
 
 @dataclass(frozen=True, eq=False)
 class Codebooks:
-    """Words of frames, and the standardisation that comes first.
+    """The words, and the standardisation of the frames.
 
     Attributes:
       words: `[codebook, word, descriptor]` float64, standardised. The columns of a frame are split into equal parts,
         one per codebook.
-      mean, scale: `[descriptor]` float64 of all parts.
+      mean, scale: `[descriptor]` float64, of all parts.
     """
 
     words: np.ndarray
@@ -108,7 +108,7 @@ class Codebooks:
 
     @classmethod
     def fit(cls, frames: Iterable[tuple[str, np.ndarray]], size: int, seed: int) -> "Codebooks":
-        """Choose words at random among different frames, in one pass that keeps `CANDIDATES` frames.
+        """Choose words at random among different frames, in one pass with `CANDIDATES` frames in memory.
 
         Args:
           frames: recording names and their `[time, descriptor]`.
@@ -117,12 +117,19 @@ class Codebooks:
         Raises:
           UserError: a value is not finite, or there are fewer different frames than words.
         """
-        scaler = StandardScaler()
-        sample = _Sample(CANDIDATES, derive(seed, "candidates"))
+        scaler, random = StandardScaler(), np.random.default_rng(derive(seed, "candidates"))
+        # The random sample of a stream: the frames with the smallest random keys.
+        keys, sample, count = [], [], 0
         for name, array in frames:
             scaler.partial_fit(_checked(array, name))
-            sample.add(array)
-        candidates = sample.rows()
+            keys.append(random.random(len(array)))
+            sample.append(array)
+            count += len(array)
+            if count > 2 * CANDIDATES:  # not after every recording, because sorting is slow
+                (keys, sample), count = _sample(keys, sample), CANDIDATES
+        if not keys:
+            raise UserError("the fold has no training recordings, so boaw has no frames to choose words from")
+        _, (candidates,) = _sample(keys, sample)
         mean, scale = np.asarray(scaler.mean_), np.asarray(scaler.scale_)
         words = [_words(part, size) for part in _parts(candidates, mean, scale)]
         return cls(np.stack(words), mean, scale)
@@ -132,7 +139,7 @@ class Codebooks:
 
         Args:
           frames: `[time, descriptor]` by recording.
-          nearest: words that each frame counts for.
+          nearest: number of words that each frame counts for.
 
         Returns:
           log10(count + 1) by recording, `[word]` float32; the codebooks' words follow each other.
@@ -145,7 +152,7 @@ class Codebooks:
         return bags
 
     def _counts(self, arrays: list[np.ndarray], searches: list[NearestNeighbors]) -> np.ndarray:
-        """`[recording, word]` float32."""
+        """Return `[recording, word]` float32."""
         size = self.words.shape[1]
         recording = np.repeat(np.arange(len(arrays)), [len(array) for array in arrays])[:, None]
         counts = np.empty((len(arrays), CODEBOOKS, size), np.float32)
@@ -157,16 +164,16 @@ class Codebooks:
 
 
 def _parts(frames: np.ndarray, mean: np.ndarray, scale: np.ndarray) -> list[np.ndarray]:
-    """`[time, descriptor]` float64, standardised, for each codebook."""
+    """Return the standardised frames, `[time, descriptor]` float64, for each codebook."""
     return np.split((frames.astype(np.float64) - mean) / scale, CODEBOOKS, axis=1)
 
 
 def _words(candidates: np.ndarray, size: int) -> np.ndarray:
-    """The first different frames, `[word, descriptor]`; the candidates are in random order."""
+    """Return the first different frames, `[word, descriptor]`; the candidates are in random order."""
     different = np.sort(np.unique(candidates.round(DECIMALS), axis=0, return_index=True)[1])
     if len(different) < size:
         raise UserError(
-            f"boaw.size is {size}, but only {len(different)} of the {len(candidates)} frames that words are taken from"
+            f"boaw.size is {size}, but only {len(different)} of the {len(candidates)} frames that words are chosen from"
             " are different; set a smaller size, or use more recordings for training"
         )
     return candidates[different[:size]]
@@ -184,38 +191,15 @@ def _checked(frames: np.ndarray, name: str) -> np.ndarray:
     return frames
 
 
-class _Sample:
-    """A random sample of a stream of rows: those with the smallest random keys."""
-
-    def __init__(self, size: int, seed: int):
-        self._size, self._random = size, np.random.default_rng(seed)
-        self._keys, self._rows = [], []
-        self._count, self._limit = 0, 1.0
-
-    def add(self, rows: np.ndarray) -> None:
-        keys = self._random.random(len(rows))
-        low = keys < self._limit
-        self._keys.append(keys[low])
-        self._rows.append(rows[low])
-        self._count += int(low.sum())
-        # Not after every recording: sorting is what costs.
-        if self._count > 2 * self._size:
-            self.rows()
-
-    def rows(self) -> np.ndarray:
-        """`[row, ...]`, in random order."""
-        if not self._keys:
-            raise UserError("the fold has no training recordings, so boaw has no frames to take words from")
-        keys, rows = np.concatenate(self._keys), np.concatenate(self._rows)
-        order = np.argsort(keys)[: self._size]
-        self._keys, self._rows, self._count = [keys[order]], [rows[order]], len(order)
-        if len(order) == self._size:
-            self._limit = float(keys[order[-1]])
-        return self._rows[0]
+def _sample(keys: list[np.ndarray], frames: list[np.ndarray]) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Return the `CANDIDATES` smallest keys, sorted, and their frames."""
+    all_keys, all_frames = np.concatenate(keys), np.concatenate(frames)
+    order = np.argsort(all_keys)[:CANDIDATES]
+    return [all_keys[order]], [all_frames[order]]
 
 
 def _blocks(frames: Mapping[str, np.ndarray]) -> Iterator[dict[str, np.ndarray]]:
-    """Group of recordings with at least `BLOCK` frames; each group is read when it is asked for."""
+    """Yield groups of recordings with at least `BLOCK` frames."""
     block, count = {}, 0
     for name, array in frames.items():
         block[name] = array

@@ -1,17 +1,15 @@
-"""Arrays on disk: one `.npy` file per recording, written whole or not at all, and memory-mapped when asked for.
+"""Arrays on disk: one `.npy` file per recording, written whole or not at all, and memory-mapped at access.
 
-A feature with its settings has a folder of its own. It contains feature.json, its settings, and a file per recording,
+Every feature configuration has a folder with its settings, `feature.json`, and a file per recording,
 `<digest of the decoded samples>.npy`: a renamed or moved recording is found again, a changed one is not, and recordings
-with the same samples share a file. Any of it may be deleted; missing and damaged files are computed again.
+with the same samples share a file. All of them may be deleted; missing and damaged files are computed again.
 """
 
 import hashlib
 import io
 import json
-import os
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -26,21 +24,34 @@ from jaxpara.files import replacing
 FITTED_FILE = "features.npz"
 
 
-class ArrayFiles(Mapping[str, np.ndarray]):
-    """Read-only arrays by recording name, each memory-mapped at access, so that no file is held open."""
+class LazyArrays(Mapping[str, np.ndarray]):
+    """Arrays by recording name, each made at access."""
 
-    def __init__(self, paths: Mapping[str, Path], expand: Callable[[np.ndarray], np.ndarray] = lambda stored: stored):
-        """Take files that `write_array` wrote, and what to make of an array at access."""
-        self._paths, self._expand = paths, expand
+    def __init__(self, names: Iterable[str], load: Callable[[str], np.ndarray]):
+        """Initialise with the names, and a function that returns the array of one of them."""
+        self._names, self._load = dict.fromkeys(names), load
 
     def __getitem__(self, name: str) -> np.ndarray:
-        return self._expand(np.load(self._paths[name], mmap_mode="r").view(np.ndarray))
+        if name not in self._names:
+            raise KeyError(name)
+        return self._load(name)
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._paths)
+        return iter(self._names)
 
     def __len__(self) -> int:
-        return len(self._paths)
+        return len(self._names)
+
+
+def read_arrays(
+    paths: Mapping[str, Path], expand: Callable[[np.ndarray], np.ndarray] = lambda stored: stored
+) -> LazyArrays:
+    """Return the arrays in files of `write_array`, expanded; memory-mapped at access, so that no file stays open."""
+
+    def load(name: str) -> np.ndarray:
+        return expand(np.load(paths[name], mmap_mode="r", allow_pickle=False).view(np.ndarray))
+
+    return LazyArrays(paths, load)
 
 
 def write_array(path: Path, array: np.ndarray) -> None:
@@ -53,8 +64,8 @@ def write_array(path: Path, array: np.ndarray) -> None:
     np.save(content, array, allow_pickle=False)
     part = path.with_name(f".{uuid.uuid4().hex}.part")
     try:
-        # Not by np.save, whose error would not name a full disk. Not synced to the disk either: that takes longer than
-        # most features, and `is_intact` notices a file that a power cut left short.
+        # Not with np.save, whose error does not mention a full disk. Not synced to the disk: that is slower than most
+        # features, and `is_intact` detects a file that was cut short by a power failure.
         part.write_bytes(content.getbuffer())
         part.replace(path)
     finally:
@@ -62,7 +73,7 @@ def write_array(path: Path, array: np.ndarray) -> None:
 
 
 def is_intact(path: Path) -> bool:
-    """Return whether a file is an array with all its bytes, judged by its header and its size."""
+    """Return True if a file is an array of the size in its header."""
     try:
         array = np.lib.format.open_memmap(path, mode="r")
         return path.stat().st_size == array.offset + array.nbytes
@@ -75,33 +86,30 @@ def load_features(
     recordings: Sequence[Recording],
     folder: Path,
     progress: Callable[[int, int], None] | None = None,
-) -> ArrayFiles:
+) -> LazyArrays:
     """Return the features of all recordings, after computing those that the folder does not have yet.
 
-    Several processes may share the folder. A process that is killed loses only the recordings it was working on.
+    Several processes may share the folder. A killed process loses only the recordings that it was computing.
 
     Args:
-      feature: what to compute; its class, version and fields choose the subfolder.
-      recordings: whose features; identified by `digest`, or by reading the audio if that is empty.
+      feature: its class, version and fields determine the subfolder.
+      recordings: identified by `digest`, or by reading the audio if that is empty.
       folder: for all features of all corpora.
-      progress: called with the number of recordings computed and to compute, after each.
+      progress: called after each recording with the number of computed recordings and of those to compute.
 
     Returns:
       `[time, ...]` or a sequence of images by recording name, in the order of the recordings.
 
     Raises:
       UserError: a recording cannot be read, is too short, or has changed since its digest was computed.
-      OSError: the disk is full, or the folder cannot be written; what was written until then stays usable.
+      OSError: the disk is full, or the folder cannot be written; the files written before stay usable.
     """
     home = _feature_folder(feature, folder)
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        digests = list(
-            pool.map(lambda r: r.digest or digest_of(audio.read(r.path, feature.sample_rate_hz)), recordings)
-        )
+    digests = audio.in_threads(lambda r: r.digest or digest_of(audio.read(r.path, feature.sample_rate_hz)), recordings)
     paths = [home / f"{digest}.npy" for digest in digests]
     wanted = dict(zip(paths, zip(recordings, digests, strict=True), strict=True))
     missing = [path for path in wanted if not is_intact(path)]
-    # Processes that share the folder start at different recordings, and skip what another one has finished by then.
+    # The processes of a run start at different recordings, and skip those that another one has finished.
     first = len(missing) * processes.index() // processes.count()
 
     def compute(path: Path) -> None:
@@ -117,17 +125,10 @@ def load_features(
             raise UserError(f"{recording.path}: {error}") from None
         write_array(path, array)
 
-    # Threads help because NumPy, SciPy and libsndfile release the interpreter lock. Each writes what it has computed,
-    # so that no results wait in memory.
-    pool = ThreadPoolExecutor(os.cpu_count())
-    try:
-        for done, _ in enumerate(pool.map(compute, missing[first:] + missing[:first]), 1):
-            if progress:
-                progress(done, len(missing))
-    finally:
-        pool.shutdown(cancel_futures=True)
+    # Each thread writes its arrays itself, so that no results wait in memory.
+    audio.in_threads(compute, missing[first:] + missing[:first], progress)
     names = [recording.name for recording in recordings]
-    return ArrayFiles(dict(zip(names, paths, strict=True)), feature.expand)
+    return read_arrays(dict(zip(names, paths, strict=True)), feature.expand)
 
 
 def digest_of(waveform: np.ndarray) -> str:
@@ -145,17 +146,16 @@ def _feature_folder(feature: Feature, folder: Path) -> Path:
 
 
 def fitted(folder: Path, names: Sequence[str], fit: Callable[[], dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
-    """Return the arrays that a feature has learned from a fold's training set, kept beside the fold.
+    """Return the arrays that a feature has learned from a fold's training set, stored in the folder of the fold.
 
     If they are missing or damaged, the main process computes and writes them first.
 
     Args:
-      folder: of the fold.
-      names: the recordings to learn from; empty for new audio after the training.
+      names: the recordings to learn from; empty for new audio.
       fit: computes the arrays.
 
     Raises:
-      UserError: they are missing or damaged, and there is nothing to learn from.
+      UserError: they are missing or damaged, and there are no recordings to learn from.
     """
     path = folder / FITTED_FILE
 
@@ -178,4 +178,4 @@ def _read_fitted(path: Path) -> dict[str, np.ndarray]:
             return dict(file)
     except Exception as error:  # NumPy and zipfile raise many kinds
         found = "no such file" if isinstance(error, FileNotFoundError) else "not readable"
-    raise UserError(f"{path}: {found}; run the training command once more with --mode=evaluate, which writes it")
+    raise UserError(f"{path}: {found}; run the training command again with --mode=evaluate, which writes it")

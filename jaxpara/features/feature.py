@@ -1,31 +1,37 @@
-"""The base class of features: an array computed from the waveform, with the config's fields as its key on disk."""
+"""The base class of features: arrays computed from a waveform, whose config fields are their key on disk."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal, get_args, get_origin, get_type_hints
 
 import numpy as np
 
 from jaxpara.errors import UserError
-from jaxpara.registry import build, suggest
+from jaxpara.registry import build, require_one_of
 
 
 @dataclass(frozen=True, kw_only=True)
 class Feature:
-    """An array computed from one recording by itself; the dataclass fields are the config.
+    """An array computed from one recording alone; the dataclass fields are the config.
 
-    A subclass defines `extract`. If the feature is much larger than the data it is made of, `extract` returns the
-    compact form that is stored on disk, and `expand` makes the feature from it at each access.
+    A subclass defines `extract`. If the feature is much larger than the data it is made from, `extract` returns a
+    compact form, which is stored on disk, and `expand` makes the feature from it at each access.
 
     Attributes:
-      version: raise it whenever the same fields and audio give other numbers, so that stored arrays are not reused.
+      version: raise it when the same fields and audio result in other numbers, so that stored arrays are not reused.
       sample_rate_hz: of the waveforms.
     """
 
     version: ClassVar[int] = 1
-    leak: ClassVar[str] = ""  # each recording is processed by itself, so nothing of the validation set is known
+    leak: ClassVar[str] = ""  # each recording is processed alone, so nothing of the validation set is known
 
     sample_rate_hz: int = 16_000
+
+    def __post_init__(self):
+        """Raise a UserError if a field of a Literal type has another value."""
+        for name, hint in get_type_hints(type(self)).items():
+            if get_origin(hint) is Literal:
+                require_one_of(f"{type(self).__name__}.{name}", getattr(self, name), get_args(hint))
 
     @property
     def frame_rate_hz(self) -> float:
@@ -58,7 +64,7 @@ class Feature:
         return self.expand(self.extract(waveform))
 
     def description(self) -> dict[str, Any]:
-        """Return everything besides the audio that the numbers depend on, as JSON types."""
+        """Return everything but the audio that the numbers depend on, as JSON types."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}
         return {
             "feature": type(self).__name__,
@@ -66,19 +72,8 @@ class Feature:
             **{name: v.description() if isinstance(v, Feature) else v for name, v in values.items()},
         }
 
-    def check(self, name: str, known: tuple[str, ...]) -> None:
-        """Raise a UserError unless the field `name` has one of the known values."""
-        value = getattr(self, name)
-        if value not in known:
-            hint = suggest(str(value), list(known))
-            raise UserError(f"{type(self).__name__}.{name} is {value!r}, expected one of {list(known)}{hint}")
-
     def build_matrix(self, registry: Mapping[str, Callable[..., "Feature"]]) -> None:
-        """Replace the field `matrix`, if it is a config, by the feature that the config describes.
-
-        Raises:
-          UserError: the matrix has another sample rate.
-        """
+        """Build the field `matrix` if it is a config; raise a UserError if it has another sample rate."""
         matrix: Any = vars(self)["matrix"]
         if isinstance(matrix, Mapping):
             matrix = build(registry, matrix, "features.matrix", sample_rate_hz=self.sample_rate_hz)
@@ -86,20 +81,13 @@ class Feature:
         if matrix.sample_rate_hz != self.sample_rate_hz:
             raise UserError(
                 f"{type(self).__name__} is for {self.sample_rate_hz} Hz, its matrix for {matrix.sample_rate_hz} Hz;"
-                " give both the same sample_rate_hz"
+                " set both to the same sample_rate_hz"
             )
 
 
 def samples(seconds: float, sample_rate_hz: int, what: str) -> int:
-    """Convert a duration to whole samples.
-
-    Args:
-      what: the name of the field, for the message.
-
-    Raises:
-      UserError: it is less than one sample.
-    """
+    """Convert a duration to whole samples; raise a UserError that names the field `what` if there are none."""
     count = round(seconds * sample_rate_hz)
     if count < 1:
-        raise UserError(f"{what} is {seconds:g} s, less than one sample at {sample_rate_hz} Hz; give a longer time")
+        raise UserError(f"{what} is {seconds:g} s, less than one sample at {sample_rate_hz} Hz; increase it")
     return count

@@ -1,9 +1,8 @@
 """Spectrograms as images, for networks that were trained on photographs (paper §3.1)."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
-from typing import ClassVar, Literal, overload
+from typing import ClassVar, Literal
 
 import librosa
 import matplotlib
@@ -15,6 +14,7 @@ from jaxpara.features.feature import Feature, samples
 from jaxpara.features.mel import LogMel
 from jaxpara.features.mfcc import MFCC
 from jaxpara.features.windows import starts
+from jaxpara.registry import require_one_of
 
 MATRICES = {"log_mel": LogMel, "mfcc": MFCC}
 COLORS = 256  # in matplotlib's colour tables
@@ -29,10 +29,10 @@ AXIS_LINEAR_HZ = 1000.0
 class MelImage(Feature):
     """Images of a recording, `[height, width, channel]` each, time from left to right, the first band at the bottom.
 
-    Stored as small matrices of colour indices; an image is 40 times as large and is made anew at each access.
+    Stored as small matrices of colour indices; an image is 40 times as large and is drawn at each access.
 
     Attributes:
-      matrix: a LogMel or an MFCC; a config says `{"name": "log_mel" | "mfcc", ...}`.
+      matrix: a LogMel or an MFCC; in a config `{"name": "log_mel" | "mfcc", ...}`.
       style: `published`, the cells and the uneven axis of the authors' plots, without the plot's dark border line;
         `resize`, the matrix resized bilinearly; `frames`, the matrix itself, `[frame, band]`, for networks that
         process it along time (without a colour map).
@@ -52,8 +52,8 @@ class MelImage(Feature):
     clip_s: float = 0.0
 
     def __post_init__(self):
-        self.check("style", ("published", "resize", "frames"))
-        self.check("colormap", ("none", *matplotlib.colormaps))
+        super().__post_init__()
+        require_one_of("MelImage.colormap", self.colormap, ("none", *matplotlib.colormaps))
         if self.style == "frames" and self.colormap != "none":
             raise UserError(f"MelImage.colormap is {self.colormap!r}, but frames have no colours; set it to 'none'")
         if len(self.size) != 2 or min(self.size) < 1:
@@ -79,7 +79,7 @@ class MelImage(Feature):
         return Images(self, stored)
 
     def image(self, matrix: np.ndarray) -> np.ndarray:
-        """Draw a stored matrix, `[frame, band]` to `[height, width, channel]`; `frames` are returned as they are."""
+        """Draw a stored matrix, `[frame, band]` to `[height, width, channel]`; `frames` are returned unchanged."""
         if self.style == "frames":
             return matrix
         upright = matrix.T[::-1]
@@ -93,7 +93,7 @@ class MelImage(Feature):
         return pixels if pixels.shape[:2] == self.size else resize(pixels, self.size)
 
 
-class Images(Sequence[np.ndarray]):
+class Images:
     """The images of a recording, each drawn at access."""
 
     def __init__(self, feature: MelImage, matrices: np.ndarray):
@@ -102,13 +102,7 @@ class Images(Sequence[np.ndarray]):
     def __len__(self) -> int:
         return len(self._matrices)
 
-    @overload
-    def __getitem__(self, index: int) -> np.ndarray: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[np.ndarray]: ...
-    def __getitem__(self, index):
-        if isinstance(index, slice):
-            return [self._feature.image(matrix) for matrix in self._matrices[index]]
+    def __getitem__(self, index: int) -> np.ndarray:
         return self._feature.image(self._matrices[index])
 
 
@@ -121,7 +115,7 @@ def resize(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 def color_indices(matrix: np.ndarray) -> np.ndarray:
     """Map each value to its index in a colour table that spans the matrix's own range, uint8.
 
-    Rounds like matplotlib's Normalize, which takes several times as long.
+    Rounds like matplotlib's Normalize, which is several times slower.
     """
     matrix = matrix.astype(np.float32)
     low, high = matrix.min(), matrix.max()
@@ -139,11 +133,7 @@ def colors(name: str) -> np.ndarray:
 
 @cache
 def published_cells(bands: int, frames: int, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return which cell of a matrix, top band first, each pixel of the published image shows.
-
-    Returns:
-      `[height]` the row and `[width]` the column of the matrix.
-    """
+    """Return the row, `[height]`, and the column, `[width]`, of the matrix (top band first) for each pixel."""
     centers_hz = librosa.mel_frequencies(bands, fmin=0, fmax=AXIS_TOP_HZ)
     edges_hz = np.concatenate([[0], (centers_hz[1:] + centers_hz[:-1]) / 2, [AXIS_TOP_HZ]])
     edges = _axis(edges_hz) / _axis(np.array(AXIS_TOP_HZ))
@@ -152,6 +142,6 @@ def published_cells(bands: int, frames: int, height: int, width: int) -> tuple[n
 
 
 def _axis(frequencies_hz: np.ndarray) -> np.ndarray:
-    """matplotlib's `symlog` scale of base 2."""
+    """Apply matplotlib's `symlog` scale of base 2."""
     logarithmic = AXIS_LINEAR_HZ * (2 + np.log2(np.maximum(frequencies_hz, AXIS_LINEAR_HZ) / AXIS_LINEAR_HZ))
     return np.where(frequencies_hz <= AXIS_LINEAR_HZ, 2 * frequencies_hz, logarithmic)

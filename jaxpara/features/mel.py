@@ -1,4 +1,4 @@
-"""Log-Mel spectrograms (paper §3.1 for Mask, §3.2 for Breathing), and the long image of them that system 4 reads."""
+"""Log-Mel spectrograms (paper §3.1 for Mask, §3.2 for Breathing), and their long image for system 4."""
 
 from dataclasses import dataclass, field
 from functools import cache
@@ -27,11 +27,11 @@ class LogMel(Feature):
 
     Attributes:
       window_s: length of the analysis window and of the transform.
-      hop_s: from one window to the next. (The paper says that Mask's windows overlap by 10 ms, the authors' published
-        scripts move them by 10 ms.)
+      hop_s: from one window to the next. (In the paper Mask's windows overlap by 10 ms; in the authors' published
+        scripts they move by 10 ms.)
       bands: Mel bands, from `fmin_hz` to `fmax_hz`.
       center: centre frame i on sample i * hop, with mirrored ends, instead of starting it there.
-      ref: what 0 dB is: the recording's largest value (`max`) or power 1 (`one`).
+      ref: the reference of 0 dB: the recording's largest value (`max`) or power 1 (`one`).
       top_db: values further than this below the recording's largest value are raised to that limit.
       levels: `db`, float32; `unit`, the recording's own range mapped to -1 to 1, float32, as in auDeep; `uint8`, mapped
         to 0 to 255; `uint8_inverted`, loud 0 and quiet 255, as in the authors' published scripts for Breathing
@@ -51,8 +51,7 @@ class LogMel(Feature):
     high_first: bool = False
 
     def __post_init__(self):
-        self.check("ref", ("max", "one"))
-        self.check("levels", ("db", "unit", "uint8", "uint8_inverted"))
+        super().__post_init__()
         if not 0 <= self.fmin_hz < self.fmax_hz <= self.sample_rate_hz / 2:
             raise UserError(
                 f"LogMel bands from fmin_hz {self.fmin_hz:g} to fmax_hz {self.fmax_hz:g}: expected"
@@ -90,7 +89,7 @@ class LogMel(Feature):
         return 255 - levels if self.levels == "uint8_inverted" else levels
 
     def _power(self, waveform: np.ndarray) -> np.ndarray:
-        """`[frame, band]` float32."""
+        """Return `[frame, band]` float32."""
         if len(waveform) < self.window:
             raise UserError(
                 f"{len(waveform)} samples, but one window of {self.window_s:g} s needs {self.window};"
@@ -120,13 +119,13 @@ class LogMel(Feature):
 
 @cache
 def _hann(length: int) -> np.ndarray:
-    """`[length]` float64, periodic."""
+    """Return a periodic window, `[length]` float64."""
     return librosa.filters.get_window("hann", length, fftbins=True)
 
 
 @cache
 def _filters(sample_rate_hz: int, window: int, bands: int, fmin_hz: float, fmax_hz: float) -> csr_array:
-    """`[band, frequency]` float32; sparse, because at most two bands share a frequency."""
+    """Return `[band, frequency]` float32; sparse, because at most two bands overlap at a frequency."""
     return csr_array(librosa.filters.mel(sr=sample_rate_hz, n_fft=window, n_mels=bands, fmin=fmin_hz, fmax=fmax_hz))
 
 
@@ -136,17 +135,17 @@ def _published() -> LogMel:
 
 @dataclass(frozen=True, kw_only=True)
 class MelStrip(Feature):
-    """A recording as one long grey image, `[frame, band]` uint8, from which system 4 cuts a piece per label (§3.2.2).
+    """A recording as one long grey image, `[frame, band]` uint8; system 4 cuts a piece per label from it (§3.2.2).
 
     There is one frame per whole hop of the recording, frame i centred on its start, and `mirror_frames` more at each
-    end: the frames inside in reverse order, without the edge frame. (The frame centred on the very end of the
-    recording precedes no label; it counts as a mirrored one.) The lowest band is last, the bottom row of the image.
+    end: the frames inside in reverse order, without the edge frame. (No label follows the frame centred on the very end
+    of the recording; it counts as a mirrored one.) The lowest band is last, the bottom row of the image.
 
     Reference: the authors' published scripts mirror 49 frames for pieces of, in all likelihood, 100 (2 s); they keep
     one frame more at the end, which no piece contains. The paper mirrors 0.5 s of the waveform for pieces of 1 s.
 
     Attributes:
-      matrix: a LogMel; a config says `{"name": "log_mel", ...}`. It must be centred, in levels and from high to low.
+      matrix: a LogMel; in a config `{"name": "log_mel", ...}`. It must be centred, in levels and from high to low.
         `uint8_inverted` (loud 0, quiet 255) is the published choice of levels.
       mirror_frames: at each end. The network's context must be twice as many: 24 for pieces of 50 frames, 49 for
         pieces of 100.

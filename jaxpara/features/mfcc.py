@@ -22,8 +22,8 @@ class MFCC(Feature):
     published scripts for Mask.
 
     Attributes:
-      coefficients: how many, from the 0th.
-      orders: which of 0 (the coefficients themselves), 1 (delta) and 2 (delta-delta).
+      coefficients: the number of coefficients, from the 0th.
+      orders: any of 0 (the coefficients themselves), 1 (delta) and 2 (delta-delta).
       window_s, hop_s, bands, fmin_hz, fmax_hz, center: of the log-Mel spectrogram, see LogMel.
     """
 

@@ -10,13 +10,10 @@ import numpy as np
 from jaxpara.errors import UserError
 from jaxpara.features.feature import Feature, samples
 
-SETS = ("ComParE_2016", "eGeMAPSv02")
-LEVELS = ("functionals", "lld")
 LLD_RATE_HZ = 100.0
-MISSING = "openSMILE is not installed: pip install 'jaxpara[opensmile]' (free for research only)"
 MIN_S = 0.06  # the frame of the pitch detector in both sets
 
-# An extractor must not be used by two threads at once, and takes half a second to build.
+# An extractor must not be used by two threads at once, and half a second is needed to build one.
 _of_this_thread = threading.local()
 
 
@@ -24,8 +21,7 @@ _of_this_thread = threading.local()
 class OpenSmile(Feature):
     """Functionals, `[feature]` or `[time, feature]` float32, or low-level descriptors, `[time, feature]` float32.
 
-    openSMILE is free for research, not for commercial use. The package truncates all samples to 16 bits, so files of 16
-    bits are used unchanged and finer ones are not.
+    openSMILE is free for research, not for commercial use. The package truncates all samples to 16 bits.
 
     Reference: Eyben et al., ACM Multimedia 2010 and 2013; the package `opensmile`.
 
@@ -43,11 +39,10 @@ class OpenSmile(Feature):
     hop_s: float = 0.0
 
     def __post_init__(self):
-        self.check("feature_set", SETS)
-        self.check("level", LEVELS)
+        super().__post_init__()
         if bool(self.window_s) != bool(self.hop_s) or min(self.window_s, self.hop_s) < 0:
             raise UserError(
-                f"OpenSmile.window_s is {self.window_s:g} and hop_s {self.hop_s:g}: give both, or 0 and 0 for the"
+                f"OpenSmile.window_s is {self.window_s:g} and hop_s {self.hop_s:g}: set both, or 0 and 0 for the"
                 " whole recording"
             )
         if self.window_s and self.level == "lld":
@@ -61,7 +56,7 @@ class OpenSmile(Feature):
 
     def require(self) -> None:
         if importlib.util.find_spec("opensmile") is None:
-            raise UserError(MISSING)
+            raise UserError("openSMILE is not installed: pip install 'jaxpara[opensmile]' (free for research only)")
 
     def extract(self, waveform: np.ndarray) -> np.ndarray:
         if self.level == "lld":
@@ -79,8 +74,8 @@ class OpenSmile(Feature):
         return np.concatenate([self._values(extractor, window) for window in windows])
 
     def _values(self, extractor: Any, waveform: np.ndarray) -> np.ndarray:
-        """`[time, feature]`, one row for functionals."""
-        # Checked before the package does, which would warn and return NaN; warnings cannot be silenced per thread.
+        """Return `[time, feature]`; one row for functionals."""
+        # Checked here, because the package warns and returns NaN, and warnings cannot be silenced in one thread.
         if len(waveform) < MIN_S * self.sample_rate_hz:
             fix = "lengthen window_s (the first window is half of it)" if self.window_s else "leave the recording out"
             raise UserError(
@@ -90,14 +85,13 @@ class OpenSmile(Feature):
         return extractor.process_signal(waveform, self.sample_rate_hz).to_numpy(np.float32)
 
     def _extractors(self) -> list[Any]:
-        """The extractors whose outputs are concatenated, built once per thread."""
+        """Return the extractors whose outputs are concatenated, built once per thread."""
         built: dict[Any, list[Any]] = _of_this_thread.__dict__.setdefault("built", {})
         key = (self.feature_set, self.level)
         if key not in built:
-            try:
-                import opensmile
-            except ImportError as error:
-                raise UserError(MISSING) from error
+            self.require()
+            import opensmile
+
             known = opensmile.FeatureLevel
             levels = [known.Functionals] if self.level == "functionals" else [known.LowLevelDescriptors]
             if self.level == "lld" and self.feature_set == "ComParE_2016":

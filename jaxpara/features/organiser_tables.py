@@ -15,19 +15,12 @@ from jaxpara.registry import require_one_of
 
 @dataclass(frozen=True)
 class Format:
-    """The file format of a feature set.
+    """The file format of a feature set."""
 
-    Attributes:
-      columns: number of features.
-      separator: between columns.
-      header: whether the first row contains the column names.
-      leading: columns before the first feature; the first of them is the recording.
-    """
-
-    columns: int
+    columns: int  # one per feature
     separator: str
-    header: bool = True
-    leading: int = 1
+    header: bool = True  # True if the first row contains the column names
+    leading: int = 1  # columns before the first feature; the first of them is the recording
 
 
 # As the organisers' baseline scripts of 2020 read them.
@@ -39,7 +32,7 @@ FORMATS: dict[str, Format] = {
     "DeepSpectrum_resnet50": Format(2048, ","),
 }
 
-# Codebooks and autoencoders that have seen all of train.
+# Sets from codebooks and autoencoders that were trained on all of train.
 FITTED_ON_TRAIN = ("BoAW", "auDeep")
 
 
@@ -54,20 +47,17 @@ def path_of(corpus: Corpus, name: str, partition: str) -> Path:
 
 
 def available(corpus: Corpus, name: str, where: str) -> bool:
-    """Return whether the corpus has a file of this set for any of its partitions.
-
-    Args:
-      where: the config path of the features that name the set, for the message.
+    """Return True if the corpus has a file of the set `name` for any partition.
 
     Raises:
-      UserError: there is no such set.
+      UserError: there is no such set; the message names the field `table` of the config path `where`.
     """
     require_one_of(f"config.{where}.table", name, FORMATS)
     return any(path_of(corpus, name, partition).exists() for partition in PARTITIONS)
 
 
 def digest(corpus: Corpus, name: str) -> str:
-    """Return the SHA-256 of a set's files, to notice changes."""
+    """Return the SHA-256 of the files of a set."""
     total = hashlib.sha256()
     for partition in PARTITIONS:
         path = path_of(corpus, name, partition)
@@ -116,15 +106,15 @@ def read(corpus: Corpus, name: str) -> Mapping[str, np.ndarray]:
 
 
 def _rows(path: Path, form: Format) -> dict[str, tuple[int, np.ndarray]]:
-    """By recording without extension, the row in the file and the values."""
+    """Return the row number and the values by recording, without extension."""
     rows: dict[str, tuple[int, np.ndarray]] = {}
     # Bytes that are not UTF-8 become a name or a cell that fails below, with its row.
     with path.open(encoding="utf-8-sig", errors="replace") as file:
         for row, line in enumerate(file, 1):
             if (row == 1 and form.header) or not line.strip():
                 continue
-            # Not by pandas or csv: NumPy parses the 6373 cells of a row at once and to the last bit, and the file row
-            # and column are known for the messages.
+            # Not with pandas or csv: NumPy parses the 6373 cells of a row at once and exactly, and row and column are
+            # known for the messages.
             *leading, rest = line.rstrip("\r\n").split(form.separator, form.leading)
             stem = Path(leading[0].strip("'\"")).stem if leading else ""
             cells = rest.split(form.separator)

@@ -19,9 +19,6 @@ class Waveform(Feature):
 
     scale: Literal["unit", "integer", "zscore"] = "unit"
 
-    def __post_init__(self):
-        self.check("scale", ("unit", "integer", "zscore"))
-
     @property
     def frame_rate_hz(self) -> float:
         return float(self.sample_rate_hz)

@@ -4,7 +4,7 @@ import numpy as np
 
 
 def starts(length: int, window: int, step: int, *, keep_duplicates: bool = False) -> np.ndarray:
-    """Return where the windows of a sequence begin.
+    """Return the start of every window of a sequence.
 
     Windows follow each other by `step` as long as they fit; one more ends exactly at the end of the sequence, so that
     every position is covered. A sequence shorter than a window has one window, which the caller pads.
@@ -23,13 +23,13 @@ def starts(length: int, window: int, step: int, *, keep_duplicates: bool = False
         return np.zeros(1, int)
     regular = np.arange(0, length - window + 1, step)
     ends_at_end = regular[-1] + window == length
-    # The published rule appends a window unless the next one would start at the very end (step = window).
+    # The published rule appends a window unless the next one would start at the end of the sequence (step = window).
     append = regular[-1] + step != length if keep_duplicates else not ends_at_end
     return np.append(regular, length - window) if append else regular
 
 
 def overlap_average(length: int, starts: np.ndarray, windows: np.ndarray) -> np.ndarray:
-    """Return the mean, at every position, of the windows that cover it.
+    """Return the mean of all windows at every position.
 
     Args:
       length: positions in the sequence.

@@ -1,4 +1,4 @@
-"""Tiny corpora, sound unless a test spoils them."""
+"""Tiny corpora without errors, for tests to damage."""
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ RATE_HZ = 16_000
 
 
 class Folder:
-    """A corpus folder under construction: `lines` is the label file as an editor shows it, row 1 the header."""
+    """A corpus folder; `lines` are those of the label file, of which row 1 is the header."""
 
     def __init__(self, root, task, lines, seconds):
         self.root, self.task, self.lines = root, TASKS[task], lines
@@ -26,7 +26,7 @@ class Folder:
 
     @staticmethod
     def noise(name, seconds):
-        """Noise of its own for each name, at 0.1 of full scale."""
+        """Return noise that depends on the name, at 0.1 of full scale."""
         seed = np.frombuffer(name.encode(), np.uint8)
         return 0.1 * np.random.default_rng(seed).uniform(-1, 1, round(seconds * RATE_HZ))
 
@@ -34,7 +34,7 @@ class Folder:
         (self.root / name).write_text("\n".join(self.lines if lines is None else lines) + "\n", encoding="utf-8")
 
     def set(self, row, line):
-        """Replaces a row by other lines."""
+        """Replace a row by other lines."""
         self.lines[row - 1 : row] = line.split("\n") if line else []
         self.write()
 
@@ -42,7 +42,7 @@ class Folder:
         return check(self.root, self.task)
 
     def found(self):
-        """(level, file below the root, row) of each finding."""
+        """Return (level, file below the root, row) of each finding."""
         below = len(str(self.root)) + 1
         return [(f.level, f.file[below:], f.row) for f in self.report().findings]
 

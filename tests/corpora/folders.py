@@ -1,4 +1,4 @@
-"""What folders hold."""
+"""The contents of folders."""
 
 from pathlib import Path
 

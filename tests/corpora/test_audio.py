@@ -36,18 +36,18 @@ def test_16_bit_amplitudes_are_divided_by_32768(tmp_path: Path):
     [
         (np.zeros((8, 2)), 16_000, "2 channels, expected 1"),
         (np.zeros(8), 44_100, "sampled at 44100 Hz, expected 16000 Hz"),
-        (np.zeros(0), 16_000, "holds no samples"),
+        (np.zeros(0), 16_000, "contains no samples"),
         (np.array([0.0, 3.5]), 16_000, r"samples reach 3\.5"),
         (np.array([0.0, np.nan]), 16_000, "samples reach nan"),
     ],
 )
-def test_what_is_not_mono_speech_at_the_right_rate_is_refused(tmp_path: Path, samples, rate_hz, message):
+def test_audio_of_other_rates_channels_or_ranges_is_refused(tmp_path: Path, samples, rate_hz, message):
     soundfile.write(tmp_path / "odd.wav", samples, rate_hz, subtype="FLOAT")
     with pytest.raises(UserError, match=rf"odd\.wav: .*{message}"):
         audio.read(tmp_path / "odd.wav", 16_000)
 
 
-def test_what_is_no_audio_is_refused(tmp_path: Path):
+def test_files_other_than_audio_are_refused(tmp_path: Path):
     (tmp_path / "text.wav").write_text("not a sound")
     with pytest.raises(UserError, match=r"text\.wav: not readable as audio"):
         audio.read(tmp_path / "text.wav", 16_000)
@@ -55,14 +55,14 @@ def test_what_is_no_audio_is_refused(tmp_path: Path):
         audio.read(tmp_path / "none.wav", 16_000)
 
 
-def test_everyone_who_reads_a_file_gives_the_same_reason(tmp_path):
+def test_all_readers_report_the_same_reason(tmp_path):
     path = tmp_path / "a: b.wav"  # a reason is not what follows the last colon
     path.write_bytes(b"no audio at all")
     why = audio.scan(path).failure
     assert why
     assert path.name not in why
     assert not why.endswith(".")
-    for read in (lambda: audio.read(path, 16_000), lambda: list(AudioFile(path, path.name).sound(16_000))):
+    for read in (lambda: audio.read(path, 16_000), lambda: list(AudioFile(path, path.name).read(16_000))):
         with pytest.raises(UserError) as refused:
             read()
         assert f"not readable as audio ({why})" in str(refused.value)
@@ -80,7 +80,7 @@ def test_a_reason_is_one_line_without_the_file(error, words):
     assert audio.reason(error) == words
 
 
-def test_a_scan_tells_what_a_file_holds(tmp_path):
+def test_a_scan_finds_the_properties_of_a_file(tmp_path):
     samples = np.array([0.0, 0.5, -1.0, 0.25] * 4000, np.float32)
     soundfile.write(tmp_path / "a.wav", samples, 16_000, subtype="FLOAT")
     info = audio.scan(tmp_path / "a.wav")
@@ -106,9 +106,9 @@ def test_threads_keep_the_order_of_the_items(monkeypatch):
         time.sleep(0.01 * (item % 2 == 0))
         return item**2
 
-    assert audio.in_threads(late, range(40), lambda *call: calls.append(call)) == [item**2 for item in range(40)]
+    assert audio.in_threads(late, range(40), lambda *call: calls.append(call), 8) == [item**2 for item in range(40)]
     assert calls == [(done, 40) for done in range(1, 41)]
-    assert 1 < len(workers) <= audio.MAX_THREADS
+    assert 1 < len(workers) <= 8
     assert audio.in_threads(late, []) == []
 
 

@@ -15,9 +15,9 @@ def refused(folder, *words):
     assert "\n" not in str(caught.value)
     for word in words:
         assert word in str(caught.value)
-    # `check` says the same, word for word; `read` counts what it does not say.
-    said = re.sub(r" \(\d+ more errors? in this corpus\)$", "", str(caught.value))
-    assert said in [str(finding) for finding in folder.report().findings]
+    # `check` lists the same error; `read` also counts the others.
+    line = re.sub(r" \(\d+ more errors? in this corpus\)$", "", str(caught.value))
+    assert line in [str(finding) for finding in folder.report().findings]
 
 
 def test_mask(mask):
@@ -46,7 +46,7 @@ def test_breathing(breathing):
     assert np.isnan(corpus.recordings[2].labels).all()
 
 
-def test_the_marker_of_a_simulated_corpus_is_seen(mask):
+def test_the_marker_of_a_simulated_corpus_is_detected(mask):
     (mask.root / "SIMULATED.json").write_text("{}")
     assert read(mask.root, mask.task).simulated
 
@@ -82,7 +82,7 @@ def test_hidden_labels(mask, breathing, hidden):
 
 
 def test_a_label_file_per_partition_in_dist(mask):
-    # Names without a prefix: the file tells the partition.
+    # Names without a prefix: the label file determines the partition.
     for old in (mask.root / "wav").iterdir():
         old.rename(old.with_name(old.name.replace("_", "")))
     (mask.root / "lab" / "labels.csv").unlink()
@@ -112,13 +112,13 @@ def test_numeric_classes_stay_strings(mask):
 
 
 @pytest.mark.parametrize("name", ["lab/labels_confidential.csv", "lab/test.unmasked.csv"])
-def test_confidential_labels_are_truth_and_no_labels(mask, breathing, name):
+def test_confidential_labels_are_truth_only(mask, breathing, name):
     mask.write(name, ["file_name,label", "test_00001.wav,mask"])
     recording = read(mask.root, mask.task).by_name["test_00001.wav"]
     assert np.isnan(recording.labels[0])
     assert recording.truth[0] == 1
 
-    # Where the confidential file hides what the label file tells, the label file is right.
+    # Where the confidential file has `?`, the label of the label file is used.
     mask.write(name, ["file_name,label", "train_00002.wav,?", "test_00001.wav,mask"])
     assert [r.truth[0] for r in read(mask.root, mask.task).recordings] == [0, 1, 0, 1, 1]
 
@@ -157,7 +157,7 @@ def test_label_rate_from_rounded_times(breathing):
 
 
 @pytest.mark.parametrize(("labels", "fits"), [(23, False), (24, True), (25, True), (26, True), (27, False)])
-def test_labels_and_audio_have_to_be_equally_long_up_to_one_label(breathing, labels, fits):
+def test_labels_and_audio_must_be_equally_long_up_to_one_label(breathing, labels, fits):
     rows = [f"train_00.wav,{i * 0.04:.2f},{i / 27}" for i in range(labels)]
     breathing.write(lines=[breathing.lines[0], *rows, *breathing.lines[26:]])
     if fits:
@@ -167,7 +167,7 @@ def test_labels_and_audio_have_to_be_equally_long_up_to_one_label(breathing, lab
 
 
 @pytest.mark.parametrize("content", [b"", b"not audio"])
-def test_audio_with_times_has_to_be_audio(breathing, content):
+def test_audio_of_a_sequence_must_be_readable(breathing, content):
     (breathing.root / "wav" / "train_00.wav").write_bytes(content)
     refused(breathing, "train_00.wav: not readable as audio")
 
@@ -175,13 +175,13 @@ def test_audio_with_times_has_to_be_audio(breathing, content):
 @pytest.mark.parametrize(
     "name", ["../train_1.wav", "/train_1.wav", "a/../../train_1.wav", "C:/train_1.wav", "train_\\..\\1.wav"]
 )
-def test_names_do_not_lead_out_of_the_wav_folder(mask, name):
+def test_names_that_lead_out_of_the_wav_folder_are_refused(mask, name):
     soundfile.write(mask.root / "train_1.wav", np.zeros(10), 16_000)
     mask.set(2, f"{name},clear")
     refused(mask, "row 2", "' leads out of the wav folder")
 
 
-def test_links_do_not_lead_out_of_the_wav_folder(mask):
+def test_links_that_lead_out_of_the_wav_folder_are_refused(mask):
     wav = mask.root / "wav"
     (wav / "train_00001.wav").rename(mask.root / "elsewhere.wav")
     (wav / "train_00001.wav").symlink_to(mask.root / "elsewhere.wav")
@@ -209,7 +209,7 @@ def test_folders_in_the_wav_folder(mask):
     assert read(mask.root, mask.task).recordings[0].partition == "train"
 
 
-def spoil(folder, how):
+def damage(folder, how):
     lab, wav = folder.root / "lab", folder.root / "wav"
     if how == "no root":
         folder.root.rename(folder.root.with_name("gone"))
@@ -269,7 +269,7 @@ def spoil(folder, how):
     ],
 )
 def test_structure(mask, how, words):
-    spoil(mask, how)
+    damage(mask, how)
     refused(mask, *words)
 
 
@@ -278,6 +278,6 @@ def test_a_sequence_needs_times(breathing):
     refused(breathing, "row 1: no time column", "timeFrame or time")
 
 
-def test_one_label_tells_no_rate(breathing):
+def test_one_label_per_file_is_not_enough_for_the_label_rate(breathing):
     breathing.write(lines=[breathing.lines[0], *breathing.lines[1:52:25]])
     refused(breathing, "row 2", "one label")

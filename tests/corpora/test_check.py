@@ -34,7 +34,7 @@ def test_a_finding_is_one_line_that_names_file_row_and_fix(mask):
 WAV = "wav/devel_00001.wav"
 
 
-def spoil(folder, how):
+def damage(folder, how):
     path = folder.root / WAV
     name, samples = path.name, folder.noise("other", 0.1)
     content = path.read_bytes()
@@ -92,23 +92,23 @@ def spoil(folder, how):
     ],
 )
 def test_audio(mask, how, level, words):
-    spoil(mask, how)
+    damage(mask, how)
     first, *rest = mask.report().findings
     assert (first.level, first.file, first.row) == (level, str(mask.root / WAV), None)
     assert words in first.what
-    # A file that is cut short has an unusual length, too.
+    # A file that is cut short also has an unusual length.
     assert [finding.what for finding in rest] == (["478 samples, most files have 1600"] if how == "truncated" else [])
 
 
 @pytest.mark.parametrize(("how", "words"), [("gone", "is not in the wav folder"), ("folder", "is not a file")])
-def test_audio_that_is_not_there(mask, how, words):
-    spoil(mask, how)
+def test_missing_audio(mask, how, words):
+    damage(mask, how)
     (finding,) = mask.report().findings
     assert (finding.level, finding.row) == ("error", 4)
     assert words in finding.what
 
 
-def test_a_folder_that_may_not_be_read(mask, monkeypatch):
+def test_a_folder_without_read_permission(mask, monkeypatch):
     def refuse(path):
         raise PermissionError(13, "Permission denied", str(path))
 
@@ -224,11 +224,11 @@ def test_names_with_line_breaks_stay_on_one_line(mask):
     at=st.integers(0, 60),
     whole=st.booleans(),
 )
-def test_whatever_an_audio_file_holds_is_a_finding(mask, content, at, whole):
+def test_any_content_of_an_audio_file_results_in_findings(mask, content, at, whole):
     path = mask.root / WAV
-    sound = path.read_bytes()
-    path.write_bytes(content if whole else sound[:at] + content + sound[at + len(content) :])
+    valid = path.read_bytes()
+    path.write_bytes(content if whole else valid[:at] + content + valid[at + len(content) :])
     try:
         assert all(str(finding).isprintable() for finding in mask.report().findings)
     finally:
-        path.write_bytes(sound)
+        path.write_bytes(valid)

@@ -1,4 +1,4 @@
-"""What is wrong with label files, speakers and confidential labels is found, with its row."""
+"""Errors in label files, speakers and confidential labels are found, with their rows."""
 
 import numpy as np
 import pytest
@@ -71,7 +71,7 @@ def test_rows_within_a_microsecond_are_the_same_time(breathing):
     assert (finding.row, finding.what) == (31, "'devel_00.wav' at 0.12 s appears twice")
 
 
-def test_every_gap_is_listed_and_files_without_one_are_not_blamed(breathing):
+def test_every_gap_is_listed_and_only_gaps_are(breathing):
     rows = {row: line for row, line in enumerate(breathing.lines, 1) if row not in (30, 31, 32, 33, 40, 60, 61, 62)}
     breathing.write(lines=list(rows.values()))
     findings = breathing.report().findings
@@ -84,7 +84,7 @@ def test_every_row_of_a_kind_is_listed_up_to_twenty(breathing):
         breathing.set(row, breathing.lines[row - 1] + "x")
     findings = breathing.report().findings
     assert [finding.row for finding in findings] == [*range(27, 47), None]
-    assert "5 more labels that are no numbers are not listed" in str(findings[-1])
+    assert "5 more labels that are not numbers are not listed" in str(findings[-1])
 
 
 def test_all_of_a_kind_are_counted_listed_or_not(breathing):
@@ -103,7 +103,7 @@ def test_all_of_a_kind_are_counted_listed_or_not(breathing):
             refused()
         assert str(caught.value) == f"{first} (24 more errors in this corpus)"
 
-    # What leaves nothing to go on with is one more.
+    # An error after which nothing else can be checked counts as one more.
     breathing.set(1, "filename,seconds,upper_belt")
     breathing.set(2, "train_00.wav")
     report = breathing.report()
@@ -116,13 +116,13 @@ def test_labels_at_another_rate_than_the_other_files(breathing):
     assert breathing.found() == [("error", LABELS, 3)]
 
 
-def test_labels_that_begin_late(breathing):
+def test_labels_that_start_late(breathing):
     rows = [f"train_00.wav,{0.04 + i * 0.04:.2f},{i / 25}" for i in range(25)]
     breathing.write(lines=[breathing.lines[0], *rows, *breathing.lines[26:]])
     assert breathing.found() == [("error", LABELS, 2)]
 
 
-def test_files_may_stand_in_any_order_and_be_mixed(breathing):
+def test_rows_of_different_files_may_be_in_any_order(breathing):
     breathing.write(lines=[breathing.lines[0], *sorted(breathing.lines[1:], key=lambda s: s.split(",")[1])])
     assert breathing.found() == []
 
@@ -191,7 +191,7 @@ def test_speakers_without_a_speaker_column(mask):
 CONFIDENTIAL = "lab/labels_confidential.csv"
 
 
-def test_a_row_that_is_an_error_is_not_unknown_as_well(mask):
+def test_a_row_with_an_error_is_not_listed_as_unknown_too(mask):
     def named(name):
         mask.set(6, f"{name},?")
         names = [line.split(",")[0] for line in mask.lines[1:]]
@@ -267,10 +267,10 @@ HEADED = st.tuples(
     content=st.one_of(st.binary(max_size=300), TABLES, HEADED),
 )
 @pytest.mark.parametrize("task", ["mask", "breathing"])
-def test_whatever_a_label_file_holds_is_a_finding(task, mask, breathing, name, content):
+def test_any_content_of_a_label_file_results_in_findings(task, mask, breathing, name, content):
     folder = {"mask": mask, "breathing": breathing}[task]
     path = folder.root / "lab" / name
-    sound = path.read_bytes() if path.exists() else None
+    valid = path.read_bytes() if path.exists() else None
     path.write_bytes(content)
     if name == "train.csv":
         (folder.root / LABELS).rename(folder.root / "lab" / "devel.csv")
@@ -287,5 +287,5 @@ def test_whatever_a_label_file_holds_is_a_finding(task, mask, breathing, name, c
         path.unlink()
         if name == "train.csv":
             (folder.root / "lab" / "devel.csv").rename(folder.root / LABELS)
-        if sound is not None:
-            path.write_bytes(sound)
+        if valid is not None:
+            path.write_bytes(valid)

@@ -35,14 +35,14 @@ def belts(root: Path, name: str = "labels_confidential.csv") -> dict[str, np.nda
 
 
 def levels(root: Path, name: str) -> np.ndarray:
-    """`[label]` 40-ms levels in dB relative to their 95th percentile."""
+    """Return `[label]` 40-ms levels in dB relative to their 95th percentile."""
     audio, _ = soundfile.read(root / "wav" / name)
     level = 10 * np.log10(np.mean(audio.reshape(-1, 640) ** 2, axis=1) + 1e-10)
     return level - np.percentile(level, 95)
 
 
 def cycles(belt: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Peaks, the onset of the rise before each but the first, and the smoothed belt: peak picking of its own."""
+    """Return the peaks, the onset of the rise before each but the first, and the smoothed belt."""
     smooth = signal.savgol_filter(belt, 9, 2)
     low, high = np.percentile(smooth, [10, 90])
     peaks, _ = signal.find_peaks(smooth, prominence=0.35 * (high - low), distance=12)
@@ -56,7 +56,7 @@ def cycles(belt: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 @pytest.fixture(scope="module")
 def breathed():
-    """One row per speaker of the belt's statistics, and how long all breaths are; belts alone, as many as in `full`."""
+    """The statistics of the belts of as many speakers as in `full`, and the lengths of all breaths."""
     rows, lengths = defaultdict(list), defaultdict(list)
     for seed in range(49):
         rng = np.random.default_rng(seed)
@@ -74,9 +74,9 @@ def breathed():
             lag = round(lag_s * 25)
             rows[f"autocorr_{lag_s}"].append(np.corrcoef(belt[:-lag], belt[lag:])[0, 1])
         hz, power = signal.welch(belt - belt.mean(), 25, nperseg=1500)
-        share = np.cumsum(power) / power.sum()
+        below = np.cumsum(power) / power.sum()
         for part in (50, 90, 99):
-            rows[f"spectrum_{part}"].append(hz[np.searchsorted(share, part / 100)])
+            rows[f"spectrum_{part}"].append(hz[np.searchsorted(below, part / 100)])
         rows["mean"].append(belt.mean())
         rows["std"].append(belt.std())
         rows["skew"].append(stats.skew(belt))
@@ -87,7 +87,7 @@ def breathed():
 
 @pytest.fixture(scope="module")
 def coupled(root):
-    """One row per speaker of what belt and audio have to do with each other, and the levels of all inhalations."""
+    """The correlations of belt and audio of each speaker, and the levels of all inhalations."""
     rows, inhaled = defaultdict(list), []
     for name, belt in belts(root).items():
         level = levels(root, name)
@@ -103,9 +103,9 @@ def coupled(root):
 
 
 # Measured on public recordings with a belt: read speech, conversation, and a published system's predictions on the
-# real test speakers. Where only one short recording gave a figure (mean -.16, std .35, skew .76, rises of 1.05 with a
-# CV of .16, belt to level .11, slope to level -.52, 82 % active), the range lies around it. That recording had 10.7
-# breaths a minute; at the 13 or 14 of the other sources inhalations alone take 22 % of the time.
+# real test speakers. Where the only source is one short recording (mean -.16, std .35, skew .76, rises of 1.05 with a
+# CV of .16, belt to level .11, slope to level -.52, 82 % active), the range is around it. That recording had 10.7
+# breaths a minute; at the 13 or 14 of the other sources inhalations alone are 22 % of the time.
 @pytest.mark.parametrize(
     ("statistic", "low", "high"),
     [
@@ -134,7 +134,7 @@ def test_belt_of_the_median_speaker_is_like_real_ones(breathed, statistic, low, 
     ("statistic", "low", "high"),
     [("active", 0.70, 0.85), ("belt_level", 0.00, 0.22), ("slope_level", -0.62, -0.38)],
 )
-def test_belt_and_audio_of_the_median_speaker_go_together(coupled, statistic, low, high):
+def test_belt_and_audio_of_the_median_speaker_correlate_as_real_ones(coupled, statistic, low, high):
     assert low <= np.median(coupled[0][statistic]) <= high
 
 
@@ -167,7 +167,7 @@ def test_speakers_differ(breathed):
 
 
 def test_some_pauses_are_without_breath(root):
-    """Silence alone does not give the breath away: a fair part of it lies where the belt falls."""
+    """Silence alone does not reveal the breath: in a fair part of it the belt falls."""
     falling = []
     for name, belt in belts(root).items():
         silent = ndimage.uniform_filter1d(levels(root, name), 7) < -25
@@ -175,7 +175,7 @@ def test_some_pauses_are_without_breath(root):
     assert 0.1 < np.mean(falling) < 0.5
 
 
-def test_loudness_alone_is_neither_hopeless_nor_enough(root):
+def test_loudness_alone_is_better_than_chance_but_not_enough(root):
     labels, truth = belts(root, "labels.csv"), belts(root)
     recordings = tuple(
         Recording(name, root / "wav" / name, name.split("_")[0], name, np.arange(len(v)) / 25, labels[name], v)
@@ -184,9 +184,9 @@ def test_loudness_alone_is_neither_hopeless_nor_enough(root):
     task = Task("ComParE2020_Breathing", "sequence", "upper_belt", "PCC")
     predictions = loudness_baseline(Corpus(task, root, recordings, 25.0, simulated=True))
     tested = [r for r in recordings if r.partition == "test"]
-    assert predictions.recordings.tolist() == [r.name for r in tested for _ in r.times_s]
-    assert set(predictions.partitions) == {"test"}
-    assert set(predictions.folds) == {-1}
-    np.testing.assert_array_equal(predictions.times_s, np.concatenate([r.times_s for r in tested]))
-    pcc = np.corrcoef(predictions.scores[:, 0], np.concatenate([r.truth for r in tested]))[0, 1]
+    assert predictions["recording"].tolist() == [r.name for r in tested for _ in r.times_s]
+    assert set(predictions["partition"]) == {"test"}
+    assert set(predictions["fold"]) == {-1}
+    np.testing.assert_array_equal(predictions["time_s"], np.concatenate([r.times_s for r in tested]))
+    pcc = np.corrcoef(predictions["score_0"], np.concatenate([r.truth for r in tested]))[0, 1]
     assert 0.35 < pcc < 0.6

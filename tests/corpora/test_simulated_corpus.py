@@ -1,4 +1,4 @@
-"""A simulated corpus has the layout of the real one, and is written completely or not at all; shown on Breathing."""
+"""Simulated corpora have the layout of the real ones, and are written whole or not at all; shown on Breathing."""
 
 import json
 import subprocess
@@ -48,7 +48,7 @@ def test_layout(root):
             assert line == (true.replace(value, "?") if name.startswith("test") else true)
 
 
-def test_marker_names_what_the_corpus_is_made_from(root):
+def test_the_marker_contains_all_parameters(root):
     marker = json.loads((root / "SIMULATED.json").read_text())
     assert marker == {
         "generator": "jaxpara.corpora.simulated.breathing",
@@ -78,7 +78,7 @@ def test_progress_counts_files(tmp_path):
     assert calls == [(1, 3), (2, 3), (3, 3)]
 
 
-def test_finished_corpus_is_left_alone(tmp_path, monkeypatch):
+def test_a_finished_corpus_is_not_written_again(tmp_path, monkeypatch):
     root = tmp_path / "a"
     breathing.write(root, **TINY)
     monkeypatch.setattr(breathing, "simulate", None)  # would fail if called
@@ -95,14 +95,14 @@ def test_other_contents_are_refused(tmp_path):
     foreign = tmp_path / "mine"
     foreign.mkdir()
     (foreign / "thesis.tex").write_text("years of work")
-    with pytest.raises(UserError, match=r"holds files but no SIMULATED.json"):
+    with pytest.raises(UserError, match=r"contains files but no SIMULATED.json"):
         breathing.write(foreign, **TINY)
     (root / "SIMULATED.json").write_text("{")
-    with pytest.raises(UserError, match="not readable as JSON"):
+    with pytest.raises(UserError, match=r"SIMULATED.json: damaged .*; delete"):
         breathing.write(root, **TINY)
 
 
-def test_failure_leaves_nothing_that_looks_finished(tmp_path):
+def test_after_a_failure_nothing_looks_finished(tmp_path):
     root = tmp_path / "a"
 
     def interrupt(done, total):
@@ -117,7 +117,7 @@ def test_failure_leaves_nothing_that_looks_finished(tmp_path):
     assert len(contents(root)) == 6
 
 
-def test_killed_process_leaves_nothing_that_looks_finished(tmp_path):
+def test_after_a_kill_nothing_looks_finished(tmp_path):
     root = tmp_path / "a"
     code = "import sys, pathlib; from jaxpara.corpora.simulated import breathing;"
     code += "breathing.write(pathlib.Path(sys.argv[1]), speakers=(50, 50, 50))"
@@ -132,7 +132,7 @@ def test_killed_process_leaves_nothing_that_looks_finished(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
 
 
-def test_two_at_once_write_one_corpus(tmp_path, monkeypatch):
+def test_two_writers_at_once_write_one_corpus(tmp_path, monkeypatch):
     simulate, calls = breathing.simulate, []
     monkeypatch.setattr(breathing, "simulate", lambda *args: calls.append(args) or simulate(*args))
     threads = [threading.Thread(target=breathing.write, args=(tmp_path / "a",), kwargs=TINY) for _ in range(2)]
@@ -147,7 +147,7 @@ def test_two_at_once_write_one_corpus(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"preset": "demos"}, "no preset 'demos'.*did you mean 'demo'"),
+        ({"preset": "demos"}, "preset is 'demos', expected .*did you mean 'demo'"),
         ({"speakers": (1, 0, 1)}, "three counts from 1 to 100"),
         ({"speakers": (1, 101, 1)}, "three counts from 1 to 100"),
         ({"seconds": 0.5}, "8 or more"),

@@ -1,4 +1,4 @@
-"""The simulated Mask corpus: its layout, what the mask does to the spectrum, and how hard the task is."""
+"""The simulated Mask corpus: its layout, the effect of the mask on the spectrum, and the difficulty of the task."""
 
 import csv
 import json
@@ -68,7 +68,7 @@ def test_speakers_record_both_classes_and_stay_in_one_partition(root):
         Counter(SPEAKERS)
     )
     assert set(Counter((speakers[name], truth[name]) for name in truth).values()) == {15, 17}
-    # File numbers tell nothing: neighbours are of any class and of any speaker.
+    # File numbers reveal nothing: neighbours are of any class and of any speaker.
     first = list(truth)[: 12 * CLIPS]
     assert abs(np.mean([truth[a] == truth[b] for a, b in pairwise(first)]) - 0.5) < 0.1
     assert np.mean([speakers[a] == speakers[b] for a, b in pairwise(first)]) < 0.2
@@ -101,10 +101,10 @@ def test_full_preset_has_the_sizes_of_the_real_corpus():
     assert full.speakers == (12, 10, 10)
     assert full.clips == (10895, 14647, 11012)
     for total, speakers in zip(full.clips, full.speakers, strict=True):
-        shares = mask._shares(total, speakers, full.spread, np.random.default_rng(0))
-        assert shares.sum() == total
-        assert shares.max() > 1.5 * shares.mean()
-        assert shares.min() >= 8
+        counts = mask._clip_counts(total, speakers, full.spread, np.random.default_rng(0))
+        assert counts.sum() == total
+        assert counts.max() > 1.5 * counts.mean()
+        assert counts.min() >= 8
 
 
 @pytest.mark.parametrize(
@@ -126,7 +126,7 @@ def test_impossible_sizes(tmp_path, sizes, message):
 
 
 def level_db(clips: np.ndarray, low_hz: float, high_hz: float) -> np.ndarray:
-    """`[clip]` level in a band."""
+    """Return `[clip]` the level in a band."""
     power = abs(np.fft.rfft(clips / 32768)) ** 2
     return 10 * np.log10(power[:, round(low_hz) : round(high_hz)].mean(axis=1))
 
@@ -136,7 +136,7 @@ MEASURED_DB = (0, -0.3, -0.9, -2.8, -1.0, -3.0, -3.8)
 
 
 def test_mask_filters_as_measured():
-    """The same words with and without: what differs is the published gain."""
+    """The same words with and without a mask differ by the published gain."""
     wearer = Wearer(Wearer.draw(np.random.default_rng(0)).voice, MaskFit(), effort_db=0.0, slowing=1.0)
     difference = np.zeros((8, len(PLATEAUS)))
     for i in range(len(difference)):
@@ -146,7 +146,7 @@ def test_mask_filters_as_measured():
     np.testing.assert_allclose(difference.mean(axis=0), MEASURED_DB, atol=0.6)
 
 
-def test_corpus_differs_by_the_mask_and_more_by_the_rest(root):
+def test_speakers_and_sessions_differ_more_than_the_mask_does(root):
     speakers, truth = table(root, "speakers.csv"), table(root, "labels_confidential.csv")
     clips = np.array([soundfile.read(root / "wav" / name, dtype="int16")[0] for name in truth])
     high = level_db(clips, 3400, 5400) - level_db(clips, 500, 1500)
@@ -157,7 +157,7 @@ def test_corpus_differs_by_the_mask_and_more_by_the_rest(root):
     assert np.std(high[~masked]) > 2 * abs(np.mean(shifts))
 
 
-def test_effort_is_heard():
+def test_the_mask_makes_speech_louder_and_slower():
     rng = np.random.default_rng(0)
     wearers = [Wearer.draw(rng) for _ in range(50)]
     louder = [w.spoken(True, rng).tilt_hz / w.spoken(False, rng).tilt_hz for w in wearers]
@@ -169,7 +169,7 @@ def test_effort_is_heard():
 # --- difficulty
 
 
-def test_a_linear_svm_finds_some_but_not_all(root):
+def test_a_linear_svm_is_better_than_chance_but_not_perfect(root):
     truth = table(root, "labels_confidential.csv")
     mel = LogMel(bands=40)
     features = []
@@ -179,10 +179,10 @@ def test_a_linear_svm_finds_some_but_not_all(root):
     x, y = np.array(features), np.array(list(truth.values()))
     partition = np.array([name.split("_")[0] for name in truth])
 
-    def uar(cost, seen, heard):
-        seen, heard = np.isin(partition, seen), partition == heard
+    def uar(cost, train, test):
+        train, test = np.isin(partition, train), partition == test
         svm = make_pipeline(StandardScaler(), LinearSVC(C=cost, dual="auto", max_iter=20_000))
-        return recall_score(y[heard], svm.fit(x[seen], y[seen]).predict(x[heard]), average="macro")
+        return recall_score(y[test], svm.fit(x[train], y[train]).predict(x[test]), average="macro")
 
     best = max((1e-4, 1e-3, 1e-2), key=lambda cost: uar(cost, ["train"], "devel"))
     found = uar(best, ["train", "devel"], "test")

@@ -11,7 +11,7 @@ from jaxpara.registry import build
 
 
 def corpus(task, recordings):
-    """A corpus that is nowhere; `recordings` are (name, label, speaker)."""
+    """Return a corpus in memory; `recordings` are (name, label, speaker)."""
     return Corpus(
         TASKS[task],
         Path(),
@@ -53,7 +53,7 @@ def names(part, first, last):
 
 
 def is_partition(corpus, folds):
-    """Every train and devel recording is in one validation set and in all other training sets; test is test."""
+    """Assert that every train and devel recording is in one validation set and in all other training sets."""
     known = {r.name for r in corpus.partition("train", "devel")}
     assert sorted(name for fold in folds for name in fold.val_names) == sorted(known)
     for fold in folds:
@@ -92,7 +92,7 @@ def test_stratified_has_the_sizes_of_the_published_scripts(mask):
     is_partition(mask, folds)
 
 
-def test_stratified_in_ten(mask):
+def test_stratified_with_ten_folds(mask):
     folds = SPLITS["stratified"](mask, n=10)
     assert sorted({len(fold.val_names) for fold in folds[:5]}) == [2929, 2930]
     assert {len(fold.train_names) for fold in folds[:5]} == {22612, 22613}
@@ -145,10 +145,10 @@ def test_speaker_disjoint_keeps_a_speaker_of_two_partitions_apart():
 def test_speakers_who_are_all_in_both_partitions_need_more_folds():
     known = [(r.name, r.labels[0], r.speaker[-1]) for r in speakers("mask", {"train": 4, "devel": 4}).recordings]
     known = corpus("mask", known)
-    with pytest.raises(UserError, match=r"config\.folds: .* folds \[0, 1\] is empty, .* take more folds"):
+    with pytest.raises(UserError, match=r"config\.folds: .* folds \[0, 1\] is empty, .* use more folds"):
         folds_of({"name": "speaker_disjoint", "n": 2}, "folds", known)
     assert len(folds_of({"name": "speaker_disjoint", "n": 4}, "folds", known)) == 4
-    with pytest.raises(UserError, match=r"config\.folds\.leave_out leaves .* of folds \[0\] empty"):
+    with pytest.raises(UserError, match=r"config\.folds\.leave_out empties .* of folds \[0\]"):
         folds_of({"name": "official", "leave_out": [r.name for r in known.partition("devel")]}, "folds", known)
 
 
@@ -178,7 +178,7 @@ def test_odd_folds(mask, name, n):
         SPLITS[name](mask, n=n)
 
 
-def test_what_a_corpus_does_not_allow(breathing, mask):
+def test_splits_that_a_corpus_does_not_allow(breathing, mask):
     with pytest.raises(UserError, match="needs classes"):
         SPLITS["stratified"](breathing)
     with pytest.raises(UserError, match="there are 16 recordings in devel"):

@@ -1,4 +1,4 @@
-"""Bags of audio words against loops, their codebooks, and that these know only the training set."""
+"""Bags of audio words, compared with loops, and their codebooks, which depend on the training set only."""
 
 import tracemalloc
 from types import SimpleNamespace
@@ -18,7 +18,7 @@ WHERE = "members.svm.features"
 
 
 def recordings(count=6, frames=40, descriptors=6, scale=3.0, offset=100.0):
-    """Float32 frames far from 0, no two descriptors on one scale."""
+    """Return float32 frames far from 0, with another scale for each descriptor."""
     scales = scale ** np.arange(descriptors)
     return {
         f"{i}.wav": (offset + scales * RNG.standard_normal((frames + i, descriptors))).astype(np.float32)
@@ -31,12 +31,12 @@ def fit(frames, size=20, seed=0):
 
 
 def twice(frames):
-    """Frames whose second half of descriptors repeats the first."""
+    """Repeat all descriptors once."""
     return np.concatenate([frames, frames], axis=1)
 
 
 def by_loops(codebooks, train, frames, nearest):
-    """`[word]` counts, by the definition: distances one by one, and always the nearest word that is left."""
+    """Return `[word]` counts by the definition: for every frame the nearest words, one after the other."""
     everything = np.concatenate(list(train.values())).astype(np.float64)
     standard = (frames.astype(np.float64) - everything.mean(0)) / everything.std(0)
     counts = []
@@ -74,14 +74,14 @@ def test_many_recordings_at_once_have_the_bags_of_each_alone(monkeypatch):
         np.testing.assert_array_equal(bags[name], codebooks.bags({name: frames}, 4)[name])
 
 
-def test_of_words_equally_near_as_many_count_as_are_asked_for():
+def test_of_words_at_equal_distances_only_the_requested_number_counts():
     corners = np.array([[x, y] for x in (-1.0, 1.0) for y in (-1.0, 1.0)])
     codebooks = fit({"corners": twice(corners)}, size=4)
     frames = twice(np.array([[0.0, 0.0], [0.9, 0.9]]))
     counts = (10 ** codebooks.bags({"a": frames}, 3)["a"] - 1)[:4].round()
     assert counts.sum() == 6
     assert counts.max() <= 2
-    # The second frame leaves out the corner that faces it, the first one any.
+    # The second frame leaves out the opposite corner, the first one any corner.
     assert counts[np.argmin(codebooks.words.sum(2)[0])] <= 1
 
 
@@ -106,7 +106,7 @@ def test_the_first_word_of_a_seed_is_any_frame_with_equal_chances():
     assert ((counts - 50) ** 2 / 50).sum() < 24.3  # chi-squared with 7 degrees of freedom, p = 0.001
 
 
-def test_the_seed_decides():
+def test_the_words_depend_on_the_seed():
     train = recordings()
     np.testing.assert_array_equal(fit(train, seed=1).words, fit(train, seed=1).words)
     assert not np.array_equal(fit(train, seed=1).words, fit(train, seed=2).words)
@@ -121,7 +121,7 @@ def test_a_long_corpus_is_sampled_evenly(monkeypatch):
     assert np.abs(even - (np.arange(300) + 0.5) / 300).max() < 1.95 / np.sqrt(300)
 
 
-def test_memory_is_that_of_the_candidates_however_long_the_corpus(monkeypatch):
+def test_memory_does_not_grow_with_the_corpus(monkeypatch):
     monkeypatch.setattr(boaw, "CANDIDATES", 500)
 
     def peak(count):
@@ -188,6 +188,6 @@ def test_only_the_training_set_of_a_fold_counts_for_its_codebooks(tmp_path):
     for name in ("0.wav", "1.wav", "2.wav"):
         np.testing.assert_array_equal(one[name], other[name])
     assert not np.array_equal(one["3.wav"], other["3.wav"])
-    # New audio is counted with the codebooks that the training left.
+    # New audio is counted with the codebooks of the training.
     new = arrays(tmp_path / "one", {"new.wav": frames["3.wav"]}, Fold(1, (), (), ("new.wav",)))
     np.testing.assert_array_equal(new["new.wav"], one["3.wav"])

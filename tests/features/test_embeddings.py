@@ -1,4 +1,4 @@
-"""Embeddings as features: whose, in which order, on which scale, and kept on disk whole or not at all."""
+"""Embeddings as features: their order, their scale, and their files."""
 
 import tempfile
 from pathlib import Path
@@ -20,7 +20,7 @@ CORPUS = SimpleNamespace(partition=lambda *_: [SimpleNamespace(name=name) for na
 
 
 def source(channels, frames=(40, 30, 20, 10)):
-    """Embeddings of four recordings, `[time, channel]`; `[channel]` if there are no frames."""
+    """Return embeddings of four recordings, `[time, channel]`, or `[channel]` if there are no frames."""
     shapes = [(count, channels) for count in frames] or [(channels,)] * 4
     return {name: RNG.normal(3, 2, shape).astype(np.float32) for name, shape in zip("abcd", shapes, strict=True)}
 
@@ -106,7 +106,7 @@ def test_stored_embeddings_are_read_back_and_not_computed_again(frames, tmp_path
     assert [path.name for path in tmp_path.iterdir()] == ["kept"]
 
 
-def test_an_interrupted_computation_leaves_nothing_that_looks_complete(tmp_path):
+def test_after_an_interruption_nothing_looks_complete(tmp_path):
     def compute():
         yield "a", np.zeros(3)
         raise KeyboardInterrupt
@@ -130,7 +130,7 @@ def test_if_one_file_is_missing_or_damaged_all_are_computed_again(damage, tmp_pa
     assert [values.tolist() for values in again.values()] == [[2, 2, 2]] * 2
 
 
-def test_another_process_takes_part_in_computing_and_leaves_the_writing_to_the_main_one(tmp_path, monkeypatch):
+def test_every_process_computes_and_only_the_main_process_writes(tmp_path, monkeypatch):
     computed = []
 
     def compute():

@@ -17,7 +17,7 @@ from jaxpara.registry import build
 
 
 def plotted(matrix: np.ndarray, colormap: str) -> np.ndarray:
-    """The image that the published scripts saved, drawn by matplotlib: `[288, 288, 3]`.
+    """Draw the image that the published scripts saved with matplotlib, `[288, 288, 3]`.
 
     librosa's specshow with the band edges of its version 0.7, which computed them for 22 050 Hz by default.
     """
@@ -49,8 +49,8 @@ def test_published_mfcc_image_is_the_plotted_one_in_librosas_own_choice_of_color
     feature = MelImage(matrix=MFCC(orders=orders), colormap="coolwarm")
     matrix = feature.matrix(SIGNALS["voice"]).T
     assert chosen(matrix) == "coolwarm"
-    # Named and not left to librosa, which from 1.0 on also centres the range where it chooses these colours itself;
-    # 0.7, the authors', does not.
+    # The colours are given, because librosa from 1.0 on also centres the range if it chooses them itself; 0.7, the
+    # authors' version, does not.
     assert np.array_equal(feature(SIGNALS["voice"])[0], plotted(matrix, "coolwarm"))
 
 
@@ -59,7 +59,7 @@ def test_librosa_chooses_magma_for_log_mel():
 
 
 def chosen(matrix):
-    """The colours that librosa takes by itself; the function has another name from 1.0 on."""
+    """Return the colours that librosa chooses; the function has another name from 1.0 on."""
     display = librosa.display
     return (display.infer_cmap if hasattr(display, "infer_cmap") else display.cmap)(matrix).name
 
@@ -75,9 +75,9 @@ def test_colors_are_numbered_as_matplotlib_numbers_them():
     rng = np.random.default_rng(2)
     for scale in (1e-3, 1, 300):
         matrix = (scale * rng.standard_normal((400, 500)) - 40).astype(np.float32)
-        shares = matplotlib.colors.Normalize()(matrix).data
+        fractions = matplotlib.colors.Normalize()(matrix).data
         assert np.array_equal(
-            colors("magma")[color_indices(matrix)], np.rint(matplotlib.colormaps["magma"](shares)[..., :3] * 255)
+            colors("magma")[color_indices(matrix)], np.rint(matplotlib.colormaps["magma"](fractions)[..., :3] * 255)
         )
 
 
@@ -91,7 +91,7 @@ def test_low_bands_are_at_the_bottom_and_time_runs_to_the_right():
         assert np.all(np.diff(loudest[::20]) <= 0)
 
 
-def test_matrix_comes_out_untouched_at_its_own_size():
+def test_the_matrix_is_unchanged_at_its_own_size():
     feature = MelImage(style="resize", colormap="none", size=(64, 97))
     (image,) = feature(SIGNALS["voice"])
     assert image.dtype == np.float32
@@ -118,7 +118,7 @@ def test_published_style_without_colors_has_the_same_cells():
     colored = MelImage(matrix=LogMel(levels="uint8"))(SIGNALS["voice"])[0]
     magma = np.rint(matplotlib.colormaps["magma"](np.arange(256))[:, :3] * 255)
     assert image.shape == (288, 288, 1)
-    # A level n of 255 shares its colour with n of 256 or its neighbour above.
+    # A level n of 255 has the colour of n of 256 or of the one above.
     assert np.array_equal(magma[np.minimum((image[..., 0] / np.float32(255) * 256).astype(int), 255)], colored)
 
 
@@ -136,7 +136,7 @@ def test_stored_form_is_small():
     assert MelImage().extract(SIGNALS["voice"]).nbytes == 64 * 97
 
 
-def test_a_longer_recording_has_a_image_of_every_window_and_a_shorter_one_ends_in_silence():
+def test_longer_recordings_have_an_image_per_window_and_shorter_ones_are_padded():
     feature, whole = MelImage(clip_s=1.0), MelImage()
     waveform = np.tile(SIGNALS["noise"], 3)[:40_000]
     images = feature(waveform)

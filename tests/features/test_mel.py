@@ -28,7 +28,7 @@ PUBLISHED = {name: value for name, value in MATRIX.items() if name != "name"}
 
 
 def librosa_db(feature: LogMel, waveform: np.ndarray) -> np.ndarray:
-    """`[frame, band]`, through librosa's own entry points."""
+    """Return `[frame, band]` from librosa itself."""
     power = librosa.feature.melspectrogram(
         y=waveform,
         sr=RATE_HZ,
@@ -75,14 +75,14 @@ def test_shapes_and_rates_are_the_papers():
 def test_levels_span_the_recordings_own_range():
     waveform = SIGNALS["voice"]
     decibels = librosa_db(BREATHING, waveform).astype(np.float64)
-    share = (decibels - decibels.min()) / (decibels.max() - decibels.min())
+    fractions = (decibels - decibels.min()) / (decibels.max() - decibels.min())
     levels = LogMel(window_s=0.040, hop_s=0.020, bands=128, center=True, levels="uint8")(waveform)
     assert levels.dtype == np.uint8
     assert (levels.min(), levels.max()) == (0, 255)
-    # Cut off, not rounded; a value within librosa's tolerance of a step may fall on either side.
-    assert np.all(np.abs(levels + 0.5 - share * 255) <= 0.5 + 255 * 1e-4)
+    # Truncated, not rounded; a value within librosa's tolerance of a step may fall on either side.
+    assert np.all(np.abs(levels + 0.5 - fractions * 255) <= 0.5 + 255 * 1e-4)
     unit = LogMel(window_s=0.040, hop_s=0.020, bands=128, center=True, levels="unit")(waveform)
-    np.testing.assert_allclose(unit, 2 * share - 1, atol=1e-4)
+    np.testing.assert_allclose(unit, 2 * fractions - 1, atol=1e-4)
     assert (unit.min(), unit.max()) == (-1, 1)
     inverted = LogMel(window_s=0.040, hop_s=0.020, bands=128, center=True, levels="uint8_inverted")(waveform)
     assert np.array_equal(inverted, 255 - levels)
@@ -115,11 +115,11 @@ def test_recording_shorter_than_a_window_is_refused(center: bool):
 
 
 def published_strip(waveform: np.ndarray, mirror_frames: int) -> np.ndarray:
-    """`[band, frame]` uint8: the steps of the published scripts, one after the other."""
+    """Return `[band, frame]` uint8 by the steps of the published scripts."""
     power = librosa.feature.melspectrogram(y=waveform, sr=RATE_HZ, n_fft=640, hop_length=320, pad_mode="reflect")
     decibels = librosa.power_to_db(power, ref=np.max)
-    share = (decibels - decibels.min()) / (decibels.max() - decibels.min())
-    levels = 255 - np.flip((share * 255).astype(np.uint8), axis=0)
+    fractions = (decibels - decibels.min()) / (decibels.max() - decibels.min())
+    levels = 255 - np.flip((fractions * 255).astype(np.uint8), axis=0)
     before = levels[:, mirror_frames:0:-1]
     after = levels[:, -2 : -2 - mirror_frames : -1]
     return np.concatenate([before, levels, after], axis=1)
@@ -132,7 +132,7 @@ def test_a_strip_is_equal_to_the_published_steps(name: str, mirror_frames: int):
     theirs = published_strip(SIGNALS[name], mirror_frames).T[:-1]
     assert ours.dtype == np.uint8
     assert ours.shape == theirs.shape == (50 + 2 * mirror_frames, 128)
-    # Levels are cut off, so that the last bit of a decibel may move a value that lies on a step.
+    # Levels are truncated, so that the last bit of a decibel may move a value by a step.
     moved = ours.astype(int) - theirs
     assert np.abs(moved).max() <= 1
     assert np.count_nonzero(moved) <= 2

@@ -8,7 +8,7 @@ from jaxpara.features import MFCC
 
 
 def librosa_mfcc(waveform: np.ndarray, orders: tuple[int, ...]) -> np.ndarray:
-    """`[frame, coefficient]`, through librosa's own entry points."""
+    """Return `[frame, coefficient]` from librosa itself."""
     still = librosa.feature.mfcc(y=waveform, sr=RATE_HZ, n_mfcc=30, n_fft=512, hop_length=160, center=False)
     return np.vstack([librosa.feature.delta(still, order=order) if order else still for order in orders]).T
 

@@ -1,4 +1,4 @@
-"""openSMILE through the cache's way of calling it: the values of the package's own file reader, from any thread."""
+"""openSMILE features, compared with the package's own file reader; also from several threads."""
 
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -67,31 +67,31 @@ def test_threads_do_not_disturb_each_other():
 
 @pytest.mark.parametrize("level", ["functionals", "lld"])
 @pytest.mark.parametrize("feature_set", ["ComParE_2016", "eGeMAPSv02"])
-def test_what_is_too_short_is_an_error(feature_set, level):
+def test_recordings_that_are_too_short_are_refused(feature_set, level):
     feature = OpenSmile(feature_set=feature_set, level=level)
     assert np.isfinite(feature(VOICE[:960].astype(np.float32))).all()
     with pytest.raises(UserError, match=r"0\.0599375 s are too short .* \(0\.06 s at least\); leave the recording out"):
         feature(VOICE[:959].astype(np.float32))
 
 
-def test_the_package_agrees_on_what_is_too_short():
+def test_the_package_has_the_same_minimum_length():
     smile = opensmile.Smile(opensmile.FeatureSet.eGeMAPSv02, opensmile.FeatureLevel.Functionals)
     with pytest.warns(UserWarning, match="Segment too short"):
         assert np.isnan(smile.process_signal(VOICE[:959].astype(np.float32), 16_000)).all(axis=None)
 
 
-def test_a_window_that_is_too_short_is_to_be_lengthened():
+def test_windows_that_are_too_short_are_refused():
     with pytest.raises(UserError, match=r"0\.05 s are too short .* lengthen window_s"):
         OpenSmile(feature_set="eGeMAPSv02", window_s=0.1, hop_s=0.1)(VOICE.astype(np.float32))
 
 
 @pytest.mark.parametrize("clip", [np.zeros(16_000), np.full(16_000, 0.5), np.eye(1, 16_000)[0]])
 @pytest.mark.parametrize("feature_set", ["ComParE_2016", "eGeMAPSv02"])
-def test_clips_without_speech_give_finite_values(feature_set, clip):
+def test_clips_without_speech_have_finite_values(feature_set, clip):
     assert np.isfinite(OpenSmile(feature_set=feature_set)((clip * 0.9).astype(np.float32))).all()
 
 
-def test_without_the_package_it_says_how_to_install_it(monkeypatch):
+def test_without_the_package_the_error_shows_how_to_install_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "opensmile", None)
     monkeypatch.setattr("jaxpara.features.opensmile._of_this_thread", type("", (), {})())
     with pytest.raises(UserError, match=r"pip install 'jaxpara\[opensmile\]'"):
@@ -103,7 +103,7 @@ def test_without_the_package_it_says_how_to_install_it(monkeypatch):
     [
         ({"feature_set": "ComParE"}, "expected one of .* did you mean 'ComParE_2016'"),
         ({"level": "llds"}, "did you mean 'lld'"),
-        ({"window_s": 1.0}, "give both"),
+        ({"window_s": 1.0}, "set both"),
         ({"level": "lld", "window_s": 1.0, "hop_s": 1.0}, "fixed rate"),
     ],
 )

@@ -1,4 +1,4 @@
-"""The organisers' feature files: what was written is read, and what does not fit is named by file and row."""
+"""The organisers' feature files are read exactly, and errors name the file and the row."""
 
 from pathlib import Path
 
@@ -71,7 +71,7 @@ def test_order_quotes_and_endings_do_not_matter(corpus):
         (lambda rows: [rows[0], "devel_00001.wav;1;2;nan;4;5", *rows[2:]], r"devel.csv, row 2, column 4: not a finite"),
     ],
 )
-def test_what_does_not_fit_is_named(corpus, change, message):
+def test_the_error_names_the_row_that_does_not_fit(corpus, change, message):
     written(corpus, "ComParE")
     path = organiser_tables.path_of(corpus, "ComParE", "devel")
     path.write_text("\n".join(change(path.read_text().splitlines())) + "\n")
@@ -79,7 +79,7 @@ def test_what_does_not_fit_is_named(corpus, change, message):
         organiser_tables.read(corpus, "ComParE")
 
 
-def test_a_byte_order_mark_is_no_part_of_a_name_and_broken_bytes_are_named(corpus):
+def test_byte_order_marks_are_ignored_and_broken_bytes_refused(corpus):
     features = written(corpus, "BoAW-125")
     path = organiser_tables.path_of(corpus, "BoAW-125", "train")
     content = path.read_bytes()
@@ -92,7 +92,7 @@ def test_a_byte_order_mark_is_no_part_of_a_name_and_broken_bytes_are_named(corpu
         organiser_tables.read(corpus, "BoAW-125")
 
 
-def test_a_missing_partition_and_an_unknown_set_are_named(corpus):
+def test_missing_partitions_and_unknown_sets_are_refused(corpus):
     written(corpus, "ComParE")
     organiser_tables.path_of(corpus, "ComParE", "test").unlink()
     with pytest.raises(UserError, match=r"ComParE.test.csv: missing"):

@@ -7,7 +7,7 @@ from jaxpara.errors import UserError
 from jaxpara.features import Waveform
 
 
-def test_integer_scale_gives_the_amplitudes_of_the_file(tmp_path):
+def test_integer_scale_is_the_amplitudes_of_the_file(tmp_path):
     amplitudes = np.array([0, 1, -1, 32767, -32768, 1234], np.int16)
     soundfile.write(tmp_path / "a.wav", amplitudes, 16_000)
     sequence = Waveform(scale="integer")(audio.read(tmp_path / "a.wav", 16_000))
@@ -15,7 +15,7 @@ def test_integer_scale_gives_the_amplitudes_of_the_file(tmp_path):
     assert sequence.tolist() == [[a] for a in amplitudes]
 
 
-def test_unit_scale_leaves_the_waveform_as_it_is():
+def test_unit_scale_keeps_the_waveform():
     waveform = np.linspace(-1, 1, 9, dtype=np.float32)
     sequence = Waveform()(waveform)
     assert sequence.shape == (9, 1)

@@ -149,7 +149,7 @@ def test_folds_can_leave_recordings_out(corpus, tmp_path):
     with pytest.raises(UserError, match=r"leaves folds \[0\] nothing to fit or to tune on"):
         Member("coder", AUTOENCODER | {"folds": folds}, corpus, "f", 12, tmp_path)
     with pytest.raises(
-        UserError, match=r"folds.leave_out names 'devel_99.wav', which is no recording of .*did you mean"
+        UserError, match=r"folds.leave_out names 'devel_99.wav', which is not a recording of .*did you mean"
     ):
         Member(
             "coder",

@@ -1,4 +1,4 @@
-"""Simulated corpora in the layout of ComParE, for everyone without a licence for the real ones."""
+"""Simulated corpora in the layout of ComParE, for use without a licence for the real ones."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,11 +17,7 @@ SIMULATED = {"breathing": breathing.write, "mask": mask.write}
 
 
 def check_or_simulate(wanted: Mapping[str, Any], seed: int, progress: Progress) -> Report:
-    """Check the corpus, after simulating it if none is given, and print what is found.
-
-    Args:
-      wanted: `config.corpus`.
-      seed: of the simulation.
+    """Check the corpus of `config.corpus`, simulated if it has no root, and print the warnings.
 
     Returns:
       A report without errors.

@@ -3,10 +3,10 @@
 A breath is a quick inhalation and an exhalation during which one or more phrases are spoken. The belt follows the
 volume of the lungs with one of two kinds of sensor: a piezo belt, which leaks back after its steep rise, or an
 inductance belt with round peaks and a nearly linear fall. Some pauses are without a breath, some breaths are deep,
-shallow or inaudible, and the belt drifts slowly, which nobody can hear.
+shallow or inaudible, and the belt drifts slowly, which is inaudible.
 
 All distributions were chosen so that the statistics of belt and audio are those measured on public recordings with
-a belt; the tests hold these ranges. The files have the layout of the ComParE 2020 Breathing corpus: one speaker per
+a belt; the tests contain these ranges. The files have the layout of the ComParE 2020 Breathing corpus: one speaker per
 file, 25 labels per second, the truth of the test rows in `labels_confidential.csv`.
 
 Loudness alone (`loudness_baseline`) reaches a PCC of about .57 on the test speakers of `demo` (.61 and .54 with seeds
@@ -28,7 +28,7 @@ from jaxpara.corpora.audio import in_threads
 from jaxpara.corpora.corpus import PARTITIONS
 from jaxpara.corpora.simulated.room import Room, record
 from jaxpara.corpora.simulated.voice import SAMPLE_RATE_HZ, Phrase, Voice, speak
-from jaxpara.corpora.simulated.writing import counts_of, preset_of, write_once
+from jaxpara.corpora.simulated.writing import MAX_THREADS, size_of, write_once
 from jaxpara.errors import UserError
 
 VERSION = 1  # of the generator: raise it when the same seed gives other files
@@ -48,47 +48,32 @@ PRESETS = {"demo": BreathingSize((16, 16, 8), 30.0), "full": BreathingSize((17, 
 
 
 class Breath(NamedTuple):
-    """One breath: the inhalation starts at `start_s`, turns into the exhalation at `peak_s` and ends at `end_s`."""
+    """One breath: an inhalation from `start_s` to `peak_s`, an exhalation from there to `end_s`."""
 
     start_s: float
     peak_s: float
     end_s: float
-    creep_s: float  # how long before the inhalation the belt begins to rise, while the speaker still speaks
+    creep_s: float  # the belt begins to rise so long before the inhalation, while the speaker still speaks
     peak: float  # volume at the peak; 1 is an ordinary breath from 0
     phrases: tuple[Phrase, ...]
 
 
 @dataclass(frozen=True)
 class Breather:
-    """How one speaker breathes and what the belt makes of it.
+    """The breathing of one speaker, and the response of the belt."""
 
-    Attributes:
-      inhale_s: an ordinary inhalation.
-      exhale_s: an ordinary exhalation.
-      spread: standard deviation of the logarithm of the exhalation's length.
-      pause_every_s: mean time between two pauses without breath.
-      hold: probability that the breath is held before the first word, and after the last.
-      audible: probability that an inhalation can be heard.
-      breath_db: level of an audible inhalation relative to a stressed vowel.
-      leak_s: time constant of a piezo belt after the peak.
-      leak: 1 for a pure piezo belt, 0 for a pure inductance belt.
-      smooth_s: roundness of the belt's corners.
-      lag_s: delay of the belt.
-      drift: standard deviation of the slow wander of the belt, relative to an ordinary breath.
-    """
-
-    inhale_s: float
-    exhale_s: float
-    spread: float
-    pause_every_s: float
-    hold: float
-    audible: float
-    breath_db: float
-    leak_s: float
-    leak: float
-    smooth_s: float
-    lag_s: float
-    drift: float
+    inhale_s: float  # an ordinary inhalation
+    exhale_s: float  # an ordinary exhalation
+    spread: float  # standard deviation of the logarithm of the exhalation's length
+    pause_every_s: float  # mean time between two pauses without breath
+    hold: float  # probability that the breath is held before the first word, and after the last
+    audible: float  # probability that an inhalation is audible
+    breath_db: float  # level of an audible inhalation relative to a stressed vowel
+    leak_s: float  # time constant of a piezo belt after the peak
+    leak: float  # 1 for a pure piezo belt, 0 for a pure inductance belt
+    smooth_s: float  # roundness of the belt's corners
+    lag_s: float  # delay of the belt
+    drift: float  # standard deviation of the slow drift of the belt, relative to an ordinary breath
 
     @classmethod
     def draw(cls, rng: np.random.Generator) -> "Breather":
@@ -137,10 +122,10 @@ def plan(breather: Breather, seconds: float, rng: np.random.Generator) -> list[B
 def _phrases(
     breather: Breather, peak_s: float, end_s: float, depth: float, rng: np.random.Generator
 ) -> tuple[Phrase, ...]:
-    """Draw what is said in one exhalation."""
-    held = [rng.uniform(0.2, 0.8) if rng.random() < breather.hold else 0.0 for _ in range(2)]
-    start = peak_s - rng.uniform(0.0, 0.16) + held[0]
-    stop = end_s - rng.uniform(0.0, 0.2) - held[1]
+    """Draw the phrases of one exhalation."""
+    holds_s = [rng.uniform(0.2, 0.8) if rng.random() < breather.hold else 0.0 for _ in range(2)]
+    start = peak_s - rng.uniform(0.0, 0.16) + holds_s[0]
+    stop = end_s - rng.uniform(0.0, 0.2) - holds_s[1]
     if stop - start < 0.3:
         return ()
     room_s = max(stop - start - 1.0, 0.0)
@@ -168,8 +153,8 @@ def belt(breaths: list[Breath], breather: Breather, seconds: float, rng: np.rand
         rising = (clock >= breath.start_s) & (clock < breath.peak_s)
         falling = (clock >= breath.peak_s) & (clock < turn_s)
         creeping = (clock >= turn_s) & (clock < breath.end_s)
-        share = (clock[rising] - breath.start_s) / (breath.peak_s - breath.start_s)
-        volume[rising] = level + (breath.peak - level) * share
+        inhaled = (clock[rising] - breath.start_s) / (breath.peak_s - breath.start_s)
+        volume[rising] = level + (breath.peak - level) * inhaled
         since = np.r_[clock[falling], turn_s] - breath.peak_s
         # The lungs end lower after a long exhalation; a piezo belt returns to rest in its own time.
         rest = 0.08 - 0.03 * total + 0.09 * rng.standard_normal()
@@ -206,12 +191,12 @@ def breathe(
         if rng.random() > breather.audible:
             continue
         length = breath.peak_s - breath.start_s
-        # A deeper and quicker breath is louder; its ends cannot be heard.
+        # A deeper and quicker breath is louder; its ends are inaudible.
         flow_db = 20 * np.log10(breath.peak * breather.inhale_s / length)
         gain = 10 ** ((breather.breath_db + flow_db + 3 * rng.standard_normal()) / 20)
         start = breath.start_s + rng.uniform(0.05, 0.3) * length
-        heard_s = min(length * rng.uniform(0.5, 0.75), 0.8)
-        first, last = (int(t * SAMPLE_RATE_HZ) for t in (start, start + heard_s))
+        audible_s = min(length * rng.uniform(0.5, 0.75), 0.8)
+        first, last = (int(t * SAMPLE_RATE_HZ) for t in (start, start + audible_s))
         shape = gain * np.hanning(max(last - first, 3)).astype(np.float32) ** 0.5
         inside = slice(max(first, 0), min(first + len(shape), size))
         if inside.start < inside.stop:
@@ -222,7 +207,7 @@ def breathe(
         centre = centre * voice.tract
         band = signal.butter(1, [0.75 * centre, 1.3 * centre], "bandpass", fs=SAMPLE_RATE_HZ, output="sos")
         sound += weight * np.asarray(signal.sosfilt(band, noise))
-    return sound * 2.2  # the bands pass a fifth of the noise
+    return sound * 2.2  # compensates for the bands, which pass a fifth of the noise
 
 
 def simulate(seconds: float, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
@@ -248,37 +233,36 @@ def write(
     seconds: float | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> None:
-    """Write a simulated Breathing corpus, unless it is there already.
+    """Write a simulated Breathing corpus, unless it exists already.
 
     Args:
       root: the corpus folder: new, empty, or with the same simulated corpus.
       preset: one of `PRESETS`.
-      seed: of all randomness; a speaker depends on the seed, the partition and the number in it only.
-      speakers: in train, devel and test; default: the preset's.
+      seed: of all randomness; a speaker depends on the seed, the partition and its number in the partition only.
+      speakers: numbers in train, devel and test; default: the preset's.
       seconds: per speaker, a multiple of 0.04; default: the preset's.
       progress: called with the number of written files and of all files.
 
     Raises:
-      UserError: an unknown preset, an impossible size, or a folder that holds something else.
+      UserError: an unknown preset, an impossible size, or a folder that contains something else.
     """
-    size = preset_of(PRESETS, preset, "Breathing")
-    counts = counts_of(speakers, size.speakers, "Breathing")
+    size, counts = size_of(PRESETS, preset, speakers, "Breathing")
     length_s = size.seconds if seconds is None else float(seconds)
     labels = length_s * LABEL_RATE_HZ
     if not 8 <= length_s < np.inf or abs(labels - round(labels)) > 1e-6:
         raise UserError(f"simulated Breathing corpus: seconds is {length_s}, expected 8 or more, a multiple of 0.04")
-    places = [(part, index) for part, count in enumerate(counts) for index in range(count)]
+    keys = [(part, index) for part, count in enumerate(counts) for index in range(count)]
 
     def fill(folder: Path) -> None:
-        def one(place: tuple[int, int]) -> tuple[str, np.ndarray]:
-            part, index = place
+        def write_speaker(key: tuple[int, int]) -> tuple[str, np.ndarray]:
+            part, index = key
             name = f"{PARTITIONS[part]}_{index:02d}.wav"
-            rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=place))
+            rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=key))
             audio, belt_labels = simulate(length_s, rng)
             soundfile.write(folder / "wav" / name, audio, SAMPLE_RATE_HZ, subtype="PCM_16")
             return name, belt_labels
 
-        truth = in_threads(one, places, progress)
+        truth = in_threads(write_speaker, keys, progress, MAX_THREADS)
         rows = [
             (name, f"{i / LABEL_RATE_HZ:.2f}", f"{value:.5f}")
             for name, values in truth

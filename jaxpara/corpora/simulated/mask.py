@@ -1,12 +1,12 @@
 """A simulated Mask corpus: people who speak with and without a surgical mask, in clips of a second.
 
-The mask takes a few decibels between 2 and 7 kHz, depending on how it fits, and some sound leaks past it. The speaker
-makes up for it with a little more effort. Every speaker records both classes in each of several sessions, so that a
-session does not reveal the class. Between sessions the room, the microphone and its position change the spectrum by
-far more than the mask does, and between clips the head moves.
+The mask attenuates 2 to 7 kHz by a few decibels, depending on its fit, and some sound leaks past it. The speaker
+compensates with a little more effort. Every speaker records both classes in each of several sessions, so that a
+session does not reveal the class. Between sessions the room, the microphone and its position change the spectrum far
+more than the mask does, and between clips the head moves.
 
-A linear SVM on means and percentiles of Mel bands gets about seven of ten clips of new speakers right, as such
-systems do on the real corpus.
+A linear SVM on means and percentiles of Mel bands classifies about seven of ten clips of new speakers correctly, as
+such systems do on the real corpus.
 
 Reference: Corey, Jones and Singer, "Acoustic effects of medical, cloth, and transparent face masks on speech signals",
 JASA 148 (2020): the surgical mask on a mannequin.
@@ -26,13 +26,14 @@ from jaxpara.corpora.audio import in_threads
 from jaxpara.corpora.corpus import PARTITIONS
 from jaxpara.corpora.simulated.room import Room, record
 from jaxpara.corpora.simulated.voice import SAMPLE_RATE_HZ, Phrase, Voice, speak
-from jaxpara.corpora.simulated.writing import counts_of, preset_of, write_once
+from jaxpara.corpora.simulated.writing import MAX_THREADS, size_of, write_once
 from jaxpara.errors import UserError
 
 VERSION = 1  # of the generator: raise it when the same seed gives other files
 SESSIONS = 4  # per speaker
 MASKED = 0.53  # of the clips of each speaker, as in the real corpus
 
+# Readings of the plot differ by a factor of two; these are the smaller ones.
 MASK_HZ = (0, 1600, 2000, 2500, 2800, 3200, 3500, 4000, 5000, 6000, 7000)
 MASK_DB = (0, 0, -0.3, -0.9, -2.8, -1.0, -2.5, -3.0, -3.8, -2.0, -1.5)
 
@@ -62,18 +63,11 @@ PRESETS = {
 
 @dataclass(frozen=True)
 class MaskFit:
-    """The way a mask fits a face.
+    """The fit of a mask on a face."""
 
-    Attributes:
-      strength: the mask's decibels relative to the measured ones. Readings of the plot differ by a factor of two; these
-        are the smaller ones.
-      leak: fraction of the amplitude that passes beside the mask.
-      shift: frequencies relative to the measured ones.
-    """
-
-    strength: float = 1.0
-    leak: float = 0.0
-    shift: float = 1.0
+    strength: float = 1.0  # the attenuation in dB relative to the measured one
+    leak: float = 0.0  # fraction of the amplitude that passes around the mask
+    shift: float = 1.0  # frequencies relative to the measured ones
 
     def gain_db(self, hz: np.ndarray) -> np.ndarray:
         """Return the gain of the mask at the given frequencies."""
@@ -81,26 +75,19 @@ class MaskFit:
         return 20 * np.log10(self.leak + (1 - self.leak) * 10 ** (through / 20))
 
     def moved(self, rng: np.random.Generator) -> "MaskFit":
-        """Return the same mask a moment later."""
+        """Draw the fit of the same mask in another clip."""
         strength = self.strength * np.exp(0.1 * rng.standard_normal())
         return MaskFit(strength, self.leak * rng.uniform(0.5, 1.5), self.shift * np.exp(0.02 * rng.standard_normal()))
 
 
 @dataclass(frozen=True)
 class Wearer:
-    """A speaker, and how the mask changes the way they speak.
+    """A speaker, and the effect of the mask on the speech."""
 
-    Attributes:
-      voice: without a mask.
-      fit: of the mask, on average.
-      effort_db: gain of loudness with the mask.
-      slowing: syllables per second with the mask relative to without.
-    """
-
-    voice: Voice
-    fit: MaskFit
-    effort_db: float
-    slowing: float
+    voice: Voice  # without a mask
+    fit: MaskFit  # of the mask, on average
+    effort_db: float  # gain of loudness with the mask
+    slowing: float  # syllables per second with the mask relative to without
 
     @classmethod
     def draw(cls, rng: np.random.Generator) -> "Wearer":
@@ -112,7 +99,7 @@ class Wearer:
         )
 
     def spoken(self, masked: bool, rng: np.random.Generator) -> Voice:
-        """Return the voice in one take: no two takes are alike, and the mask asks for effort."""
+        """Draw the voice in one take: every take differs, and the mask requires effort."""
         effort_db = 1.0 * rng.standard_normal() + masked * self.effort_db
         return replace(
             self.voice,
@@ -125,15 +112,10 @@ class Wearer:
 
 @dataclass(frozen=True)
 class Session:
-    """The room and the microphone of some takes of a speaker.
+    """The room and the microphone of some takes of a speaker."""
 
-    Attributes:
-      room: the room, and the microphone's tilt.
-      colour_db: `[third]` further gain of the microphone and its position, by third of an octave.
-    """
-
-    room: Room
-    colour_db: np.ndarray
+    room: Room  # the room, and the microphone's tilt
+    colour_db: np.ndarray  # `[third]` further gain of the microphone and its position, by third of an octave
 
     @classmethod
     def draw(cls, rng: np.random.Generator) -> "Session":
@@ -151,9 +133,9 @@ def take(wearer: Wearer, session: Session, masked: bool, clips: int, rng: np.ran
     """Simulate running speech, cut into clips of a second.
 
     Args:
-      masked: whether the speaker wears the mask.
+      masked: True if the speaker wears the mask.
       clips: the number of clips.
-      rng: draws what is said, and what changes from clip to clip.
+      rng: draws the speech and the changes between clips.
 
     Returns:
       `[clip, sample]` int16 at 16 kHz.
@@ -177,7 +159,7 @@ def take(wearer: Wearer, session: Session, masked: bool, clips: int, rng: np.ran
 
 
 def _filtered(sound: np.ndarray, gain_db: np.ndarray) -> np.ndarray:
-    """Filters each second of `[sample]` by its own linear phase: `[second, frequency]` from 0 Hz to 8 kHz."""
+    """Filter each second by its own linear-phase filter with the gains `[second, frequency]` from 0 Hz to 8 kHz."""
     taps = np.fft.fftshift(np.fft.irfft(10 ** (gain_db / 20)), axes=1)
     taps = np.pad(taps, ((0, 0), (0, 1))) * np.hanning(TAPS)
     padded = np.pad(sound, TAPS // 2)
@@ -189,7 +171,7 @@ def simulate(clips: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarr
     """Simulate one speaker.
 
     Returns:
-      `[clip, sample]` int16 audio at 16 kHz, `[clip]` whether the speaker wears the mask.
+      `[clip, sample]` int16 audio at 16 kHz, `[clip]` True if the speaker wears the mask.
     """
     wearer, masked = Wearer.draw(rng), round(MASKED * clips)
     audio, labels = [], []
@@ -202,8 +184,8 @@ def simulate(clips: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarr
     return np.concatenate(audio), np.array(labels)
 
 
-def _shares(total: int, speakers: int, spread: float, rng: np.random.Generator) -> np.ndarray:
-    """Return `[speaker]` numbers of clips."""
+def _clip_counts(total: int, speakers: int, spread: float, rng: np.random.Generator) -> np.ndarray:
+    """Draw the number of clips of each speaker, `[speaker]`."""
     weights = np.exp(spread * rng.standard_normal(speakers))
     ends = np.round(total * np.cumsum(weights) / weights.sum()).astype(int)
     return np.diff(ends, prepend=0)
@@ -218,21 +200,13 @@ def write(
     seconds: float | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> None:
-    """Write a simulated Mask corpus in the ComParE layout, unless it is there already.
+    """Write a simulated Mask corpus, unless it exists already; see `breathing.write`.
 
     Args:
-      root: the corpus folder: new, empty, or with the same simulated corpus.
-      preset: one of `PRESETS`.
-      seed: of all randomness.
-      speakers: in train, devel and test; default: the preset's.
-      seconds: of speech, and so clips, of each speaker; default: the preset's, which in `full` differ by speaker.
+      seconds: of speech, and so the clips, of each speaker; default: the preset's, which differ by speaker in `full`.
       progress: called with the number of written files and of all files.
-
-    Raises:
-      UserError: an unknown preset, an impossible size, or a folder that holds something else.
     """
-    size = preset_of(PRESETS, preset, "Mask")
-    people = counts_of(speakers, size.speakers, "Mask")
+    size, people = size_of(PRESETS, preset, speakers, "Mask")
     if seconds is not None and not (8 <= seconds <= 5000 and seconds == int(seconds)):
         raise UserError(f"simulated Mask corpus: seconds is {seconds}, expected a whole number from 8 to 5000")
 
@@ -242,16 +216,16 @@ def write(
             rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(part,)))
             if seconds is None:
                 total = round(size.clips[part] * people[part] / size.speakers[part])
-                shares = _shares(total, people[part], size.spread, rng)
+                counts = _clip_counts(total, people[part], size.spread, rng)
             else:
-                shares = np.full(people[part], int(seconds))
+                counts = np.full(people[part], int(seconds))
             # Neither the order of the files nor their names reveal speaker or class.
-            numbers = np.split(1 + rng.permutation(shares.sum()), np.cumsum(shares)[:-1])
-            names += [f"{partition}_{number:05d}.wav" for number in range(1, 1 + shares.sum())]
-            for i, mine in enumerate(numbers):
-                jobs.append(((part, i), f"s{len(jobs) + 1:02d}", [f"{partition}_{number:05d}.wav" for number in mine]))
+            numbers = np.split(1 + rng.permutation(counts.sum()), np.cumsum(counts)[:-1])
+            names += [f"{partition}_{number:05d}.wav" for number in range(1, 1 + counts.sum())]
+            for i, own in enumerate(numbers):
+                jobs.append(((part, i), f"s{len(jobs) + 1:02d}", [f"{partition}_{number:05d}.wav" for number in own]))
 
-        def one(job: tuple[tuple[int, int], str, list[str]]) -> dict[str, tuple[str, str]]:
+        def write_speaker(job: tuple[tuple[int, int], str, list[str]]) -> dict[str, tuple[str, str]]:
             key, speaker, files = job
             rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=key))
             audio, masked = simulate(len(files), rng)
@@ -266,7 +240,9 @@ def write(
             if progress is not None:
                 progress(ends[done - 1], len(names))
 
-        truth = {name: told for made in in_threads(one, jobs, clips) for name, told in made.items()}
+        truth: dict[str, tuple[str, str]] = {}
+        for labelled in in_threads(write_speaker, jobs, clips, MAX_THREADS):
+            truth |= labelled
         shown = {name: "?" if name.startswith("test") else truth[name][0] for name in names}
         _table(folder / "lab" / "labels.csv", "label", shown)
         _table(folder / "lab" / "labels_confidential.csv", "label", {name: truth[name][0] for name in names})

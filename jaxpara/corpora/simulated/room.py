@@ -1,6 +1,6 @@
-"""The way from a mouth to a 16-bit file: room, microphone, level and background noise.
+"""The simulated recording of a voice: room, microphone, level and background noise.
 
-Recordings differ by these far more than by what the tasks ask for, which makes the tasks hard.
+Recordings differ more by these than by their labels, which makes the tasks hard.
 """
 
 from dataclasses import dataclass
@@ -16,25 +16,15 @@ LEVEL_WINDOW = 640  # 40 ms, the label step of the Breathing corpus
 
 @dataclass(frozen=True)
 class Room:
-    """One recording situation.
+    """One recording situation."""
 
-    Attributes:
-      decay_s: time in which the reverberation falls by 60 dB.
-      reverberation_db: its energy relative to the direct sound.
-      low_cut_hz: corner of the microphone's high-pass.
-      tilt_db: gain of microphone and distance at 4 kHz relative to 500 Hz.
-      level_db: the loud parts of the speech (95th percentile of 40-ms levels) relative to full scale.
-      noise_db: the background relative to the same parts.
-      noise_tilt_db: slope of the background per octave.
-    """
-
-    decay_s: float
-    reverberation_db: float
-    low_cut_hz: float
-    tilt_db: float
-    level_db: float
-    noise_db: float
-    noise_tilt_db: float
+    decay_s: float  # time in which the reverberation falls by 60 dB
+    reverberation_db: float  # energy of the reverberation relative to the direct sound
+    low_cut_hz: float  # corner of the microphone's high-pass
+    tilt_db: float  # gain of microphone and distance at 4 kHz relative to 500 Hz
+    level_db: float  # the loud parts of the speech (95th percentile of 40-ms levels) relative to full scale
+    noise_db: float  # the background relative to the same parts
+    noise_tilt_db: float  # slope of the background per octave
 
     @classmethod
     def draw(cls, rng: np.random.Generator) -> "Room":
@@ -51,14 +41,14 @@ class Room:
 
 
 def _shaped(white: np.ndarray, gain_db: np.ndarray) -> np.ndarray:
-    """Return noise with a spectral gain given as `[2, knot]`: octaves relative to 1 kHz, dB."""
+    """Apply a spectral gain to noise; the gain is `[2, knot]`: octaves relative to 1 kHz, dB."""
     spectrum = fft.rfft(white)
     octaves = np.log2(np.maximum(fft.rfftfreq(len(white), 1 / SAMPLE_RATE_HZ), 20) / 1000)
     return fft.irfft(spectrum * 10 ** (np.interp(octaves, *gain_db) / 20), len(white))
 
 
 def record(sound: np.ndarray, room: Room, rng: np.random.Generator) -> np.ndarray:
-    """Records a sound in a room.
+    """Record a sound in a room.
 
     Args:
       sound: `[sample]` at 16 kHz, at least 40 ms.
@@ -67,7 +57,7 @@ def record(sound: np.ndarray, room: Room, rng: np.random.Generator) -> np.ndarra
     Returns:
       `[sample]` int16.
     """
-    # A room's reverberation is noise that decays; the microphone's tilt is a short filter on everything.
+    # The room reverberation is decaying noise; the microphone's tilt is a short filter of the whole sound.
     delay = np.arange(round(1.2 * room.decay_s * SAMPLE_RATE_HZ)) / SAMPLE_RATE_HZ
     tail = rng.standard_normal(len(delay)) * 10 ** (-3 * delay / room.decay_s) * (delay > 0.003)
     tail *= 10 ** (room.reverberation_db / 20) / np.sqrt(np.sum(tail**2))

@@ -1,8 +1,7 @@
 """A source-filter voice: glottal pulses and noise through moving formants.
 
-It speaks no language, but has what paralinguistics listens for: pitch with intonation, jitter and shimmer, vowels
-and consonants at a speaker's rate, the level contour of a phrase, spectral tilt and breathiness. It knows no task: the
-caller decides when and how loud a speaker speaks.
+It speaks no language, but has the properties that paralinguistics uses: pitch with intonation, jitter and shimmer,
+vowels and consonants at a speaker's rate, the level contour of a phrase, spectral tilt and breathiness.
 
 Reference: Klatt, "Software for a cascade/parallel formant synthesizer", JASA 67 (1980); vowel formants of Peterson
 and Barney, JASA 24 (1952), men, scaled by the length of the vocal tract.
@@ -35,29 +34,17 @@ class Phrase(NamedTuple):
 
 @dataclass(frozen=True)
 class Voice:
-    """The sound of one speaker.
+    """The sound of one speaker."""
 
-    Attributes:
-      pitch_hz: the middle of the speaker's pitch.
-      pitch_span: standard deviation of the accents in semitones.
-      tract: formant frequencies relative to an adult man's.
-      syllables_hz: syllables per second of speech.
-      tilt_hz: corner of the glottal low-pass; more vocal effort has a higher one.
-      breathiness_db: noise from the open glottis relative to the voiced sound.
-      friction_db: consonant noise relative to the average speaker's.
-      jitter: standard deviation of a glottal period, relative.
-      shimmer_db: standard deviation of the pulse levels.
-    """
-
-    pitch_hz: float
-    pitch_span: float
-    tract: float
-    syllables_hz: float
-    tilt_hz: float
-    breathiness_db: float
-    friction_db: float
-    jitter: float
-    shimmer_db: float
+    pitch_hz: float  # the middle of the speaker's pitch
+    pitch_span: float  # standard deviation of the accents in semitones
+    tract: float  # formant frequencies relative to an adult man's
+    syllables_hz: float  # syllables per second of speech
+    tilt_hz: float  # corner of the glottal low-pass; more vocal effort has a higher one
+    breathiness_db: float  # noise from the open glottis relative to the voiced sound
+    friction_db: float  # consonant noise relative to the average speaker's
+    jitter: float  # standard deviation of a glottal period, relative
+    shimmer_db: float  # standard deviation of the pulse levels
 
     @classmethod
     def draw(cls, rng: np.random.Generator) -> "Voice":
@@ -125,7 +112,7 @@ CODAS = _spell("", "", "", "", "", "n", "n", "m", "l", "r", "s", "z", "gap T", "
 
 
 def _spoken(phrase: Phrase, voice: Voice, rng: np.random.Generator) -> tuple[list[int], np.ndarray]:
-    """Return the sounds of a phrase and their lengths, which fill it exactly."""
+    """Draw the sounds of a phrase and their lengths, whose sum is that of the phrase."""
     syllables = max(1, round((phrase.end_s - phrase.start_s) * voice.syllables_hz))
     sounds, stretch = [], []
     for i in range(syllables):
@@ -152,7 +139,7 @@ def _resonance(hz: np.ndarray, centre: np.ndarray | float, bandwidth: np.ndarray
 
 
 def _filter(sources: Sequence[np.ndarray], tracks: np.ndarray, voice: Voice) -> np.ndarray:
-    """Filters pulses and aspiration by the tract, friction by its own resonance; overlap-add of short frames."""
+    """Filter pulses and aspiration by the tract, friction by its own resonance; overlap-add of short frames."""
     pulses, aspiration, friction = sources
     count = -(-len(pulses) // HOP) + 1
     hz = fft.rfftfreq(FFT_SIZE, 1 / SAMPLE_RATE_HZ)
@@ -186,9 +173,9 @@ def speak(voice: Voice, phrases: Sequence[Phrase], seconds: float, rng: np.rando
     """Simulate speech in the given phrases and silence between them.
 
     Args:
-      phrases: in the order of time, without overlap; cut off outside 0..seconds.
+      phrases: in order, without overlap; cut off outside 0 to `seconds`.
       seconds: length of the result.
-      rng: draws what is said and every irregularity.
+      rng: draws the sounds and every irregularity.
 
     Returns:
       `[sample]` float32 at 16 kHz; a stressed vowel at 0 dB has an RMS of about 1.
@@ -198,8 +185,8 @@ def speak(voice: Voice, phrases: Sequence[Phrase], seconds: float, rng: np.rando
         sounds_in, lengths = _spoken(phrase, voice, rng)
         sounds += [NAMES.index("gap"), *sounds_in]
         ends += [phrase.start_s, *(phrase.start_s + np.cumsum(lengths))]
-        share = (np.cumsum(lengths) - lengths / 2) / lengths.sum()
-        levels += [OFF, *(phrase.level_db - phrase.fall_db * share)]
+        elapsed = (np.cumsum(lengths) - lengths / 2) / lengths.sum()
+        levels += [OFF, *(phrase.level_db - phrase.fall_db * elapsed)]
     sounds += [NAMES.index("gap")]
     levels += [OFF]
 
@@ -209,7 +196,7 @@ def speak(voice: Voice, phrases: Sequence[Phrase], seconds: float, rng: np.rando
     size = round(seconds * SAMPLE_RATE_HZ)
     sample_s = np.arange(size, dtype=np.float32) / SAMPLE_RATE_HZ
 
-    # Pitch falls with the level over a phrase; accents come with the sounds, and a slow wander over all.
+    # Pitch falls with the level over a phrase, has an accent per sound, and drifts slowly.
     accents = rng.standard_normal(len(sounds)) * voice.pitch_span
     contour = np.where(level > OFF, 0.4 * level, 0.0) + 2.5 * accents
     semitones = _smooth(contour[now], 0.1) + _smooth(4 * rng.standard_normal(len(clock)), 0.3)

@@ -1,12 +1,11 @@
-"""What the simulated corpora have in common: sizes, writing each once and completely, and a baseline to beat."""
+"""Sizes and complete writing of the simulated corpora, and the loudness baseline."""
 
 import fcntl
-import json
 import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,55 +15,51 @@ from sklearn.linear_model import Ridge
 from jaxpara.corpora.challenge import MARKER
 from jaxpara.corpora.corpus import Corpus, Recording
 from jaxpara.errors import UserError
+from jaxpara.files import read_json, write_json
 from jaxpara.predictions import ENSEMBLE, predictions_of
-from jaxpara.registry import suggest
+from jaxpara.registry import require_one_of
 
 CONTEXT_S = 4.0  # of audio level before and after each label
 FLOOR_DB = -80.0  # the level of digital silence
+MAX_THREADS = 8  # simulating a speaker of 240 s takes half a gigabyte
 PENALTY = 1e3  # of the ridge regression; anything from 1e2 to 1e4 gives the same
 
-Preset = TypeVar("Preset")
 
-
-def preset_of(presets: Mapping[str, Preset], name: str, what: str) -> Preset:
-    """Return a preset by its name; a UserError says which ones there are for `what`."""
-    if name not in presets:
-        known = sorted(presets)
-        raise UserError(f"simulated {what} corpus: no preset {name!r}, expected one of {known}{suggest(name, known)}")
-    return presets[name]
-
-
-def counts_of(given: Sequence[int] | None, preset: tuple[int, int, int], what: str) -> tuple[int, ...]:
-    """Return the numbers of speakers in train, devel and test: the given ones, or the preset's.
+def size_of(
+    presets: Mapping[str, Any], preset: str, speakers: Sequence[int] | None, what: str
+) -> tuple[Any, tuple[int, ...]]:
+    """Return a preset and the numbers of speakers in train, devel and test: the given ones, or the preset's.
 
     Raises:
-      UserError: not three numbers from 1 to 100; its message names `what`.
+      UserError: an unknown preset, or not three numbers from 1 to 100.
     """
-    counts = preset if given is None else tuple(given)
+    require_one_of(f"simulated {what} corpus: preset", preset, presets)
+    size = presets[preset]
+    counts = size.speakers if speakers is None else tuple(speakers)
     if len(counts) != 3 or not all(isinstance(count, int) and 1 <= count <= 100 for count in counts):
         raise UserError(f"simulated {what} corpus: speakers is {counts}, expected three counts from 1 to 100")
-    return counts
+    return size, counts
 
 
 def write_once(root: Path, parameters: dict[str, Any], fill: Callable[[Path], None]) -> None:
-    """Fill a folder beside `root` and rename it to `root`; does nothing if that has been done before.
+    """Write a corpus whole or not at all, unless it exists already.
 
-    A process that is killed leaves `.<name>.part`, which the next one clears; a second process that wants the same
-    corpus waits for the first.
+    It is written to `.<name>.part` and renamed. If the process is killed, the next one clears that folder; a second
+    process that needs the same corpus waits for the first.
 
     Args:
       root: the folder of the corpus.
-      parameters: everything that the corpus depends on, as JSON values; the marker file holds them.
-      fill: writes the files into the given folder, which has an empty `wav/` and `lab/`.
+      parameters: everything that the corpus depends on, as JSON values, for the marker file.
+      fill: writes the files into a given folder, which has an empty `wav/` and `lab/`.
 
     Raises:
-      UserError: `root` holds something else.
+      UserError: `root` contains something else.
     """
     if _finished(root, parameters):
         return
     part = root.with_name(f".{root.name}.part")
     part.mkdir(parents=True, exist_ok=True)
-    # The folder itself is locked, so the lock needs no file of its own and moves with the folder.
+    # The lock is on the folder itself, so that it needs no file of its own and moves with the folder.
     lock = os.open(part, os.O_RDONLY)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -76,35 +71,32 @@ def write_once(root: Path, parameters: dict[str, Any], fill: Callable[[Path], No
         for name in ("wav", "lab"):
             (part / name).mkdir()
         fill(part)
-        (part / MARKER).write_text(json.dumps(parameters, indent=2) + "\n")
+        write_json(part / MARKER, parameters)
         part.replace(root)
     finally:
         os.close(lock)
 
 
 def _finished(root: Path, parameters: dict[str, Any]) -> bool:
-    """Return whether `root` holds exactly this corpus; raise a UserError if it holds anything else."""
+    """Return True if `root` is exactly this corpus, False if it is empty or missing; otherwise raise a UserError."""
     marker = root / MARKER
     if not marker.exists():
         if root.exists() and (not root.is_dir() or any(root.iterdir())):
-            raise UserError(f"{root}: holds files but no {MARKER}; a simulated corpus needs an empty or a new folder")
+            raise UserError(
+                f"{root}: contains files but no {MARKER}; a simulated corpus needs an empty or a new folder"
+            )
         return False
-    try:
-        found = json.loads(marker.read_text())
-    except ValueError as error:
-        raise UserError(f"{marker}: not readable as JSON ({error}); delete {root} and run again") from error
-    differing = [key for key in parameters if not isinstance(found, dict) or found.get(key) != parameters[key]]
-    if differing:
-        key = differing[0]
-        was = found.get(key) if isinstance(found, dict) else found
-        raise UserError(
-            f"{marker}: {key} is {was!r}, expected {parameters[key]!r}; delete {root} or choose another folder"
-        )
+    found = read_json(marker, f"delete {root} and run again")
+    for key, value in parameters.items():
+        if found.get(key) != value:
+            raise UserError(
+                f"{marker}: {key} is {found.get(key)!r}, expected {value!r}; delete {root} or choose another folder"
+            )
     return True
 
 
 def loudness_baseline(corpus: Corpus) -> pd.DataFrame:
-    """Predict the belt from loudness alone, with a ridge regression on the level 4 s before to 4 s after a label.
+    """Predict the belt from loudness alone: a ridge regression on the level from 4 s before to 4 s after a label.
 
     Args:
       corpus: a Breathing corpus with test recordings; trained on train and devel.
