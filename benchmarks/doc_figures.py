@@ -39,7 +39,7 @@ def belt(workdir: Path, seconds: float = 30.0) -> tuple[Any, Path]:
     results = json.loads((workdir / "results.json").read_text(encoding="utf-8"))
     corpus = read(Path(results["corpus"]["root"]), TASKS["breathing"])
     table = predictions.load(workdir / "predictions" / "test.npz")
-    belts = {name: rows["score_0"].to_numpy() for name, rows in table.groupby("recording")}
+    belts = {str(name): rows["score_0"].to_numpy() for name, rows in table.groupby("recording")}
     r = {name: np.corrcoef(corpus.by_name[name].truth, belt)[0, 1] for name, belt in belts.items()}
     name = sorted(r, key=r.__getitem__)[len(r) // 2]
     recording = corpus.by_name[name]

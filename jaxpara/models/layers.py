@@ -122,7 +122,8 @@ class BatchNorm(nn.Module):
         if not train:
             return _affine(x, running.mean.value, running.var.value, scale, bias, self.epsilon)
         axis_name = None if self.is_initializing() else self.axis_name
-        y, mean, var = normalised(x, scale, bias, self.epsilon, axis_name)
+        found: tuple[Array, Array, Array] = normalised(x, scale, bias, self.epsilon, axis_name)
+        y, mean, var = found
         if not self.is_initializing():
             count = _count(x, axis_name)
             running.update(mean, var * (count / max(count - 1, 1)) if self.unbiased else var, self.momentum)
