@@ -1,1 +1,1 @@
-"""Measurements; each script says in its docstring how to run it."""
+"""Measurements; the docstring of each script shows how to run it."""

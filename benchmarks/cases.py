@@ -1,4 +1,7 @@
-"""The cases of `side_by_side`: what is timed, on how much, against whom. Imports neither JAX nor PyTorch."""
+"""The cases of `python -m benchmarks.side_by_side`: what is timed, its size and its peers.
+
+Imports neither JAX nor PyTorch.
+"""
 
 import importlib
 from collections.abc import Callable, Mapping
@@ -10,7 +13,7 @@ import numpy as np
 from benchmarks.side import Arrays, Side
 
 TORCH = ("eager", "eager_tuned", "compile", "compile_tuned", "bfloat16_tuned")
-# Settings of peers other than networks: as they come, and with our allocator setting.
+# Settings of peers other than networks: unchanged, and with our allocator setting.
 PLAIN = ("default", "default_tuned")
 RATE_HZ, SPEAKERS = 16_000, 16
 TINY_DEMO = (
@@ -21,7 +24,7 @@ TINY_DEMO = (
 
 @dataclass(frozen=True)
 class Network:
-    """A network of a config and a random batch for it: times do not depend on the values.
+    """A network of a config and a random batch; times do not depend on the values.
 
     Attributes:
       config, member: the module in `configs` and the member in it, in the recipe `recommended`.
@@ -43,7 +46,7 @@ class Network:
         return "breathing" if self.labels else "mask"
 
     def tiny(self) -> "Network":
-        """Return the smallest size that shows whether both sides agree."""
+        """Return a size at which both sides can be compared quickly."""
         small = {} if self.size == (64, 97) else {"size": (40, 48)}
         return replace(self, rows=min(self.rows, 2), labels=min(self.labels, 12), **({} if self.labels else small))
 
@@ -92,13 +95,13 @@ SMALL = replace(MASK, size=(64, 97), changes={"examples": {"size": (64, 97), "au
 
 @dataclass(frozen=True)
 class Peer:
-    """A peer of our code.
+    """Other code that does the same work as ours.
 
     Attributes:
-      make: maps the setting and what our side checked (None if nothing is checked) to the peer's side.
-      settings: the settings that it is timed in.
-      target: the smallest wanted ratio of its time over ours, in its fastest tuned float32 setting; 0 if none is set.
-      same: whether it computes the same function, so that its outputs are compared with ours.
+      make: maps the setting and the arrays of our side's `check` (None if nothing is checked) to the peer's side.
+      settings: the settings in which it is timed.
+      target: the smallest wanted ratio of its time over ours, in its fastest tuned float32 setting; 0 for none.
+      same: True if it computes the same function, so that its outputs are compared with ours.
     """
 
     make: Callable[[str, Arrays | None], Side]
@@ -109,11 +112,11 @@ class Peer:
 
 @dataclass(frozen=True)
 class Case:
-    """What is timed.
+    """Work that is timed on both sides.
 
     Attributes:
       size: in words, for the table.
-      count, unit: how many units one call processes, for rates.
+      count, unit: of what one call processes, for rates.
       ours: makes our side.
       peers: by name.
       tolerances: the largest accepted difference by array, see `worker.difference`.
@@ -265,7 +268,7 @@ def demo(config: str, *changes: str) -> Case:
 
 
 def cases(*, tiny: bool) -> dict[str, Callable[[], Case]]:
-    """Return all cases by name; `tiny` ones are for the comparison of outputs only, their times mean nothing."""
+    """Return all cases by name; with `tiny` they are for the comparison of outputs, their times mean nothing."""
 
     def net(case: Network, **options: Any) -> Callable[[], Case]:
         if tiny:

@@ -22,10 +22,10 @@ import numpy as np
 import soundfile
 from PIL import Image
 
+from jaxpara import predictions
 from jaxpara.corpora.challenge import read
 from jaxpara.corpora.simulated import breathing
 from jaxpara.corpora.tasks import TASKS
-from jaxpara.predictions import load
 
 DOCS = Path(__file__).parents[1] / "docs"
 
@@ -39,21 +39,19 @@ def spectrogram(axis: Any, waveform: np.ndarray, rate_hz: int, title: str) -> No
 def belt(workdir: Path, seconds: float = 30.0) -> tuple[Any, Path]:
     results = json.loads((workdir / "results.json").read_text(encoding="utf-8"))
     corpus = read(Path(results["corpus"]["root"]), TASKS["breathing"])
-    predictions = load(workdir / "predictions" / "test.npz")
-    belts = {
-        recording: predictions["score_0"][predictions["recording"] == recording.name].to_numpy()
-        for recording in corpus.partition("test")
-    }
-    r = {recording: np.corrcoef(recording.truth, belt)[0, 1] for recording, belt in belts.items()}
-    recording = sorted(r, key=r.__getitem__)[len(r) // 2]
+    table = predictions.load(workdir / "predictions" / "test.npz")
+    belts = {str(name): rows["score_0"].to_numpy() for name, rows in table.groupby("recording")}
+    r = {name: np.corrcoef(corpus.by_name[name].truth, belt)[0, 1] for name, belt in belts.items()}
+    name = sorted(r, key=r.__getitem__)[len(r) // 2]
+    recording = corpus.by_name[name]
     inside = recording.times_s < seconds
     waveform, rate_hz = soundfile.read(recording.path, stop=round(seconds * corpus.task.sample_rate_hz))
 
     figure, (above, below) = plt.subplots(2, 1, figsize=(11, 4.4), sharex=True, height_ratios=[1, 1.4])
     origin = "simulated speech" if results["simulated"] else "speech"
-    spectrogram(above, waveform, rate_hz, f"{origin}, {recording.name} of test: r = {r[recording]:.2f}")
+    spectrogram(above, waveform, rate_hz, f"{origin}, test recording {name}: r = {r[name]:.2f}")
     below.plot(recording.times_s[inside], recording.truth[inside], color="#1f2933", label="breathing belt")
-    below.plot(recording.times_s[inside], belts[recording][inside], color="#D55E00", label="predicted from the voice")
+    below.plot(recording.times_s[inside], belts[name][inside], color="#D55E00", label="predicted from the voice")
     below.set(xlim=(0, seconds), ylim=(-1.15, 1.55), xlabel="seconds", ylabel="belt")
     below.legend(frameon=False, ncols=2, loc="upper right")
     below.grid(axis="x", alpha=0.3)

@@ -1,11 +1,11 @@
-"""Tests what faults of the computer do to a run: each must lead to the same result or to a clear refusal.
+"""Tests faults of the computer during a run: each must lead to the same result or to a clear error.
 
     python -m benchmarks.faults --kills 20
 
 Runs a tiny experiment on simulated speech (a network, two SVMs, one of them on the network's embeddings, and their
 fusion) as a user would: once undisturbed, then under each fault, and repeats the command until it finishes.
 Predictions are compared bit for bit, and results.json without its timings. Prints a table; the exit status is 1 if a
-fault led to something else, or any output contained a traceback.
+fault led to something else, or to a traceback.
 """
 
 import argparse
@@ -24,9 +24,9 @@ import numpy as np
 from benchmarks.tiny_run import TIMEOUT_S, Otherwise, Run, fresh, undisturbed
 
 FOLD = "run/members/cnn/fold_0_seed_0"
-# By part of a run, what it writes, and within how many seconds after the first of it a kill comes.
+# For each part of a run the files that it writes, and within how many seconds after the first of them it is killed.
 PARTS = {
-    "features": ("cache/features/*/data.bin", 0.2),
+    "features": ("cache/features/**/*.npy", 0.2),
     "training": ("run/members/*/*/metrics.jsonl", 1.0),
     "checkpoint save": ("run/members/*/*/checkpoints/*tmp*", 0.05),
     "prediction": ("run/members/*/*/predictions/*", 0.5),
@@ -49,7 +49,7 @@ def kills(whole: Run, count: int = 20, seed: int = 1) -> str:
     done, lives = dict.fromkeys(names, 0), 0
     while any(done[name] < wanted[name] for name in names):
         if lives > count:
-            raise Otherwise(f"the moments never came: {done}")
+            raise Otherwise(f"not all parts could be killed: {done}")
         run = fresh(whole, f"killed_{lives}")
         for name in names:
             pattern, within_s = PARTS[name]
@@ -68,7 +68,7 @@ def kills(whole: Run, count: int = 20, seed: int = 1) -> str:
 
 @contextlib.contextmanager
 def small_disk(folder: Path) -> Iterator[Callable[[int], dict] | None]:
-    """Mount a tmpfs at a folder and give a function that sets its size in bytes; None if it cannot be mounted."""
+    """Mount a tmpfs at a folder; yield a function that sets its size in bytes, or None if it cannot be mounted."""
     mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(folder)]
     if not shutil.which("mount") or subprocess.run(mount, capture_output=True).returncode:
         yield None
@@ -84,31 +84,31 @@ def small_disk(folder: Path) -> Iterator[Callable[[int], dict] | None]:
         subprocess.run(["umount", str(folder)], check=True)
 
 
-def full_disk(whole: Run, shares: tuple[float, ...] = (0.1, 0.3, 0.5, 0.7, 0.9), tmpfs: bool = True) -> str:
-    """Run on a disk that is too small, larger with every start; without tmpfs, limits the size of files instead."""
+def full_disk(whole: Run, fractions: tuple[float, ...] = (0.1, 0.3, 0.5, 0.7, 0.9), tmpfs: bool = True) -> str:
+    """Run on a disk that is too small, larger with every start; without tmpfs, limit the size of files instead."""
     run = Run(whole.folder.parent / ("full_disk" if tmpfs else "no_large_files"))
     corpus = run.folder.parent / "corpus_cache"
     shutil.copytree(whole.folder / "cache/simulated", corpus / "simulated", dirs_exist_ok=True)
     run.folder.mkdir()
     sizes = [path.stat().st_size for path in whole.folder.rglob("*") if path.is_file()]
-    refusals = []
+    errors = []
     with small_disk(run.folder) if tmpfs else contextlib.nullcontext() as resize:
         space, largest = (sum(sizes), resize) if resize else (max(sizes), lambda size: {"largest": size})
-        # The corpus is there before.
+        # The corpus is not written again.
         space -= sum(path.stat().st_size for path in corpus.rglob("*") if path.is_file()) if resize else 0
-        for share in shares:
-            how = largest(int(share * space))
+        for fraction in fractions:
+            how = largest(int(fraction * space))
             if not (run.folder / "cache").exists():
                 (run.folder / "cache").mkdir()
                 (run.folder / "cache/simulated").symlink_to(corpus / "simulated")
             if run.ended(run.start(**how), (0, 1)):
-                refusals.append(run.last_line(""))
-        if not refusals:
+                errors.append(run.last_line(""))
+        if not errors:
             raise Otherwise("the disk was never full")
         run.finish(**(resize(64 * space) if resize else {}))
         run.same_as(whole)
         way = "a tmpfs" if resize else "RLIMIT_FSIZE"
-    return f"clear refusal at {len(refusals)} of {len(shares)} sizes of {way}; with room, identical result"
+    return f"clear error at {len(errors)} of {len(fractions)} sizes of {way}; with enough space, identical result"
 
 
 def stopped(whole: Run, name: str, checkpoints: int) -> tuple[Run, list[Path]]:
@@ -151,7 +151,7 @@ def all_truncated(whole: Run) -> str:
     shutil.rmtree(run.folder / FOLD)
     run.finish()
     run.same_as(whole)
-    return "clear refusal; identical result after deleting the folder that it names"
+    return "clear error; identical result after deleting the folder that it names"
 
 
 def two_at_once(whole: Run) -> str:
@@ -161,16 +161,16 @@ def two_at_once(whole: Run) -> str:
     while first.poll() is None and not (run.folder / FOLD / "metrics.jsonl").exists():
         time.sleep(0.01)
     status = run.start().wait(TIMEOUT_S)
-    said = "another run is using it" in run.log.read_text()
+    refused = "another run is using it" in run.log.read_text()
     run.ended(first, (0,))
-    if status != 1 or not said:
-        raise Otherwise(f"the second ended with status {status}")
+    if status != 1 or not refused:
+        raise Otherwise(f"the second run ended with status {status}")
     run.same_as(whole)
-    return "second run refused; identical result of the first"
+    return "the second run is refused; identical result of the first"
 
 
 def jumping_clock(whole: Run) -> str:
-    """Run with a clock that jumps by up to ten years, back and forth, at every reading."""
+    """Run with a clock that jumps by up to ten years, back or forward, whenever it is read."""
     run = fresh(whole, "jumping_clock")
     jumped = run.folder / "jumped"
     code = run.folder / "code"

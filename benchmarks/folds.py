@@ -2,9 +2,9 @@
 
     python -m benchmarks.folds [CASE ...] [--rounds=5] [--folds=4] [--devices=2] [--precision=bfloat16]
 
-Both ways take the same steps on the same batches, in turns, in one process that is warmed up. Prints the medians over
-the rounds and the ratio within a round. `--devices` splits a CPU into devices. Validation, checkpoints and reading are
-left out, because they are the same for both ways.
+Both ways take the same steps on the same batches, by turns, in one warmed-up process. Prints the medians over the
+rounds, and the ratio within a round. `--devices` splits a CPU into devices. Validation, checkpoints and reading are not
+included, because they are the same for both ways.
 """
 
 import argparse
@@ -29,65 +29,58 @@ CASES = {
 }
 
 
-def programs(network: cases.Network, precision: str) -> tuple[Any, Any]:
-    """Return the steps of a network as a run compiles them, and a function from a seed to a new state."""
-    import jax
+class Folds:
+    """Runs that are placed together; `step` takes one step of each."""
 
-    from jaxpara.corpora.tasks import TASKS
-    from jaxpara.registry import build
-    from jaxpara.training import LEARNERS
-    from jaxpara.training.state import create
-
-    learner, task = network.learner(), TASKS[network.task]
-    if network.size != (0, 0):
-        learner["examples"] = learner["examples"] | {"size": network.size}
-    learner |= {"batch": network.rows, "microbatch": 0}
-    net = build(LEARNERS, learner, "learner", task=task, frame_rate_hz=1.0, precision=precision)
-    one = {name: value[:1] for name, value in network.batch().items()}
-    example = net._examples.prepare(one, jax.random.key(0))
-    return net, lambda seed: jax.device_get(create(net.model, example, net._optimizer.transform, seed))
-
-
-class Way:
-    """Folds that are placed together; `step` takes one step of each."""
-
-    def __init__(self, made: Any, placement: Any, states: list[Any], batch: dict[str, Any]):
-        parts, rows = made._parts(placement.devices)
-        # Padded if it does not divide, as in a run; there with rows of weight 0, which takes as long.
-        given = np.arange(parts * rows * placement.devices) % len(next(iter(batch.values())))
-        arranged = {name: value[given].reshape(-1, rows, *value.shape[1:]) for name, value in batch.items()}
+    def __init__(self, train_step: Any, placement: Any, states: list[Any], batch: dict[str, np.ndarray]):
+        rows = -(-len(batch["inputs"]) // placement.devices)
+        # Padded if the devices do not divide it, as in a run; there with rows of weight 0, which takes as long.
+        padded = np.arange(rows * placement.devices) % len(batch["inputs"])
+        arranged = {name: value[padded].reshape(-1, rows, *value.shape[1:]) for name, value in batch.items()}
         self._placement, self._batches = placement, [arranged] * len(states)
-        self._states, self._step = placement.put(states), made.train_step(placement)
+        self._states, self._step = placement.put(states), train_step
 
     def step(self) -> list[float]:
         self._states, losses = self._step(self._states, self._placement.batch(self._batches))
         return [float(loss) for loss in self._placement.split(losses)]
 
 
-def timed(network: cases.Network, folds: int, rounds: int, precision: str) -> dict[str, Any]:
+def measure(network: cases.Network, count: int, rounds: int, precision: str) -> dict[str, Any]:
     """Return seconds per step of all folds both ways, of the first step, and the final difference of the losses."""
-    from jaxpara.training.parallel import Placement, Stacked
+    import jax
 
-    made, fresh = programs(network, precision)
+    from benchmarks.ours import build_learner
+    from jaxpara.training import steps
+    from jaxpara.training.parallel import Placement, Stacked
+    from jaxpara.training.state import create
+
+    config = network.learner()
+    if network.size != (0, 0):
+        config["examples"] = config["examples"] | {"size": network.size}
+    examples, model, loss, optimizer = build_learner(config, network.task)
+    train_step = steps.train_step(model, examples.prepare, loss, optimizer, precision)
     batch = network.batch()
-    states = [fresh(seed) for seed in range(folds)]
+    example = examples.prepare({name: value[:1] for name, value in batch.items()}, jax.random.key(0))
+    states = [jax.device_get(create(model, example, optimizer, seed)) for seed in range(count)]
+    single, stacked = Placement(), Stacked(count)
+    single_step, stacked_step = single.spread(train_step), stacked.spread(train_step)
     ways = {
-        "one after the other": [Way(made, Placement(), [state], batch) for state in states],
-        "at once": [Way(made, Stacked(folds), states, batch)],
+        "in turn": [Folds(single_step, single, [state], batch) for state in states],
+        "at once": [Folds(stacked_step, stacked, states, batch)],
     }
-    compiled, seconds, losses = {}, {way: [] for way in ways}, {}
+    first, seconds, losses = {}, {way: [] for way in ways}, {}
     for way, groups in ways.items():
         began = time.perf_counter()
         for group in groups:
             group.step()
-        compiled[way] = time.perf_counter() - began
+        first[way] = time.perf_counter() - began
     for _ in range(rounds):
         for way, groups in ways.items():
             began = time.perf_counter()
             losses[way] = [loss for group in groups for loss in group.step()]
             seconds[way].append(time.perf_counter() - began)
-    apart = max(abs(a - b) for a, b in zip(*losses.values(), strict=True))
-    return {"seconds": seconds, "first": compiled, "apart": apart}
+    difference = max(abs(a - b) for a, b in zip(*losses.values(), strict=True))
+    return {"seconds": seconds, "first": first, "difference": difference}
 
 
 def main() -> None:
@@ -107,18 +100,18 @@ def main() -> None:
     kind = jax.devices()[0].device_kind
     print(f"{jax.local_device_count()} x {kind}, {os.cpu_count()} processors, {flags.folds} folds, {flags.precision}")
     columns = ("step of all folds, ms", "in turn", "at once", "ratio (min-max)", "first s")
-    print("{:58} {:>8} {:>8} {:>20} {:>12} apart".format(*columns))
+    print("{:58} {:>8} {:>8} {:>20} {:>12} difference".format(*columns))
     for name, network in CASES.items():
         if flags.cases and not any(wanted.lower() in name.lower() for wanted in flags.cases):
             continue
-        found = timed(network, flags.folds, flags.rounds, flags.precision)
+        found = measure(network, flags.folds, flags.rounds, flags.precision)
         turn, once = found["seconds"].values()
         ratios = sorted(a / b for a, b in zip(turn, once, strict=True))
         spread = f"{median(ratios):.2f} ({ratios[0]:.2f}-{ratios[-1]:.2f})"
         first = " / ".join(f"{seconds:.1f}" for seconds in found["first"].values())
         print(
             f"{name:58} {1e3 * median(turn):8.1f} {1e3 * median(once):8.1f} {spread:>20} {first:>12}"
-            f" {found['apart']:.0e}",
+            f" {found['difference']:.0e}",
             flush=True,
         )
 

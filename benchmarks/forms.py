@@ -2,10 +2,11 @@
 
     python -m benchmarks.forms [CASE ...] [--rounds=5]
 
-Forms such as hand-written gradients age as XLA improves: run this on the oldest and the newest JAX, and keep only what
-wins by 5 % or by a clear amount of memory. Each case is a forward and backward pass of a network; in each peer one form
-is replaced by the plain one. Every side runs in its own process, and they take turns. All cases take about two minutes
-on an idle machine with 2 cores. `tests/models` compares values and gradients.
+Hand-written gradients and the like lose their advantage as XLA improves: run this on the oldest and the newest JAX, and
+keep only what gains 5 % of the time or much memory. Each case is a forward and backward pass of a network; in each peer
+one form is replaced by the plain one. Every side runs in its own process, and they take turns. All cases take about two
+minutes on an idle computer with 2 cores; `--tiny` only shows that they run. `tests/models` compares values and
+gradients.
 """
 
 from collections.abc import Callable
@@ -38,7 +39,7 @@ def case(model: dict[str, Any], inputs: np.ndarray, forms: dict[str, tuple[Patch
 
 
 def gradient_step(fields: dict[str, Any], inputs: np.ndarray) -> Side:
-    """Times the gradient of the mean square of a network's outputs in training mode."""
+    """Time the gradient of the mean square of a network's outputs in training mode."""
     import jax
     import jax.numpy as jnp
 
@@ -72,7 +73,7 @@ def plain_first_layer() -> None:
 
 
 def plain_pools() -> None:
-    """Take ReLU, dropout and flax's max-pool one after the other."""
+    """Apply ReLU, dropout and flax's max-pool one after the other."""
     from flax import linen as nn
 
     from jaxpara.models import cnn1d, ops1d
@@ -107,7 +108,7 @@ def plain_lstm() -> None:
 
 
 def flax_lstm() -> None:
-    """Take flax's LSTM."""
+    """Use flax's LSTM."""
     from flax import linen as nn
 
     from jaxpara.models import recurrent
@@ -160,7 +161,7 @@ def plain_batchnorm() -> None:
 
 
 def plain_conv() -> None:
-    """Take XLA's convolution also where the output is smaller than the kernel."""
+    """Use XLA's convolution also where the output is smaller than the kernel."""
     from jax import lax
 
     from jaxpara.models import ops2d, resnet
@@ -169,7 +170,7 @@ def plain_conv() -> None:
 
 
 def plain_max_pool() -> None:
-    """Take flax's max-pool of images."""
+    """Use flax's max-pool of images."""
     from flax import linen as nn
 
     from jaxpara.models import ops2d

@@ -2,9 +2,9 @@
 
     python -m benchmarks.interval_coverage
 
-Each data set draws new speakers, who differ in how much they speak and in how well they are predicted. Three intervals
+Each data set has new speakers, who differ in how much they speak and in how well they are predicted. Three intervals
 are computed: the jackknife and the bootstrap over speakers, and the bootstrap over samples, which treats all samples as
-independent. The value that they should contain is the measure over so many speakers that it is practically exact.
+independent. They should contain the measure over so many speakers that it is practically exact.
 """
 
 import argparse
@@ -91,9 +91,9 @@ def of_population(case: Case, speakers: int, parts: int = 20) -> float:
 
 
 def simulate(case: Case, speakers: int, datasets: int, resamples: int, truth: float) -> list[tuple[float, float]]:
-    """Return, for each method, the share of data sets whose interval contains the truth, and the mean width.
+    """Return, for each method, the fraction of data sets whose interval contains the truth, and the mean width.
 
-    A data set without an interval counts as not containing it, and has no width.
+    A data set without an interval counts as one that does not contain it, and has no width.
     """
     rng = np.random.default_rng([2, speakers])
     covered, widths = np.zeros((len(METHODS), datasets), bool), np.full((len(METHODS), datasets), np.nan)
@@ -127,7 +127,7 @@ def main() -> None:
         truth = of_population(case, flags.population)
         for speakers in SPEAKERS:
             found = simulate(case, speakers, flags.datasets, flags.resamples, truth)
-            cells = "".join(f"{share:>10.1%}{width:>12.3f}" for share, width in found)
+            cells = "".join(f"{fraction:>10.1%}{width:>12.3f}" for fraction, width in found)
             print(f"{case.name:26}{truth:7.3f}{speakers:10}{cells}", flush=True)
 
 

@@ -1,9 +1,8 @@
-"""Measures what this machine can do at best, and how busy it is with other work.
+"""Measures the peak speed of this computer, and how busy it is with other work.
 
     python -m benchmarks.machine
 
-The peak is the fastest float32 matrix product of JAX or PyTorch, each in its own process. The module also holds what
-several benchmarks need: `measured` runs a benchmark in its own process, `peak_gib` reads that process's memory.
+The peak is the fastest float32 matrix product of JAX or PyTorch, each in its own process.
 """
 
 import argparse
@@ -20,24 +19,8 @@ from pathlib import Path
 from typing import Any
 
 
-def measured(module: str, *flags: object) -> Any:
-    """Run `python -m benchmarks.MODULE FLAGS` and return what it passed to `answer`.
-
-    Raises:
-      subprocess.CalledProcessError: it failed.
-    """
-    command = [sys.executable, "-m", f"benchmarks.{module}", *map(str, flags)]
-    done = subprocess.run(command, check=True, capture_output=True, text=True)
-    return json.loads(done.stdout.splitlines()[-1])
-
-
-def answer(found: Any) -> None:
-    """Print what `measured` returns."""
-    print(json.dumps(found))
-
-
 def peak_gib() -> float:
-    """Return the peak resident memory of this process, or of a child that it waited for; libraries included."""
+    """Return the peak resident memory of this process or of a child that it waited for, including libraries."""
     return max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)) / 2**20
 
 
@@ -73,11 +56,13 @@ def _timed(run: Callable[[], None]) -> float:
 
 
 def peak(size: int = 3000) -> dict[str, float]:
-    """Return GFLOP/s by library, without a library that is not installed."""
+    """Return GFLOP/s by library, of the libraries that are installed."""
     found = {}
     for library in ("jax", "torch"):
+        command = [sys.executable, "-m", "benchmarks.machine", "--library", library, "--size", str(size)]
         with suppress(subprocess.CalledProcessError):
-            found[library] = measured("machine", "--library", library, "--size", size)
+            done = subprocess.run(command, check=True, capture_output=True, text=True)
+            found[library] = float(done.stdout.splitlines()[-1])
     return found
 
 
@@ -86,7 +71,7 @@ def threads() -> int:
 
 
 def busy(seconds: float = 2.0) -> float:
-    """Return the share of all processors' time that others used while this process slept; NaN if unknown."""
+    """Return the fraction of all processors' time that others used while this process slept; NaN if unknown."""
 
     def times() -> tuple[int, int]:
         fields = [int(word) for word in Path("/proc/stat").read_text().splitlines()[0].split()[1:9]]
@@ -110,7 +95,7 @@ def processor() -> str:
 
 
 def describe(size: int = 3000) -> dict[str, Any]:
-    """Return what a table says about the machine."""
+    """Return the description of the computer in a table."""
     return {
         "processor": processor(),
         "threads": threads(),
@@ -127,7 +112,7 @@ def main() -> None:
     parser.add_argument("--library", choices=("jax", "torch"), help=argparse.SUPPRESS)
     flags = parser.parse_args()
     if flags.library:
-        answer(product(flags.library, flags.size))
+        print(product(flags.library, flags.size))
     else:
         print(json.dumps(describe(flags.size), indent=2))
 

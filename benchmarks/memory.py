@@ -4,8 +4,9 @@
 
 Writes corpora of noise whose loudness follows a belt, in the ComParE layout, to a temporary folder (30 hours are 3.5 GB
 of audio and 7 GB of features), and runs the command line on each as a user would: Breathing system 2 with a narrow
-network, two folds, one epoch, adjacent windows. All figures are of that process, sampled ten times a second: resident
-memory (its own, and pages of mapped files), the time of each part, and the share of training spent waiting for data.
+network, two folds, one epoch, adjacent windows. Samples that process ten times a second. Prints its resident memory
+(its own, and pages of mapped files), the time of each part, and the fraction of training spent waiting for data. The
+smallest corpus has 0.4 hours.
 """
 
 import argparse
@@ -24,18 +25,17 @@ import soundfile
 
 ROOT = Path(__file__).parent.parent
 RATE_HZ, LABEL_RATE_HZ, SECONDS = 16_000, 25, 240
-# Words in the output of a run, and the part that such a line is about. Lines of the parts in BEGIN announce the part,
-# the others report that it is done.
+# Words in the output of a run, and the part that a line with them belongs to. It is printed when the part starts (those
+# in STARTS), or when it is done (the others).
 PARTS = {
     "checking the corpus": "check",
-    "looking for audio": "shared audio",
     "cnn: features": "features",
     "steps": "training",
     "epochs": "training",
     "predicting": "prediction",
     "scoring": "report",
 }
-BEGIN = ("prediction", "report")
+STARTS = ("prediction", "report")
 FLAGS = (
     "--config.members.cnn.learner.model.filters=(8,8,8,8)",
     "--config.members.cnn.learner.model.lstm=(8,8)",
@@ -68,7 +68,7 @@ def write_corpus(root: Path, hours: float) -> None:
 
 
 def sample(process: subprocess.Popen, samples: list[tuple[float, float, float]]) -> None:
-    """Append the time and the GiB of resident memory: the process's own, and pages of files."""
+    """Append the time and the resident memory in GiB: the process's own, and pages of files."""
     while process.poll() is None:
         try:
             text = Path(f"/proc/{process.pid}/status").read_text()
@@ -100,7 +100,7 @@ def measure(hours: float, folder: Path) -> dict[str, Any]:
         if doing or part:
             spans.append((doing or part, since, now))
             since = now
-        doing = part if part in BEGIN else ""
+        doing = part if part in STARTS else ""
     ended = time.monotonic()
     sampler.join()
     if process.wait():

@@ -1,4 +1,7 @@
-"""Our side of the cases: the steps that a run takes, built from a config, and functions as a run calls them."""
+"""Our side of the cases of `python -m benchmarks.side_by_side`: training and prediction steps, and functions.
+
+They are built from a config and called as a run does it.
+"""
 
 import math
 import subprocess
@@ -6,7 +9,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -28,13 +31,31 @@ from jaxpara.training.state import create
 WHERE = "members.net.learner"
 
 
+class Learner(NamedTuple):
+    """The parts of a network learner, built from its config."""
+
+    examples: Any
+    model: Any
+    loss: Any
+    optimizer: optax.GradientTransformation
+
+
+def build_learner(learner: Mapping[str, Any], task: str) -> Learner:
+    return Learner(
+        build(EXAMPLES, learner["examples"], f"{WHERE}.examples"),
+        build_model(learner["model"], task),
+        build(LOSSES, learner["loss"], f"{WHERE}.loss"),
+        build(OPTIMIZERS, learner["optimizer"], f"{WHERE}.optimizer").transform,
+    )
+
+
+def build_model(model: Mapping[str, Any], task: str) -> Any:
+    return build(MODELS, model, f"{WHERE}.model", axis_name=parallel.AXIS, classes=len(TASKS[task].classes))
+
+
 def network(learner: Mapping[str, Any], batch: Arrays, *, task: str, train: bool) -> Side:
-    """Times a training step, or the outputs, of a network learner."""
-    examples = build(EXAMPLES, learner["examples"], f"{WHERE}.examples")
-    context = {"axis_name": parallel.AXIS, "classes": len(TASKS[task].classes)}
-    model = build(MODELS, learner["model"], f"{WHERE}.model", **context)
-    loss = build(LOSSES, learner["loss"], f"{WHERE}.loss")
-    optimizer = build(OPTIMIZERS, learner["optimizer"], f"{WHERE}.optimizer").transform
+    """Time a training step, or the outputs, of a network learner."""
+    examples, model, loss, optimizer = build_learner(learner, task)
     example = examples.prepare({name: value[:1] for name, value in batch.items()}, jax.random.key(0))
     rows, part = len(batch["inputs"]), learner.get("microbatch") or len(batch["inputs"])
     parts = -(-rows // part)
@@ -66,7 +87,7 @@ def network(learner: Mapping[str, Any], batch: Arrays, *, task: str, train: bool
             # From the same inputs and in float64: rounding may turn a ReLU, and so the gradient of a unit, on or off.
             found["prepared"] = np.asarray(examples.prepare(still, jax.random.key(0)))
             with jax.enable_x64(True):
-                without = build(MODELS, _without_dropout(learner["model"]), f"{WHERE}.model", **context)
+                without = build_model(_without_dropout(learner["model"]), task)
                 as_given = lambda part, _: part["inputs"]  # noqa: E731
                 gradient_step = parallel.spread(steps.train_step(without, as_given, loss, optax.trace(0.0)))
                 exact = jax.tree.map(_in_float64, {**still, "inputs": found["prepared"]})
@@ -83,7 +104,7 @@ def network(learner: Mapping[str, Any], batch: Arrays, *, task: str, train: bool
 
 
 def lstm_layers(batch: Arrays, *, sizes: tuple[int, ...]) -> Side:
-    """Times LSTM layers alone, forward and backward."""
+    """Time LSTM layers alone, forward and backward."""
     layers = [LSTM(size) for size in sizes]
     x, weights = jnp.asarray(batch["inputs"]), {}
     for index, layer in enumerate(layers):
@@ -148,7 +169,7 @@ def image(spectrograms: Sequence[np.ndarray]) -> Side:
 
 
 def dirichlet(truth: np.ndarray, scores: np.ndarray, draws: int) -> Side:
-    from jaxpara.fusion.dirichlet import Dirichlet
+    from jaxpara.fusion import Dirichlet
 
     fusion = Dirichlet(draws, seed=0)
 
@@ -178,7 +199,7 @@ def demo(config: str, changes: Sequence[str]) -> Side:
 
 
 def count_flop(step: Any, *arguments: Any) -> Mapping[str, float]:
-    """Counts the floating-point operations of a jitted step in two ways.
+    """Count the floating-point operations of a jitted step in two ways.
 
     Returns:
       `xla`: the compiler's own analysis, which counts the body of a loop (such as an LSTM's step) once; `products`: all
@@ -208,7 +229,7 @@ def _products(jaxpr: Any) -> float:
 
 
 def _inner(value: Any) -> list[Any]:
-    """Return the programs in a parameter of an equation."""
+    """Return the jaxprs in a parameter of an equation."""
     if isinstance(value, (tuple, list)):
         return [inner for one in value for inner in _inner(one)]
     value = getattr(value, "jaxpr", value)

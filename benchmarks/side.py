@@ -1,4 +1,4 @@
-"""What two sides of a comparison have in common. Imports neither JAX nor PyTorch."""
+"""One side of a comparison of `python -m benchmarks.side_by_side`. Imports neither JAX nor PyTorch."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -17,9 +17,9 @@ class Side:
 
     Attributes:
       run: does the work of one call and returns when it is done.
-      check: returns arrays that both sides have, to be compared by name. Our side also returns its weights
-        (`weight/...`) and the inputs as the network gets them (`prepared`); these are passed to the peer.
-      flop: returns the floating-point operations of one call, by the way of counting; None if they are not counted.
+      check: returns arrays by name, which are compared with those of the other side. Our side also returns its weights
+        (`weight/...`) and the inputs as the network gets them (`prepared`), for the peer.
+      flop: returns the floating-point operations of one call, by method of counting; None if they are not counted.
     """
 
     run: Callable[[], Any]
@@ -28,7 +28,7 @@ class Side:
 
 
 def to_torch(leaves: Mapping[str, np.ndarray]) -> Arrays:
-    """Rename and transposes our weights (or gradients) to a PyTorch state dict.
+    """Rename and transpose our weights (or gradients) to a PyTorch state dict.
 
     Args:
       leaves: by path, such as `sequence.lstm0.kernel`.
@@ -54,6 +54,6 @@ def to_torch(leaves: Mapping[str, np.ndarray]) -> Arrays:
 
 
 def _reset_first(value: np.ndarray) -> np.ndarray:
-    """Our GRU has the update gate first, PyTorch's the reset gate."""
+    """Move the reset gate, the second one of our GRU, to the front, as in PyTorch's."""
     update, reset, candidate = np.split(value, 3, axis=-1)
     return np.concatenate([reset, update, candidate], axis=-1)

@@ -1,12 +1,12 @@
-"""Measures time and memory of our code beside PyTorch, librosa, matplotlib and NumPy doing the same.
+"""Measures time and memory of our code, and of PyTorch, librosa, matplotlib and NumPy for the same work.
 
     python -m benchmarks.side_by_side [CASE ...] [--rounds=7] [--output=FILE.json]
 
-Needs `pip install -e ".[bench]"` and an otherwise idle machine; the output shows how busy it was. Every side runs in
+Needs `pip install -e ".[bench]"` and an otherwise idle computer; the output shows how busy it was. Every side runs in
 its own process with the same number of threads. First both sides must agree on the same weights and inputs; then each
-is warmed up, and they take turns, round by round. Our code is what a run executes: the training step of the config, the
-features and the search as a run calls them. PyTorch runs as it comes and `tuned`: with our allocator setting, channels
-last for images, and the fused optimizer; eager, compiled, and in bfloat16.
+is warmed up, and they take turns, round by round. Our code is called as a run does it: the training step of the config,
+the features, the search. PyTorch runs unchanged and `tuned`: with our allocator setting, channels last for images, and
+the fused optimizer; eager, compiled, and in bfloat16.
 
 A ratio is the peer's time over ours in the same round: median, smallest and largest of all rounds.
 """
@@ -27,7 +27,7 @@ from typing import Any
 from benchmarks import machine
 from benchmarks.cases import Case, cases
 
-PAUSE_S = 0.3  # threads of one side that still spin would slow the next one down
+PAUSE_S = 0.3  # spinning threads of one side would slow the next one down
 COLUMNS = (
     f"{'case and side':34} {'ms':>9} {'CPU ms':>9} {'peer/ours (min-max)':>23} {'per s':>10} {'GiB':>6} {'before':>6}"
     f" {'GFLOP':>8} {'of peak':>8} {'first s':>8}"
@@ -78,7 +78,7 @@ class Process:
 
 
 def agree(module: str, name: str, case: Case, folder: Path, *, tiny: bool) -> dict[str, dict[str, Any]]:
-    """Return, by peer that computes the same, the differences from ours and whether they are small enough."""
+    """Return the differences of each peer that computes the same function, and whether they are small enough."""
     if not any(peer.same for peer in case.peers.values()):
         return {}
     folder.mkdir()
@@ -109,7 +109,7 @@ def measure(
     (folder / "timed").mkdir()
     sides = [("ours", "default")]
     for side, peer in case.peers.items():
-        # A side that computes something else by mistake is no peer.
+        # A peer that computes something else by mistake is not timed.
         if agreement.get(side, {"same": True})["same"]:
             sides += [(side, setting) for setting in peer.settings if not settings or setting in settings]
     processes, found = [], []
@@ -144,10 +144,10 @@ def measure(
 
 
 def heading(about: dict[str, Any]) -> str:
-    """Return the description of the machine and the names of the columns.
+    """Return the description of the computer and the names of the columns.
 
-    `GiB` is the peak memory of the process, `before` the part before the first call (libraries and weights); `first s`
-    lasts from the imports to the end of the first call, with compilation.
+    `GiB` is the peak memory of the process, `before` that before the first call (libraries and weights); `first s` is
+    the time from the imports to the end of the first call, with compilation.
     """
     peaks = ", ".join(f"{name} {value:.0f}" for name, value in about["peak_gflop_s"].items())
     return (
@@ -157,7 +157,7 @@ def heading(about: dict[str, Any]) -> str:
 
 
 def table(name: str, case: dict[str, Any], peak_gflop_s: float = 0.0) -> str:
-    """Return one line a side, then lines about agreement and targets."""
+    """Return a line per side, then lines about agreement and targets."""
     lines = [f"{name}: {case['size']}"]
     flop = next((side["flop"].get("products", 0) for side in case["sides"] if side.get("flop")), 0)
     for side in case["sides"]:
@@ -168,7 +168,7 @@ def table(name: str, case: dict[str, Any], peak_gflop_s: float = 0.0) -> str:
             continue
         ratio = side["ratio"]
         spread = "" if ours else f"{ratio['median']:.2f} ({ratio['min']:.2f}-{ratio['max']:.2f})"
-        # The work that a case needs is that of our side; a peer may do more or less for the same result.
+        # The operations are counted on our side; a peer may need more or fewer for the same result.
         share = f"{flop / 1e9 / side['seconds'] / peak_gflop_s:.0%}" if flop and peak_gflop_s and ours else ""
         count = f"{flop / 1e9:.2f}" if flop and ours else ""
         lines.append(
@@ -184,7 +184,7 @@ def table(name: str, case: dict[str, Any], peak_gflop_s: float = 0.0) -> str:
             verdict = "agrees" if found["same"] else "DOES NOT AGREE and was not timed"
             lines.append(f"  {side} {verdict}; largest differences: {differences}")
     for side, target in case["targets"].items():
-        # The peer's best in the same precision.
+        # The best of the peer in the same precision.
         tuned = [
             one["ratio"]["median"]
             for one in case["sides"]
@@ -198,9 +198,9 @@ def table(name: str, case: dict[str, Any], peak_gflop_s: float = 0.0) -> str:
 
 
 def compare(module: str, known: Mapping[str, Callable[[], Case]], names: list[str], flags: argparse.Namespace) -> None:
-    """Measure cases one after the other, prints the table and write `flags.output`."""
+    """Measure cases one after the other, print the table and write `flags.output`."""
     with open(Path(tempfile.gettempdir()) / "jaxpara_side_by_side.lock", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # two at a time would measure each other
+        fcntl.flock(lock, fcntl.LOCK_EX)  # two comparisons at the same time would disturb each other
         about = machine.describe(500 if flags.tiny else 3000)
         report: dict[str, Any] = {"machine": about, "cases": {}}
         print(heading(about), flush=True)
@@ -215,14 +215,16 @@ def compare(module: str, known: Mapping[str, Callable[[], Case]], names: list[st
 
 
 def main(module: str, cases: Callable[..., dict[str, Callable[[], Case]]], text: str | None, rounds: int) -> None:
-    """Read the command line and compares the cases of a module of this package."""
+    """Read the command line and compare the cases of a module of this package."""
     names = list(cases(tiny=False))
     parser = argparse.ArgumentParser(description=text, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("case", nargs="*", help=f"all by default: {', '.join(names)}")
     parser.add_argument("--rounds", type=int, default=rounds)
     parser.add_argument("--settings", nargs="+", default=[], help="of the peers, all by default")
     parser.add_argument("--output", type=Path, help="a JSON file")
-    parser.add_argument("--tiny", action="store_true", help="sizes that show agreement only; the times mean nothing")
+    parser.add_argument(
+        "--tiny", action="store_true", help="sizes at which only outputs are compared; the times mean nothing"
+    )
     flags = parser.parse_args()
     if unknown := [name for name in flags.case if name not in names]:
         parser.error(f"unknown {', '.join(unknown)}; expected some of {', '.join(names)}")

@@ -1,4 +1,4 @@
-"""Runs a tiny experiment as a user does, to be killed, starved and compared; used by `faults` and the tests."""
+"""Runs a tiny experiment as a user does, for `python -m benchmarks.faults` and the tests, which kill it."""
 
 import contextlib
 import json
@@ -19,8 +19,8 @@ COMMAND = (
     *("--config.corpus.speakers=(2,2,2)", "--config.corpus.seconds=12"),
     *("--config.members.cnn.learner.epochs=8", "--config.members.cnn.learner.keep_best=2"),
 )
-# Limits the size of files in bytes, then becomes the command that follows. A separate process, because forking beside
-# JAX's threads is not safe.
+# Limits the size of files in bytes, then becomes the command that follows. A separate process, because a process with
+# JAX's threads must not fork.
 LIMITED = (
     *(sys.executable, "-c"),
     "import os, resource, sys; size = int(sys.argv[1]);"
@@ -30,25 +30,25 @@ TIMEOUT_S = 180
 
 
 class Otherwise(Exception):
-    """A fault led neither to the same result nor to a clear refusal, or could not be produced."""
+    """A fault led neither to the same result nor to a clear error, or could not be produced."""
 
 
 @dataclass(frozen=True)
 class Run:
-    """An experiment in its own folder: the workdir `run`, and `cache`; compiled programs are beside the folder."""
+    """An experiment in its own folder: the workdir `run`, and `cache`; compiled programs are in its parent folder."""
 
     folder: Path
 
     def start(self, environment: dict[str, str] | None = None, largest: int = 0):
         """Start the command; `largest`, if given, limits the size of files in bytes."""
         limit = [*LIMITED, str(largest)] if largest else []
-        places = {"JAXPARA_CACHE": self.folder / "cache", "JAX_COMPILATION_CACHE_DIR": self.folder.parent / "compiled"}
-        places = {name: str(path) for name, path in places.items()}
+        folders = {"JAXPARA_CACHE": self.folder / "cache", "JAX_COMPILATION_CACHE_DIR": self.folder.parent / "compiled"}
+        folders = {name: str(path) for name, path in folders.items()}
         with self.log.open("a") as log:
             return subprocess.Popen(
                 [*limit, *COMMAND, f"--workdir={self.folder / 'run'}"],
                 cwd=ROOT,
-                env={**os.environ, "XLA_FLAGS": "", **places, **(environment or {})},
+                env={**os.environ, "XLA_FLAGS": "", **folders, **(environment or {})},
                 stdout=log,
                 stderr=log,
             )
@@ -73,7 +73,7 @@ class Run:
         self.ended(self.start(**how), (0,))
 
     def refused(self, words: str, **how) -> str:
-        """Run the command, which must end with an error line that contains these words; return the line."""
+        """Run the command, which must end with an error that contains these words; return its line."""
         self.ended(self.start(**how), (1,))
         return self.last_line(words)
 
@@ -92,14 +92,14 @@ class Run:
         return found
 
     def kill(self, when: Callable[[], bool], delay_s: float = 0.0) -> bool:
-        """Start the command and kill it some time after a moment; return False if it finished before."""
+        """Start the command and kill it some time after a condition is true; return False if it finished before."""
         process = self.start()
         until = time.monotonic() + TIMEOUT_S
         while process.poll() is None and not when():
             time.sleep(0.002)
             if time.monotonic() > until:
                 process.kill()
-                raise Otherwise("a run takes too long")
+                raise Otherwise(f"no exit after {TIMEOUT_S} s")
         time.sleep(delay_s)
         process.kill()
         return self.ended(process, (0, -9)) == -9

@@ -22,8 +22,8 @@ def main() -> None:
     """Answer `check FILE [OURS]`, `start`, `round` and `end` until stdin ends."""
     module, name, side, setting, *tiny = sys.argv[1:]
     answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # whatever libraries print must not mix with the answers
-    # Before JAX is imported, which importing the cases may do.
+    os.dup2(2, 1)  # so that the output of libraries does not mix with the answers
+    # Before JAX is imported, which the cases may do.
     if side == "ours":
         from jaxpara.runtime import prepare
 
@@ -43,7 +43,7 @@ def main() -> None:
 
 
 class Worker:
-    """The commands, by name."""
+    """The commands on stdin, each a method."""
 
     def __init__(self, case: Any, side: str, setting: str):
         self._case, self._side, self._setting, self._calls = case, side, setting, 1
@@ -55,7 +55,7 @@ class Worker:
             self._made = self._case.peers[self._side].make(self._setting, checked)
 
     def check(self, file: str, ours: str = "") -> dict[str, Any]:
-        """Write our side's arrays to a file, or compares the peer's with those in `ours`."""
+        """Write our side's arrays to a file, or compare the peer's with those in `ours`."""
         if not ours:
             self._make()
             np.savez(file, **self._made.check())  # type: ignore[arg-type]
@@ -66,7 +66,7 @@ class Worker:
         return {"differences": {key: difference(key, found[key], expected[key]) for key in self._case.tolerances}}
 
     def start(self) -> dict[str, Any]:
-        """Make the side, then calls it once (`first_s`, with compilation) and some more times to warm it up."""
+        """Make the side, call it once (`first_s`, with compilation), and then a few times to warm it up."""
         make_s = seconds(self._make)
         base_gib = peak_gib()
         first_s = seconds(self._made.run)
@@ -75,7 +75,7 @@ class Worker:
         return {"base_gib": base_gib, "make_s": make_s, "first_s": first_s, "calls": self._calls}
 
     def round(self) -> dict[str, float]:
-        """Times one round of calls: wall time, and CPU time of all threads, which other processes disturb less."""
+        """Time one round of calls: wall time, and CPU time of all threads, which other processes disturb less."""
 
         def calls() -> None:
             for _ in range(self._calls):
@@ -86,7 +86,7 @@ class Worker:
         return {"seconds": wall_s / self._calls, "cpu_s": (time.process_time() - began) / self._calls}
 
     def end(self) -> dict[str, Any]:
-        """Return the peak memory, and only then what takes memory to find out."""
+        """Return the peak memory, and then what takes memory to find out."""
         peak = peak_gib()
         return {"peak_gib": peak, "flop": self._made.flop() if self._made.flop else {}, "device": device()}
 

@@ -87,12 +87,12 @@ ROWS = [
     Row("an unknown member to fuse", "config.fusion.members names 'cmm', expected some of", ("--config.fusion.members=('cnn','cmm')",)),
     Row("an unknown recording to leave out", "config.fusion.leave_out names 'nobody.wav', which is not a recording of .*; correct", ("--config.fusion.leave_out=('nobody.wav',)",)),
     # Weights.
-    Row("weights that are not there", "there is no file /nowhere.pth; expected", (f"{CNN}.learner.pretrained=/nowhere.pth",)),
+    Row("weights that are not there", "/nowhere.pth does not exist; expected", (f"{CNN}.learner.pretrained=/nowhere.pth",)),
     Row("weights for another network", "'imagenet' is for .*, not for 'cnn1d_lstm'; give", (f"{CNN}.learner.pretrained=imagenet",)),
-    Row("a text as weights", "w.pth: no zip file, so no .pth .*; with PyTorch", (f"{CNN}.learner.pretrained={{folder}}/w.pth",), text("w.pth", "hello")),
-    Row("weights that execute", "w.pth: refused, it names posix.system; nothing in it was executed", (f"{CNN}.learner.pretrained={{folder}}/w.pth",), archive),
-    Row("a pickle as weights", "w.pth: no zip file", (f"{CNN}.learner.pretrained={{folder}}/w.pth",), text("w.pth", pickle.dumps(Hostile()))),
-    Row("torn safetensors", "w.safetensors: damaged or no safetensors file .*; fetch it again", (f"{CNN}.learner.pretrained={{folder}}/w.safetensors",), text("w.safetensors", "{}")),
+    Row("a text as weights", "w.pth: not a zip file, so not a .pth .*; convert it with PyTorch", (f"{CNN}.learner.pretrained={{folder}}/w.pth",), text("w.pth", "hello")),
+    Row("weights that execute", "w.pth: refused: it refers to posix.system; .* nothing in the file was executed", (f"{CNN}.learner.pretrained={{folder}}/w.pth",), archive),
+    Row("a pickle as weights", "w.pth: not a zip file", (f"{CNN}.learner.pretrained={{folder}}/w.pth",), text("w.pth", pickle.dumps(Hostile()))),
+    Row("torn safetensors", "w.safetensors: damaged, or not a safetensors file .*; download it again", (f"{CNN}.learner.pretrained={{folder}}/w.safetensors",), text("w.safetensors", "{}")),
     Row("weights that have no name", "recurrent_kernel has no name in PyTorch's files; set it to None", (f"{CNN}.learner.pretrained={{folder}}/w.safetensors",), lambda f: save_file({"a.weight": NOISE}, f / "w.safetensors")),
     # Folders.
     Row("a file as workdir", "--workdir=.*run: cannot be written .*; choose another", spoil=text("run", "")),

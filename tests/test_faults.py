@@ -1,4 +1,4 @@
-"""A short form of `python -m benchmarks.faults`; kills and a second run in one workdir are in test_run.py."""
+"""A short form of `python -m benchmarks.faults`; test_run.py tests kills and a second run in one workdir."""
 
 import pytest
 
@@ -11,19 +11,19 @@ def whole(tmp_path_factory):
     return undisturbed(tmp_path_factory.mktemp("faults"))
 
 
-def test_of_a_truncated_newest_checkpoint_the_one_before_gives_the_same_bits(whole):
+def test_truncated_newest_checkpoint_resumes_from_the_previous_one_with_the_same_bits(whole):
     assert "identical" in faults.newest_truncated(whole)
 
 
-def test_a_full_disk_is_refused_and_nothing_is_lost(whole):
-    assert "refusal at 1 of 1 sizes" in faults.full_disk(whole, shares=(0.5,))
+def test_full_disk_is_an_error_and_nothing_is_lost(whole):
+    assert "clear error at 1 of 1 sizes" in faults.full_disk(whole, fractions=(0.5,))
 
 
 def test_a_clock_that_jumps_changes_nothing(whole):
     assert faults.jumping_clock(whole) == "identical result"
 
 
-def test_what_ends_otherwise_is_told(whole):
+def test_unexpected_exit_status_is_reported(whole):
     other = fresh(whole, "other")
     process = other.start()
     process.kill()

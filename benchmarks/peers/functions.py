@@ -1,4 +1,4 @@
-"""Peers of the functions: librosa and matplotlib as one calls them, and NumPy with a pass over the rows each time."""
+"""Peers of our functions: librosa, matplotlib, and NumPy with a pass over the rows for every draw."""
 
 import io
 from collections.abc import Sequence
@@ -50,7 +50,7 @@ def image(matrix: np.ndarray) -> np.ndarray:
 
 
 def each(function, items: Sequence[np.ndarray]) -> Side:
-    """Times one of the functions above on every item, one after the other."""
+    """Time one of the functions above on every item, one after the other."""
 
     def run() -> np.ndarray:
         return np.stack([function(item) for item in items])
@@ -59,11 +59,7 @@ def each(function, items: Sequence[np.ndarray]) -> Side:
 
 
 def dirichlet(truth: np.ndarray, scores: np.ndarray, draws: int, *, at_once: bool) -> Side:
-    """Times the search for the best of random mixes of `[member, row]`.
-
-    Args:
-      at_once: whether a hundred mixes at a time are one matrix product, instead of one by one.
-    """
+    """Time the search for the best of random mixes of `[member, row]`, one by one or a hundred as one product."""
 
     def run() -> np.ndarray:
         candidates = np.random.default_rng(0).dirichlet(np.ones(len(scores)), draws)
@@ -81,7 +77,7 @@ def dirichlet(truth: np.ndarray, scores: np.ndarray, draws: int, *, at_once: boo
 
 
 def bootstrap(truth: np.ndarray, scores: np.ndarray, speakers: int, resamples: int) -> Side:
-    """Times Pearson's r `[resample]` over speakers drawn with replacement; all have equally many rows."""
+    """Time Pearson's r `[resample]` over speakers drawn with replacement; all have equally many rows."""
 
     def run() -> np.ndarray:
         counts = np.random.default_rng(0).multinomial(speakers, np.full(speakers, 1 / speakers), size=resamples)

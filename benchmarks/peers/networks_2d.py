@@ -88,9 +88,9 @@ class ResNetGRU(nn.Module):
         return self
 
     def images(self, strips: Tensor) -> Tensor:
-        """`[batch, frame, band]` to `[batch, 3, band, frame]`."""
+        """Map `[batch, frame, band]` to `[batch, 3, band, frame]`."""
         images = (strips.transpose(1, 2)[:, None].float() / 255 - self.mean) / self.std
-        # What comes next follows the layout of the first convolution's weights.
+        # The layout of the first convolution's weights, which the following layers keep.
         return images.contiguous(memory_format=memory_format(self.resnet.conv1.weight))
 
     def features(self, x: Tensor) -> Tensor:
@@ -132,7 +132,7 @@ def memory_format(weight: Tensor) -> torch.memory_format:
 
 
 def clips(images: Tensor, size: tuple[int, int], crop: bool) -> Tensor:
-    """Crop at random, resizes and normalise `[example, height, width, 3]`, uint8, to `[example, 3, *size]`.
+    """Crop at random, resize and normalise `[example, height, width, 3]`, uint8, to `[example, 3, *size]`.
 
     Crops are resized one by one, as in torchvision's RandomResizedCrop.
     """

@@ -32,14 +32,14 @@ def twin(model: Mapping[str, Any], inputs: np.ndarray) -> nn.Module:
 
 
 def side(learner: Mapping[str, Any], batch: Arrays, setting: str, *, train: bool, ours: Arrays | None) -> Side:
-    """Times a training step, or the outputs.
+    """Time a training step, or the outputs.
 
     Args:
       learner: of the config.
       batch: `inputs`, `targets`, and for images `cropped`.
-      setting: `eager` or `compile`, as it comes; with `_tuned`, everything that is known to help: our allocator
-        setting (by the worker), images with channels last, the fused optimizer; or `bfloat16_tuned`.
-      ours: what our side checked, with its weights; None if nothing is checked.
+      setting: `eager` or `compile`, unchanged; with `_tuned`, everything that is known to help: our allocator setting
+        (by the worker), images with channels last, the fused optimizer; or `bfloat16_tuned`.
+      ours: the arrays of our side's `check`, with its weights; None if nothing is checked.
     """
     set_up()
     examples, tuned = learner["examples"], setting.endswith("tuned")
@@ -100,7 +100,7 @@ def side(learner: Mapping[str, Any], batch: Arrays, setting: str, *, train: bool
 
 
 def lstm_layers(batch: Arrays, setting: str, *, sizes: tuple[int, ...], ours: Arrays | None) -> Side:
-    """Times LSTM layers alone, forward and backward."""
+    """Time LSTM layers alone, forward and backward."""
     set_up()
     inputs, projection = (torch.from_numpy(batch[name]).to(DEVICE) for name in ("inputs", "projection"))
     channels = (inputs.shape[-1], *sizes)
@@ -154,7 +154,7 @@ def load(net: nn.Module, ours: Arrays) -> list[str]:
     missing, unexpected = net.load_state_dict(state, strict=False)
     left = [name for name in missing if "bias_hh" not in name and "num_batches" not in name]
     if left or unexpected:
-        raise ValueError(f"the twin lacks {unexpected} and has {left} in addition")
+        raise ValueError(f"the PyTorch network does not have {unexpected}, and has {left} in addition")
     return sorted(weights.keys() & dict(net.named_parameters()).keys())
 
 

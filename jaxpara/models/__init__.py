@@ -1,4 +1,4 @@
-"""The networks by name: Flax Linen modules, independent of corpora, configs and devices."""
+"""The networks: Flax Linen modules that do not depend on corpora, configs or devices."""
 
 from jaxpara.models.autoencoder import SequenceAutoencoder
 from jaxpara.models.cnn1d import CNN1DLSTM

@@ -1,4 +1,4 @@
-"""A recurrent sequence-to-sequence autoencoder, whose embedding must suffice to reconstruct a spectrogram."""
+"""A recurrent sequence-to-sequence autoencoder that compresses a spectrogram into one vector."""
 
 import jax.numpy as jnp
 from flax import linen as nn
@@ -13,7 +13,7 @@ class Stack(nn.Module):
     Attributes:
       units: size of each layer.
       layers: number of layers.
-      dropout: rate; every step has its own mask, and states are not dropped.
+      dropout: rate; every step has its own mask, and states are kept whole.
     """
 
     units: int
@@ -26,7 +26,7 @@ class Stack(nn.Module):
 
         Args:
           inputs: `[batch, time, channel]`.
-          states: the first states, `[batch, layer, units]`; zeros if None.
+          states: initial states, `[batch, layer, units]`; zeros if None.
           train: turns dropout on (rng "dropout").
 
         Returns:
@@ -34,48 +34,36 @@ class Stack(nn.Module):
         """
         x, last = inputs, []
         for layer in range(self.layers):
-            begin = None if states is None else states[:, layer]
-            x, state = GRU(self.units, name=f"gru{layer}")(Dropout(self.dropout)(x, train), begin)
+            initial = None if states is None else states[:, layer]
+            x, state = GRU(self.units, name=f"gru{layer}")(Dropout(self.dropout)(x, train), initial)
             x = Dropout(self.dropout)(x, train)
             last.append(state)
         return x, jnp.stack(last, axis=1)
 
 
 class Encoder(nn.Module):
-    """GRU layers; one dense layer with tanh maps their last states to the embedding.
-
-    Attributes:
-      units: size of each GRU layer.
-      layers: number of GRU layers.
-      features: size of the dense layer.
-      dropout: rate before and after each GRU layer.
-    """
+    """GRU layers; a dense layer with tanh maps their last states to the embedding. Attributes as in `Stack`."""
 
     units: int
     layers: int
-    features: int
     dropout: float
 
     @nn.compact
     def __call__(self, inputs, train: bool = False):
-        """Map `[batch, time, band]` to `[batch, features]`."""
+        """Map `[batch, time, band]` to `[batch, layer * direction * units]`, the initial states of the decoder."""
         _, last = Stack(self.units, self.layers, self.dropout, name="layers")(inputs, train=train)
-        return nn.tanh(nn.Dense(self.features, kernel_init=glorot, name="embedding")(last.reshape(last.shape[0], -1)))
+        embedding = nn.Dense(2 * self.layers * self.units, kernel_init=glorot, name="embedding")
+        return nn.tanh(embedding(last.reshape(last.shape[0], -1)))
 
 
 class Decoder(nn.Module):
     """GRU layers in both directions that start from the embedding and see earlier target frames (teacher forcing).
 
-    The two directions are separate stacks, which meet only after their last layers. As in auDeep's code, their inputs
-    lag one step more than teacher forcing needs, the backward stack reads the frames from the end, and its outputs are
-    not reversed: at step t of T the forward stack has seen frames 0 to t - 2 of the target, the backward stack frames
-    T - 1 - t to T - 2. So the first half must come from the embedding; in the second half the backward stack has
-    already seen the frame and may remember it.
-
-    Attributes:
-      units: size of each GRU layer.
-      layers: number of GRU layers in each direction.
-      dropout: rate before and after each GRU layer.
+    The two directions are separate stacks (`Stack`), which meet only after their last layers. As in auDeep's code,
+    their inputs lag one step more than teacher forcing needs, the backward stack reads the frames from the end, and its
+    outputs are not reversed: at step t of T the forward stack has seen frames 0 to t - 2 of the target, the backward
+    stack frames T - 1 - t to T - 2. The first half must therefore come from the embedding; in the second half the
+    backward stack has already seen the frame and may remember it.
     """
 
     units: int
@@ -98,18 +86,19 @@ class Decoder(nn.Module):
 
 
 def _lag(frames):
-    """Delay `[batch, time, band]` by one step, after a frame of zeros."""
+    """Delay `[batch, time, band]` by one step; the first frame is zero."""
     return jnp.pad(frames, ((0, 0), (1, 0), (0, 0)))[:, :-1]
 
 
 class SequenceAutoencoder(nn.Module):
-    """Learns to reconstruct a spectrogram, scaled to [-1, 1], from one vector, its embedding.
+    """An autoencoder of spectrograms in [-1, 1]; its embedding is one vector.
 
     The defaults are the network of the auDeep baseline features of ComParE 2020 (2 697 600 parameters for 128 bands,
-    1024 numbers per recording). It differs from auDeep's code in the form of the GRU (that of Keras and cuDNN, whose
-    reset gate acts after the recurrent product, with two biases; in TensorFlow 1 it acts before, with one bias), in the
-    initial weights (orthogonal recurrent kernels and zero biases; there glorot uniform, and gate biases of 1), and in
-    the options that the baseline leaves off (input noise, feeding back outputs, masking).
+    1024 numbers per recording). Differences from auDeep's code:
+      - The GRU is that of Keras and cuDNN: its reset gate acts after the recurrent product, with two biases. That of
+        TensorFlow 1 acts before it, with one bias.
+      - Recurrent kernels start orthogonal and biases at zero; in auDeep glorot uniform, with gate biases of 1.
+      - Options that the baseline does not use are missing: input noise, feeding back outputs, masking.
 
     Attributes:
       units: size of each GRU layer.
@@ -125,7 +114,7 @@ class SequenceAutoencoder(nn.Module):
     dropout: float = 0.2
 
     def setup(self):
-        self.encoder = Encoder(self.units, self.layers, 2 * self.layers * self.units, self.dropout)
+        self.encoder = Encoder(self.units, self.layers, self.dropout)
         self.decoder = Decoder(self.units, self.layers, self.dropout)
 
     def embed(self, inputs, train: bool = False):
@@ -141,8 +130,6 @@ class SequenceAutoencoder(nn.Module):
         return self.encoder(inputs, train)
 
     def __call__(self, inputs, train: bool = False):
-        """Reconstruct `inputs`, `[batch, time, band]`; arguments as in `embed`.
-
-        The decoder writes backwards in time, because the states of the encoder remember the last frame best.
-        """
+        """Reconstruct `inputs`, `[batch, time, band]`; arguments as in `embed`."""
+        # The decoder works backwards in time, because the encoder's states remember the last frame best.
         return self.decoder(self.embed(inputs, train), inputs[:, ::-1], train)[:, ::-1]

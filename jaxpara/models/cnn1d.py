@@ -1,8 +1,9 @@
-"""The end-to-end network of Breathing systems 1 and 2: raw waveform -> 1D CNN -> LSTM -> belt signal."""
+"""The network of Breathing systems 1 and 2: raw waveform -> 1D CNN -> LSTM -> belt signal."""
 
 import math
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
@@ -16,15 +17,10 @@ POOLS = {"max": ops1d.relu_dropout_max_pool, "mean": ops1d.relu_dropout_mean_poo
 
 
 class Carry(NamedTuple):
-    """The state of `CNN1DLSTM.step` between two parts of a signal.
+    """The state of `CNN1DLSTM.step` between two parts of a signal."""
 
-    Attributes:
-      seen: for each convolution, the last inputs, which its next outputs still need, `[batch, time, channel]`.
-      lstms: the carry of each LSTM layer.
-    """
-
-    seen: tuple[Any, ...]
-    lstms: tuple[Any, ...]
+    seen: tuple[Any, ...]  # the last inputs of each convolution, which its next outputs need, `[batch, time, channel]`
+    lstms: tuple[Any, ...]  # the carry of each LSTM layer
 
 
 class ConvPool(nn.Module):
@@ -33,7 +29,7 @@ class ConvPool(nn.Module):
     Attributes:
       filters: output channels.
       kernel: taps of the convolution (stride 1, zero-padded to the same length).
-      pool: steps in a pool.
+      pool: steps per pool.
       pool_kind: "max" or "mean".
       dropout: rate, before the pool.
     """
@@ -59,8 +55,45 @@ class ConvPool(nn.Module):
         return POOLS[self.pool_kind](x, self.pool, seed, self.dropout)
 
 
-class CNN1DLSTM(nn.Module):
-    """1D CNN and LSTM over the raw waveform, one output every `samples_per_output` samples.
+class WaveformNet(nn.Module):
+    """Convolutions over the raw waveform, then `sequence`, an LSTM; one output every `samples_per_output` samples."""
+
+    @property
+    def samples_per_output(self) -> int:
+        """Samples from one output to the next."""
+        raise NotImplementedError
+
+    def convolved(self, inputs, train: bool) -> jax.Array:
+        """Map `[batch, sample, 1]` to `[batch, label, channel]`."""
+        raise NotImplementedError
+
+    def embed(self, inputs, train: bool = False) -> jax.Array:
+        """Return the input of the recurrent layers.
+
+        Args:
+          inputs: `[batch, sample, 1]`, a multiple of `samples_per_output` samples.
+          train: turns dropout on (rng "dropout"); BatchNorm uses the statistics of the batch and updates "batch_stats".
+
+        Returns:
+          `[batch, label, channel]`.
+
+        Raises:
+          UserError: the number of samples is not a multiple of `samples_per_output`.
+        """
+        if inputs.ndim != 3 or inputs.shape[2] != 1 or inputs.shape[1] % self.samples_per_output:
+            raise UserError(
+                f"the network got inputs of shape {inputs.shape}, expected [batch, sample, 1] with a multiple of "
+                f"{self.samples_per_output} samples: set a window of a whole number of labels"
+            )
+        return self.convolved(inputs, train)
+
+    def __call__(self, inputs, train: bool = False) -> jax.Array:
+        """Map `[batch, sample, 1]` to one value per label, `[batch, label]`; arguments as in `embed`."""
+        return self.sequence(self.embed(inputs, train), train)
+
+
+class CNN1DLSTM(WaveformNet):
+    """1D CNN and LSTM over the raw waveform.
 
     The defaults are Breathing system 2 (1 642 049 parameters). System 1 as submitted: filters (64, 128, 128, 256)
     and output "linear" (1 379 777). Its three-layer sister: filters (64, 128, 256), kernels (8, 6, 6), pools
@@ -69,7 +102,7 @@ class CNN1DLSTM(nn.Module):
     Attributes:
       filters: channels of each convolution.
       kernels: taps of each convolution.
-      pools: steps in a pool, after each convolution.
+      pools: steps per pool, after each convolution.
       last_pool: kind of the last pool, "mean" or "max"; the others are "max".
       dropout: rate after each convolution.
       lstm: size of each LSTM layer.
@@ -104,31 +137,12 @@ class CNN1DLSTM(nn.Module):
 
     @property
     def samples_per_output(self) -> int:
-        """Samples from one output to the next."""
         return math.prod(self.pools)
 
-    def embed(self, inputs, train: bool = False):
-        """Return the input of the recurrent layers.
-
-        Args:
-          inputs: `[batch, sample, 1]`, a multiple of `samples_per_output` samples.
-          train: turns dropout on (rng "dropout").
-
-        Returns:
-          `[batch, label, channel]`.
-
-        Raises:
-          UserError: the number of samples is no multiple of `samples_per_output`.
-        """
-        check_samples(inputs, self.samples_per_output)
-        x = inputs
+    def convolved(self, inputs, train: bool) -> jax.Array:
         for conv in self.convs:
-            x = conv(x, train)
-        return x
-
-    def __call__(self, inputs, train: bool = False):
-        """Map `[batch, sample, 1]` to one value per label, `[batch, label]`; arguments as in `embed`."""
-        return self.sequence(self.embed(inputs, train), train)
+            inputs = conv(inputs, train)
+        return inputs
 
     @property
     def lookahead(self) -> int:
@@ -139,7 +153,7 @@ class CNN1DLSTM(nn.Module):
         return needed
 
     def start(self, batch: int = 1) -> Carry:
-        """Return the carry before the first sample: the zeros that pad every convolution on the left."""
+        """Return the carry before the first sample: the zeros on the left of every convolution."""
         before = [ops1d.same_padding(kernel)[0] for kernel in self.kernels]
         channels = (1, *self.filters[:-1])
         return Carry(
@@ -148,15 +162,15 @@ class CNN1DLSTM(nn.Module):
         )
 
     def step(self, inputs, carry: Carry, end: bool = False):
-        """Predict the next part of a signal; all parts together give the outputs of `__call__` on the whole.
+        """Predict the next part of a signal; the outputs of all parts are those of `__call__` on the whole signal.
 
-        The first part has `lookahead` samples and gives no output. The last one, with `end`, completes a multiple of
-        `samples_per_output` samples. The others have any multiple of it.
+        The first part has `lookahead` samples and no output. The next ones have any multiple of `samples_per_output`
+        samples, and the last one completes such a multiple.
 
         Args:
           inputs: `[batch, sample, 1]`.
           carry: from `start`, or from the previous call.
-          end: marks the last part; only then are the convolutions padded on the right.
+          end: True for the last part: only there the convolutions are padded on the right.
 
         Returns:
           `[batch, label]`, and the carry.
@@ -170,12 +184,3 @@ class CNN1DLSTM(nn.Module):
             return jnp.zeros(x.shape[:2], x.dtype), Carry(tuple(seen), carry.lstms)
         values, lstms = self.sequence.step(x, carry.lstms)
         return values, Carry(tuple(seen), lstms)
-
-
-def check_samples(inputs, samples_per_output: int) -> None:
-    """Raise UserError unless `inputs` `[batch, sample, 1]` gives a whole number of outputs."""
-    if inputs.ndim != 3 or inputs.shape[2] != 1 or inputs.shape[1] % samples_per_output:
-        raise UserError(
-            f"the network got inputs of shape {inputs.shape}, expected [batch, sample, 1] with a multiple of "
-            f"{samples_per_output} samples: set a window of a whole number of labels"
-        )

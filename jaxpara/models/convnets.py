@@ -1,7 +1,7 @@
-"""AlexNet and VGG16, with the layers and the names of torchvision."""
+"""AlexNet and VGG16 with torchvision's layers and names."""
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import flax.linen as nn
 from jax import Array
@@ -16,7 +16,7 @@ Initializer = nn.initializers.Initializer
 class ConvLayer(NamedTuple):
     """A convolution with ReLU, and the max-pooling after it."""
 
-    place: str  # index in torchvision's `features`, which is the name of the parameters
+    name: str  # of the parameters: the index in torchvision's `features`
     features: int
     size: int = 3
     stride: int = 1
@@ -58,62 +58,62 @@ class Features(nn.Module):
                 kernel_init=self.kernel_init,
                 bias_init=self.bias_init(layer.size**2 * x.shape[-1]),
                 conv_general_dilated=ops2d.conv,
-                name=layer.place,
+                name=layer.name,
             )(x)
             x = nn.relu(x)
             x = ops2d.max_pool(x, *layer.pool) if layer.pool else x
         return x
 
 
-def flattened(maps: Array, size: int) -> Array:
-    """Average maps over a grid and flattens them channels first, as the published weights expect."""
-    return ops2d.mean_pool_to(maps, size).transpose(0, 3, 1, 2).reshape(maps.shape[0], -1)
-
-
-class AlexNet(nn.Module):
-    """The network of Krizhevsky in its one-column form, for images of at least 63 x 63.
+class ConvNet(nn.Module):
+    """Convolutions and a head.
 
     Attributes:
       classes: number of logits.
-      head: "torchvision" (two dense layers of 4096 before the last), or "v1" or "v2" instead of that classifier.
+      head: "torchvision" (the network's own classifier, with two dense layers of 4096), or "v1" or "v2" instead of it.
       head_dropout: dropout rate of head "v1".
-
-    Reference: Krizhevsky, arXiv:1404.5997; torchvision.models.alexnet; paper §3.1.2.
     """
 
     classes: int = 2
     head: str = "torchvision"
     head_dropout: float = 0.6
 
-    def setup(self):
-        self.features = Features(ALEXNET, torch_kernel, torch_bias)
-        own = Classifier((("1", 4096), ("4", 4096), ("6", self.classes)), 0.5, dropout_first=True)
-        self.classifier = make_head(self.head, self.classes, own, self.head_dropout)
+    grid: ClassVar[int]  # the maps are averaged over a grid of this size
 
     def embed(self, images: Array, train: bool = False) -> Array:
-        """Map images `[batch, height, width, channel]` to features `[batch, 9216]`, the input of the head."""
-        return flattened(self.features(images), 6)
+        """Map images `[batch, height, width, channel]` to the input of the head, `[batch, feature]`."""
+        maps = ops2d.mean_pool_to(self.features(images), self.grid)
+        # The published weights of the dense layers expect the maps flattened channels first.
+        return maps.transpose(0, 3, 1, 2).reshape(maps.shape[0], -1)
 
     def __call__(self, images: Array, train: bool = False) -> Array:
         """Map images `[batch, height, width, channel]` to logits `[batch, class]`."""
         return self.classifier(self.embed(images, train), train)
 
 
-class VGG16(nn.Module):
-    """The 16-layer network of Simonyan and Zisserman.
+class AlexNet(ConvNet):
+    """The network of Krizhevsky in its one-column form (9216 features), for images of at least 63 x 63.
 
-    Attributes:
-      classes: number of logits.
-      head: "v1" or "v2" instead of the classifier, as the authors did, or "torchvision" (two dense layers of 4096
-        before the last).
-      head_dropout: dropout rate of head "v1".
+    Reference: Krizhevsky, arXiv:1404.5997; torchvision.models.alexnet; paper §3.1.2.
+    """
+
+    grid = 6
+
+    def setup(self):
+        self.features = Features(ALEXNET, torch_kernel, torch_bias)
+        own = Classifier((("1", 4096), ("4", 4096), ("6", self.classes)), 0.5, dropout_first=True)
+        self.classifier = make_head(self.head, self.classes, own, self.head_dropout)
+
+
+class VGG16(ConvNet):
+    """The 16-layer network of Simonyan and Zisserman (25088 features); by default with head "v2", as the authors did.
 
     Reference: Simonyan & Zisserman, ICLR 2015; torchvision.models.vgg; paper §3.1.2.
     """
 
-    classes: int = 2
     head: str = "v2"
-    head_dropout: float = 0.6
+
+    grid = 7
 
     def setup(self):
         no_bias = lambda fan_in: nn.initializers.zeros  # noqa: E731
@@ -121,11 +121,3 @@ class VGG16(nn.Module):
         layers = (("0", 4096), ("3", 4096), ("6", self.classes))
         own = Classifier(layers, 0.5, kernel_init=nn.initializers.normal(0.01), bias_init=no_bias)
         self.classifier = make_head(self.head, self.classes, own, self.head_dropout)
-
-    def embed(self, images: Array, train: bool = False) -> Array:
-        """Map images `[batch, height, width, channel]` to features `[batch, 25088]`, the input of the head."""
-        return flattened(self.features(images), 7)
-
-    def __call__(self, images: Array, train: bool = False) -> Array:
-        """Map images `[batch, height, width, channel]` to logits `[batch, class]`."""
-        return self.classifier(self.embed(images, train), train)

@@ -1,9 +1,9 @@
 """Random crops and resizing of images on the device, inside the jitted step.
 
 The geometry is that of PIL, and so of torchvision on PIL images: the crop is cut out first and then resized with a
-triangle filter that widens with the reduction ("bilinear" with antialiasing). Only PIL's rounding to whole grey values
-between the two passes is left out. `jax.image.scale_and_translate` is another function: its filter also sees the pixels
-around the crop.
+triangle filter that widens with the reduction ("bilinear" with antialiasing). The only difference is that grey values
+are not rounded between the two passes. `jax.image.scale_and_translate` is another function: its filter also sees the
+pixels around the crop.
 """
 
 import math
@@ -13,17 +13,17 @@ import jax.numpy as jnp
 from jax import Array
 
 TRIES = 10
-AREA = (0.08, 1.0)  # smallest and largest, as shares of the image
+AREA = (0.08, 1.0)  # smallest and largest, as fractions of the image
 ASPECT = (3 / 4, 4 / 3)  # smallest and largest width over height
 
 
 def sample(key: Array, batch: int, height: int, width: int) -> Array:
     """Draw a crop for every image: area and logarithm of the aspect ratio are uniform, then the position.
 
-    The first of ten draws that fits is used; if none fits, the largest central crop with an allowed ratio.
+    The first of ten draws that fits is used; if none fits, the largest central crop with an allowed aspect ratio.
 
     Args:
-      key: random key.
+      key: JAX's PRNG key.
       batch: number of crops.
       height, width: of the images.
 

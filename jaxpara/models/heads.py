@@ -1,4 +1,4 @@
-"""Heads: the last layers of the image networks, from pooled features to logits."""
+"""Heads of the image networks: the last layers, from pooled features to logits."""
 
 from collections.abc import Callable, Sequence
 
@@ -24,13 +24,7 @@ def torch_bias(fan_in: int) -> nn.initializers.Initializer:
 
 
 class Linear(nn.Module):
-    """A dense layer that is initialised as PyTorch's.
-
-    Attributes:
-      features: size of the output.
-      kernel_init: initialiser of the kernel.
-      bias_init: maps the fan-in to the initialiser of the bias.
-    """
+    """A dense layer with PyTorch's initialisation; `bias_init` maps the fan-in to an initialiser."""
 
     features: int
     kernel_init: nn.initializers.Initializer = torch_kernel
@@ -50,9 +44,8 @@ class Classifier(nn.Module):
     Attributes:
       layers: (index, features) of every dense layer; ReLU follows all but the last.
       dropout: rate.
-      dropout_first: whether dropout is before every dense layer but the last (AlexNet), instead of after each ReLU.
-      kernel_init: initialiser of the kernels.
-      bias_init: maps the fan-in to the initialiser of the biases.
+      dropout_first: apply dropout before every dense layer but the last (AlexNet) instead of after each ReLU.
+      kernel_init, bias_init: as in `Linear`.
     """
 
     layers: Sequence[tuple[str, int]]
@@ -63,8 +56,8 @@ class Classifier(nn.Module):
 
     @nn.compact
     def __call__(self, x: Array, train: bool = False) -> Array:
-        """Map features `[batch, feature]` to logits `[batch, class]`; `train` turns dropout on."""
-        *hidden, last = (Linear(n, self.kernel_init, self.bias_init, name=place) for place, n in self.layers)
+        """Map `[batch, feature]` to logits `[batch, class]`; `train` turns dropout on (rng "dropout")."""
+        *hidden, last = (Linear(n, self.kernel_init, self.bias_init, name=name) for name, n in self.layers)
         for linear in hidden:
             if self.dropout_first:
                 x = nn.Dropout(self.dropout, deterministic=not train)(x)
@@ -81,7 +74,7 @@ def make_head(kind: str, classes: int, own: Classifier | None = None, dropout: f
       kind: "v1" (dense 256, 16 and `classes`, with ReLU and dropout between them), "v2" (one dense layer), or
         "torchvision" (the network's own classifier, its last layer with `classes` outputs).
       classes: number of logits.
-      own: the network's own classifier; None if that is one dense layer.
+      own: the network's own classifier; None if it is one dense layer.
       dropout: rate of "v1".
 
     Raises:

@@ -1,4 +1,4 @@
-"""Layers that several networks share: dropout, BatchNorm, and the output of any layer by its name."""
+"""Layers of several networks: dropout and BatchNorm; and the output of any layer by its name."""
 
 from functools import partial
 from typing import Any, NamedTuple
@@ -14,7 +14,7 @@ from jaxpara.registry import suggest
 
 
 class Dropout(nn.Module):
-    """Sets elements to zero with probability `rate` and scales the others, in training (rng "dropout").
+    """Dropout with cheap masks (rng "dropout").
 
     Why not `nn.Dropout`: for 2 x 25 600 x 64 elements, forward and backward take 40 ms of CPU time and 38 MiB with
     JAX's default generator (32 to 58 ms with `rbg`), and 1 ms without extra memory with this one (JAX 0.10.2 and 0.12,
@@ -37,7 +37,7 @@ def dropout_seed(key):
 
 
 def dropout(inputs, seed, rate: float):
-    """Set each element of `inputs` to zero with probability `rate`, and divides the others by `1 - rate`.
+    """Set each element of `inputs` to zero with probability `rate`, and divide the others by `1 - rate`.
 
     Args:
       inputs: an array of any shape.
@@ -49,58 +49,58 @@ def dropout(inputs, seed, rate: float):
 
 
 def is_kept(seed, position, rate: float):
-    """Draw whether the element at each position is kept; the mask is a function of seed and position only.
+    """Return a dropout mask: True where the element at a position is kept.
 
-    The hash takes a handful of operations an element, which XLA fuses with their surroundings. Any part of a mask can
-    be drawn by itself, so that a backward pass need not store it.
+    The mask is a function of seed and position only, so a backward pass can draw any part of it again instead of
+    storing it. The hash is a handful of operations per element, which XLA fuses with their surroundings.
 
     Args:
       seed: uint32 `[2]`, from `dropout_seed`.
-      position: uint32 of any shape; equal positions draw equally.
+      position: uint32 of any shape; equal positions give equal values.
       rate: probability of False.
 
     Returns:
-      bool, of the shape of `position`.
+      bool, in the shape of `position`.
 
     Reference: "lowbias32" (C. Wellons, *Prospecting for Hash Functions*) of an affine map that the seed sets.
     """
     x = position * (seed[1] | 1) + seed[0]
     x = (x ^ (x >> 16)) * jnp.uint32(0x7FEB352D)
     x = (x ^ (x >> 15)) * jnp.uint32(0x846CA68B)
-    # The last shift of the hash is left out: it changes only the lower half, which hardly matters for `>=`.
+    # Without the last shift of the hash: it changes only the lower half of the bits, which hardly matters for `>=`.
     return x >= jnp.uint32(round(rate * 2**32))
 
 
 class RunningStatistics(NamedTuple):
-    """Mean and variance `[channel]` that follow those of the batches, and replace them in prediction."""
+    """Running mean and variance `[channel]` of the batches, for prediction."""
 
     mean: nn.Variable
     var: nn.Variable
 
     @classmethod
     def of(cls, module: nn.Module, features: int) -> "RunningStatistics":
-        """Return those of a module, created on the first call."""
+        """Return the statistics of a module; the first call creates them."""
         mean = module.variable("batch_stats", "mean", jnp.zeros, features)
         return cls(mean, module.variable("batch_stats", "var", jnp.ones, features))
 
     def update(self, mean: Array, var: Array, momentum: float) -> None:
-        """Move towards the statistics of a batch; the old ones keep the weight `momentum`."""
+        """Average with the statistics of a batch; the old ones get the weight `momentum`."""
         for running, batch in ((self.mean, mean), (self.var, var)):
             running.value = momentum * running.value + (1 - momentum) * batch
 
 
 class BatchNorm(nn.Module):
-    """Normalises every channel by its mean and variance over all other axes.
+    """Normalisation of every channel by its mean and variance over all other axes.
 
-    `flax.linen.BatchNorm` keeps the biased variance as running variance, PyTorch the unbiased one. With small maps and
-    batches the two differ by several per cent, which would show in every prediction.
+    Why not `flax.linen.BatchNorm`: its running variance is the biased one, PyTorch's the unbiased one. With small maps
+    and batches the two differ by several per cent, which would change every prediction.
 
     Attributes:
-      axis_name: device axis over which batch statistics are averaged; None for statistics of each device.
+      axis_name: device axis over which batch statistics are averaged; None for separate statistics on each device.
       momentum: weight of the old running statistics (0.9 is PyTorch's momentum of 0.1).
       epsilon: added to the variance.
-      use_scale: whether channels are multiplied by a learned factor.
-      unbiased: whether the running variance is the unbiased one.
+      use_scale: multiply channels by a learned factor.
+      unbiased: use the unbiased variance as running variance.
 
     Reference: torch.nn.BatchNorm2d, torch.nn.SyncBatchNorm; keras.layers.BatchNormalization, whose running variance is
     unbiased in its fused form, for images, and biased along time.
@@ -114,7 +114,7 @@ class BatchNorm(nn.Module):
 
     @nn.compact
     def __call__(self, x: Array, train: bool = False) -> Array:
-        """Return `x`, `[..., channel]`, normalised by the statistics of the batch (`train`) or by the running ones."""
+        """Normalise `x`, `[..., channel]`, by the statistics of the batch (`train`) or the running ones."""
         features = x.shape[-1]
         running = RunningStatistics.of(self, features)
         scale = self.param("scale", nn.initializers.ones, (features,)) if self.use_scale else jnp.ones(features)
@@ -132,10 +132,10 @@ class BatchNorm(nn.Module):
 
 @partial(jax.custom_vjp, nondiff_argnums=(3, 4))
 def normalised(x: Array, scale: Array, bias: Array, epsilon: float, axis_name: str | None) -> tuple[Array, ...]:
-    """Normalise `x`, `[..., channel]`, by its own statistics; also returns mean and biased variance `[channel]`.
+    """Normalise `x`, `[..., channel]`, by its own statistics; also return their mean and biased variance `[channel]`.
 
-    The statistics are in float32 at least, because a sum over a batch would lose half of bfloat16's digits. No gradient
-    flows back through the returned statistics.
+    The statistics are in float32 at least, because a sum over a batch would lose half of bfloat16's digits. The
+    returned statistics have no gradient.
 
     Why not JAX's own gradient: a bottleneck of Breathing 3, forward and backward, takes 484 ms of CPU time with it and
     168 ms with this one on JAX 0.10.2, the last for Python 3.11. On 0.12 both take about 170 ms, and this one 188
@@ -156,13 +156,13 @@ def _normalised_forward(x, scale, bias, epsilon, axis_name):
     axes = tuple(range(x.ndim - 1))
     wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
     mean = _over(lax.pmean, jnp.mean(wide, axes), axis_name)
-    # In two passes, because E[x^2] - E[x]^2 cancels where the mean is large beside the deviation.
+    # In two passes, because E[x^2] - E[x]^2 loses all digits where the mean is much larger than the deviation.
     var = _over(lax.pmean, jnp.mean(jnp.square(wide - mean), axes), axis_name)
     return (_affine(x, mean, var, scale, bias, epsilon), mean, var), (x, mean, var, scale, bias)
 
 
 def _normalised_backward(epsilon, axis_name, saved, gradients):
-    """With y = scale * z + bias and z = (x - mean) * rate, rate = 1 / sqrt(var + epsilon)."""
+    """Compute the gradients of y = scale * z + bias, z = (x - mean) * rate, rate = 1 / sqrt(var + epsilon)."""
     x, mean, var, scale, bias = saved
     axes = tuple(range(x.ndim - 1))
     d_y = gradients[0].astype(mean.dtype)
@@ -170,8 +170,8 @@ def _normalised_backward(epsilon, axis_name, saved, gradients):
     rate = lax.rsqrt(var + epsilon)
     d_bias = d_y.sum(axes)
     d_scale = (d_y * deviation).sum(axes) * rate  # the sum of d_y * z
-    # Mean and variance depend on every x of the channel, on all devices. Through the mean, each x takes away the mean
-    # of d_y; through the variance, z times the mean of d_y * z. So d_x is d_y without its projections on 1 and on z:
+    # Mean and variance depend on every x of the channel, on all devices. The mean subtracts mean(d_y) from each d_y,
+    # the variance z * mean(d_y * z). So d_x is d_y without its projections on 1 and on z:
     # scale * rate * (d_y - mean(d_y) - z * mean(d_y * z)).
     mean_d_y, mean_d_y_z = (_over(lax.psum, total, axis_name) / _count(x, axis_name) for total in (d_bias, d_scale))
     d_x = (scale * rate) * (d_y - mean_d_y - deviation * (mean_d_y_z * rate))
@@ -191,7 +191,7 @@ def _over(reduce: Any, value: Array, axis_name: str | None) -> Array:
 
 
 def _count(x: Array, axis_name: str | None) -> int:
-    """Return the number of values behind the statistics of a channel."""
+    """Return the number of values per channel, on all devices."""
     return x.size // x.shape[-1] * (1 if axis_name is None else lax.axis_size(axis_name))
 
 
@@ -208,7 +208,7 @@ def output_of(model: nn.Module, variables: Any, inputs: Array, layer: str) -> Ar
       `[batch, channel]`; maps `[batch, height, width, channel]` are averaged over the image.
 
     Raises:
-      UserError: there is no such layer, or its output is neither a vector nor maps.
+      UserError: the layer does not exist, or its output is neither a vector nor maps.
     """
     _, captured = model.apply(variables, inputs, train=False, capture_intermediates=True, mutable=["intermediates"])
     calls: dict[Any, Any] = flatten_dict(captured["intermediates"])
@@ -219,6 +219,6 @@ def output_of(model: nn.Module, variables: Any, inputs: Array, layer: str) -> Ar
     output = outputs[layer]
     if not isinstance(output, Array) or output.ndim not in (2, 4):
         raise UserError(
-            f"learner.layer is {layer!r}, whose output is neither a vector nor an image; take another layer"
+            f"learner.layer is {layer!r}, whose output is neither a vector nor an image; choose another layer"
         )
     return jnp.mean(output, (1, 2)) if output.ndim == 4 else output

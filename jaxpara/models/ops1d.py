@@ -1,8 +1,8 @@
 """Convolution, ReLU, dropout and pooling along time, without storing activations at the full sample rate.
 
-The winner of a max-pool over ReLU and dropout is its first largest element among those that are kept and positive. The
-backward pass needs its index only: the gradient goes to the winner, and nowhere if there is none. That is a valid
-subgradient in every tie, because the gradient of a dropped or negative element is zero.
+The winner of a max-pool over ReLU and dropout is the first of the largest elements that are kept and positive. The
+backward pass needs only its index: the whole gradient goes to the winner; a pool without a winner has none. That is a
+valid subgradient in every tie, because the gradient of a dropped or negative element is zero.
 
 Why not `nn.Conv`, `nn.Dropout` and `nn.max_pool`: a training step of Breathing 2 on 4 x 16 s takes 1398 ms and 8.7 GiB
 with them, 679 ms and 1.1 GiB with these (JAX 0.10.2, 2 cores, November 2026; on 0.12 1362 ms and 14 GiB, 675 ms and
@@ -20,7 +20,7 @@ from jaxpara.models.layers import dropout, is_kept
 
 
 def same_padding(taps: int) -> tuple[int, int]:
-    """Return the zeros before and after a signal that keep its length; even kernels pad one less before."""
+    """Return how many zeros before and after a signal keep its length; for even kernels one less before."""
     return (taps - 1) // 2, taps // 2
 
 
@@ -31,7 +31,7 @@ def conv1d(inputs, kernel, bias, padding: tuple[int, int] | None = None):
       inputs: `[batch, time, channel]`.
       kernel: `[tap, channel, filter]`.
       bias: `[filter]`.
-      padding: zeros before and after; by default those that keep the length.
+      padding: number of zeros before and after; by default those that keep the length.
 
     Returns:
       `[batch, time, filter]`.
@@ -55,7 +55,7 @@ def relu_dropout_max_pool(inputs, pool: int, seed=None, rate: float = 0.0):
 
     Args:
       inputs: `[batch, time, channel]`, time a multiple of `pool`.
-      pool: steps in a pool, at most 255.
+      pool: steps per pool, at most 255.
       seed: seed of the dropout mask, uint32 `[2]`; None for no dropout.
       rate: dropout rate.
 
@@ -68,29 +68,27 @@ def relu_dropout_max_pool(inputs, pool: int, seed=None, rate: float = 0.0):
 
 
 def conv_relu_dropout_max_pool(signal, kernel, bias, pool: int, seed=None, rate: float = 0.0, padding=None):
-    """Compute `conv1d` of one channel and `relu_dropout_max_pool` without storing what is between them.
+    """Compute `conv1d` of one channel and `relu_dropout_max_pool`, without storing the convolution.
 
-    The samples under the kernel during a pool are one row; each step ("phase") of the pool is the product of some of
-    the row's columns with the kernel. Chunks of rows stay in the cache, and the backward pass needs the winners only.
+    A row contains the samples under the kernel during one pool; each step ("phase") of the pool is the product of some
+    of the row's columns with the kernel. Chunks of rows stay in the cache; the backward pass needs the winners only.
 
     Args:
       signal: `[batch, sample]`; convolved, it has a multiple of `pool` samples.
       kernel: `[tap, filter]`.
       bias: `[filter]`.
-      pool: samples in a pool, at most 255.
-      seed: seed of the dropout mask, uint32 `[2]`; None for no dropout.
-      rate: dropout rate.
-      padding: zeros before and after; by default those that keep the length.
+      pool, seed, rate: as in `relu_dropout_max_pool`.
+      padding: as in `conv1d`.
 
     Returns:
-      `[batch, convolved sample / pool, filter]`, the same as the two functions with the same mask.
+      `[batch, convolved sample / pool, filter]`, equal to the result of the two functions with the same mask.
     """
     seed, rate = (_NO_SEED, 0.0) if seed is None else (seed, rate)
     batch, samples = signal.shape
     taps, filters = kernel.shape
     left, right = same_padding(taps) if padding is None else padding
     steps = (left + samples + right - (taps - 1)) // pool
-    blocks = 1 + -(-(taps - 1) // pool)  # the kernel reaches this many pools of samples during one pool
+    blocks = 1 + -(-(taps - 1) // pool)  # the kernel sees this many pools of samples during one pool
     fill = (steps + blocks - 1) * pool - left - samples  # zeros beyond `right` only complete the last row
     padded = jnp.pad(signal, ((0, 0), (left, fill))).reshape(batch, -1, pool)
     rows = jnp.concatenate([padded[:, i : i + steps] for i in range(blocks)], axis=-1)
@@ -111,16 +109,10 @@ def _pooled_shape(inputs, pool):
 
 
 def _winners(phases, seed, rate, first_row=0):
-    """Return the largest of the phases of a pool after ReLU and dropout, and its index.
+    """Return the largest of the phases `[row, channel]` of a pool after ReLU and dropout, and its index.
 
-    Args:
-      phases: `[row, channel]` for each step of the pool.
-      seed: seed of the dropout mask, uint32 `[2]`.
-      rate: dropout rate.
-      first_row: number of rows in the chunks before, so that the mask does not depend on the chunks.
-
-    Returns:
-      the largest value and the index of its phase (the number of phases if none is positive).
+    The index is the number of phases where none is positive. With `first_row`, the number of rows in earlier chunks,
+    the mask does not depend on the chunks.
     """
     rows, channels = phases[0].shape
     row = jnp.uint32(first_row) + jnp.arange(rows, dtype=jnp.uint32)[:, None]
@@ -132,7 +124,7 @@ def _winners(phases, seed, rate, first_row=0):
             value = jnp.where(is_kept(seed, position, rate), value, 0)
         # `best` starts at 0, which is the ReLU; `>` keeps the first of equal values.
         winner = jnp.where(value > best, jnp.uint8(phase), winner)
-        best = jnp.maximum(best, value)  # unlike a second `where`, this passes NaN on
+        best = jnp.maximum(best, value)  # unlike a second `where`, this propagates NaN
     return best / (1 - rate), winner
 
 
@@ -147,8 +139,8 @@ def _max_pool_forward(x, seed, pool, rate):
 
 
 def _max_pool_backward(pool, rate, winner, gradient):
-    # The gradient of a pool goes to its winner, scaled as dropout scaled the value. No phase equals `pool`, the index
-    # that stands for no winner.
+    # The gradient of a pool goes to its winner, scaled as dropout scaled the value. Without a winner the index is
+    # `pool`, which no phase equals.
     phases = jnp.arange(pool, dtype=jnp.uint8)[:, None]
     return jnp.where(winner[:, None] == phases, gradient[:, None] / (1 - rate), 0), None
 
@@ -179,13 +171,13 @@ def _rows_max_pool_forward(rows, kernel, bias, seed, pool, rate):
 def _rows_max_pool_backward(pool, rate, residuals, gradient):
     rows, kernel, winner = residuals
     taps = len(kernel)
-    # The bias gets the gradient of every pool with a winner; so do, phase by phase, kernel and rows.
+    # The bias gets the gradient of every pool with a winner; kernel and rows get it phase by phase.
     gradient = jnp.where(winner < pool, gradient / (1 - rate), 0)
     chunks = tuple(map(_chunks, (rows, winner, gradient)))
 
     def add_to_kernel(total, chunk):
         rows, winner, gradient = chunk
-        # Output of a phase = rows[:, phase : phase + taps] @ kernel: its gradient by the kernel, where it won.
+        # A phase is rows[:, phase : phase + taps] @ kernel: its gradient with respect to the kernel, where it won.
         parts = [
             jnp.matmul(
                 rows[:, phase : phase + taps].T,
@@ -199,16 +191,16 @@ def _rows_max_pool_backward(pool, rate, residuals, gradient):
     def d_rows_of(chunk):
         rows, winner, gradient = chunk
         total = jnp.zeros_like(rows)
-        # The same by the rows; the columns of neighbouring phases overlap.
+        # Its gradient with respect to the rows; the columns of neighbouring phases overlap.
         for phase in range(pool):
             part = jnp.where(winner == phase, gradient, 0) @ kernel.T
             total = total.at[:, phase : phase + taps].add(part)
         return total
 
-    # In float32 at least, because many chunks are added up.
+    # In float32 at least, because many chunks are added.
     zero = jnp.zeros(kernel.shape, jnp.promote_types(kernel.dtype, jnp.float32))
     d_kernel, _ = jax.lax.scan(add_to_kernel, zero, chunks)
-    # In a separate loop, which XLA drops as dead code if nobody asks for the gradient of the signal.
+    # In a separate loop, which XLA removes as dead code where the gradient of the signal is not needed.
     d_rows = jax.lax.map(d_rows_of, chunks).reshape(-1, rows.shape[1])[: len(rows)]
     return d_rows, d_kernel.astype(kernel.dtype), gradient.sum(axis=0), None
 
@@ -217,11 +209,9 @@ _rows_max_pool.defvjp(_rows_max_pool_forward, _rows_max_pool_backward)
 
 
 def _chunks(rows):
-    """Split `[row, column]` into `[chunk, row, column]`, the last chunk padded with zeros.
-
-    The activations of a chunk fit into the cache of a CPU; a GPU wants few, large chunks. A program exported for any
-    number of rows has one chunk.
-    """
+    """Split `[row, column]` into `[chunk, row, column]`, the last chunk padded with zeros."""
     count: Any = rows.shape[0]
+    # The activations of a chunk fit into the cache of a CPU; a GPU is faster with few, large chunks. In a program
+    # exported for any number of rows, their count is no int; it has one chunk.
     size = min(count, 1024 if jax.default_backend() == "cpu" else 65536) if isinstance(count, int) else count
     return jnp.pad(rows, ((0, -count % size), (0, 0))).reshape(-1, size, rows.shape[1])

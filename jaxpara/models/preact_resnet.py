@@ -7,14 +7,14 @@ from jax import Array
 
 from jaxpara.models import ops2d
 from jaxpara.models.layers import BatchNorm
-from jaxpara.models.resnet import Norm, StagedNet, Step
+from jaxpara.models.resnet import Norm, StagedNet, StageFunction
 from jaxpara.models.resnet import conv as he_conv
 
 conv = partial(he_conv, init=nn.initializers.he_uniform())
 
 
 class Unit(nn.Module):
-    """Two pre-activated 3x3 convolutions; the first unit of every stage projects its shortcut."""
+    """Two pre-activated 3x3 convolutions; maps get smaller by `stride`."""
 
     features: int
     stride: int
@@ -23,7 +23,6 @@ class Unit(nn.Module):
 
     @nn.compact
     def __call__(self, x: Array, train: bool) -> Array:
-        """Map `[batch, height, width, channel]` to `[batch, height / stride, width / stride, features]`."""
         y = nn.relu(self.norm(name="bn1")(x, train))
         shortcut = conv(self.features, 1, self.stride, name="sc")(y) if self.project else x
         y = conv(self.features, 3, self.stride, name="conv1")(y)
@@ -32,7 +31,7 @@ class Unit(nn.Module):
 
 
 class Stage(nn.Module):
-    """Two units, the first with a projection."""
+    """Two units; the first one projects its shortcut."""
 
     features: int
     stride: int
@@ -40,16 +39,15 @@ class Stage(nn.Module):
 
     @nn.compact
     def __call__(self, x: Array, train: bool) -> Array:
-        """Map `[batch, height, width, channel]` to `[batch, height / stride, width / stride, features]`."""
         x = Unit(self.features, self.stride, True, self.norm, name="unit1")(x, train)
         return Unit(self.features, 1, False, self.norm, name="unit2")(x, train)
 
 
 class PreActResNet18(StagedNet):
-    """The pre-activation ResNet18 known to Keras users. It takes raw values of 0 to 255 and has no head.
+    """The pre-activation ResNet18 of a Keras package. Its inputs are raw values of 0 to 255, and it has no head.
 
     Attributes:
-      frozen: the first few of "bn_data", "conv0", "bn0", "stage1" ... "stage4"; these are never trained.
+      frozen: stages that are not trained: the first few of "bn_data", "conv0", "bn0", "stage1" ... "stage4".
       axis_name: device axis of synchronised BatchNorm.
 
     Reference: the ResNet18 of the Keras package image-classifiers 1.0.0 (names, epsilon 2e-5, momentum 0.99), which
@@ -66,8 +64,7 @@ class PreActResNet18(StagedNet):
         self.stage3, self.stage4 = Stage(256, 2, norm), Stage(512, 2, norm)
         self.bn1 = norm()
 
-    def stages(self) -> dict[str, Step]:
-        """Return the stages in order, by their name in `frozen`."""
+    def stages(self) -> dict[str, StageFunction]:
         return {
             "bn_data": self.bn_data,
             "conv0": lambda x, train: self.conv0(x),

@@ -1,4 +1,4 @@
-"""Loads pretrained weights into networks whose parts are named as in PyTorch."""
+"""Loading of pretrained weights into networks whose layers are named as in PyTorch."""
 
 import hashlib
 import os
@@ -17,10 +17,10 @@ from jaxpara.models.torch_file import read_torch_file
 
 # Networks whose ImageNet weights are on the Hugging Face hub: torchvision's own (BSD-3), republished by timm.
 _ON_HUB = {name: f"timm/{name}.tv_in1k" for name in ("resnet18", "resnet34", "resnet50", "resnet101", "vgg16")}
-# The others: torchvision's files, with the first digits of their SHA-256 in the name.
+# The others: torchvision's files; the name contains the first digits of the SHA-256.
 _ON_WEB = {"alexnet": "https://download.pytorch.org/models/alexnet-owt-7be5be79.pth"}
 KNOWN = frozenset({*_ON_HUB, *_ON_WEB})
-# Mean and standard deviation of ImageNet's colours in [0, 1], by which these weights expect images to be normalised.
+# Mean and standard deviation of ImageNet's colours in [0, 1], with which images are normalised for these weights.
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 # timm stores the dense layers of VGG as convolutions, with names that differ from torchvision's.
 _TIMM_NAMES = {
@@ -43,18 +43,18 @@ Variables = Mapping[str, Any]
 def load(spec: str, arch: str, variables: Variables, cache: Path) -> tuple[dict[str, Any], list[str]]:
     """Load pretrained weights into the variables of a network.
 
-    Every tensor must fit, with two exceptions, which the notes report: layers of the head that the file lacks, or has
-    for other classes, keep their random start; and a one-channel network gets the first kernels summed over red, green
-    and blue (for a grey image it then computes what the original does for three equal channels).
+    Every tensor must fit, with two exceptions, which the notes report. Layers of the head that the file does not have,
+    or has for other classes, keep their random start. A one-channel network gets the first kernels summed over red,
+    green and blue, so that a grey image gives the output of the original for three equal channels.
 
     Args:
       spec: "imagenet" (downloaded on first use), or the path of a `.safetensors`, `.pth` or `.pt` file.
       arch: name of the network, as in the config: "resnet18", "alexnet", ...
-      variables: "params" and perhaps "batch_stats" of a random start.
+      variables: "params", and "batch_stats" if the network has them, of a random start.
       cache: folder for files that do not come from the Hugging Face hub, which has its own cache.
 
     Returns:
-      New variables of the same shapes, NumPy arrays in float32, and notes, one line each.
+      New variables of the same shapes (NumPy, float32), and notes, one line each.
 
     Raises:
       UserError: the file is not available, not readable, or does not fit.
@@ -64,7 +64,7 @@ def load(spec: str, arch: str, variables: Variables, cache: Path) -> tuple[dict[
 
 
 def fetch(arch: str, cache: Path) -> Path:
-    """Return the local file with the ImageNet weights of `arch`; downloads it on first use.
+    """Return the local file with the ImageNet weights of `arch`; download it on first use.
 
     Raises:
       UserError: no weights are known, the download fails, huggingface_hub is missing, or the checksum is wrong.
@@ -116,7 +116,7 @@ def _verify(path: Path) -> None:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     expected = path.stem.rsplit("-", 1)[1]
     if not digest.startswith(expected):
-        raise UserError(f"{path}: SHA-256 begins with {digest[:8]}, expected {expected}; delete it and start again")
+        raise UserError(f"{path}: SHA-256 starts with {digest[:8]}, expected {expected}; delete it and start again")
 
 
 def read(path: Path) -> dict[str, np.ndarray]:
@@ -126,18 +126,20 @@ def read(path: Path) -> dict[str, np.ndarray]:
       UserError: the file does not exist, has another suffix, or cannot be read.
     """
     if not path.is_file():
-        raise UserError(f"learner.pretrained: there is no file {path}; expected a .safetensors or .pth, or 'imagenet'")
+        raise UserError(
+            f"learner.pretrained: {path} does not exist; expected a .safetensors or .pth file, or 'imagenet'"
+        )
     if path.suffix in (".pth", ".pt"):
         return read_torch_file(path)
     if path.suffix != ".safetensors":
-        raise UserError(f"learner.pretrained: {path} is none of .safetensors, .pth, .pt")
+        raise UserError(f"learner.pretrained is {path}; expected a .safetensors, .pth or .pt file")
     from safetensors import SafetensorError
     from safetensors.numpy import load_file
 
     try:
         return load_file(path)
     except (SafetensorError, TypeError, ValueError) as error:
-        raise UserError(f"{path}: damaged or no safetensors file ({error}); fetch it again") from error
+        raise UserError(f"{path}: damaged, or not a safetensors file ({error}); download it again") from error
 
 
 def convert(state: Mapping[str, np.ndarray], variables: Variables, source: str) -> tuple[dict[str, Any], list[str]]:
@@ -149,7 +151,7 @@ def convert(state: Mapping[str, np.ndarray], variables: Variables, source: str) 
     fresh = {_layer(n) for n, (_, x) in starts.items() if n.startswith(_HEADS) and not _fits(state.get(n), x)}
     unknown = sorted(n for n in set(state) - set(starts) if not (n.startswith(_HEADS) or "num_batches_" in n))
     if unknown:
-        raise UserError(f"{source}: has {len(unknown)} tensors that this network lacks, such as {unknown[0]!r}")
+        raise UserError(f"{source}: has {len(unknown)} tensors that this network does not have, such as {unknown[0]!r}")
     loaded, notes = {}, []
     for name, (path, start) in starts.items():
         tensor = state.get(name)
@@ -164,13 +166,11 @@ def convert(state: Mapping[str, np.ndarray], variables: Variables, source: str) 
             notes.append(f"{name}: kernels summed over 3 colours for 1 input channel")
         else:
             raise UserError(
-                f"{source}: {name!r} is {list(tensor.shape)} (as PyTorch has it), expected what fits "
-                f"{list(start.shape)} of this network"
+                f"{source}: {name!r} has the shape {list(tensor.shape)} in PyTorch's layout, which does not fit"
+                f" {list(start.shape)} of this network"
             )
     if fresh:
-        notes.append(
-            f"{', '.join(sorted(fresh))}: left at the random start (the file has other layers or classes there)"
-        )
+        notes.append(f"{', '.join(sorted(fresh))}: random start (the file has other layers or classes there)")
     return traverse_util.unflatten_dict(loaded), notes
 
 

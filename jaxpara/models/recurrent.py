@@ -19,10 +19,10 @@ orthogonal = nn.initializers.orthogonal()
 
 
 class SequenceLSTM(nn.Module):
-    """LSTM layers with dropout between them and one output a step.
+    """LSTM layers with dropout between them and one output per step.
 
-    The defaults are the network of Breathing system 5 (3 411 201 parameters for 768 channels). It is also the last part
-    of the 1D networks.
+    The defaults are the network of Breathing system 5 (3 411 201 parameters for 768 channels). The 1D networks also end
+    in one.
 
     Attributes:
       lstm: size of each LSTM layer.
@@ -50,7 +50,7 @@ class SequenceLSTM(nn.Module):
 
         Args:
           inputs: `[batch, label, channel]`.
-          carries: the carry of each layer, as the previous call returned them; None at the beginning.
+          carries: the carry of each layer, from the previous call; None for the first part.
           train: turns dropout on (rng "dropout").
 
         Returns:
@@ -80,7 +80,7 @@ class LSTM(nn.Module):
 
         Args:
           inputs: `[batch, time, channel]`.
-          carry: the state to resume from, as the previous call returned it; zeros if None.
+          carry: the state to resume from, returned by the previous call; zeros if None.
 
         Returns:
           outputs `[batch, time, features]` and the carry, a pair (hidden, cell) of `[batch, features]`.
@@ -89,7 +89,7 @@ class LSTM(nn.Module):
         kernel = self.param("kernel", glorot, (inputs.shape[-1], 4 * size))
         recurrent = self.param("recurrent_kernel", orthogonal, (size, 4 * size))
         bias = self.param("bias", _forget_bias, (4 * size,))
-        # The input projections of all steps are one product: only the recurrent one has to wait for its step.
+        # The inputs of all steps are projected in one product; only the recurrent product must wait for its step.
         projected = inputs @ kernel + bias
         if carry is None:
             carry = (jnp.zeros((inputs.shape[0], size), projected.dtype),) * 2
@@ -108,15 +108,7 @@ class GRU(nn.Module):
 
     @nn.compact
     def __call__(self, inputs, carry=None):
-        """Run the layer over a whole sequence, or over the next part of one.
-
-        Args:
-          inputs: `[batch, time, channel]`.
-          carry: the state to resume from, as the previous call returned it; zeros if None.
-
-        Returns:
-          outputs `[batch, time, features]` and the carry, the hidden state `[batch, features]`.
-        """
+        """Run the layer as `LSTM` does; the carry is the hidden state `[batch, features]`."""
         size = self.features
         kernel = self.param("kernel", glorot, (inputs.shape[-1], 3 * size))
         recurrent = self.param("recurrent_kernel", orthogonal, (size, 3 * size))
@@ -124,7 +116,18 @@ class GRU(nn.Module):
         projected = inputs @ kernel + bias[0]
         if carry is None:
             carry = jnp.zeros((inputs.shape[0], size), projected.dtype)
-        outputs, carry = gru_scan(*_widen((jnp.swapaxes(projected, 0, 1), recurrent, bias[1], carry)))
+        steps, recurrent, recurrent_bias, carry = _widen((jnp.swapaxes(projected, 0, 1), recurrent, bias[1], carry))
+
+        def step(hidden, projected):
+            update, reset, candidate = jnp.split(projected, 3, axis=-1)
+            r_update, r_reset, memory = jnp.split(hidden @ recurrent + recurrent_bias, 3, axis=-1)
+            update = jax.nn.sigmoid(update + r_update)
+            reset = jax.nn.sigmoid(reset + r_reset)
+            candidate = jnp.tanh(candidate + reset * memory)
+            hidden = update * hidden + (1 - update) * candidate
+            return hidden, hidden
+
+        carry, outputs = jax.lax.scan(step, carry, steps)
         return jnp.swapaxes(outputs, 0, 1).astype(projected.dtype), carry
 
 
@@ -164,15 +167,15 @@ def _lstm_forward(projected, recurrent, carry):
         return (hidden, cell), (hidden, cell, (i, f, g, o))
 
     last, (outputs, cells, gates) = jax.lax.scan(step, carry, projected)
-    # The gates are stored: computing them again in the backward pass took 106 ms instead of 95 (NOTES.md).
+    # The gates are stored: to compute them again in the backward pass took 106 ms instead of 95 (benchmarks/NOTES.md).
     return (outputs, last), (outputs, cells, gates, recurrent, carry)
 
 
 def _lstm_backward(residuals, cotangents):
-    """Write d_x for the derivative of the loss by x, and x_by_y for that of x by y.
+    """Compute the gradients: d_x is the derivative of the loss by x, x_by_y that of x by y.
 
-    The scan holds only what depends on the step after: one product with the transposed kernel. The derivatives of the
-    gates come before it, and the gradient of the kernel after it, for all steps at once.
+    The scan contains only what depends on the next step: one product with the transposed kernel. The derivatives of the
+    gates are computed before it and the gradient of the kernel after it, for all steps at once.
     """
     outputs, cells, (i, f, g, o), recurrent, (hidden, cell) = residuals
     d_outputs, d_last = cotangents
@@ -205,29 +208,3 @@ def _lstm_backward(residuals, cotangents):
 
 
 lstm_scan.defvjp(_lstm_forward, _lstm_backward)
-
-
-def gru_scan(projected, recurrent, bias, carry):
-    """Scan a GRU (reset after the product) over time-major inputs that are already projected.
-
-    Args:
-      projected: `[time, batch, 3 * features]`, inputs times kernel plus the input bias.
-      recurrent: `[features, 3 * features]`.
-      bias: the recurrent bias, `[3 * features]`.
-      carry: the hidden state, `[batch, features]`.
-
-    Returns:
-      outputs `[time, batch, features]` and the last hidden state.
-    """
-
-    def step(hidden, projected):
-        update, reset, candidate = jnp.split(projected, 3, axis=-1)
-        r_update, r_reset, memory = jnp.split(hidden @ recurrent + bias, 3, axis=-1)
-        update = jax.nn.sigmoid(update + r_update)
-        reset = jax.nn.sigmoid(reset + r_reset)
-        candidate = jnp.tanh(candidate + reset * memory)
-        hidden = update * hidden + (1 - update) * candidate
-        return hidden, hidden
-
-    last, outputs = jax.lax.scan(step, carry, projected)
-    return outputs, last

@@ -1,4 +1,4 @@
-"""ResNet18, 34, 50 and 101, with the layers and the names of torchvision."""
+"""ResNet18, 34, 50 and 101 with torchvision's layers and names."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -13,7 +13,7 @@ from jaxpara.models.heads import make_head
 from jaxpara.models.layers import BatchNorm
 
 Norm = Callable[..., nn.Module]
-Step = Callable[[Array, bool], Array]
+StageFunction = Callable[[Array, bool], Array]
 he_fan_out = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
 
 
@@ -35,33 +35,32 @@ def conv(features: int, size: int, stride: int = 1, init=he_fan_out, name: str |
 class StagedNet(nn.Module):
     """A network whose first stages can be frozen.
 
-    Subclasses list their stages in `stages`. In a frozen stage BatchNorm uses its running statistics in training too,
-    and no gradient is computed.
+    Subclasses list their stages in `stages`. A frozen stage gets no gradient, and its BatchNorm uses the running
+    statistics in training too.
     """
 
     frozen: Sequence[str] = ()
 
-    def stages(self) -> dict[str, Step]:
+    def stages(self) -> dict[str, StageFunction]:
         """Return the stages in order, by their name in `frozen`."""
         raise NotImplementedError
 
-    def _split(self) -> int:
-        names = list(self.stages())
-        if list(self.frozen) != names[: len(self.frozen)]:
-            raise UserError(f"model.frozen is {list(self.frozen)}, expected the first few of {names}, in this order")
-        return len(self.frozen)
-
     def prefix(self, images: Array) -> Array:
         """Apply the frozen stages to images `[batch, height, width, channel]`; the identity if none is frozen."""
-        split = self._split()
-        for step in list(self.stages().values())[:split]:
-            images = step(images, False)
-        return lax.stop_gradient(images) if split else images
+        stages = self.stages()
+        if list(self.frozen) != list(stages)[: len(self.frozen)]:
+            raise UserError(
+                f"model.frozen is {list(self.frozen)}, expected the first few of {list(stages)}, in this order"
+            )
+        for name in self.frozen:
+            images = stages[name](images, False)
+        return lax.stop_gradient(images) if self.frozen else images
 
     def rest(self, maps: Array, train: bool = False) -> Array:
         """Apply the other stages to the output of `prefix`; average the maps to features `[batch, feature]`."""
-        for step in list(self.stages().values())[self._split() :]:
-            maps = step(maps, train)
+        for name, stage in self.stages().items():
+            if name not in self.frozen:
+                maps = stage(maps, train)
         return jnp.mean(maps, (1, 2))
 
     def embed(self, images: Array, train: bool = False) -> Array:
@@ -70,7 +69,7 @@ class StagedNet(nn.Module):
 
 
 class Shortcut(nn.Module):
-    """The projection beside a block that changes the size of its maps."""
+    """The projection of the input of a block whose output has another size."""
 
     features: int
     stride: int
@@ -78,7 +77,6 @@ class Shortcut(nn.Module):
 
     @nn.compact
     def __call__(self, x: Array, train: bool) -> Array:
-        """Map `[batch, height, width, channel]` to `[batch, height / stride, width / stride, features]`."""
         return self.norm(name="1")(conv(self.features, 1, self.stride, name="0")(x), train)
 
 
@@ -92,10 +90,7 @@ class Block(nn.Module):
 
     @nn.compact
     def __call__(self, x: Array, train: bool) -> Array:
-        """Map `[batch, height, width, channel]` to `[batch, height / stride, width / stride, features]`.
-
-        A bottleneck gives `4 * features`.
-        """
+        """Map `[batch, height, width, channel]` to maps smaller by `stride`; a bottleneck has `4 * features`."""
         f, s = self.features, self.stride
         layers = [(f, 1, 1), (f, 3, s), (4 * f, 1, 1)] if self.bottleneck else [(f, 3, s), (f, 3, 1)]
         y = x
@@ -110,7 +105,7 @@ class Block(nn.Module):
 
 
 class Layer(nn.Module):
-    """A sequence of blocks; the first may halve the maps."""
+    """A sequence of blocks; the first one may halve the maps."""
 
     features: int
     blocks: int
@@ -120,7 +115,6 @@ class Layer(nn.Module):
 
     @nn.compact
     def __call__(self, x: Array, train: bool) -> Array:
-        """Map `[batch, height, width, channel]` as its first block does."""
         for i in range(self.blocks):
             stride = self.stride if i == 0 else 1
             x = Block(self.features, stride, self.bottleneck, self.norm, name=str(i))(x, train)
@@ -132,11 +126,11 @@ class ResNet(StagedNet):
 
     Attributes:
       blocks: residual blocks in each of the four stages.
-      bottleneck: whether the blocks are those of ResNet50 and 101, instead of ResNet18 and 34.
+      bottleneck: use the blocks of ResNet50 and 101 instead of those of ResNet18 and 34.
       classes: number of logits.
       head: "v1", three dense layers with dropout; "v2" or "torchvision", one dense layer.
       head_dropout: dropout rate of head "v1".
-      frozen: the first few of "conv1", "bn1", "layer1" ... "layer4"; these are never trained.
+      frozen: stages that are not trained: the first few of "conv1", "bn1", "layer1" ... "layer4".
       axis_name: device axis of synchronised BatchNorm.
 
     Reference: He et al., CVPR 2016; torchvision.models.resnet; paper §3.1.2.
@@ -159,8 +153,7 @@ class ResNet(StagedNet):
         self.layer4 = layer(512, self.blocks[3], 2)
         self.fc = make_head(self.head, self.classes, dropout=self.head_dropout)
 
-    def stages(self) -> dict[str, Step]:
-        """Return the stages in order, by their name in `frozen`."""
+    def stages(self) -> dict[str, StageFunction]:
         return {
             "conv1": lambda x, train: self.conv1(x),
             "bn1": lambda x, train: ops2d.max_pool(nn.relu(self.bn1(x, train)), 3, 2, pad=1),

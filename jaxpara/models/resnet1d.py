@@ -1,4 +1,4 @@
-"""The end-to-end network of Breathing system 3: raw waveform -> 1D ResNet -> LSTM -> belt signal."""
+"""The network of Breathing system 3: raw waveform -> 1D ResNet -> LSTM -> belt signal."""
 
 import math
 from functools import partial
@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from jaxpara.errors import UserError
-from jaxpara.models.cnn1d import check_samples
+from jaxpara.models.cnn1d import WaveformNet
 from jaxpara.models.layers import BatchNorm, RunningStatistics
 from jaxpara.models.ops1d import conv_relu_dropout_max_pool, same_padding
 from jaxpara.models.recurrent import OUTPUTS, SequenceLSTM, glorot
@@ -20,16 +20,10 @@ Norm = partial(BatchNorm, momentum=MOMENTUM, epsilon=EPSILON, unbiased=False)
 
 
 class Bottleneck(nn.Module):
-    """Convolutions of 1, 5 and 1 taps, the last one four times as wide, added to a shortcut.
+    """Convolutions of 1, 5 and 1 taps, the last one four times as wide, added to a shortcut."""
 
-    Attributes:
-      filters: channels of the first two convolutions.
-      project: whether the shortcut is a convolution of 1 tap with BatchNorm, instead of the identity.
-      axis_name: device axis over which batch statistics are averaged; None for statistics of each device.
-    """
-
-    filters: int
-    project: bool
+    filters: int  # channels of the first two convolutions
+    project: bool  # the shortcut is a convolution of 1 tap with BatchNorm instead of the identity
     axis_name: str | None = None
 
     @nn.compact
@@ -48,7 +42,7 @@ class Bottleneck(nn.Module):
 
 
 class StemConv(nn.Module):
-    """The convolution of the waveform; gives its kernel `[tap, filter]` and its bias `[filter]`."""
+    """The weights of the convolution of the waveform: its kernel `[tap, filter]` and its bias `[filter]`."""
 
     filters: int
     kernel: int
@@ -63,8 +57,8 @@ class StemConv(nn.Module):
 class StemNorm(nn.Module):
     """BatchNorm of a convolution of the waveform, folded into that convolution.
 
-    Mean and variance of a convolution of one channel follow from the moments of the waveform, so that its outputs, a
-    hundred times as many numbers, need not be stored to be normalised.
+    Mean and variance of a convolution of one channel follow from the moments of the waveform. So its outputs, a hundred
+    times as many numbers, need not be stored.
 
     Why not BatchNorm after the convolution: a training step of Breathing 3 then takes 1.3 times as long and 2.4 instead
     of 1.1 to 1.5 GiB for 16 s (JAX 0.10.2 and 0.12, 2 cores, November 2026; `python -m benchmarks.forms breathing3`).
@@ -74,7 +68,7 @@ class StemNorm(nn.Module):
 
     @nn.compact
     def __call__(self, signal, kernel, bias, train: bool = False) -> tuple[jax.Array, jax.Array]:
-        """Return kernel and bias of the convolution of `signal` `[batch, sample]` with its BatchNorm."""
+        """Return kernel and bias of the convolution of `signal`, `[batch, sample]`, with its BatchNorm."""
         running = RunningStatistics.of(self, len(bias))
         scale = self.param("scale", nn.initializers.ones, bias.shape)
         offset = self.param("bias", nn.initializers.zeros, bias.shape)
@@ -100,8 +94,8 @@ class StemNorm(nn.Module):
 def moments(signal, taps: int) -> tuple[jax.Array, jax.Array]:
     """Return mean `[tap]` and biased covariance `[tap, tap]` of the windows of a signal under a kernel.
 
-    A kernel `[tap]` convolved with the signal (`ops1d.conv1d`) has mean kernel @ mean and variance kernel @
-    covariance @ kernel.
+    The convolution of the signal with a kernel `[tap]` (`ops1d.conv1d`) has the mean kernel @ mean and the variance
+    kernel @ covariance @ kernel.
 
     Args:
       signal: `[batch, sample]`, padded as `conv1d` does.
@@ -110,7 +104,7 @@ def moments(signal, taps: int) -> tuple[jax.Array, jax.Array]:
     padded = jnp.pad(signal, ((0, 0), same_padding(taps)))
     windows = jnp.stack([padded[:, tap : tap + signal.shape[1]] for tap in range(taps)]).reshape(taps, -1)
     mean = windows.mean(axis=1)
-    # Summed in blocks: a filter may cancel nearly all of a signal, and then shows the rounding of one long sum.
+    # Summed in blocks: where a filter cancels nearly all of a signal, the rounding errors of one long sum would remain.
     centred = windows - mean[:, None]
     blocks = jnp.pad(centred, ((0, 0), (0, -centred.shape[1] % 4096))).reshape(taps, -1, 4096)
     return mean, jnp.einsum("ipn,jpn->pij", blocks, blocks).sum(axis=0) / windows.shape[1]
@@ -140,8 +134,8 @@ class ResNet1D(nn.Module):
         return x
 
 
-class ResNet1DLSTM(nn.Module):
-    """1D ResNet and LSTM over the raw waveform, one output every `samples_per_output` samples.
+class ResNet1DLSTM(WaveformNet):
+    """1D ResNet and LSTM over the raw waveform.
 
     The defaults are Breathing system 3: 3 827 073 parameters, 8 704 of them BatchNorm statistics.
 
@@ -184,25 +178,7 @@ class ResNet1DLSTM(nn.Module):
 
     @property
     def samples_per_output(self) -> int:
-        """Samples from one output to the next."""
         return math.prod(self.pools)
 
-    def embed(self, inputs, train: bool = False) -> jax.Array:
-        """Return the input of the recurrent layers.
-
-        Args:
-          inputs: `[batch, sample, 1]`, a multiple of `samples_per_output` samples.
-          train: whether BatchNorm uses the statistics of the batch (and updates "batch_stats").
-
-        Returns:
-          `[batch, label, channel]`.
-
-        Raises:
-          UserError: the number of samples is no multiple of `samples_per_output`.
-        """
-        check_samples(inputs, self.samples_per_output)
+    def convolved(self, inputs, train: bool) -> jax.Array:
         return self.trunk(inputs, train)
-
-    def __call__(self, inputs, train: bool = False) -> jax.Array:
-        """Map `[batch, sample, 1]` to one value per label, `[batch, label]`; arguments as in `embed`."""
-        return self.sequence(self.embed(inputs, train), train)

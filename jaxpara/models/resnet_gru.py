@@ -18,11 +18,11 @@ from jaxpara.registry import require_one_of
 
 
 class Backbone(NamedTuple):
-    """A network for pieces: its default frozen stages, and the stages after its first convolution that halve time."""
+    """A network for the pieces."""
 
     make: Callable[..., StagedNet]
-    frozen: tuple[str, ...]
-    halving: tuple[str, ...]
+    frozen: tuple[str, ...]  # by default
+    halving: tuple[str, ...]  # the stages after the first convolution that halve time
 
 
 BACKBONES = {
@@ -42,23 +42,23 @@ BACKBONES = {
 class ResNetGRU(nn.Module):
     """ResNet18 and GRU over a log-Mel spectrogram ("strip"), one output every `samples_per_output` frames.
 
-    The strip includes the context of its first and last labels: it has `context_frames` frames more than two per label.
+    The strip includes the context of its first and last labels: it has two frames per label and `context_frames` more.
     Label i is predicted from its piece, frames 2i to 2i + piece_frames, as a grey image with the bands as rows.
 
-    Two trunks share the parameters but are different functions; train and predict with the same one:
+    The two trunks have the same parameters but are different functions; train and predict with the same one:
       - "pieces": each piece is a separate image. Pieces are processed in chunks, so that only one chunk is in memory.
         In training, BatchNorm uses and follows the statistics of each chunk in turn (Keras's `TimeDistributed` uses
-        those of all pieces). All chunks have one size: the largest divisor of the number of pieces up to `chunk`.
+        those of all pieces). All chunks have the same size: the largest divisor of the number of pieces up to `chunk`.
         Predictions do not depend on it.
       - "dense": the whole strip is one image, and every stride along time but the first keeps all phases, so that every
         second frame has its own column; a label is the mean of the columns of its piece (16 apart). This is several
-        times cheaper, but a column sees its surroundings (up to 217 frames on either side) where a piece is padded
-        with zeros, and BatchNorm uses the statistics of the whole strip.
+        times cheaper. A column sees its surroundings (up to 217 frames on either side) where a piece is padded with
+        zeros, and BatchNorm uses the statistics of the whole strip.
 
     Attributes:
       backbone: "resnet18" (torchvision's), or "preact_resnet18" (the Keras port in the published scripts).
       normalise: "imagenet" for torchvision's weights; "none", values of 0 to 255, for those of the Keras port.
-      frozen: the first few stages of the backbone, which are never trained; None for its stem and stages 1 and 2.
+      frozen: stages that are not trained: the first few of the backbone; None for its stem and stages 1 and 2.
       trunk: "pieces" or "dense".
       piece_frames: frames in a piece; 50 are 1 s.
       chunk: largest number of pieces in memory at once.
@@ -88,10 +88,8 @@ class ResNetGRU(nn.Module):
         require_one_of("model.normalise", self.normalise, ("imagenet", "none"))
         require_one_of("model.trunk", self.trunk, ("pieces", "dense"))
         require_one_of("model.output", self.output, OUTPUTS)
-        if self.piece_frames < 2 or self.chunk < 1:
-            raise UserError(
-                f"model.piece_frames is {self.piece_frames} and model.chunk {self.chunk}, expected at least 2 and 1"
-            )
+        if self.piece_frames < 2:
+            raise UserError(f"model.piece_frames is {self.piece_frames}, expected at least 2")
 
     def setup(self):
         self.resnet = BACKBONES[self.backbone].make(frozen=self.frozen_stages, axis_name=self.axis_name)
@@ -111,7 +109,7 @@ class ResNetGRU(nn.Module):
 
     @property
     def pretrained(self) -> tuple[str, str]:
-        """Name of the network whose pretrained weights fit, and of the part that they go into."""
+        """Name of the network whose pretrained weights fit, and of the part that gets them."""
         return self.backbone, "resnet"
 
     @property
@@ -125,14 +123,14 @@ class ResNetGRU(nn.Module):
         Args:
           inputs: `[batch, frame, band]`, 2 * label + `context_frames` frames, the first band in the top row; values
             of 0 to 255.
-          train: whether BatchNorm of the stages that are not frozen uses the statistics of the batch (and updates
-            "batch_stats").
+          train: BatchNorm of the stages that are not frozen uses the statistics of the batch and updates
+            "batch_stats".
 
         Returns:
           `[batch, label, 512]`.
 
         Raises:
-          UserError: the frames do not make a whole number of labels.
+          UserError: the number of frames does not fit a whole number of labels.
         """
         labels = self._labels(inputs)
         if self.is_initializing():  # one piece is enough to create all parameters
@@ -181,24 +179,25 @@ class ResNetGRU(nn.Module):
         def step(net: StagedNet, carry: tuple, pieces: Array) -> tuple[tuple, Array]:
             return carry, rematerialised(net, net.prefix(self._images(pieces)))
 
-        # Running statistics are carried from chunk to chunk; everything else is the same for all chunks.
+        # Running statistics pass from chunk to chunk; everything else is the same for all chunks.
         carried = "batch_stats" if self.is_mutable_collection("batch_stats") else False
         scan = nn.scan(step, variable_broadcast=nn.DenyList(carried), variable_carry=carried)
         _, features = scan(self.resnet, (), pieces.reshape(-1, chunk, *pieces.shape[1:]))
         return features.reshape(len(inputs), labels, -1)
 
     def _dense(self, inputs: Array, labels: int, train: bool) -> Array:
-        # The last frame is repeated, so that all phases have the same length (five halvings of time).
+        """Map `[batch, frame, band]` to `[batch, label, channel]`, the whole strip at once."""
+        # Time is halved five times: the last frame is repeated until all phases have the same length.
         maps = self._images(jnp.pad(inputs, ((0, 0), (0, -inputs.shape[1] % 32), (0, 0)), mode="edge"))
         for name, stage in self.resnet.stages().items():
             if name in BACKBONES[self.backbone].halving:
-                # Twice the batch, the second copy one column later: halving them gives the even and the odd columns.
+                # Twice the batch, the second copy one column later: the stage halves them to the even and odd columns.
                 later = jnp.pad(maps[:, :, 1:], ((0, 0), (0, 0), (0, 1), (0, 0)))
                 maps = jnp.concatenate([maps, later])
             frozen = name in self.resnet.frozen
             maps = stage(maps, train and not frozen)
             maps = lax.stop_gradient(maps) if frozen else maps
-        # Four halvings have made 16 phases of the batch; interleaved, they are the columns in order.
+        # The batch has 16 phases after four halvings; interleaved, they are the columns in order.
         phases = maps.mean(1).reshape(16, inputs.shape[0], -1, maps.shape[-1])
         columns = phases.transpose(1, 2, 0, 3).reshape(inputs.shape[0], -1, maps.shape[-1])
         # The columns of a piece, 16 apart: two for 50 frames.

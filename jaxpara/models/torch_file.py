@@ -1,4 +1,4 @@
-"""Reads the tensors of a PyTorch `.pth` file without PyTorch and without executing anything in the file."""
+"""Reading of a PyTorch `.pth` file without PyTorch and without executing anything in the file."""
 
 import pickle
 import zipfile
@@ -30,14 +30,14 @@ class _StorageType(NamedTuple):
 
 
 class _Refused(Exception):
-    """The file contains something that no tensor file needs."""
+    """The file contains something that a file of tensors does not need."""
 
 
 def read_torch_file(path: Path) -> dict[str, np.ndarray]:
-    """Return the tensors of a state dict by name, as views that are copied only when they are used.
+    """Return the tensors of a state dict by name, as read-only views.
 
-    A `.pth` is a zip of a pickle and raw storages. The pickle may name only the storage types, the functions that make
-    a tensor of a storage, and `OrderedDict`; this module replaces each by its own, and refuses anything else.
+    A `.pth` is a zip of a pickle and raw storages. The pickle may refer only to the storage types, the functions that
+    make a tensor from a storage, and `OrderedDict`. This module uses its own versions of them and refuses all else.
 
     Args:
       path: a file of `torch.save(module.state_dict(), path)`.
@@ -49,27 +49,29 @@ def read_torch_file(path: Path) -> dict[str, np.ndarray]:
         with open(path, "rb") as file:
             start = file.read(4)
         if start == b"PK\x03\x04":
-            raise UserError(f"{path}: truncated (a zip file without its end); fetch it again")
+            raise UserError(f"{path}: truncated (a zip file without its end); download it again")
         raise UserError(
-            f"{path}: no zip file, so no .pth of PyTorch 1.6 or later (older ones are not read); with PyTorch: "
-            "torch.save(torch.load(old), new), or save it as .safetensors"
+            f"{path}: not a zip file, so not a .pth of PyTorch 1.6 or later (older ones are not supported); convert it"
+            " with PyTorch: torch.save(torch.load(old), new), or save it as .safetensors"
         )
     try:
         with zipfile.ZipFile(path) as archive:
             content = _Reader(archive).load()
     except _Refused as error:
-        raise UserError(f"{path}: refused, {error}; nothing in it was executed; expected a plain state dict") from error
+        raise UserError(
+            f"{path}: refused: {error}; expected a plain state dict; nothing in the file was executed"
+        ) from error
     except Exception as error:  # a broken pickle can raise nearly anything
-        raise UserError(f"{path}: damaged ({reason(error)}); fetch it again") from error
+        raise UserError(f"{path}: damaged ({reason(error)}); download it again") from error
     if not isinstance(content, dict) or not all(isinstance(value, np.ndarray) for value in content.values()):
         raise UserError(
-            f"{path}: contains no state dict (tensors by name); save it with torch.save(net.state_dict(), path)"
+            f"{path}: does not contain a state dict (tensors by name); save it with torch.save(net.state_dict(), path)"
         )
     return dict(content)
 
 
 class _Reader(pickle.Unpickler):
-    """Unpickles `data.pkl` of the archive; accepts tensors and `OrderedDict` only."""
+    """Unpickler of `data.pkl` in the archive that accepts tensors and `OrderedDict` only."""
 
     def __init__(self, archive: zipfile.ZipFile):
         (self._pickle,) = (name for name in archive.namelist() if name.count("/") == 1 and name.endswith("/data.pkl"))
@@ -82,7 +84,7 @@ class _Reader(pickle.Unpickler):
     def _member(self, name: str, size: int | None = None) -> bytes:
         info = self._archive.getinfo(self._folder + name)
         if info.compress_type != zipfile.ZIP_STORED or (size is not None and info.file_size != size):
-            raise _Refused(f"storage {name} is compressed or not of the size of its tensors")
+            raise _Refused(f"storage {name} is compressed or does not have the size of its tensors")
         return self._archive.read(info)
 
     def find_class(self, module: str, name: str) -> Any:
@@ -94,12 +96,12 @@ class _Reader(pickle.Unpickler):
             return _rebuild_parameter
         if module == "torch" and name in _DTYPES:
             return _StorageType(_DTYPES[name])
-        raise _Refused(f"it names {module}.{name}")
+        raise _Refused(f"it refers to {module}.{name}")
 
     def persistent_load(self, pid: Any) -> np.ndarray:
         kind, storage, key, _, count = pid
         if kind != "storage" or not isinstance(storage, _StorageType):
-            raise _Refused(f"it refers to {kind!r}, expected a storage")
+            raise _Refused(f"it refers to {kind!r} instead of a storage")
         dtype = np.dtype(storage.dtype)
         return np.frombuffer(self._member(f"data/{key}", count * dtype.itemsize), dtype)
 
@@ -107,7 +109,7 @@ class _Reader(pickle.Unpickler):
 def _rebuild_tensor(storage, offset, size, strides, requires_grad=False, hooks=None, metadata=None) -> np.ndarray:
     last = offset + sum((n - 1) * step for n, step in zip(size, strides, strict=True))
     if min((offset, *size, *strides)) < 0 or (0 not in size and last >= storage.size):
-        raise _Refused("a tensor reaches outside of its storage")
+        raise _Refused("a tensor reaches outside its storage")
     strides = [step * storage.itemsize for step in strides]
     return np.lib.stride_tricks.as_strided(storage[offset:], size, strides, writeable=False)
 

@@ -1,4 +1,4 @@
-"""What the 1D golden arrays and the tests share: numbers by formula, so that no weight has to be stored."""
+"""Reproducible weights and inputs for the 1D golden arrays and their tests, so that none has to be stored."""
 
 import zlib
 from pathlib import Path
@@ -12,12 +12,12 @@ SCALES = {"kernel": 0.3, "recurrent_kernel": 0.3, "bias": 0.2, "scale": 0.2, "me
 
 
 def fixed(name, shape, scale):
-    """Float64 normal numbers that depend on the name alone (RandomState is frozen by NumPy's own promise)."""
+    """Return normal float64 numbers that depend only on the name (NumPy guarantees RandomState never to change)."""
     return scale * np.random.RandomState(zlib.crc32(name.encode())).normal(size=shape)
 
 
 def fixed_weight(name, shape):
-    """A network weight by its path ("conv/kernel"): BatchNorm scales and variances around 1, the rest around 0.
+    """Return a weight by its path ("conv/kernel"): BatchNorm scales and variances around 1, the rest around 0.
 
     Kernels shrink with their fan-in, so that activations stay of the order of 1 in a deep network.
     """
@@ -33,7 +33,7 @@ def path_name(path):
 
 
 def fixed_like(shapes):
-    """Fills a tree of shapes with `fixed_weight`s."""
+    """Fill a tree of shapes with `fixed_weight`s."""
     return jax.tree_util.tree_map_with_path(lambda path, leaf: fixed_weight(path_name(path), leaf.shape), shapes)
 
 
@@ -43,13 +43,13 @@ def load(name):
 
 
 def summary(array):
-    """A few dozen numbers that no other gradient is likely to have: Euclidean norm, mean, and a stride through it."""
+    """Return a few dozen numbers that identify an array: Euclidean norm, mean, and every n-th element."""
     flat = np.asarray(array, np.float64).ravel()
     return np.concatenate([[np.linalg.norm(flat), flat.mean()], flat[:: max(1, flat.size // 40)]])
 
 
 def check_summaries(golden, prefix, tree, rtol=1e-8):
-    """Compares every leaf of a tree with the summary that the golden file has under `prefix/path`."""
+    """Compare every leaf of a tree with the summary that the golden file has under `prefix/path`."""
     leaves = {path_name(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
     assert {f"{prefix}/{name}" for name in leaves} == {name for name in golden if name.startswith(prefix + "/")}
     for name, leaf in leaves.items():
@@ -60,12 +60,12 @@ def check_summaries(golden, prefix, tree, rtol=1e-8):
 
 
 def check_gradients(golden, gradients, rtol=1e-8):
-    """Compares gradients with the golden ones, relative to each one's norm."""
+    """Compare gradients with the golden ones, relative to the largest number of each summary."""
     check_summaries(golden, "gradient", gradients, rtol)
 
 
 def one_minus_pearson(outputs, target):
-    """The loss of the gradients: 1 - r of every window, `[batch, label]`, without weights and without eps."""
+    """Return the loss of the gradient tests: the mean of 1 - r of every window `[batch, label]`, without eps."""
     outputs = outputs - outputs.mean(1, keepdims=True)
     target = target - target.mean(1, keepdims=True)
     norms = jnp.linalg.norm(outputs, axis=1) * jnp.linalg.norm(target, axis=1)

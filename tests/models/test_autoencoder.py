@@ -1,4 +1,4 @@
-"""The autoencoder: parity with PyTorch, what its embedding depends on, and its size."""
+"""The autoencoder: parity with PyTorch, dependencies of its embedding, and its size."""
 
 from functools import partial
 
@@ -68,7 +68,7 @@ def test_sizes(network, embedding, parameters):
     assert jax.eval_shape(network.apply, tree, batch).shape == batch.shape
 
 
-def test_the_embedding_is_the_encoders_alone(variables, inputs):
+def test_the_embedding_depends_only_on_the_encoder(variables, inputs):
     other = {"params": variables["params"] | {"decoder": jax.tree.map(lambda x: x + 1, variables["params"]["decoder"])}}
     np.testing.assert_array_equal(embed(other, inputs), embed(variables, inputs))
     assert abs(apply(other, inputs) - apply(variables, inputs)).max() > 0.1
@@ -84,23 +84,23 @@ def test_recordings_of_a_batch_do_not_mix(variables, inputs):
     np.testing.assert_array_equal(apply(variables, inputs)[1], alone[1])
 
 
-def test_frames_that_the_decoder_has_seen_when_it_writes_one():
-    """Row: the frame that is written; column: whether it depends on that frame of the target."""
+def test_frames_that_the_decoder_has_seen_at_each_step():
+    # Row: the reconstructed frame; column: True if it depends on that frame of the target.
     network = small()
     decoder = network.bind(fixed_like(shapes(network))).decoder
     embedding = jnp.zeros((1, 16))
 
-    def written(frames):
+    def reconstructed(frames):
         return decoder(embedding, frames[None])[0]
 
-    slopes = jax.jit(jax.jacrev(written))(jnp.asarray(fixed("targets", (STEPS, BANDS), 0.5), jnp.float32))
+    slopes = jax.jit(jax.jacrev(reconstructed))(jnp.asarray(fixed("targets", (STEPS, BANDS), 0.5), jnp.float32))
     found = abs(slopes).max((1, 3)) > 0
     t, seen = np.indices((STEPS, STEPS))
     expected = (seen <= t - 2) | (seen >= STEPS - 1 - t) & (seen <= STEPS - 2)
     np.testing.assert_array_equal(found, expected)
 
 
-def test_dropout_acts_in_training_alone(variables, inputs):
+def test_dropout_acts_only_in_training(variables, inputs):
     train = jax.jit(partial(small(dropout=0.5).apply, train=True))
     trained = [train(variables, inputs, rngs={"dropout": jax.random.key(k)}) for k in (0, 0, 1)]
     np.testing.assert_array_equal(trained[0], trained[1])

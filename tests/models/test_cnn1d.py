@@ -91,7 +91,7 @@ def test_wrong_inputs_are_refused(shape):
         SMALL.init(jax.random.key(0), jnp.zeros(shape))
 
 
-def test_dropout_acts_in_training_alone():
+def test_dropout_acts_only_in_training():
     waveform = jnp.asarray(fixed("waveform", (2, 5120, 1), 1.0), jnp.float32)
     variables = {"params": fixed_like(shapes_of(SMALL))}
     embed = jax.jit(partial(SMALL.apply, variables, train=True, method="embed"))

@@ -15,7 +15,7 @@ from jaxpara.models.convnets import VGG16, AlexNet
 @pytest.mark.parametrize(
     ("arch", "net", "features"), [("alexnet", AlexNet(head="v2"), 9216), ("vgg16", VGG16(), 25088)]
 )
-def test_same_as_torchvision(arch, net, features):
+def test_matches_torchvision(arch, net, features):
     images, theirs = jnp.asarray(image(arch), jnp.float32), golden(arch)
     variables = seeded_variables(net, images, jnp.float32)
     embedding = jax.jit(partial(net.apply, method="embed"))(variables, images)
@@ -33,7 +33,7 @@ def test_own_classifier_of_alexnet_is_the_default():
     assert classifier_shapes(AlexNet(), 63) == {"1": (9216, 4096), "4": (4096, 4096), "6": (4096, 2)}
 
 
-def test_own_classifier_of_vgg_is_initialised_as_in_torchvision():
+def test_own_classifier_of_vgg_starts_as_in_torchvision():
     net = VGG16(head="torchvision")
     assert classifier_shapes(net, 32) == {"0": (25088, 4096), "3": (4096, 4096), "6": (4096, 2)}
     params = net.bind({}).classifier.init(jax.random.key(0), jnp.zeros((1, 64)))["params"]

@@ -17,7 +17,7 @@ crop_resize = jax.jit(crop.crop_resize, static_argnums=2)
 resize = jax.jit(crop.resize, static_argnums=1)
 
 
-def test_crops_are_those_of_pil():
+def test_crops_match_pil():
     boxes = GOLDEN["boxes"]
     image = drawn("picture", (40, 56)).astype(np.float32)
     images = jnp.broadcast_to(image[None, :, :, None], (len(boxes), 40, 56, 3))
@@ -26,7 +26,7 @@ def test_crops_are_those_of_pil():
         np.testing.assert_allclose(ours[..., channel], GOLDEN["crops"], atol=1e-5)
 
 
-def test_resize_is_that_of_pil_but_for_its_rounding_to_bytes():
+def test_resize_matches_pil_except_for_its_rounding_to_bytes():
     ours = resize(jnp.asarray(GOLDEN["colour"][None], jnp.float32), (24, 24))
     difference = np.abs(np.asarray(ours[0]) - GOLDEN["squeezed"])
     assert difference.max() <= 1.01  # two roundings by at most a half
@@ -48,7 +48,7 @@ def test_boxes_have_the_distribution_of_torchvision(height, width):
         assert ks_2samp(quantity(boxes), quantity(theirs)).pvalue > 1e-3
 
 
-def test_images_that_no_draw_fits_give_the_central_crop():
+def test_central_crop_where_no_draw_fits():
     boxes = sample(jax.random.key(0), 200, 10, 1000)
     assert np.all(boxes == np.array([0, (1000 - 13) // 2, 10, 13]))
     tall = sample(jax.random.key(0), 200, 1000, 10)

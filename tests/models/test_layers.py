@@ -19,7 +19,7 @@ def mask(key, rate, size=SIZE):
 
 
 def z_of(hits, count, rate):
-    """How many standard deviations the number of kept elements is from its expectation."""
+    """Return by how many standard deviations the number of kept elements differs from its expectation."""
     return (hits - count * (1 - rate)) / np.sqrt(count * rate * (1 - rate))
 
 
@@ -33,7 +33,7 @@ def test_rate(rate):
 
 
 def test_rate_of_every_channel_and_every_step():
-    """Strides of 64 and 640 are the channels and the pools of the first layer."""
+    # Strides of 64 and 640 are the channels and the pools of the first layer.
     kept = mask(0, 0.3).reshape(-1, 64)
     for axis, bins in ((0, 64), (1, SIZE // 64)):
         z = z_of(kept.sum(axis), SIZE / bins, 0.3)
@@ -48,7 +48,7 @@ def test_positions_are_independent(lag):
 
 
 def test_runs_of_bits_are_uniform():
-    """Eight neighbours at rate 1/2 make a byte; all 256 bytes are equally frequent."""
+    # Eight neighbours at rate 1/2 are a byte; all 256 bytes are equally frequent.
     counts = np.bincount(np.packbits(mask(2, 0.5)), minlength=256)
     assert stats.chisquare(counts).pvalue > 1e-4
 
@@ -62,7 +62,7 @@ def test_keys_are_independent():
 
 
 def test_folded_keys_are_independent():
-    """The keys of successive training steps and of devices come from `fold_in`."""
+    # The keys of successive training steps and of devices come from `fold_in`.
     base = jax.random.key(0)
     masks = [
         np.asarray(is_kept(dropout_seed(jax.random.fold_in(base, step)), jnp.arange(1 << 16, dtype=jnp.uint32), 0.3))
@@ -72,7 +72,7 @@ def test_folded_keys_are_independent():
     assert abs(z).max() < 4.5
 
 
-def test_one_seed_word_alone_makes_another_mask():
+def test_each_word_of_the_seed_changes_the_mask():
     position = jnp.arange(1 << 16, dtype=jnp.uint32)
     one, two, three = (is_kept(jnp.array(seed, jnp.uint32), position, 0.5) for seed in ([7, 9], [8, 9], [7, 11]))
     assert abs(correlation_z(one, two)) < 4.5
@@ -131,7 +131,7 @@ def test_second_dense_layer_of_the_older_networks(arch, layer):
     assert jax.eval_shape(lambda v: output_of(model, v, IMAGES, layer), shapes).shape == (2, 4096)
 
 
-def test_an_unknown_layer_is_named_with_the_known_ones(resnet):
+def test_unknown_layer_lists_the_known_ones(resnet):
     model, variables = resnet
     with pytest.raises(UserError, match=r"learner.layer is 'layer5', expected one of .*'layer4'.*did you mean"):
         jax.eval_shape(lambda v: output_of(model, v, IMAGES, "layer5"), variables)

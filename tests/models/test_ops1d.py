@@ -1,4 +1,4 @@
-"""The operations against their plain forms: values and gradients in float64, with the same dropout mask."""
+"""Our 1D operations against their plain forms: values and gradients in float64, with the same dropout mask."""
 
 from functools import partial
 
@@ -20,7 +20,7 @@ def _float64():
 
 
 def plain_pool(inputs, pool, seed, rate, kind):
-    """ReLU, dropout and pooling one after the other; ties share the gradient (jnp.max)."""
+    """Apply ReLU, dropout and pooling one after the other; in ties the gradient is divided (jnp.max)."""
     x = jax.nn.relu(inputs)
     x = x if seed is None else dropout(x, seed, rate)
     x = x.reshape(x.shape[0], -1, pool, x.shape[2])
@@ -28,7 +28,7 @@ def plain_pool(inputs, pool, seed, rate, kind):
 
 
 def plain_conv(inputs, kernel, bias):
-    """Convolution as NumPy would write it: TensorFlow's "same" pads floor((k - 1) / 2) on the left."""
+    """Convolve tap by tap; TensorFlow's "same" pads floor((k - 1) / 2) on the left."""
     taps = len(kernel)
     left = (taps - 1) // 2
     padded = jnp.pad(inputs, ((0, 0), (left, taps - 1 - left), (0, 0)))
@@ -37,7 +37,7 @@ def plain_conv(inputs, kernel, bias):
 
 
 def check(plain, fused, *arguments):
-    """Compares values and the gradients of a random projection."""
+    """Compare values and the gradients of a random projection."""
     cotangent = np.random.RandomState(1).normal(size=jax.eval_shape(plain, *arguments).shape)
     # The plain form step by step: compiled as a whole, jax 0.12 loses the gradients of maxima that it computes twice.
     expected, gradients = value_and_gradients(plain, cotangent, *arguments)
@@ -91,14 +91,14 @@ def test_conv_pool(taps, pool, rate, size):
     check(plain, fused, numbers(*size), numbers(taps, 6, seed=1), numbers(6, seed=2))
 
 
-def test_first_of_equal_maxima_takes_the_gradient():
+def test_first_of_equal_maxima_gets_the_gradient():
     inputs = jnp.array([0.0, 2, 2, -1, -3, -2, 0, 0]).reshape(1, 8, 1)
     gradient = jax.grad(lambda x: ops1d.relu_dropout_max_pool(x, 4).sum())(inputs)
     np.testing.assert_array_equal(gradient[0, :, 0], [0, 1, 0, 0, 0, 0, 0, 0])
 
 
 def test_silence_has_one_winner_a_pool():
-    """A silent recording gives equal activations everywhere: the bias gets each pool's gradient once."""
+    # All activations of a silent recording are equal: the bias gets each pool's gradient once.
 
     def total(bias):
         return ops1d.conv_relu_dropout_max_pool(jnp.zeros((2, 640)), jnp.ones((10, 3)), bias, 10).sum()
@@ -106,7 +106,7 @@ def test_silence_has_one_winner_a_pool():
     np.testing.assert_array_equal(jax.grad(total)(jnp.array([1.0, 2.0, -1.0])), [128, 128, 0])
 
 
-def test_nan_comes_through():
+def test_nan_propagates():
     inputs = jnp.ones((1, 8, 1)).at[0, 1, 0].set(jnp.nan)
     np.testing.assert_array_equal(np.isnan(ops1d.relu_dropout_max_pool(inputs, 4)[0, :, 0]), [True, False])
 

@@ -26,7 +26,7 @@ def normal(seed, shape):
 
 
 def values_and_gradients(function, *arguments):
-    """Of the sum of `function`'s result times fixed random weights."""
+    """Return a function's result, and the gradients of its sum with fixed random weights."""
 
     def loss(*arguments):
         result = function(*arguments)

@@ -10,7 +10,7 @@ from jaxpara.models.resnet import ResNet18, ResNet34, ResNet50, ResNet101
 
 
 def shapes(net, channels=3):
-    """Variables of `net` as shapes, without computing anything."""
+    """Return the variables of `net` as shapes, without computing anything."""
     return jax.eval_shape(net.init, jax.random.key(0), jnp.zeros((1, 224, 224, channels)))
 
 

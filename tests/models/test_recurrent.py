@@ -37,7 +37,7 @@ def test_parity_with_torch(name):
 
 @pytest.mark.parametrize("name", ["lstm", "gru"])
 def test_gradients_of_the_carry(name):
-    """Central differences in float64 over every input of the scan, the carries in and out included."""
+    """Compare with central differences in float64, for all inputs and outputs of the scan with the carries."""
     with jax.enable_x64(True):
         network = NETWORKS[name]
         inputs = fixed("inputs", (2, 4, 3), 1.0)
@@ -47,7 +47,7 @@ def test_gradients_of_the_carry(name):
 
 
 @pytest.mark.parametrize("name", ["lstm", "gru"])
-def test_goes_on_from_a_carry(name):
+def test_resumes_from_a_carry(name):
     network = NETWORKS[name]
     inputs = jnp.asarray(fixed("inputs", (2, 12, 7), 1.0), jnp.float32)
     variables = fixed_like(jax.eval_shape(network.init, jax.random.key(0), inputs))
@@ -74,7 +74,7 @@ def test_parameter_counts(network, channels, count):
     assert sum(leaf.size for leaf in jax.tree.leaves(shapes)) == count
 
 
-def test_initialisation_is_that_of_keras():
+def test_initialisation_matches_keras():
     params = LSTM(16).init(jax.random.key(0), jnp.zeros((1, 2, 8)))["params"]
     np.testing.assert_array_equal(params["bias"], np.repeat([0, 1, 0, 0], 16))
     recurrent = np.asarray(params["recurrent_kernel"])
@@ -99,7 +99,7 @@ def test_sequence_parity_with_torch():
     check_gradients(golden, gradients)
 
 
-def test_sequence_dropout_acts_in_training_alone():
+def test_sequence_dropout_acts_only_in_training():
     network = SequenceLSTM(lstm=(6, 4))
     inputs = jnp.ones((1, 5, 3))
     variables = fixed_like(jax.eval_shape(network.init, jax.random.key(0), inputs))

@@ -91,7 +91,7 @@ def test_wrong_length_is_refused():
 
 
 def test_statistics_over_an_axis_are_those_of_the_whole_batch():
-    """Two shards with `axis_name` update and predict as one batch does; without it they do not."""
+    """Check that two shards with `axis_name` update and predict as one batch, and without it do not."""
     waveform = jnp.asarray(fixed("waveform", (4, 1280, 1), 1.0), jnp.float32)
     variables = fixed_like(shapes_of(SMALL))
     apply = partial(SMALL.apply, train=True, mutable=["batch_stats"])
@@ -122,13 +122,13 @@ def test_dropout_acts_between_the_lstm_layers():
 
 
 def windows_of(taps, signal):
-    """Returns the samples under a kernel, `[sample, tap]`."""
+    """Return the samples under a kernel, `[sample, tap]`."""
     padded = np.pad(signal.astype(np.float64), ((0, 0), same_padding(taps)))
     return np.lib.stride_tricks.sliding_window_view(padded, taps, axis=1).reshape(-1, taps)
 
 
 @pytest.mark.parametrize("taps", [1, 5, 8])
-def test_moments_are_those_of_the_windows_under_a_kernel(taps):
+def test_moments_match_the_windows_under_a_kernel(taps):
     signal = np.random.default_rng(0).normal(1.0, 2.0, (3, 5000))
     with jax.enable_x64(True):
         mean, covariance = moments(signal, taps)
@@ -138,8 +138,8 @@ def test_moments_are_those_of_the_windows_under_a_kernel(taps):
     )
 
 
-def test_moments_in_float32_tell_the_variance_of_a_filter_that_cancels_the_signal():
-    """Of a low-pass noise, differences have a hundredth of the power: the rest cancels."""
+def test_moments_in_float32_give_the_variance_of_a_filter_that_cancels_the_signal():
+    # The differences of a low-pass noise have a hundredth of its power: the rest cancels.
     noise = np.random.default_rng(1).normal(size=(4, 100_000))
     signal = lfilter([1], [1, -0.995], noise, axis=1).astype(np.float32)
     kernel = np.array([1, -1], np.float32)

@@ -28,7 +28,7 @@ def shapes_of(network):
 
 
 def variables_of(network, dtype=jnp.float32):
-    """The weights that `make_resnet_gru.py` gave its PyTorch twin."""
+    """Return the weights that `make_resnet_gru.py` gave its PyTorch twin."""
     backbone = seeded_variables(BACKBONES[network.backbone].make(), jnp.zeros((1, 64, 64, 3)), dtype)
     backbone["params"].pop("fc", None)
     tree = {kind: {"resnet": dict(values)} for kind, values in backbone.items()}
@@ -37,7 +37,7 @@ def variables_of(network, dtype=jnp.float32):
 
 
 def plain_resnet(method, frozen=()):
-    """Returns a function that applies the ResNet18 inside the weights of a whole network to images."""
+    """Return a function that applies the ResNet18 inside the weights of a whole network to images."""
     net = BACKBONES["resnet18"].make(frozen=frozen)
 
     def apply(variables, images, **arguments):
@@ -48,14 +48,14 @@ def plain_resnet(method, frozen=()):
 
 
 def normalised(inputs):
-    """`[batch, frame, band]` to `[batch, band, frame, 3]` as torchvision's weights expect it."""
+    """Map `[batch, frame, band]` to `[batch, band, frame, 3]` as torchvision's weights expect it."""
     colors = np.repeat(np.swapaxes(np.asarray(inputs, float), 1, 2)[..., None] / 255, 3, -1)
     return jnp.asarray((colors - [0.485, 0.456, 0.406]) / [0.229, 0.224, 0.225])
 
 
-# The 2 x 3 pieces go through in chunks of 2, of 3 (4 does not divide 6), and all at once.
+# The 2 x 3 pieces are processed in chunks of 2, of 3 (4 does not divide 6), and all at once.
 @pytest.mark.parametrize(("backbone", "chunk"), [("resnet18", 2), ("resnet18", 4), ("preact_resnet18", 100)])
-def test_pieces_are_those_of_torch(backbone, chunk):
+def test_pieces_match_pytorch(backbone, chunk):
     normalise = "imagenet" if backbone == "resnet18" else "none"
     network, theirs = SMALL(backbone=backbone, normalise=normalise, chunk=chunk), golden("resnet_gru")
     variables, inputs = variables_of(network), strips(2, 3, 33)
@@ -72,7 +72,7 @@ def test_pieces_are_those_of_torch(backbone, chunk):
     assert relative(outputs, theirs[f"{backbone}_outputs"]) < 1e-5
 
 
-def test_training_goes_chunk_by_chunk():
+def test_training_processes_chunk_by_chunk():
     """Gradients and running statistics are those of the plain network, called for one chunk after the other."""
     frozen = BACKBONES["resnet18"].frozen
     with jax.enable_x64(True):
@@ -130,7 +130,7 @@ def test_frozen_stages_neither_learn_nor_follow_the_batch(trunk):
 
 
 def test_dense_columns_are_those_of_the_plain_network_on_shifted_strips():
-    """Away from the ends, where padding begins at another frame, and with 217 frames around a column that it sees."""
+    """Compare away from the ends, where the padding starts at another frame; a column sees 217 frames around it."""
     network, labels, reach = SMALL(trunk="dense"), 256, 109
     variables, inputs = variables_of(network), strips(1, labels, 8)
     dense = jax.jit(partial(network.apply, method="embed"))
@@ -154,7 +154,7 @@ def test_dense_columns_are_those_of_the_plain_network_on_shifted_strips():
     changed = inputs.copy()
     changed[:, 100] = 255 - changed[:, 100]
     moved = np.abs(dense(variables, changed) - ours).max(-1)[0] > 0
-    # A piece's columns stand for its first frame and for the one 32 later.
+    # The columns of a piece are those of its first frame and of the one 32 later.
     first, last = (100 - 32 - 217) / 2, (100 + 217) / 2
     assert all(first <= label <= last for label in np.flatnonzero(moved))
     assert moved[34:51].all()
@@ -215,11 +215,11 @@ def test_maps_of_a_piece():
         ({"backbone": "resnet34"}, 52, r"model\.backbone is 'resnet34'"),
         ({"normalise": "zscore"}, 52, r"model\.normalise is 'zscore'"),
         ({"output": "tan"}, 52, r"model\.output is 'tan'"),
-        ({"chunk": 0}, 52, "chunk 0"),
+        ({"piece_frames": 1}, 52, "piece_frames is 1, expected at least 2"),
         ({"frozen": ("layer1",)}, 52, "the first few of"),
     ],
 )
-def test_what_cannot_be_is_refused(fields, frames, message):
+def test_wrong_fields_and_inputs_are_refused(fields, frames, message):
     with pytest.raises(UserError, match=message):
         jax.eval_shape(ResNetGRU(**fields).init, jax.random.key(0), jnp.zeros((1, frames, 128)))
 
@@ -234,6 +234,6 @@ def test_what_cannot_be_is_refused(fields, frames, message):
         (SequenceLSTM, "output"),
     ],
 )
-def test_a_word_that_no_network_knows_is_refused_before_features_are_made(network, field):
+def test_unknown_options_are_refused_at_construction(network, field):
     with pytest.raises(UserError, match=rf"model\.{field} is 'tan', expected one of"):
         network(**{field: "tan"})

@@ -1,4 +1,4 @@
-"""The smallest network that weights can be loaded into, and such weights."""
+"""A tiny network with all parts that a state dict can have, and such a state dict."""
 
 import flax.linen as nn
 import jax
@@ -12,7 +12,7 @@ from jaxpara.models.layers import BatchNorm
 
 
 class Tiny(nn.Module):
-    """The parts that a state dict can have, at the smallest size."""
+    """A convolution, BatchNorm and a head."""
 
     head: str = "v2"
     classes: int = 2
@@ -27,7 +27,7 @@ class Tiny(nn.Module):
 
 
 def start(channels=3, **fields):
-    """Variables of a random start."""
+    """Return variables of a random start."""
     shapes = jax.eval_shape(Tiny(**fields).init, jax.random.key(0), jnp.zeros((1, 5, 5, channels)))
     rng = np.random.default_rng(1)
     return jax.tree.map(lambda leaf: rng.standard_normal(leaf.shape).astype(np.float32), shapes)

@@ -1,7 +1,7 @@
 """Makes the golden arrays of the 1D networks with PyTorch, in float64: `python tests/models/golden/make_1d.py`.
 
-Every network is written here a second time, from the layer lists, on PyTorch's own layers. Names of weights are those
-of the project, because the numbers in them follow from their names.
+This is a second implementation of every network, from the layer lists, on PyTorch's own layers. Weights have the
+project's names, because their values follow from the names.
 """
 
 import sys
@@ -19,7 +19,7 @@ torch.set_default_dtype(torch.float64)
 
 
 class Weights:
-    """Hands out leaf tensors by name and collects their gradients."""
+    """Leaf tensors by name, and their gradients."""
 
     def __init__(self):
         self.tensors = {}
@@ -36,7 +36,7 @@ class Weights:
 
 
 def same(x, kernel, bias=None):
-    """TensorFlow's "same" convolution of `[batch, channel, time]` with `[tap, channel, filter]`."""
+    """Compute TensorFlow's "same" convolution of `[batch, channel, time]` with `[tap, channel, filter]`."""
     taps = len(kernel)
     left = (taps - 1) // 2
     return F.conv1d(F.pad(x, (left, taps - 1 - left)), kernel.permute(2, 1, 0), bias)

@@ -1,8 +1,8 @@
-"""Makes the golden outputs of the picture networks: `python make_2d.py`, with PyTorch and torchvision.
+"""Makes the golden outputs of the image networks: `python make_2d.py`, with PyTorch and torchvision.
 
-Torchvision's definitions (and for the pre-activation network a torch one after the Keras package) run in float64 with
-weights that `seeded.py` draws by name, so that only outputs have to be stored. Per network: pooled features and
-logits in inference; in training mode the logits and, of every running statistic and every gradient, one number, its
+Torchvision's definitions (for the pre-activation network a PyTorch one that follows the Keras package) run in float64
+with weights that `seeded.py` draws by name, so that only outputs have to be stored. Per network: pooled features and
+logits in inference; in training mode the logits, and one number for every running statistic and every gradient: its
 product with a vector that is also drawn by name.
 """
 
@@ -56,7 +56,7 @@ class PreActResNet18(nn.Module):
 
 
 def fingerprints(tensors):
-    """One number for every tensor, in the order of their names."""
+    """Return one number for every tensor, in the order of their names."""
     return [float((tensors[k] * torch.tensor(drawn(k + "?", tuple(tensors[k].shape)))).sum()) for k in sorted(tensors)]
 
 

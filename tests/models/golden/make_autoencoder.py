@@ -1,6 +1,6 @@
 """Makes the golden arrays of the autoencoder with PyTorch: `python tests/models/golden/make_autoencoder.py`.
 
-The network is written here a second time on PyTorch's GRU, with the frames that the decoder sees picked by index.
+This is a second implementation on PyTorch's GRU, in which the frames that the decoder sees are selected by index.
 """
 
 import torch
@@ -11,7 +11,7 @@ BANDS, UNITS, LAYERS, STEPS = 5, 4, 2, 7
 
 
 def swap(tensor):
-    """Gates from Keras's order (update, reset, candidate) to PyTorch's (reset, update, candidate)."""
+    """Change the order of gates from Keras's (update, reset, candidate) to PyTorch's (reset, update, candidate)."""
     update, reset, candidate = tensor.split(UNITS, dim=-1)
     return torch.cat([reset, update, candidate], -1).movedim(-1, 0)
 
@@ -36,15 +36,15 @@ def dense(x, weights, name, features):
 
 
 def autoencoder(inputs, weights, directions):
-    """Returns the embedding and the reconstruction."""
+    """Return the embedding and the reconstruction."""
     x, last = inputs, []
     for layer in range(LAYERS):
         x, state = gru(x, weights, f"encoder/layers/gru{layer}", torch.zeros(len(inputs), UNITS))
         last.append(state)
     embedding = dense(torch.cat(last, 1), weights, "encoder/embedding", LAYERS * len(directions) * UNITS)
-    written = []
+    frames = []
     for number, direction in enumerate(directions):
-        # Step t writes frame STEPS - 1 - t of the input.
+        # Step t reconstructs frame STEPS - 1 - t of the input.
         x = torch.zeros_like(inputs)
         for t in range(STEPS):
             if direction == "forward" and t >= 2:
@@ -55,8 +55,8 @@ def autoencoder(inputs, weights, directions):
             place = (layer * len(directions) + number) * UNITS
             state = embedding[:, place : place + UNITS].contiguous()
             x, _ = gru(x, weights, f"decoder/{direction}/gru{layer}", state)
-        written.append(dense(x, weights, f"decoder/{direction}_frame", BANDS))
-    return embedding, dense(torch.cat(written, -1), weights, "decoder/frame", BANDS).flip(1)
+        frames.append(dense(x, weights, f"decoder/{direction}_frame", BANDS))
+    return embedding, dense(torch.cat(frames, -1), weights, "decoder/frame", BANDS).flip(1)
 
 
 def main():

@@ -14,10 +14,10 @@ SIZE = 24
 
 
 def main():
-    picture = drawn("picture", (40, 56)).astype(np.float32)
-    grey = Image.fromarray(picture)  # mode F: PIL's arithmetic without rounding to bytes
+    image = drawn("picture", (40, 56)).astype(np.float32)
+    grey = Image.fromarray(image)  # mode F: PIL's arithmetic without rounding to bytes
     crops = [np.asarray(F.resized_crop(grey, *box, [SIZE, SIZE])) for box in BOXES]
-    tensor = torch.tensor(picture)[None, None]
+    tensor = torch.tensor(image)[None, None]
     for (top, left, h, w), crop in zip(BOXES, crops, strict=True):
         cut = tensor[..., top : top + h, left : left + w]
         again = torch.nn.functional.interpolate(cut, (SIZE, SIZE), mode="bilinear", antialias=True)

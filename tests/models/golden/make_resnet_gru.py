@@ -1,7 +1,7 @@
 """Makes the golden outputs of Breathing system 4's network: `python make_resnet_gru.py`, with PyTorch.
 
-Both backbones are written here a second time, in float64, and every piece is cut out of the strip by itself. Weights
-are drawn by name: the backbone's by `seeded.py`, those of the GRU layers and the head by `golden1d.py`.
+This is a second implementation of both backbones, in float64, and every piece is cut out of the strip by itself.
+Weights are drawn by name: the backbone's by `seeded.py`, those of the GRU layers and the head by `golden1d.py`.
 """
 
 import sys
@@ -64,7 +64,7 @@ def preact_resnet18(x):
 
 
 def gru(x, name, size):
-    """PyTorch's GRU; it has the reset gate first, and Keras the update gate."""
+    """Apply PyTorch's GRU, which has the reset gate first; Keras has the update gate first."""
     bias, again = fixed_weight(f"{name}/bias", (2, 3 * size))
     kernel = fixed_weight(f"{name}/kernel", (x.shape[2], 3 * size))
     recurrent = fixed_weight(f"{name}/recurrent_kernel", (size, 3 * size))

@@ -18,7 +18,7 @@ def golden(arch):
 
 
 def seeded_variables(net, images, dtype):
-    """Variables of `net` with the weights that `make_2d.py` gave its PyTorch twin."""
+    """Return variables of `net` with the weights that `make_2d.py` gave its PyTorch twin."""
     variables = jax.eval_shape(net.init, jax.random.key(0), jnp.asarray(images, dtype))
 
     def draw(path, leaf):
@@ -31,7 +31,7 @@ def seeded_variables(net, images, dtype):
 
 
 def fingerprints(tree):
-    """As in `make_2d.py`: one number for every variable, in the order of their PyTorch names."""
+    """Return one number for every variable, in the order of their PyTorch names, as `make_2d.py` does."""
     numbers = {}
     for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
         name = torch_name(tuple(key.key for key in path))
@@ -42,5 +42,5 @@ def fingerprints(tree):
 
 
 def relative(ours, theirs):
-    """Largest difference over the largest value."""
+    """Return the largest difference over the largest value."""
     return float(np.abs(np.asarray(ours, np.float64) - theirs).max() / np.abs(theirs).max())

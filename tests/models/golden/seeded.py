@@ -1,4 +1,4 @@
-"""Weights and pictures that two programs can draw alike: every array from a generator seeded by its name."""
+"""Weights and images for our networks and their PyTorch twins: every array is seeded by its name."""
 
 import zlib
 from collections.abc import Mapping
@@ -10,17 +10,17 @@ _SIZES = {"vgg16": (2, 37, 45), "alexnet": (2, 71, 95)}
 
 
 def drawn(name: str, shape: tuple[int, ...]) -> np.ndarray:
-    """Standard normal values in float64."""
+    """Return standard normal values in float64."""
     return np.random.default_rng(zlib.crc32(name.encode())).standard_normal(shape, np.float32).astype(np.float64)
 
 
 def image(arch: str) -> np.ndarray:
-    """Pictures `[batch, height, width, 3]`."""
+    """Return images `[batch, height, width, 3]`."""
     return drawn(arch, (*_SIZES.get(arch, (3, 65, 49)), 3))
 
 
 def weights(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, np.ndarray]:
-    """Random weights and running statistics by PyTorch name, in PyTorch's layout, that keep activations in range."""
+    """Return random weights and running statistics by PyTorch name, in PyTorch's layout; activations stay in range."""
     return {name: _weight(name, shape) for name, shape in shapes.items()}
 
 
