@@ -263,8 +263,8 @@ def train(
                     scales = [np.float32(optimizer.lr_scale(run.validation_losses)) for run in slots]
                     states = replace(states, opt_state=with_lr_scale(states.opt_state, placement.put(scales)))
 
-            # Several processes have to agree, which waits for their devices: only where the loop waits anyway. A request
-            # in between is kept until then.
+            # Several processes have to agree, which waits for their devices: only where the loop waits anyway.
+            # Until then, a request is kept.
             may_stop = processes.count() == 1 or any(run.logs for run in active)
             stop = may_stop and any_process(stop_requested())
             if to_save := [run for run in active if stop or run.ends_epoch or run.is_overdue]:
