@@ -62,7 +62,7 @@ class WindowPCC:
         return 1 - pearson(outputs, targets, weights, self.eps)
 
     def example_weights(self, targets: Array, weights: Array) -> Array:
-        """Return `[example]` from `[example, time]`: 1 where the labels vary, 0 where they do not and r is undefined."""
+        """Return `[example]` from `[example, time]`: 1 where labels vary, 0 where r is undefined."""
         xp = targets.__array_namespace__()
         low = xp.where(weights > 0, targets, xp.inf).min(-1)
         high = xp.where(weights > 0, targets, -xp.inf).max(-1)
@@ -86,7 +86,7 @@ class BatchPCC:
 
 
 class _OfExamples:
-    """The part that losses with one weight per example share."""
+    """A loss whose weights are given per example."""
 
     whole_batch: ClassVar[bool] = False
 
@@ -108,18 +108,12 @@ class CrossEntropy(_OfExamples):
 
 @dataclass(frozen=True)
 class RootMeanSquare(_OfExamples):
-    """The root of the mean squared error of each example, averaged over the examples (auDeep).
-
-    Attributes:
-      eps: added under the root, whose slope at 0 is infinite.
-    """
-
-    eps: float = 1e-12
+    """The root of the mean squared error of each example, averaged over the examples (auDeep)."""
 
     def __call__(self, outputs: Array, targets: Array, weights: Array) -> Array:
         """Return `[example]` from `[example, time, band]` outputs and targets."""
         xp = outputs.__array_namespace__()
-        return xp.sqrt(((outputs - targets) ** 2).mean((1, 2)) + self.eps)
+        return xp.sqrt(((outputs - targets) ** 2).mean((1, 2)) + 1e-12)  # the slope of a root at 0 is infinite
 
 
 LOSSES = {

@@ -217,7 +217,7 @@ class Net:
             history=history,
             state=state,
             batches=self.batches(training, placement, first=step, epochs=epochs, shuffle_seed=seed),
-            validate=partial(self.validate, run, validation),
+            score_and_loss=partial(self._score_and_loss, run, validation),
             checkpoints=checkpoints,
             log=stack.enter_context(Log(run.folder, step)),
             parameters=sum(leaf.size for leaf in jax.tree.leaves(state.variables)),  # as Keras counts them
@@ -226,8 +226,8 @@ class Net:
     def _checkpoints(self, run: FoldRun) -> Checkpoints:
         return Checkpoints(run.folder / "checkpoints", self.config.keep_best, self.config.best_by)
 
-    def validate(self, run: FoldRun, validation: Examples, state: TrainState) -> tuple[float | None, float]:
-        """Return the official score over the whole validation set, None where it is undefined, and the mean loss."""
+    def _score_and_loss(self, run: FoldRun, validation: Examples, state: TrainState) -> tuple[float | None, float]:
+        """Return the official score over the whole validation set, None if undefined, and the mean loss."""
         outputs = self.outputs(state, validation)
         score = run.score(run.fold.val_names, validation.scores(outputs)) if self.predicts else None
         return score, mean_loss(self._loss, outputs, validation)

@@ -73,7 +73,7 @@ class ActiveRun:
         per validated epoch with `epoch`, `step`, `score` and `loss`; `seconds` of training so far.
       state: the start of training; None as soon as it is on the devices.
       batches: those after `step`, to the end of training.
-      validate: maps a state to the validation score (None if undefined) and the validation loss.
+      score_and_loss: maps a state to the validation score (None if undefined) and the validation loss.
       checkpoints, log: open.
       parameters: the number of the network's weights, for the summary.
       together: the number of runs that are trained at once and divide the time among them.
@@ -88,7 +88,7 @@ class ActiveRun:
     history: dict[str, Any]
     state: TrainState | None
     batches: Iterator[Arrays]
-    validate: Callable[[TrainState], tuple[float | None, float]]
+    score_and_loss: Callable[[TrainState], tuple[float | None, float]]
     checkpoints: Checkpoints
     log: Log
     parameters: int
@@ -116,10 +116,6 @@ class ActiveRun:
     def logs(self) -> bool:
         """True if a line of the log is due."""
         return self.ends_epoch or self.step % self.steps_per_epoch % LOG_EVERY == 0
-
-    @property
-    def is_overdue(self) -> bool:
-        return time.monotonic() - self.saved_at > CHECKPOINT_EVERY_S
 
     @property
     def validation_losses(self) -> list[float]:
@@ -155,10 +151,13 @@ class ActiveRun:
         self.note = f"loss {losses[-1]:.3f}"
         self.logged_at, self.logged_step, self.waited_s = time.monotonic(), self.step, 0.0
 
-    def log_validation(self, score: float | None, loss: float) -> None:
+    def validate(self, state: TrainState) -> float | None:
+        """Add the epoch to the history and the log; return its score."""
+        score, loss = self.score_and_loss(state)
         self.require_finite("validation loss", loss, self.step)
         self.history["epochs"].append({"epoch": self.epoch, "step": self.step, "score": score, "loss": loss})
         self.log.write("validation", self.step, self.epoch, score=score, loss=loss)
+        return score
 
     def save(self, state: TrainState) -> None:
         """Save a checkpoint, after the log, so that the log is never behind a checkpoint."""
@@ -255,8 +254,7 @@ def train(
                 for run in ended:
                     loss, score = fmean(run.history["losses"]), None
                     if run.epoch % validate_every == 0 or run.epoch == epochs - 1:
-                        score, validation_loss = run.validate(state_of[run.slot])
-                        run.log_validation(score, validation_loss)
+                        score = run.validate(state_of[run.slot])
                     run.history["losses"] = []
                     epoch_bars[run].advance(f"loss {loss:.3f}" + ("" if score is None else f", validation {score:.3f}"))
                 if optimizer.has_lr_scale:
@@ -267,7 +265,8 @@ def train(
             # Until then, a request is kept.
             may_stop = processes.count() == 1 or any(run.logs for run in active)
             stop = may_stop and any_process(stop_requested())
-            if to_save := [run for run in active if stop or run.ends_epoch or run.is_overdue]:
+            overdue = time.monotonic() - CHECKPOINT_EVERY_S
+            if to_save := [run for run in active if stop or run.ends_epoch or run.saved_at < overdue]:
                 state_of = placement.split(states)
                 for run in to_save:
                     run.read_losses(placement)

@@ -145,7 +145,7 @@ def test_several_devices_give_the_loss_curve_of_one(folds_in, tmp_path, monkeypa
 
 
 def stopping_after(asks):
-    """Return a `stop_requests` that requests a stop after the loop, which asks after every step, has asked some times."""
+    """Return a `stop_requests` whose stop comes after the loop, which asks after every step, has asked some times."""
     seen = itertools.count(1)
 
     @contextmanager

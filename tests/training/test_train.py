@@ -51,7 +51,7 @@ def trained(folder, losses, validation_loss=0.5, stop_requested=lambda: False, s
             history={"losses": [], "epochs": [], "seconds": 0.0},
             state=state,
             batches=batches(),
-            validate=lambda state: (None, validation_loss),
+            score_and_loss=lambda state: (None, validation_loss),
             checkpoints=checkpoints,
             log=log,
             parameters=2,
