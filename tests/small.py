@@ -1,4 +1,4 @@
-"""A config with a bit of everything, at sizes that take seconds: a network, a machine, embeddings and their fusion."""
+"""A config with a bit of everything, at sizes that take seconds: a network, an SVM, embeddings and their fusion."""
 
 from ml_collections import ConfigDict
 

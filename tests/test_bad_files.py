@@ -169,7 +169,7 @@ ROWS = [
     Row("predictions that are no numbers", "submission not written: .* 200 NaN or infinite", spoil=columns(scores=lambda x: x * np.nan), run=True),
     Row("half a machine", "fitted.skops: not readable .*; delete .* to train it again", spoil=both(half(MACHINE), gone("run/members/*/*/predictions")), run=True),
     Row("a machine that executes", r"fitted.skops: not readable \(Untrusted types .*posix.system", spoil=machine(FunctionTransformer(os.system)), run=True),
-    Row("another thing as machine", "fitted.skops: holds something else, expected a trained SVM; delete", spoil=machine({"a": 1}), run=True),
+    Row("another thing as machine", "fitted.skops: contains something else, expected a trained SVM; delete", spoil=machine({"a": 1}), run=True),
     Row("no machine", "fitted.skops: no such file, .*; delete", spoil=gone(MACHINE, "run/members/*/*/predictions"), run=True),
     Row("no checkpoints", "checkpoints/4: this checkpoint cannot be read .*; delete .*fold_0_seed_0 and start again", (EVALUATE,), gone(f"{FIT}/checkpoints"), run=True),
     Row("half a checkpoint", "checkpoints/4: this checkpoint cannot be read .*; delete .*fold_0", (EVALUATE,), checkpoint(lambda x: x[: len(x) // 2]), run=True),

@@ -28,7 +28,7 @@ def get(name, recipe="recommended"):
 
 
 def corpus(task_name):
-    """A corpus of the task that exists in memory alone: enough of everything for ten folds."""
+    """Return a corpus in memory with enough recordings of every class for ten folds."""
     task = tasks.TASKS[task_name]
     recordings = []
     for partition in ("train", "devel", "test"):
@@ -77,7 +77,7 @@ def test_an_unknown_recipe_is_named():
         get("breathing_e2e", "papre")
 
 
-def test_fields_of_another_thing_are_refused(tmp_path):
+def test_unknown_fields_are_refused(tmp_path):
     config = get("breathing_e2e").to_dict()["members"]["cnn"]
     config["learner"]["model"]["lstms"] = (1, 2)
     with pytest.raises(UserError, match=r"members\.cnn\.learner\.model\.lstms is not a field .* did you mean 'lstm'"):
@@ -98,7 +98,7 @@ WAVEFORM = (400 * 640, 1)
         ("mask_svm", "audeep30", (1, 24, 128)),
     ],
 )
-def test_its_network_takes_a_step_as_the_demo_does(name, member_name, shape, tmp_path, monkeypatch):
+def test_a_network_takes_a_step_at_demo_sizes(name, member_name, shape, tmp_path, monkeypatch):
     monkeypatch.setattr(parallel, "devices", lambda: jax.local_devices()[:1])
     config = with_demo(get(*name.split(":")), {}).to_dict()
     spoken = corpus(config["corpus"]["task"])

@@ -182,9 +182,10 @@ def saved(tmp_path_factory):
     folder = tmp_path_factory.mktemp("saved")
     made = create(Model(), np.zeros((1, 2), np.float32), optax.adam(1e-3), seed=1)
     states = {n: jax.device_get(made.replace(step=np.int32(n))) for n in (3, 7)}
-    with Checkpoints(folder, keep_best=2) as checkpoints:
+    with Checkpoints(folder, 2, "score") as checkpoints:
         for step, state in states.items():
-            checkpoints.save(state, {"losses": [], "epochs": EPOCHS, "seconds": float(step)}, 0.5)
+            epochs = [entry | {"step": step} for entry, step in zip(EPOCHS, states, strict=True)]
+            checkpoints.save(state, {"losses": [], "epochs": epochs, "seconds": float(step)})
     return folder, states
 
 
@@ -212,7 +213,7 @@ def test_checkpoint_folders(saved, tmp_path, data):
             path.mkdir()
     folder.mkdir(exist_ok=True)
     with refusing(folder):
-        with Checkpoints(folder, keep_best=2) as checkpoints:
+        with Checkpoints(folder, 2, "score") as checkpoints:
             found = checkpoints.latest(states[3])
         if found is not None:
             state, history = found

@@ -1,6 +1,6 @@
 """Flags that make any shipped experiment take seconds: small networks, short windows, few folds, one epoch.
 
-With a corpus and without, the sizes are the same, so that programs are compiled once for both.
+The sizes are the same with and without a corpus, so that both use the same compiled programs.
 """
 
 import importlib
@@ -14,15 +14,15 @@ MODELS = {
     "sequence_lstm": {"lstm": (4, 4)},
     "sequence_autoencoder": {"units": 4, "layers": 1},
 }
-PICTURE = (32, 32)
+IMAGE = (32, 32)
 LEARNERS = {
     "net": {"epochs": 1, "batch": 8, "microbatch": 0, "keep_best": 1, "pretrained": "none"},
     "svm": {"c": (1.0,)},
 }
-FEATURES = {"mel_image": {"size": PICTURE, "style": "resize"}, "boaw": {"size": 20}}
+FEATURES = {"mel_image": {"size": IMAGE, "style": "resize"}, "boaw": {"size": 20}}
 EXAMPLES = {
     "windows": {"window_s": 4.0, "step_s": 4.0},
-    "clips": {"size": PICTURE, "augment": "none"},
+    "clips": {"size": IMAGE, "augment": "none"},
     "reconstruction": {},
 }
 

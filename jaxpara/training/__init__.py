@@ -1,4 +1,4 @@
-"""Everything that fits: networks and support vector machines."""
+"""Training: the learners (networks and support vector machines), and the members that they belong to."""
 
 from jaxpara.training.net import Net
 from jaxpara.training.svm import SVM

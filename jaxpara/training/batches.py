@@ -1,11 +1,12 @@
 """Batches of examples: a stream that is a pure function of the seed and the step, so that training resumes anywhere."""
 
-import time
 from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
 import grain
 import numpy as np
+
+from jaxpara import processes
 
 Arrays = dict[str, np.ndarray]
 ByRecording = Iterator[tuple[str, np.ndarray]]
@@ -41,21 +42,19 @@ def batches(
     first: int = 0,
     epochs: int = 1,
     shuffle_seed: int | None = None,
-    process: int = 0,
-    processes: int = 1,
 ) -> Iterator[Arrays]:
-    """Return batches of `size` examples, each padded with copies of its own examples whose `weights` and `real` are 0.
+    """Return this process's part of every batch.
 
-    Padding is not zeros, because BatchNorm takes its statistics over all rows.
+    Padding consists of copies of the batch's own examples, with `weights` and `real` 0. It is not zeros, because
+    BatchNorm takes its statistics over all rows.
 
     Args:
-      examples: what `load` gives is stacked.
+      examples: what `load` returns is stacked.
       size: examples in a batch; the last batch of an epoch may have fewer.
-      rows: rows in a batch, a multiple of the number of devices; `size` by default.
+      rows: rows in a batch with its padding, a multiple of the number of devices; `size` by default.
       first: the first batch wanted, counted from the start of training.
-      epochs: passes over the examples; each is shuffled anew.
+      epochs: passes over the examples, each in another order.
       shuffle_seed: None keeps the order.
-      process, processes: which part of every batch this process loads, and of how many.
 
     Returns:
       An iterator of arrays with `rows / processes` rows each.
@@ -63,9 +62,10 @@ def batches(
     if not epochs:
         return iter(())
     rows = rows or size
+    process, count = processes.index(), processes.count()
+    mine = range(process * rows // count, (process + 1) * rows // count)
 
     def load(indices: Sequence[int]) -> Arrays:
-        mine = range(process * rows // processes, (process + 1) * rows // processes)
         loaded = [examples.load(int(indices[i % len(indices)])) for i in mine]
         batch = {name: np.stack([row[name] for row in loaded]) for name in loaded[0]}
         padding = [i >= len(indices) for i in mine]
@@ -79,21 +79,3 @@ def batches(
     stream = order.batch(size, batch_fn=list).repeat(epochs)[first:].map(load)
     # Two batches ahead are enough to hide the reading; more only costs memory.
     return iter(stream.to_iter_dataset(grain.ReadOptions(num_threads=2, prefetch_buffer_size=2)))
-
-
-class Timed(Iterator[Any]):
-    """An iterator that measures how long its reader waits for items.
-
-    Attributes:
-      waited_s: seconds so far; the reader may reset it.
-    """
-
-    def __init__(self, items: Iterator[Any]):
-        self._items, self.waited_s = items, 0.0
-
-    def __next__(self) -> Any:
-        began = time.monotonic()
-        try:
-            return next(self._items)
-        finally:
-            self.waited_s += time.monotonic() - began

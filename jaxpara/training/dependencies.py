@@ -1,9 +1,8 @@
-"""What a member depends on: the members whose embeddings it uses, and the config and corpus of its folder."""
+"""The dependencies of a member: the members whose embeddings it uses, and the config and corpus of its folder."""
 
 import json
 import re
-from collections.abc import Mapping, Sequence
-from graphlib import CycleError, TopologicalSorter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ from jaxpara.files import read_json, write_json
 from jaxpara.registry import suggest
 
 REQUIRED = ("features", "folds", "learner")  # the parts of every member
-MAX_CHANGES = 4  # that a message lists
+MAX_CHANGES = 4  # listed in a message
 
 
 def sources_of(member: Mapping[str, Any]) -> tuple[str, ...]:
@@ -40,44 +39,25 @@ def in_order(members: Mapping[str, Mapping[str, Any]]) -> list[str]:
             raise UserError(
                 f"config.members.{name}: its name becomes that of a folder; choose one without / and other than .."
             )
-    sources = {name: sources_of(members[name]) for name in sorted(members, key=_numbers_as_numbers)}
-    for name in sources:
-        for source in sources[name]:
-            if source not in members:
-                known = sorted(members)
-                raise UserError(
-                    f"config.members.{name}.features.of names {source!r}, expected some of {known}"
-                    f"{suggest(source, known)}"
-                )
-    return after_sources(sources, "config.members")
+    ordered: list[str] = []
 
-
-def after_sources(sources: Mapping[str, Sequence[str]], where: str) -> list[str]:
-    """Return the names of members, each after those whose embeddings it uses, otherwise as given.
-
-    Args:
-      sources: by name, whose embeddings it uses.
-      where: they come from, for messages.
-
-    Raises:
-      UserError: a member uses, directly or indirectly, its own embeddings.
-    """
-    try:
-        TopologicalSorter(sources).prepare()
-    except CycleError as error:
-        circle = " uses the embeddings of ".join(reversed(error.args[1]))
-        raise UserError(f"{where}: {circle}, which is a circle") from None
-    ordered: dict[str, None] = {}
-
-    def visit(name: str) -> None:
+    def visit(name: str, users: tuple[str, ...]) -> None:
+        if name not in members:
+            known = sorted(members)
+            raise UserError(
+                f"config.members.{users[-1]}.features.of names {name!r}, expected some of {known}{suggest(name, known)}"
+            )
+        if name in users:
+            circle = " uses the embeddings of ".join((*users[users.index(name) :], name))
+            raise UserError(f"config.members: {circle}, which is a circle")
         if name not in ordered:
-            for source in sources[name]:
-                visit(source)
-            ordered[name] = None
+            for source in sources_of(members[name]):
+                visit(source, (*users, name))
+            ordered.append(name)
 
-    for name in sources:
-        visit(name)
-    return list(ordered)
+    for name in sorted(members, key=_numbers_as_numbers):
+        visit(name, ())
+    return ordered
 
 
 def _numbers_as_numbers(name: str) -> list[tuple[int, str]]:
@@ -85,10 +65,10 @@ def _numbers_as_numbers(name: str) -> list[tuple[int, str]]:
 
 
 def claim(folder: Path, identity: Mapping[str, Any]) -> None:
-    """Write into a member's folder what its content depends on, or refuse a folder that was made with something else.
+    """Write the identity of a member into its folder, or refuse a folder with another one.
 
     Args:
-      identity: the member's config, the seed, the corpus and whatever else its numbers depend on.
+      identity: the member's config, the seed, the corpus and everything else that its numbers depend on.
 
     Raises:
       UserError: the folder belongs to another config or corpus, its file is damaged, or the main process of this run
@@ -112,6 +92,7 @@ def claim(folder: Path, identity: Mapping[str, Any]) -> None:
 
 
 def _differences(there: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    """List the changed fields; empty if there are none."""
     old, new = flat(there), flat(now)
     changed = [
         "another corpus, or its labels or audio have changed since"

@@ -1,7 +1,7 @@
-"""Examples: what a network learns from, and the way back from its outputs to one score per label.
+"""Examples: the inputs and targets of a network, and the conversion of its outputs to one score per label.
 
-`Windows` cut sequences into windows (paper §3.2.1), `Clips` are images with one class for the whole recording (paper
-§3.1), `Reconstruction` are spectrograms that an autoencoder copies (auDeep).
+`Windows` are parts of sequences (paper §3.2.1), `Clips` are images with one class for the whole recording (paper §3.1),
+`Reconstruction` are spectrograms that an autoencoder copies (auDeep).
 """
 
 from collections.abc import Mapping, Sequence
@@ -29,11 +29,11 @@ class Windows:
     """Windows of recordings whose labels form a sequence, see `jaxpara.features.windows.starts`.
 
     Attributes:
-      where: this config's path, for messages; set by the program.
+      where: the path of this config, for messages; set by the program.
       window_s: seconds in a window.
       step_s: seconds from the start of one window to that of the next.
-      keep_duplicates: whether the window that ends with the recording counts twice where a regular one ends there too,
-        as in the authors' published scripts.
+      keep_duplicates: count the window that ends with the recording twice where a regular one ends there too, as in the
+        authors' published scripts.
     """
 
     where: str
@@ -50,7 +50,6 @@ class Windows:
         training: bool = False,
         **given: Any,
     ) -> "WindowExamples":
-        """Cut recordings; the other arguments are those of `WindowExamples`."""
         return WindowExamples(self, recordings, features, **given)
 
     def prepare(self, batch: dict[str, jax.Array], key: jax.Array) -> jax.Array:
@@ -60,8 +59,7 @@ class Windows:
 class WindowExamples:
     """Windows on the network's own time grid, which starts at 0 s.
 
-    Labels at another rate are interpolated to the grid, and outputs back to the times of the labels; at the same rate
-    both are the identity.
+    Labels at another rate are interpolated to the grid, and outputs back to the times of the labels.
     """
 
     def __init__(
@@ -81,7 +79,7 @@ class WindowExamples:
           features: `[frame, ...]` by recording name.
           frames_per_output: frames of a feature per output of the network.
           context_frames: frames that a window needs beyond those of its outputs; the features have as many more.
-          overlapping: False for windows side by side, so that there is one embedding per time.
+          overlapping: False for adjacent windows, so that there is one embedding per time.
         """
         self._recordings, self._features = recordings, features
         self._stride, self._context = frames_per_output, context_frames
@@ -155,11 +153,11 @@ class Clips:
     """Images of recordings, cropped, resized and normalised on the device.
 
     Attributes:
-      where: this config's path, for messages; set by the program.
+      where: the path of this config, for messages; set by the program.
       size: height and width that images are resized to.
-      augment: which images are cropped at random, anew in every step: those of the training set (`role`); those of the
-        train partition, also when they serve as validation data (`partition`, as the authors' published scripts do); or
-        `none`.
+      augment: the images that are cropped at random, differently in every step: those of the training set (`role`);
+        those of the train partition, also when they serve as validation data (`partition`, as in the authors' published
+        scripts); or `none`.
       normalise: by the mean and deviation of ImageNet, by those of the batch (z-score, paper §3.1.1), or not at all.
     """
 
@@ -190,7 +188,7 @@ class Clips:
         images = batch["inputs"].astype(jnp.float32)
         (height, width), size = images.shape[1:3], (self.size[0], self.size[1])
         if self.augment != "none":
-            # A key per example and step, whatever device or part of the batch the example is in.
+            # A key per example and step, which depends neither on the device nor on the part of the batch.
             keys = jax.vmap(lambda number: jax.random.fold_in(key, number))(batch["number"])
             drawn = jax.vmap(lambda k: crop.sample(k, 1, height, width)[0])(keys)
             whole = jnp.array([0, 0, height, width], drawn.dtype)
@@ -204,7 +202,7 @@ class Clips:
                 mean, std = mean.mean(), std.mean()
             return (images / 255 - mean) / std
         if self.normalise == "batch":
-            # Padding does not count, unless a part of the batch is nothing else (0 / 0).
+            # Padding does not count, unless a part of the batch consists of it alone (0 / 0).
             real = jnp.where(lax.psum(batch["real"].sum(), AXIS) > 0, batch["real"], 1)
             weight = real[:, None, None, None] * jnp.ones_like(images)
             count = lax.psum(weight.sum((0, 1, 2)), AXIS)
@@ -244,7 +242,7 @@ class ClipExamples:
         return self._features[self._recordings[self._of[index]].name][int(self._image[index])]
 
     def labels(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return the class index and its weight, 0 where the class is unknown."""
+        """Return the class index and its weight, 0 if the class is unknown."""
         label = self._recordings[self._of[index]].labels[0]
         known = np.isfinite(label)
         return np.asarray(label if known else 0, np.float32), np.asarray(known, np.float32)

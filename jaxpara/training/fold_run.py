@@ -1,4 +1,4 @@
-"""One (fold, seed) of a member: what a learner trains on, where it writes, and how its scores become predictions."""
+"""The run of one (fold, seed) of a member: its recordings, features, folder and predictions."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from jaxpara.files import read_json
 from jaxpara.predictions import FoldSeed, predictions_of
 from jaxpara.seeds import derive
 
-SUMMARY = "summary.json"  # in the folder of a run, as soon as it is trained
+SUMMARY = "summary.json"  # in the folder of a trained run
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,8 +27,8 @@ class FoldRun:
       corpus: all recordings of the member.
       fold: the names of its training, validation and test recordings.
       features: an array per recording name.
-      frame_rate_hz: frames of a feature per second; 0 where one vector or image stands for a whole recording.
-      folder: where this run keeps everything it writes.
+      frame_rate_hz: frames of a feature per second; 0 for one vector or image per recording.
+      folder: for everything that this run writes.
       seed: of all its randomness.
     """
 
@@ -45,38 +45,26 @@ class FoldRun:
         cls,
         member: str,
         member_folder: Path,
-        run_seed: int,
+        config_seed: int,
         corpus: Corpus,
         fold: Fold,
         features: Mapping[str, np.ndarray],
         frame_rate_hz: float,
     ) -> "FoldRun":
-        """Return the run of a fold, with the name, folder and seed that it always has.
-
-        Args:
-          member: the member's name.
-          member_folder: the parent of the folders of all its runs.
-          run_seed: `config.seed`, from which the seed of this run is derived.
-          corpus, fold, features, frame_rate_hz: see the attributes.
-        """
+        """Return the run of a fold; its name, folder and seed follow from the member, the fold and `config.seed`."""
         name = f"{member}, fold {fold.index}" + (f", seed {fold.seed}" if fold.seed else "")
-        seed = derive(run_seed, member, fold.stream)
+        seed = derive(config_seed, member, fold.stream)
         return cls(name, corpus, fold, features, frame_rate_hz, fold_folder(member_folder, fold.key), seed)
 
     def recordings(self, names: tuple[str, ...]) -> tuple[Recording, ...]:
         return tuple(self.corpus.by_name[name] for name in names)
 
     def predictions(self, names: tuple[str, ...], scores: np.ndarray) -> pd.DataFrame:
-        """Return the prediction table of some recordings.
-
-        Args:
-          names: the recordings, in the order of the rows.
-          scores: `[row, score]`, a row per label of each recording.
-        """
+        """Return the prediction table of recordings from `[row, score]`, a row per label of each in this order."""
         return predictions_of(self.recordings(names), scores, *self.fold.key)
 
     def score(self, names: tuple[str, ...], scores: np.ndarray) -> float | None:
-        """Return the official measure over all labels of some recordings together; None where it is undefined."""
+        """Return the official measure over all labels of some recordings together; None if undefined."""
         truth = np.concatenate([recording.labels for recording in self.recordings(names)])
         known = np.isfinite(truth)
         try:
@@ -87,10 +75,10 @@ class FoldRun:
 
 
 def fold_folder(member_folder: Path, key: FoldSeed) -> Path:
-    """Return the folder of a trained model."""
+    """Return the folder of a run."""
     return member_folder / f"fold_{key[0]}_seed_{key[1]}"
 
 
 def summary_of(folder: Path) -> dict[str, Any]:
-    """Read what a learner's `train` left in the folder of a trained run; a UserError where it is damaged."""
+    """Read the summary of a trained run; raise a UserError if it is damaged."""
     return read_json(folder / SUMMARY, "delete it and run again", ("seconds",))

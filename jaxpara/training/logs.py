@@ -1,4 +1,4 @@
-"""The log of a run: metrics.jsonl is the record, TensorBoard events are beside it."""
+"""The log of a run: metrics.jsonl is the record; TensorBoard events are written as well."""
 
 import json
 import os
@@ -14,17 +14,15 @@ from jaxpara.files import read_json_lines, write_text
 
 
 class Log:
-    """Appends to `<folder>/metrics.jsonl` and to TensorBoard events in `<folder>/tensorboard`; a context manager.
-
-    Of several processes the main one writes.
+    """The files `<folder>/metrics.jsonl` and `<folder>/tensorboard`, written by the main process; a context manager.
 
     Lines: `{"kind": "train", "step", "epoch", "loss", "lr", "steps_per_s", "waiting"}` every few steps, where `waiting`
-    is the share of the time since the line before, 0 to 1, spent waiting for the next batch; and `{"kind":
+    is the fraction of the time since the line before, 0 to 1, that was spent waiting for the next batch; and `{"kind":
     "validation", "step", "epoch", "score", "loss"}` after every validation.
     """
 
     def __init__(self, folder: Path, from_step: int):
-        """Open the log of a run that resumes after `from_step`, and drop later lines, which a killed run left."""
+        """Open the log of a run that resumes after `from_step`, and drop later lines, written by a killed run."""
         self._writes = processes.is_main()
         if not self._writes:
             return

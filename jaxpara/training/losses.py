@@ -1,10 +1,11 @@
 """Losses.
 
-A loss returns a value per example and the weight of each example in the mean, so that the mean over a batch is exact
-when the batch is spread over devices and computed in parts. A loss that needs the whole batch has `whole_batch` set.
+A loss returns a value per example, and `example_weights` the weight of each example in the mean. Thus the mean over a
+batch is exact although the batch is spread over devices and computed in parts. A loss with `whole_batch` set needs all
+examples at once and returns one value.
 
-Losses work on JAX and on NumPy arrays: the validation loss is computed by NumPy, as its number of examples differs
-between folds and would be compiled for each.
+Losses work on JAX and on NumPy arrays: NumPy computes the validation loss, as the number of examples differs between
+folds and JAX would compile it for each.
 """
 
 from dataclasses import dataclass
@@ -14,20 +15,17 @@ import numpy as np
 
 from jaxpara.training.batches import Examples
 
-EXAMPLES_AT_ONCE = 1024
+BATCH_SIZE = 1024  # examples
 
 Array = Any  # JAX or NumPy
 
 
 def pearson(outputs: Array, targets: Array, weights: Array, eps: float) -> Array:
-    """Return Pearson's r along the last axis, over the positions with a weight.
+    """Return Pearson's r along the last axis, `[...]`, over the positions with a weight.
 
     Args:
-      outputs, targets, weights: `[..., time]`; values at positions without weight do not matter.
+      outputs, targets, weights: `[..., time]`.
       eps: added to each energy under its root, so that a constant sequence gives r = 0 instead of 0 / 0.
-
-    Returns:
-      `[...]`.
     """
     xp = outputs.__array_namespace__()
     total = xp.maximum(weights.sum(-1, keepdims=True), 1e-9)  # a window may have no label
@@ -60,11 +58,11 @@ class WindowPCC:
     whole_batch: ClassVar[bool] = False
 
     def __call__(self, outputs: Array, targets: Array, weights: Array) -> Array:
-        """`[example, time]` three times -> `[example]`."""
+        """Return `[example]` from `[example, time]` arrays."""
         return 1 - pearson(outputs, targets, weights, self.eps)
 
     def example_weights(self, targets: Array, weights: Array) -> Array:
-        """`[example, time]` twice -> `[example]`: 1 where the labels vary, 0 where they do not and r is undefined."""
+        """Return `[example]` from `[example, time]`: 1 where labels vary, 0 where r is undefined."""
         xp = targets.__array_namespace__()
         low = xp.where(weights > 0, targets, xp.inf).min(-1)
         high = xp.where(weights > 0, targets, -xp.inf).max(-1)
@@ -83,47 +81,39 @@ class BatchPCC:
     whole_batch: ClassVar[bool] = True
 
     def __call__(self, outputs: Array, targets: Array, weights: Array) -> Array:
-        """`[example, time]` three times -> `[]`."""
+        """Return one value from `[example, time]` arrays."""
         return 1 - pearson(outputs.ravel(), targets.ravel(), weights.ravel(), self.eps)
 
 
-@dataclass(frozen=True)
-class CrossEntropy:
-    """Softmax cross-entropy of one class per example (paper §3.1.2)."""
+class _OfExamples:
+    """A loss whose weights are given per example."""
 
     whole_batch: ClassVar[bool] = False
 
+    def example_weights(self, targets: Array, weights: Array) -> Array:
+        return weights
+
+
+@dataclass(frozen=True)
+class CrossEntropy(_OfExamples):
+    """Softmax cross-entropy of one class per example (paper §3.1.2)."""
+
     def __call__(self, outputs: Array, targets: Array, weights: Array) -> Array:
-        """`[example, class]` logits, `[example]` class indices, `[example]` -> `[example]`."""
+        """Return `[example]` from `[example, class]` logits and `[example]` class indices."""
         xp = outputs.__array_namespace__()
         shifted = outputs - outputs.max(-1, keepdims=True)  # keeps exp from overflowing
         own = xp.take_along_axis(shifted, targets.astype(xp.int32)[:, None], axis=-1)[:, 0]
         return xp.log(xp.exp(shifted).sum(-1)) - own
 
-    def example_weights(self, targets: Array, weights: Array) -> Array:
-        """`[example]` the weights, as they are."""
-        return weights
-
 
 @dataclass(frozen=True)
-class RootMeanSquare:
-    """The root of the mean squared error of each example, averaged over the examples (auDeep).
-
-    Attributes:
-      eps: added under the root, whose slope at 0 is infinite.
-    """
-
-    eps: float = 1e-12
-    whole_batch: ClassVar[bool] = False
+class RootMeanSquare(_OfExamples):
+    """The root of the mean squared error of each example, averaged over the examples (auDeep)."""
 
     def __call__(self, outputs: Array, targets: Array, weights: Array) -> Array:
-        """`[example, time, band]` twice, `[example]` -> `[example]`."""
+        """Return `[example]` from `[example, time, band]` outputs and targets."""
         xp = outputs.__array_namespace__()
-        return xp.sqrt(((outputs - targets) ** 2).mean((1, 2)) + self.eps)
-
-    def example_weights(self, targets: Array, weights: Array) -> Array:
-        """`[example]` the weights, as they are."""
-        return weights
+        return xp.sqrt(((outputs - targets) ** 2).mean((1, 2)) + 1e-12)  # the slope of a root at 0 is infinite
 
 
 LOSSES = {
@@ -140,9 +130,8 @@ def mean_loss(loss: Any, outputs: np.ndarray, examples: Examples) -> float:
     Args:
       loss: one of `LOSSES`.
       outputs: `[example, ...]` the network's outputs in the order of the examples.
-      examples: their labels.
     """
-    size = len(outputs) if loss.whole_batch else EXAMPLES_AT_ONCE
+    size = len(outputs) if loss.whole_batch else BATCH_SIZE
     total = count = 0.0
     for first in range(0, len(outputs), size):
         part = outputs[first : first + size].astype(np.float64)
@@ -150,7 +139,7 @@ def mean_loss(loss: Any, outputs: np.ndarray, examples: Examples) -> float:
         targets, weights = (np.stack([pair[i] for pair in labels]).astype(np.float64) for i in (0, 1))
         with np.errstate(invalid="ignore", divide="ignore"):
             values = np.asarray(loss(part, targets, weights))
-        # A constant output has no r where the loss has no eps; it counts as r = 0.
+        # Without eps, r of a constant output is undefined; it counts as r = 0.
         values = np.where(np.isnan(values) & np.isfinite(part).all(), 1.0, values)
         if loss.whole_batch:
             return float(values)

@@ -1,4 +1,4 @@
-"""A member of an experiment: features, learner and folds. It leaves its predictions on disk, run by run."""
+"""A member of an experiment: features, learner and folds; its predictions are written to disk, run by run."""
 
 import shutil
 from collections.abc import Callable, Iterable, Mapping
@@ -27,11 +27,11 @@ from jaxpara.training import LEARNERS
 from jaxpara.training.dependencies import REQUIRED, claim, sources_of
 from jaxpara.training.fold_run import SUMMARY, FoldRun, fold_folder, summary_of
 
-PARTS = ("validation", "test")  # of a fold, that are predicted
+PARTS = ("validation", "test")  # the sets of a fold that are predicted
 FIELDS = (*REQUIRED, "optional")
 
 Arrays = Mapping[str, Any]
-# By member, a function of a fold that returns the embeddings of all recordings by that fold's network.
+# By member, a function of a fold that returns the embeddings of all recordings from that fold's network.
 Embeddings = Mapping[str, Callable[[Fold], Arrays]]
 
 
@@ -41,9 +41,9 @@ class Member:
     Attributes:
       folds: one per (fold, seed).
       sources: the names of the members whose embeddings are its features.
-      table: the organisers' file set that its features are read from; empty if they are computed.
+      table: the organisers' file set that contains its features; empty if they are computed.
       identity: everything that its numbers depend on.
-      optional: whether the run continues without it where something that it needs is not available.
+      optional: True if the run continues without it when something that it needs is not available.
     """
 
     def __init__(
@@ -58,17 +58,16 @@ class Member:
         precision: str = "float32",
         seeds: int = 1,
     ):
-        """Build what the config names; nothing is computed or written.
+        """Build features, folds and learner from the config; nothing is computed or written.
 
         Args:
-          config: `{"features", "folds", "learner"}`, and perhaps `optional`. `features.table` names a file set of the
-            challenge that replaces the features where the corpus has it.
+          config: of the member, see `configs.common.experiment`.
           fingerprint: of the corpus.
-          seed, seeds, precision: `config.seed`, `config.seeds` and `config.precision`.
+          seed, seeds, precision: fields of the experiment's config.
           sources: the members whose embeddings this one may use.
 
         Raises:
-          UserError: the config names something unknown or impossible.
+          UserError: the config has something unknown or impossible.
         """
         self.name, self._corpus, self._seed = name, corpus, seed
         self.folder = workdir / "members" / name
@@ -112,23 +111,23 @@ class Member:
 
     @property
     def predicts(self) -> bool:
-        """Whether it predicts labels, or only makes embeddings for others."""
+        """True if it predicts labels; if not, it only computes embeddings for other members."""
         return self._learner.predicts
 
     @property
     def embedding_rate_hz(self) -> float:
-        """Embeddings per second; 0 where one stands for a whole recording."""
+        """Embeddings per second; 0 for one per recording."""
         return self._learner.embedding_rate_hz
 
     def claim(self) -> None:
-        """Write the identity into the folder, or refuse a folder that was made with another."""
+        """Write the identity into the folder, or refuse a folder with another one."""
         claim(self.folder, self.identity)
 
     def train(self, progress: Progress, embeddings: Embeddings, *, together: bool = False) -> None:
-        """Train every fold and write its predictions; what is finished is skipped.
+        """Train every fold and write its predictions; skip those that exist.
 
         Args:
-          embeddings: of the members in `sources`, which are trained.
+          embeddings: of the members in `sources`.
           together: train all folds at once.
         """
         run_of = self._runs(progress, embeddings)
@@ -140,7 +139,7 @@ class Member:
         self._predict(run_of, progress, again=False)
 
     def evaluate(self, progress: Progress, embeddings: Embeddings) -> None:
-        """Predict again from what is trained; an Unavailable error where training is not finished."""
+        """Predict again with the trained models; raise Unavailable if training is not finished."""
         for fold in self.folds:
             folder = self._folder(fold)
             processes.on_main(partial(shutil.rmtree, folder / "embeddings", ignore_errors=True))
@@ -165,7 +164,7 @@ class Member:
                     processes.on_main(partial(save, predictions, paths[part]))
 
     def _runs(self, progress: Progress, embeddings: Embeddings) -> Callable[[Fold], FoldRun]:
-        """Return a function of a fold that loads its features; those that all folds share are loaded once."""
+        """Return a function of a fold that returns its run; features that all folds share are loaded once."""
 
         def read(feature: Feature, progress: Progress) -> Arrays:
             with progress.task(f"{self.name}: features", len(self._corpus.recordings)) as task:
@@ -181,23 +180,20 @@ class Member:
         def run_of(fold: Fold) -> FoldRun:
             if self.table or isinstance(self._feature, Feature):
                 features = shared()
-            else:  # fitted on the training set of the fold, or made by the networks of that fold
+            else:  # they depend on the training set of the fold, or on the networks of that fold
                 sources = {source: embeddings[source](fold) for source in self.sources}
                 features = self._feature.arrays(self._corpus, fold, read, progress, self._folder(fold), sources)
-            rate_hz = self._frame_rate_hz
-            return FoldRun.of(self.name, self.folder, self._seed, self._corpus, fold, features, rate_hz)
+            given = (self._corpus, fold, features, self._frame_rate_hz)
+            return FoldRun.of(self.name, self.folder, self._seed, *given)
 
         return run_of
 
     def embeddings(self, progress: Progress, embeddings: Embeddings) -> Callable[[Fold], Arrays]:
         """Return a function of a fold that returns the embeddings of all recordings; only after `train`.
 
-        The function takes a fold of the member that uses them. They come from the network of the same fold and seed (a
-        network that is not trained serves every fold), and are computed once and kept on disk. It raises a UserError if
-        there is no such fold, or if its network was trained on validation or test recordings of the given fold.
-
-        Args:
-          embeddings: of the members in `sources`.
+        The fold is one of the member that uses them. They come from the network of the same fold and seed (an untrained
+        network serves every fold), are computed once and kept on disk. The function raises a UserError if there is no
+        such fold, or if its network was trained on validation or test recordings of the given fold.
         """
         run_of, names = self._runs(progress, embeddings), tuple(r.name for r in self._corpus.recordings)
 
@@ -222,7 +218,7 @@ class Member:
         return embeddings_for
 
     def chosen(self) -> dict[FoldSeed, dict[str, Any]]:
-        """Return what the learner chose to predict with, by (fold, seed); only after `train`."""
+        """Return the learner's choice of epoch or C by (fold, seed); only after `train`."""
         try:
             chosen = processes.on_main(
                 lambda: self._learner.choose([summary_of(self._folder(fold)) for fold in self.folds])
@@ -230,31 +226,31 @@ class Member:
         except (LookupError, TypeError, ValueError, OverflowError) as error:
             raise UserError(
                 f"{self.folder}: a fold_*/{SUMMARY} is damaged ({type(error).__name__}: {error}); delete them and run"
-                " again: what is trained stays"
+                " again: the trained models are kept"
             ) from error
         return {fold.key: choice for fold, choice in zip(self.folds, chosen, strict=True)}
 
     def outcome(self) -> MemberOutcome:
-        """Return its predictions and what is known about its training; only after `train`."""
-        chosen, folds = self.chosen(), []
-        for fold in self.folds:
-            folds.append(
-                FoldOutcome(
-                    fold=fold.index,
-                    seed=fold.seed,
-                    validation=self._predicted(fold, "validation"),
-                    test=self._predicted(fold, "test"),
-                    seconds=summary_of(self._folder(fold))["seconds"],
-                    best_epoch=chosen[fold.key].get("epoch"),
-                    best_step=chosen[fold.key].get("step"),
-                    shared_speakers=len(leaks(self._corpus, fold)) if self._corpus.speakers_known else None,
-                )
+        """Return its predictions and facts about its training; only after `train`."""
+        chosen, summaries = self.chosen(), [summary_of(self._folder(fold)) for fold in self.folds]
+        folds = [
+            FoldOutcome(
+                fold=fold.index,
+                seed=fold.seed,
+                validation=self._predicted(fold, "validation"),
+                test=self._predicted(fold, "test"),
+                seconds=summary["seconds"],
+                best_epoch=chosen[fold.key].get("epoch"),
+                best_step=chosen[fold.key].get("step"),
+                shared_speakers=len(leaks(self._corpus, fold)) if self._corpus.speakers_known else None,
             )
-        parameters, test = summary_of(self._folder(self.folds[0])).get("parameters"), average([f.test for f in folds])
+            for fold, summary in zip(self.folds, summaries, strict=True)
+        ]
+        parameters, test = summaries[0].get("parameters"), average([fold.test for fold in folds])
         return MemberOutcome(folds=folds, test=test, parameters=parameters, leak=self.leak)
 
     def _predicted(self, fold: Fold, part: str) -> pd.DataFrame:
-        """Read the predictions of a fold; a UserError where they are not those of its labels."""
+        """Read the predictions of a fold; raise a UserError if they do not belong to its labels."""
         path = self._path(fold, part)
         predictions, labels = load(path), self._corpus.labels()
         try:
@@ -265,7 +261,7 @@ class Member:
 
     @property
     def leak(self) -> str:
-        """What its features know of the validation recordings; empty where nothing."""
+        """The information about validation recordings in its features, as a sentence; empty if none."""
         if not self.table:
             return self._feature.leak
         partitions = {self._corpus.by_name[name].partition for fold in self.folds for name in fold.val_names}
@@ -274,7 +270,7 @@ class Member:
 
     @property
     def curves(self) -> dict[FoldSeed, Path]:
-        """The metrics.jsonl of each (fold, seed), for learners that leave one."""
+        """The metrics.jsonl of each (fold, seed), for learners that write one."""
         paths = {fold.key: self._folder(fold) / "metrics.jsonl" for fold in self.folds}
         return {key: path for key, path in paths.items() if path.exists()}
 

@@ -1,9 +1,9 @@
-"""The learner that is a neural network: trained on folds, it predicts from its checkpoints."""
+"""The learner that is a neural network: its training over folds, and predictions and embeddings from checkpoints."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from functools import cache, cached_property, partial
+from functools import cache, partial
 from typing import Any, Literal
 
 import jax
@@ -19,17 +19,17 @@ from jaxpara.progress import Progress
 from jaxpara.registry import build, require_one_of
 from jaxpara.seeds import derive
 from jaxpara.training import parallel, steps
-from jaxpara.training.batches import Arrays, Examples, Timed, batches
+from jaxpara.training.batches import Arrays, Examples, batches
 from jaxpara.training.checkpoints import Checkpoints, best_epochs
 from jaxpara.training.examples import EXAMPLES, Windows
 from jaxpara.training.fold_run import SUMMARY, FoldRun, summary_of
 from jaxpara.training.logs import Log
 from jaxpara.training.losses import LOSSES, mean_loss
 from jaxpara.training.optimizers import OPTIMIZERS
-from jaxpara.training.state import WEIGHTS, TrainState, count_parameters, create, read_weights, with_pretrained
-from jaxpara.training.train import ActiveRun, Interrupted, new_history, stop_requests, train
+from jaxpara.training.state import WEIGHTS, TrainState, create, read_weights, with_pretrained
+from jaxpara.training.train import ActiveRun, Interrupted, stop_requests, train
 
-RECORDINGS_AT_ONCE = 1024  # that are embedded, if each has one vector
+EMBEDDED_AT_ONCE = 1024  # recordings with one vector each
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,15 +39,15 @@ class NetConfig:
     Attributes:
       examples, model, loss, optimizer: `{"name": ..., **fields}` of `EXAMPLES`, `MODELS`, `LOSSES`, `OPTIMIZERS`.
       batch: examples per update.
-      epochs: passes over the training set; 0 for a network that is used for its embeddings as it is.
-      pretrained: `imagenet`, or a file with the first weights; None for a random start.
+      epochs: passes over the training set; 0 for a network that is used untrained, for its embeddings.
+      pretrained: `imagenet`, or a file with the initial weights; None for a random start.
       microbatch: examples that fit in a device's memory at once; a larger batch is computed in parts. 0: all.
       validate_every: epochs between validations.
-      best_by: whether the epoch with the highest validation `score` or with the lowest validation `loss` is used.
+      best_by: use the epoch with the highest validation `score`, or with the lowest validation `loss`.
       common_epoch: use the same epoch in every fold, the best by the mean over folds; needs every checkpoint kept.
-      keep_best: how many of the best checkpoints are kept, beside the latest.
-      layer: whose outputs are the embeddings, see `jaxpara.models.layers`; by default the last layer before the head,
-        or before the recurrent ones.
+      keep_best: how many of the best checkpoints are kept, in addition to the latest.
+      layer: the layer whose outputs are the embeddings, see `jaxpara.models.layers`; by default the last layer before
+        the head, or before the recurrent ones.
     """
 
     examples: Mapping[str, Any]
@@ -66,7 +66,7 @@ class NetConfig:
 
 
 class Net:
-    """A network with its loss, its optimizer and its compiled steps, which all folds share."""
+    """A network with its loss, optimizer and compiled steps, which all folds share."""
 
     Config = NetConfig  # the schema of its config
 
@@ -74,14 +74,12 @@ class Net:
         """Build everything that does not depend on the fold.
 
         Args:
-          config: from the experiment's config.
-          task: what is predicted.
           frame_rate_hz: frames of a feature per second.
           where: the path of the config, for messages.
-          precision: `config.precision`, see `jaxpara.training.steps.PRECISIONS`.
+          precision: one of `jaxpara.training.steps.PRECISIONS`.
         """
         self.config, self.precision, self._frame_rate_hz = config, precision, frame_rate_hz
-        # From the command line, None comes as a word.
+        # On the command line, None is a word.
         self.pretrained = "" if config.pretrained in (None, "None", "none") else config.pretrained
         self._examples = build(EXAMPLES, config.examples, f"{where}.examples")
         self.model = build(MODELS, config.model, f"{where}.model", axis_name=parallel.AXIS, classes=len(task.classes))
@@ -98,6 +96,11 @@ class Net:
         self._frozen = getattr(self.model, "frozen", ()) != ()
         if self._frozen and config.optimizer.get("weight_decay"):
             raise UserError(f"config.{where}.optimizer.weight_decay would change the frozen stages too; set it to 0")
+        # Compiled once for all folds: the training step by placement, and the prediction step by `embed`.
+        prepare = self._examples.prepare
+        step = steps.train_step(self.model, prepare, self._loss, self._optimizer.transform, precision)
+        self.train_step = cache(lambda placement: placement.spread(step))
+        self._output_step = cache(lambda embed: parallel.spread(steps.predict_step(prepare, self.forward(embed=embed))))
 
     @property
     def context_frames(self) -> int:
@@ -111,12 +114,12 @@ class Net:
 
     @property
     def learns(self) -> bool:
-        """Whether it is trained at all; if not, its weights are those that it starts with."""
+        """True if it is trained; if not, its initial weights are used."""
         return self.config.epochs > 0
 
     @property
     def predicts(self) -> bool:
-        """Whether it predicts labels; if not, it is used for its embeddings."""
+        """True if it predicts labels; if not, it is used for its embeddings."""
         return self.learns and self._examples.supervised
 
     @property
@@ -127,7 +130,6 @@ class Net:
     def examples(
         self, run: FoldRun, names: tuple[str, ...], *, training: bool = False, overlapping: bool = True
     ) -> Examples:
-        """Return the examples of some recordings."""
         return self._examples.examples(
             run.recordings(names),
             run.features,
@@ -139,27 +141,27 @@ class Net:
         )
 
     def example(self, run: FoldRun) -> jax.Array:
-        """Return an input of the network, `[1, ...]`."""
-        examples = self.examples(run, (run.corpus.recordings[0].name,))  # any: only its shape matters
+        """Return an input of the network, `[1, ...]`, as an example of its shape."""
+        examples = self.examples(run, (run.corpus.recordings[0].name,))
         one = {name: value[None, None] for name, value in examples.load(0).items()}
         prepare = jax.vmap(self._examples.prepare, in_axes=(0, None), axis_name=parallel.AXIS)  # as if on one device
         return prepare(one, jax.random.key(0))[0]
 
     def init(self, run: FoldRun) -> TrainState:
-        """Return a random start."""
+        """Return a state with random weights."""
         return create(self.model, self.example(run), self._optimizer.transform, derive(run.seed, "net"))
 
     def train(self, runs: Iterable[FoldRun], progress: Progress) -> list[dict[str, Any]]:
-        """Train runs, unless that is done; resume those that were interrupted.
+        """Train runs that are not trained yet; resume those that were interrupted.
 
-        Several runs are trained as one program; the results are those of one after the other on one device.
+        Several runs are trained as one program, with the results of one after the other on one device.
 
         Returns:
-          For each `epochs` (the validated ones, with score and loss), `seconds` (of several runs its share) and
-          `parameters`; also left as summary.json.
+          The content of summary.json of each run: `epochs` (the validated ones, with score and loss), `seconds` (an
+          equal part of those of several runs) and `parameters`.
 
         Raises:
-          Interrupted: SIGINT or SIGTERM; what was trained is saved.
+          Interrupted: SIGINT or SIGTERM; checkpoints were saved.
         """
         runs = list(runs)
         if len(runs) > 1 and processes.count() > 1:
@@ -174,21 +176,20 @@ class Net:
                     placement,
                     epochs=self.config.epochs,
                     validate_every=self.config.validate_every,
-                    best_by=self.config.best_by,
                     optimizer=self._optimizer,
                     stop_requested=stop_requested,
                     progress=progress,
                 )
             if parallel.any_process(stop_requested()):  # in the last step or validation
-                raise Interrupted(f"{runs[-1].name}: trained; stopped before what comes next")
+                raise Interrupted(f"{runs[-1].name}: trained; stopped before the next step of the experiment")
         return processes.on_main(lambda: [summary_of(run.folder) for run in runs])
 
     def _start(
         self, run: FoldRun, slot: int, placement: parallel.Placement, stack: ExitStack, progress: Progress
     ) -> ActiveRun:
-        """Load the latest checkpoint of a run or its first weights, and open its log and checkpoints."""
+        """Load the latest checkpoint of a run or its initial weights, and open its log and checkpoints."""
         state = self.init(run)
-        # The network that pretrained weights are known for, and the part of this one that takes them.
+        # The network whose pretrained weights can be used, and the part of this one that has its layers.
         arch, part = getattr(self.model, "pretrained", (self.config.model["name"], ""))
         if self.pretrained:
             state, notes = with_pretrained(state, self.pretrained, arch, part)
@@ -199,10 +200,11 @@ class Net:
             progress.say(f"{run.name}: random start, as learner.pretrained is None{frozen}")
         training = self.examples(run, run.fold.train_names, training=True)
         validation = self.examples(run, run.fold.val_names)
-        checkpoints = stack.enter_context(Checkpoints(run.folder / "checkpoints", self.config.keep_best))
-        state, history = checkpoints.latest(state) or (state, new_history())
-        if not self.learns and not checkpoints.steps:
-            checkpoints.save(state, history, None)
+        checkpoints = stack.enter_context(self._checkpoints(run))
+        latest = checkpoints.latest(state)
+        state, history = latest or (state, {"losses": [], "epochs": [], "seconds": 0.0})
+        if not self.learns and not latest:
+            checkpoints.save(state, history)
         epochs, step, steps_per_epoch = self.config.epochs, int(state.step), -(-len(training) // self.config.batch)
         seed = derive(run.seed, "shuffle")
         return ActiveRun(
@@ -214,36 +216,38 @@ class Net:
             total_steps=epochs * steps_per_epoch,
             history=history,
             state=state,
-            batches=Timed(self.batches(training, placement, first=step, epochs=epochs, shuffle_seed=seed)),
-            validate=partial(self.validate, run, validation),
+            batches=self.batches(training, placement, first=step, epochs=epochs, shuffle_seed=seed),
+            score_and_loss=partial(self._score_and_loss, run, validation),
             checkpoints=checkpoints,
             log=stack.enter_context(Log(run.folder, step)),
-            parameters=count_parameters(state.variables),
+            parameters=sum(leaf.size for leaf in jax.tree.leaves(state.variables)),  # as Keras counts them
         )
 
-    def validate(self, run: FoldRun, validation: Examples, state: TrainState) -> tuple[float | None, float]:
-        """Return the official score over the whole validation set, None where it is undefined, and the mean loss."""
+    def _checkpoints(self, run: FoldRun) -> Checkpoints:
+        return Checkpoints(run.folder / "checkpoints", self.config.keep_best, self.config.best_by)
+
+    def _score_and_loss(self, run: FoldRun, validation: Examples, state: TrainState) -> tuple[float | None, float]:
+        """Return the official score over the whole validation set, None if undefined, and the mean loss."""
         outputs = self.outputs(state, validation)
         score = run.score(run.fold.val_names, validation.scores(outputs)) if self.predicts else None
         return score, mean_loss(self._loss, outputs, validation)
 
     def choose(self, summaries: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-        """Return, for each of the summaries of all runs, the validated epoch whose checkpoint is used."""
+        """Return the validated epoch of each run whose checkpoint is used, from the summaries of all runs."""
         if not self.learns:
             return [{"step": 0} for _ in summaries]
         by_run = [summary["epochs"] for summary in summaries]
         return best_epochs(by_run, self.config.best_by, common=self.config.common_epoch)
 
     def load(self, run: FoldRun, choice: Mapping[str, Any], *, part: str = "test") -> TrainState:
-        """Load the checkpoint that `choose` chose, or the weights of an export; the same for all parts of a fold."""
+        """Load the checkpoint that `choose` chose, or the weights of an export; `part` makes no difference."""
         target = jax.eval_shape(lambda: self.init(run))
         if not (run.folder / SUMMARY).exists():
             return read_weights(run.folder / WEIGHTS, target)
-        with Checkpoints(run.folder / "checkpoints", self.config.keep_best) as checkpoints:
+        with self._checkpoints(run) as checkpoints:
             return checkpoints.read(choice["step"], target)[0]
 
     def predict(self, run: FoldRun, names: tuple[str, ...], state: TrainState) -> pd.DataFrame:
-        """Predict recordings."""
         examples = self.examples(run, names)
         return run.predictions(names, examples.scores(self.outputs(state, examples)))
 
@@ -253,13 +257,13 @@ class Net:
         Yields:
           `[time, channel]` at `embedding_rate_hz`, from windows that do not overlap; `[channel]` for clips.
         """
-        at_once = 1 if self.embedding_rate_hz else RECORDINGS_AT_ONCE  # those of sequences are large
+        at_once = 1 if self.embedding_rate_hz else EMBEDDED_AT_ONCE  # embeddings of sequences are large
         for first in range(0, len(names), at_once):
             examples = self.examples(run, names[first : first + at_once], overlapping=False)
             yield from examples.by_recording(self.outputs(state, examples, embed=True))
 
     def _parts(self, devices: int) -> tuple[int, int]:
-        """Return in how many parts each of the devices that share a batch computes it, and the rows of a part."""
+        """Return the number of parts in which each device computes its rows of a batch, and the rows of a part."""
         on_device = -(-self.config.batch // devices)
         parts = -(-on_device // self.config.microbatch) if self.config.microbatch else 1
         return parts, -(-on_device // parts)
@@ -267,34 +271,18 @@ class Net:
     def batches(self, examples: Examples, placement: parallel.Placement, **which: Any) -> Iterator[Arrays]:
         """Return training batches `[device * part, row, ...]`; `which` as in `jaxpara.training.batches.batches`."""
         parts, rows = self._parts(placement.devices)
-        for batch in _own(examples, self.config.batch, rows=parts * rows * placement.devices, **which):
+        for batch in batches(examples, self.config.batch, rows=parts * rows * placement.devices, **which):
             yield {name: value.reshape(-1, rows, *value.shape[1:]) for name, value in batch.items()}
 
     def outputs(self, state: TrainState, examples: Examples, *, embed: bool = False) -> np.ndarray:
         """Return the network's outputs, or embeddings, of all examples in their order."""
         step = self._output_step(embed)
-        devices = parallel.device_count()
+        devices = len(parallel.devices())
         rows = self._parts(devices)[1] * devices
         state = parallel.replicate(state)
-        outputs = [np.asarray(step(state, parallel.shard(batch))) for batch in _own(examples, rows)]
+        outputs = [np.asarray(step(state, parallel.shard(batch))) for batch in batches(examples, rows)]
         return np.concatenate(outputs)[: len(examples)]
 
     def forward(self, *, embed: bool = False) -> steps.Forward:
         """Return the network, or its embeddings, as a function of variables and inputs."""
         return steps.forward(self.model, self.precision, embed=embed, layer=self.config.layer)
-
-    @cached_property
-    def train_step(self) -> Callable[[parallel.Placement], parallel.Step]:
-        """The training step by placement, compiled once for all folds."""
-        parts = (self.model, self._examples.prepare, self._loss, self._optimizer.transform, self.precision)
-        return cache(lambda placement: placement.spread(steps.train_step(*parts)))
-
-    @cached_property
-    def _output_step(self) -> Callable[[bool], parallel.Step]:
-        prepare = self._examples.prepare
-        return cache(lambda embed: parallel.spread(steps.predict_step(prepare, self.forward(embed=embed))))
-
-
-def _own(examples: Examples, size: int, **which: Any) -> Iterator[Arrays]:
-    """Return this process's part of every batch."""
-    return batches(examples, size, process=processes.index(), processes=processes.count(), **which)

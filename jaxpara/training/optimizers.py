@@ -30,20 +30,20 @@ DECAYS = {"all": None, "kernels": kernels}  # optax's masks of weight decay
 
 @dataclass(frozen=True, kw_only=True)
 class Optimizer:
-    """What all optimizers share: clipping, weight decay and the schedule of the learning rate.
+    """The fields of all optimizers: clipping, weight decay and the schedule of the learning rate.
 
     Attributes:
-      where: this config's path, for messages; set by the program.
+      where: the path of this config, for messages; set by the program.
       lr: the learning rate; with a schedule the highest.
       weight_decay: PyTorch's coupled one, twice the factor of an L2 term of the loss.
-      decay: what it applies to: `all`, or `kernels` of convolutions and dense layers.
-      clip_norm: gradients are shortened to at most this norm; 0 leaves them as they are.
+      decay: the weights that it applies to: `all`, or `kernels` of convolutions and dense layers.
+      clip_norm: the largest norm of a gradient, to which longer ones are shortened; 0 for no limit.
       schedule: `constant`; `cosine`, which falls to 0; `warmup_cosine`, which rises from 0 first; or `plateau`, which
         falls whenever the validation loss stops improving (paper §3.1.2).
       warmup_steps: updates in which the rate rises from 0 to `lr`.
       decay_steps: updates after them in which it falls to 0, as half a cosine.
       plateau_patience: validations without a lower loss that are tolerated; the next one lowers the rate.
-      plateau_factor: multiplies the rate then.
+      plateau_factor: the factor of the rate then.
     """
 
     where: str
@@ -66,12 +66,12 @@ class Optimizer:
             )
 
     def _scaler(self) -> optax.GradientTransformation:
-        """Return what turns a gradient into a step of length 1."""
+        """Return the transformation of a gradient into a step of length 1."""
         raise NotImplementedError
 
     @property
     def transform(self) -> optax.GradientTransformation:
-        """What turns gradients into updates."""
+        """The transformation of gradients into updates."""
         parts = []
         if self.clip_norm:
             parts.append(optax.clip_by_global_norm(self.clip_norm))
@@ -96,14 +96,24 @@ class Optimizer:
 
     @property
     def has_lr_scale(self) -> bool:
-        """Whether validation losses change the learning rate."""
+        """True if validation losses change the learning rate."""
         return self.schedule == "plateau"
 
     def lr_scale(self, validation_losses: Sequence[float]) -> float:
-        """Return the factor of the learning rate after these validation losses."""
-        if not self.has_lr_scale:
-            return 1.0
-        return plateau_scale(validation_losses, self.plateau_patience, self.plateau_factor)
+        """Return the factor of the learning rate after these validation losses, of all validations so far in order.
+
+        Reference: `torch.optim.lr_scheduler.ReduceLROnPlateau` with its defaults (paper §3.1.2).
+        `optax.contrib.reduce_on_plateau` counts differently (its patience is PyTorch's plus 1) and compares in float32.
+        """
+        best, waited, scale = float("inf"), 0, 1.0
+        for loss in validation_losses if self.has_lr_scale else ():
+            if loss < best * (1 - PLATEAU_THRESHOLD):
+                best, waited = loss, 0
+            else:
+                waited += 1
+            if waited > self.plateau_patience:
+                scale, waited = scale * self.plateau_factor, 0
+        return scale
 
     def lr_at(self, step: int, validation_losses: Sequence[float]) -> float:
         """Return the learning rate of a step."""
@@ -131,7 +141,7 @@ class SGD(Optimizer):
     """Stochastic gradient descent with PyTorch's momentum.
 
     Attributes:
-      momentum: how much of the last update a step keeps.
+      momentum: the fraction of the last update that a step keeps.
     """
 
     momentum: float = 0.9
@@ -144,28 +154,5 @@ OPTIMIZERS = {"adam": Adam, "nadam": partial(Adam, nesterov=True), "sgd": SGD}
 
 
 def with_lr_scale(opt_state: Any, scale: jax.typing.ArrayLike) -> Any:
-    """Return the state of an optimizer with the plateau rule, with another factor of the learning rate in it."""
+    """Return the state of an optimizer that has the plateau rule with another factor of the learning rate."""
     return optax.tree_utils.tree_set(opt_state, step_size=scale)
-
-
-def plateau_scale(losses: Sequence[float], patience: int, factor: float) -> float:
-    """Return the factor of the learning rate after some validation losses.
-
-    `optax.contrib.reduce_on_plateau` counts differently (its patience is PyTorch's plus 1) and compares in float32.
-
-    Args:
-      losses: of all validations so far, in order.
-      patience: validations without a new best that are tolerated; the next one lowers the rate.
-      factor: multiplies the rate then.
-
-    Reference: `torch.optim.lr_scheduler.ReduceLROnPlateau` with its defaults (paper §3.1.2).
-    """
-    best, waited, scale = float("inf"), 0, 1.0
-    for loss in losses:
-        if loss < best * (1 - PLATEAU_THRESHOLD):
-            best, waited = loss, 0
-        else:
-            waited += 1
-        if waited > patience:
-            scale, waited = scale * factor, 0
-    return scale

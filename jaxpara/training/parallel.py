@@ -1,6 +1,6 @@
-"""All devices of all processes: the only module that knows how a step is spread over them, with `jax.pmap`.
+"""The devices of all processes: the only module that spreads steps over them, with `jax.pmap`.
 
-Either the devices share every batch of one run (`Placement`), or each has runs of its own (`Stacked`).
+Either the devices share every batch of one run (`Placement`), or each trains other runs (`Stacked`).
 """
 
 from collections.abc import Callable, Sequence
@@ -16,23 +16,19 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from jaxpara import processes
 
-AXIS = "data"  # of the devices that share a batch: steps reduce over it
+AXIS = "data"  # the devices that share a batch; steps reduce over it
 RUNS = "runs"
 Step = Callable[[Any, Any], Any]
 
 
 def devices() -> Sequence[Any]:
-    """Return the devices that work together: all of them, process by process."""
+    """Return all devices, process by process."""
     return jax.devices()
 
 
 def own_devices() -> Sequence[Any]:
-    """Return those of them that belong to this process."""
+    """Return the devices of this process."""
     return [device for device in devices() if device.process_index == jax.process_index()]
-
-
-def device_count() -> int:
-    return len(devices())
 
 
 def replicate(tree: Any) -> Any:
@@ -46,7 +42,7 @@ def shard(batch: Any) -> Any:
 
 
 def any_process(value: bool) -> bool:
-    """Return whether the value is True in any process; all have to call this together, and wait for their devices."""
+    """Return True if the value is True in any process. All have to call this together; it waits for their devices."""
     if processes.count() == 1:
         return value
     return bool(_highest()(np.full(len(own_devices()), value, np.int32)))
@@ -62,7 +58,7 @@ def spread(step: Step, *, donate: bool = False) -> Step:
 
     Args:
       step: has to return the same on every device: it reduces over `AXIS`.
-      donate: whether the memory of the state may be reused for the result.
+      donate: if True, the memory of the state is reused for the result.
 
     Returns:
       A function of a replicated state and a batch from `shard`; its result has no device axis.
@@ -79,17 +75,17 @@ def spread(step: Step, *, donate: bool = False) -> Step:
 
 @dataclass(frozen=True)
 class Placement:
-    """Where the states and batches are during training: here one run on all devices, which share every batch."""
+    """One run on all devices, which share every batch."""
 
     runs: int = 1
 
     @property
     def devices(self) -> int:
         """Devices that share a batch."""
-        return device_count()
+        return len(devices())
 
     def spread(self, step: Step) -> Step:
-        """Turn `step(state, batch)` into one program for all runs, which takes what `put` and `batch` return."""
+        """Compile `step(state, batch)` into one program for all runs, called with the results of `put` and `batch`."""
         return spread(step, donate=True)
 
     def put(self, trees: Sequence[Any]) -> Any:
@@ -101,13 +97,13 @@ class Placement:
         return shard(batches[0])
 
     def split(self, tree: Any) -> list[Any]:
-        """Return one tree per run from what a step returned; to be called before the next step donates it."""
+        """Return one tree per run from the result of a step; call it before the next step reuses that memory."""
         return [tree]
 
 
 @dataclass(frozen=True)
 class Stacked(Placement):
-    """Several runs at once, evenly over the devices; where they do not divide, the last one is repeated."""
+    """Several runs at once, evenly over the devices; the last one is repeated where they do not divide."""
 
     @property
     def devices(self) -> int:
@@ -116,7 +112,7 @@ class Stacked(Placement):
     @property
     def _grid(self) -> tuple[int, int]:
         """Devices in use, and runs on each."""
-        each = -(-self.runs // device_count())
+        each = -(-self.runs // len(devices()))
         return -(-self.runs // each), each
 
     def spread(self, step: Step) -> Step:

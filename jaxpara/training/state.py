@@ -1,4 +1,4 @@
-"""What training changes, as one plain pytree, and the file that exports the weights in it."""
+"""The train state as one plain pytree, and the file with its weights."""
 
 import dataclasses
 from functools import partial
@@ -19,7 +19,7 @@ from jaxpara.files import replacing
 from jaxpara.models.pretrained import load
 from jaxpara.runtime import cache_folder
 
-WEIGHTS = "weights.safetensors"  # in the folder of a run, in an export
+WEIGHTS = "weights.safetensors"  # in the folder of a run of an export
 
 
 @flax.struct.dataclass
@@ -30,7 +30,7 @@ class TrainState:
       step: updates so far, int32.
       params: the network's weights.
       batch_stats: running statistics of BatchNorm layers; empty where there are none.
-      opt_state: the optimizer's state, with the learning rate's factor of the plateau rule.
+      opt_state: the optimizer's state; it contains the factor of the plateau rule.
       seed: of dropout and augmentation, uint32. It is data, so that all runs share one compiled step.
     """
 
@@ -49,8 +49,8 @@ def create(model: nn.Module, example: Any, optimizer: optax.GradientTransformati
     """Return a freshly initialised state.
 
     Args:
-      example: `[1, ...]` an input of the network; only its shape matters.
-      seed: of the initial weights and of everything random in training.
+      example: `[1, ...]` an input of the network; only its shape is used.
+      seed: of the initial weights, dropout and augmentation.
     """
     variables = _init(model, jax.random.key(seed), example)
     params = variables["params"]
@@ -65,7 +65,7 @@ def create(model: nn.Module, example: Any, optimizer: optax.GradientTransformati
 
 @partial(jax.jit, static_argnums=0)
 def _init(model: nn.Module, key: jax.Array, example: Any) -> Any:
-    """Compiled once per network, not once per fold."""
+    """Initialise the network; compiled once per network, not once per fold."""
     return model.init(key, example, train=False)
 
 
@@ -77,7 +77,7 @@ def with_pretrained(state: TrainState, spec: str, arch: str, part: str = "") -> 
       part: name of the part; the whole network by default.
 
     Returns:
-      The state, and notes on what the weights did not cover.
+      The state, and notes about the tensors that the weights do not have.
     """
     whole = state.variables
     own = {kind: tree[part] for kind, tree in whole.items()} if part else whole
@@ -87,13 +87,8 @@ def with_pretrained(state: TrainState, spec: str, arch: str, part: str = "") -> 
     return dataclasses.replace(state, **(whole | loaded)), notes
 
 
-def count_parameters(variables: Any) -> int:
-    """Return the number of values in the weights and BatchNorm statistics, as Keras counts them."""
-    return sum(leaf.size for leaf in jax.tree.leaves(variables))
-
-
 def write_weights(path: Path, state: TrainState) -> None:
-    """Write the weights and BatchNorm statistics, named by their place: `params/convs_0/kernel`."""
+    """Write the weights and BatchNorm statistics as safetensors, named by their path: `params/convs_0/kernel`."""
     arrays = {
         name: np.ascontiguousarray(leaf)
         for name, leaf in flatten_dict(jax.device_get(state.variables), sep="/").items()
@@ -103,7 +98,7 @@ def write_weights(path: Path, state: TrainState) -> None:
 
 
 def read_weights(path: Path, target: TrainState) -> TrainState:
-    """Read what `write_weights` wrote, as a state that predicts but has no optimizer.
+    """Read the weights that `write_weights` wrote, as a state without an optimizer.
 
     Args:
       target: a state of the same network, or only its shapes and types.

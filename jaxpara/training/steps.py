@@ -20,7 +20,7 @@ Batch = dict[str, jax.Array]
 Prepare = Callable[[Batch, jax.Array], jax.Array]
 Forward = Callable[[Any, jax.Array], jax.Array]
 
-# The type that networks compute in. Weights, optimizer, BatchNorm statistics and loss stay in float32.
+# The types that networks compute in. Weights, optimizer, BatchNorm statistics and loss stay in float32.
 PRECISIONS = {"float32": None, "bfloat16": jnp.bfloat16}
 
 
@@ -35,9 +35,8 @@ def train_step(
 
     Args:
       model: called as `model(inputs, train=True)` with a `dropout` key.
-      prepare: see `Prepare`.
       loss: one of `jaxpara.training.losses`.
-      optimizer: gets the gradient of the whole batch.
+      optimizer: applied to the gradient of the whole batch.
       precision: one of `PRECISIONS`.
 
     Returns:
@@ -55,9 +54,9 @@ def train_step(
                 raise ValueError("a loss of the whole batch cannot be computed part by part")
             total = lax.psum(1.0, AXIS)
         else:
-            # The weight of the whole batch comes first: with it, the losses of devices and parts simply add up.
+            # With the weight of the whole batch known, the losses of devices and parts simply add up.
             weights = jax.vmap(loss.example_weights)(batch["targets"], batch["weights"])
-            total = jnp.maximum(lax.psum(weights.sum(), AXIS), 1e-9)  # a batch may have no label at all
+            total = jnp.maximum(lax.psum(weights.sum(), AXIS), 1e-9)  # a batch may have no label
 
         def objective(params, batch_stats, part, key):
             outputs, changed = model.apply(
@@ -69,7 +68,7 @@ def train_step(
             )
             outputs, targets, weights = outputs.astype(jnp.float32), part["targets"], part["weights"]
             if loss.whole_batch:
-                # Every device computes the same loss, and contributes an equal share of it.
+                # Every device computes the same loss and contributes an equal fraction of it.
                 value = loss(*lax.all_gather((outputs, targets, weights), AXIS, tiled=True)) / total
             else:
                 counted = loss.example_weights(targets, weights)
@@ -109,11 +108,11 @@ def computed_in(precision: str, tree: Any) -> Any:
 
 
 def forward(model: nn.Module, precision: str = "float32", *, embed: bool = False, layer: str = "") -> Forward:
-    """Return the network without training, as a function of variables and inputs that returns float32.
+    """Return the network in inference mode, as a function of variables and inputs that returns float32.
 
     Args:
       precision: one of `PRECISIONS`.
-      embed: whether it returns embeddings instead of predictions.
+      embed: if True, it returns embeddings instead of predictions.
       layer: the layer whose outputs are the embeddings (`jaxpara.models.layers`); the model's `embed` by default.
     """
     if embed and layer:
@@ -129,12 +128,7 @@ def forward(model: nn.Module, precision: str = "float32", *, embed: bool = False
 
 
 def predict_step(prepare: Prepare, forward: Forward) -> Callable[[TrainState, Batch], jax.Array]:
-    """Return a function of the state and this device's part of the batch that gives the outputs of all devices.
-
-    Args:
-      prepare: see `Prepare`.
-      forward: from the function of that name.
-    """
+    """Return a function of the state and this device's part of the batch that returns the outputs of all devices."""
 
     def step(state: TrainState, batch: Batch) -> jax.Array:
         inputs = prepare(batch, _step_key(state))

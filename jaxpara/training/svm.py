@@ -34,31 +34,26 @@ from jaxpara.training.svm_pipelines import (
 
 @dataclass(frozen=True, eq=False)
 class _Rows:
-    """Recordings as a matrix.
-
-    Attributes:
-      inputs: `[row, feature]` float32; a row per recording or per frame.
-      targets: `[row]` class indices or belt positions, NaN where unknown.
-      counts: rows of each recording.
-    """
+    """Recordings as a matrix, with a row per recording or per frame."""
 
     recordings: tuple[Recording, ...]
-    inputs: np.ndarray
-    targets: np.ndarray
-    counts: list[int]
+    inputs: np.ndarray  # [row, feature] float32
+    targets: np.ndarray  # [row] class indices or belt positions, NaN where unknown
+    counts: list[int]  # rows of each recording
 
 
 class SVM:
     """An SVM with its scaling, and the C with the best score on the validation set.
 
     For classes the features are one vector `[feature]` per recording. For a sequence they are `[frame, feature]`: a
-    regression is trained on the frames, with the labels interpolated to them, and a cubic spline brings its outputs to
-    the times of the labels.
+    regression is trained on the frames, with labels interpolated to them, and a cubic spline interpolates its outputs
+    to the times of the labels.
 
     Reference: the challenge's baseline scripts (MinMax scaling, linear SVMs, C in decades by the official measure,
-    trained again on train and devel). Its Breathing script brings the features to the times of the labels and trains
-    on a row per label, 25 per frame. A spline of linear outputs is the output of splined features, so one SVM predicts
-    the same both ways, but training differs; so do the ends, where its splines run on into the next recording.
+    trained again on train and devel). Their Breathing script interpolates the features to the times of the labels and
+    trains on a row per label, 25 per frame. A spline of linear outputs is the output of splined features, so one SVM
+    predicts the same both ways, but training differs. So do the ends, where their splines continue into the next
+    recording.
     """
 
     predicts: ClassVar[bool] = True
@@ -78,21 +73,20 @@ class SVM:
         refit: bool = False,
         max_iter: int | None = None,
     ):
-        """Check and keep the settings.
+        """Check the fields and combine them.
 
         Args:
-          task, frame_rate_hz, where: the task, the rate of the features, and this config's path for messages; set by
-            the program.
+          task, frame_rate_hz, where: the task, the rate of the features, and the path of this config for messages; set
+            by the program.
           c: the values of C that are tried; of equally good ones the first is used.
           kernel: `linear` or `rbf`.
           gamma: of the RBF kernel; `scale` is 1 / (features * variance of the scaled features), as in scikit-learn.
-          scale: how each feature is scaled, by its range or its moments in the training set. Clipped, it stays in that
-            range for other voices too, of which one odd value can outweigh all others.
-          probabilities: whether class scores are calibrated (Platt, over five folds of the training set, which trains
-            six times instead of once). If not, they are the softmax of the margins: their order is that of the margins,
-            and they do not measure confidence.
-          refit: whether test is predicted by another SVM with the same C, trained on the training and validation sets,
-            as in the challenge; for the official split.
+          scale: scaling of each feature by its range or its moments in the training set. If clipped to that range, a
+            single odd value of another voice cannot outweigh all others.
+          probabilities: calibrate class scores (Platt, over five folds of the training set, which trains six times
+            instead of once). If not, they are the softmax of the margins, which does not measure confidence.
+          refit: predict test with another SVM of the same C, trained on the training and validation sets, as in the
+            challenge; for the official split.
           max_iter: of the solver; None is 100 000 for the linear kernel, and no limit for `rbf`.
 
         Raises:
@@ -113,7 +107,7 @@ class SVM:
         if sequence != (frame_rate_hz > 0):
             found = f"{frame_rate_hz:g} frames per second" if frame_rate_hz else "one vector per recording"
             wanted = "frames" if sequence else "one vector per recording"
-            raise UserError(f"config.{where}: the features are {found}, but {task.name} needs {wanted}; take others")
+            raise UserError(f"config.{where}: the features are {found}, but {task.name} needs {wanted}; choose others")
         self._task, self._rate_hz, self._where, self._c, self._refit = task, frame_rate_hz, where, tuple(c), refit
         self._pipelines = SVMPipelines(
             regression=sequence,
@@ -129,16 +123,16 @@ class SVM:
         raise UserError(f"config.{self._where}: a support vector machine has no embeddings; name a network instead")
 
     def train(self, runs: Iterable[FoldRun], progress: Progress) -> list[dict[str, Any]]:
-        """Train runs one after the other, unless that is done; the main process does it.
+        """Train runs that are not trained yet, one after the other, in the main process.
 
         Returns:
-          For each `tried` (for each C its validation `score`, None where it is undefined, and whether the solver
-          `converged`), `chosen` (the best of them) and `seconds`; also left as summary.json.
+          The content of summary.json of each run: `tried` (for each C its validation `score`, None if undefined, and
+          `converged`, True if the solver did), `chosen` (the best of them) and `seconds`.
 
         Raises:
           UserError: features or labels that cannot be learned from.
         """
-        runs = list(runs)  # in all processes: all may take part in computing the features
+        runs = list(runs)  # in all processes, as all may take part in computing the features
         return processes.on_main(lambda: [self._train_one(run, progress) for run in runs])
 
     def _train_one(self, run: FoldRun, progress: Progress) -> dict[str, Any]:
@@ -147,11 +141,11 @@ class SVM:
         began = time.monotonic()
         val_names = run.fold.val_names
         validation = self._rows(run, val_names)
-        fitted = self._fitting(run, run.fold.train_names, progress)
+        fit = self._fitting(run, run.fold.train_names, progress)
         tried, best = [], None
         with progress.task(f"{run.name}: C", len(self._c)) as bar:
             for c in self._c:
-                pipeline, converged = fitted(c)
+                pipeline, converged = fit(c)
                 score = run.score(val_names, self._scores(pipeline, validation))
                 if best is None or _rank(score) > _rank(best[0]["score"]):
                     best = ({"c": c, "score": score}, pipeline)
@@ -160,32 +154,27 @@ class SVM:
         assert best
         chosen, pipeline = best
         save(pipeline, run.folder / FITTED)
-        del best, pipeline, fitted  # with the kernel matrix, before there is another
+        del best, pipeline, fit  # frees the kernel matrix before there is another
         if self._refit:
-            fitted = self._fitting(run, (*run.fold.train_names, *val_names), progress)
-            save(fitted(chosen["c"])[0], run.folder / REFITTED)
+            fit = self._fitting(run, (*run.fold.train_names, *val_names), progress)
+            save(fit(chosen["c"])[0], run.folder / REFITTED)
         summary = {"seconds": round(time.monotonic() - began, 1), "chosen": chosen, "tried": tried}
         write_json(run.folder / SUMMARY, summary)
         return summary
 
     def choose(self, summaries: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-        """Return, for each of the summaries of all runs, the C that it chose by itself."""
+        """Return the C that each run chose for itself, from the summaries of all runs."""
         return [dict(summary["chosen"]) for summary in summaries]
 
     def load(self, run: FoldRun, choice: Mapping[str, Any], *, part: str = "test") -> Pipeline:
-        """Read a trained SVM; for the `validation` part the one that has not seen it.
-
-        Raises:
-          UserError: its file is missing or damaged.
-        """
+        """Read a trained SVM; for the `validation` part, the one that was not trained on it."""
         return load(run.folder / FITTED if part == "validation" else self.file(run.folder))
 
     def file(self, folder: Path) -> Path:
-        """Return where a run leaves the SVM for test and for new audio."""
+        """Return the file of a run's SVM for test and for new audio."""
         return folder / (REFITTED if self._refit else FITTED)
 
     def predict(self, run: FoldRun, names: tuple[str, ...], pipeline: Pipeline) -> pd.DataFrame:
-        """Predict recordings."""
         return run.predictions(names, self._scores(pipeline, self._rows(run, names)))
 
     def _scores(self, pipeline: Pipeline, rows: _Rows) -> np.ndarray:
@@ -202,10 +191,10 @@ class SVM:
         rows = self._rows(run, names)
         known = np.isfinite(rows.targets)
         self._require_learnable(run, rows.targets[known])
-        fitting = self._pipelines.fitting(rows.inputs[known], rows.targets[known], derive(run.seed, "svm"))
+        fit = self._pipelines.fitting(rows.inputs[known], rows.targets[known], derive(run.seed, "svm"))
 
-        def fitted(c: float) -> tuple[Pipeline, bool]:
-            pipeline, converged = fitting(c)
+        def fit_and_warn(c: float) -> tuple[Pipeline, bool]:
+            pipeline, converged = fit(c)
             if not converged:
                 progress.say(
                     f"{run.name}: with C {c:g} the solver stopped at max_iter, {self._pipelines.max_iter}, before it"
@@ -213,10 +202,10 @@ class SVM:
                 )
             return pipeline, converged
 
-        return fitted
+        return fit_and_warn
 
     def _require_learnable(self, run: FoldRun, targets: np.ndarray) -> None:
-        """Raise a UserError where a class is missing, or all labels are."""
+        """Raise a UserError if a class or all labels are missing."""
         if self._rate_hz:
             counts, least, what = np.array([len(targets)]), 1, ["frames with a label"]
         else:
@@ -241,7 +230,7 @@ class SVM:
         return _Rows(recordings, np.concatenate(arrays), np.concatenate(targets), [len(array) for array in arrays])
 
     def _array(self, run: FoldRun, name: str) -> np.ndarray:
-        """Return `[row, feature]` of one recording."""
+        """Return the `[row, feature]` of one recording."""
         array = np.asarray(run.features[name], np.float32)
         expected = "[frame, feature]" if self._rate_hz else "[feature]"
         if array.ndim != (2 if self._rate_hz else 1) or not array.size:

@@ -1,4 +1,4 @@
-"""Support vector machines as scikit-learn pipelines: scaling, kernel and solver, and the file that keeps them."""
+"""SVMs as scikit-learn pipelines of scaling, kernel and solver, and their files."""
 
 import warnings
 from collections.abc import Callable
@@ -27,13 +27,13 @@ SCALERS = {
     "none": FunctionTransformer,
 }
 KERNELS = ("linear", "rbf")
-# In the folder of a run: trained on the training set, and on the training and validation sets.
+# Files in the folder of a run: trained on the training set, and on the training and validation sets.
 FITTED, REFITTED = "fitted.skops", "refitted.skops"
 PLATT_FOLDS = 5  # LIBSVM's
-CACHE_MIB = 2000  # of kernel rows that LIBSVM keeps at most
-BLOCK = 1024  # rows that are predicted at once: their kernel with all training rows is large
+CACHE_MIB = 2000  # of kernel rows in LIBSVM
+BATCH_SIZE = 1024  # rows that are predicted at once: their kernel with all training rows is large
 
-# What the file of a pipeline may hold beside the types that skops trusts by itself.
+# The types that the file of a pipeline may contain in addition to those that skops trusts.
 TRUSTED = [
     "sklearn.calibration._CalibratedClassifier",
     "sklearn.calibration._SigmoidCalibration",
@@ -43,13 +43,9 @@ TRUSTED = [
 
 @dataclass(frozen=True, kw_only=True)
 class SVMPipelines:
-    """Pipelines that differ only in their C; `jaxpara.training.svm.SVM` describes the other fields.
+    """Pipelines that differ only in their C; `jaxpara.training.svm.SVM` describes the other fields."""
 
-    Attributes:
-      regression: of a number instead of classes; linear only.
-    """
-
-    regression: bool
+    regression: bool  # of a number instead of classes; linear only
     kernel: Literal["linear", "rbf"]
     gamma: float | Literal["scale"]
     scale: Literal["minmax", "minmax_clipped", "standard", "none"]
@@ -65,14 +61,14 @@ class SVMPipelines:
           seed: of the solver.
 
         Returns:
-          A function of C that returns the fitted pipeline, and whether its solver converged.
+          A function of C that returns the trained pipeline, and True if its solver converged.
         """
         scaler = SCALERS[self.scale]()
         scaled = scaler.fit_transform(inputs)
         kernel = self._kernel(scaled)
         mapped = kernel.fit_transform(scaled)
 
-        def fitted(c: float) -> tuple[Pipeline, bool]:
+        def fit(c: float) -> tuple[Pipeline, bool]:
             solver = self._solver(c, derive(seed, "solver"))
             with warnings.catch_warnings(record=True) as caught:
                 warnings.simplefilter("always", ConvergenceWarning)
@@ -83,7 +79,7 @@ class SVMPipelines:
             pipeline = Pipeline([("scale", scaler), ("kernel", kernel), ("solver", solver)])
             return pipeline, len(others) == len(caught)
 
-        return fitted
+        return fit
 
     def _kernel(self, scaled: np.ndarray) -> FunctionTransformer:
         if self.kernel == "linear":
@@ -91,7 +87,7 @@ class SVMPipelines:
         gamma = self.gamma
         if gamma == "scale":
             gamma = 1 / (scaled.shape[1] * (float(scaled.var(dtype=np.float64)) or 1))
-        # Here the whole kernel is one matrix product; LIBSVM computes it row by row, which takes many times as long.
+        # One matrix product for the whole kernel: LIBSVM computes it row by row, many times as slowly.
         return FunctionTransformer(rbf_kernel, kw_args={"Y": scaled.astype(np.float64), "gamma": gamma})
 
     def _solver(self, c: float, seed: int) -> LinearSVR | LinearSVC | SVC | CalibratedClassifierCV:
@@ -103,7 +99,7 @@ class SVMPipelines:
             solver = LinearSVC(C=c, random_state=seed, max_iter=self.max_iter)
         if not self.probabilities:
             return solver
-        # What SVC(probability=True) did; the type stub declares `ensemble` a string.
+        # As in SVC(probability=True); the type stub declares `ensemble` a string.
         return CalibratedClassifierCV(solver, cv=PLATT_FOLDS, ensemble=False)  # pyright: ignore[reportArgumentType]
 
     def outputs(self, pipeline: Pipeline, inputs: np.ndarray) -> np.ndarray:
@@ -113,8 +109,8 @@ class SVMPipelines:
                 f"a trained SVM expects {expected} features and got {inputs.shape[1]}: it belongs to another member;"
                 " delete the member's folder to train it again"
             )
-        blocks = range(0, len(inputs), BLOCK)
-        return np.concatenate([self._block(pipeline, inputs[first : first + BLOCK]) for first in blocks])
+        blocks = range(0, len(inputs), BATCH_SIZE)
+        return np.concatenate([self._block(pipeline, inputs[first : first + BATCH_SIZE]) for first in blocks])
 
     def _block(self, pipeline: Pipeline, inputs: np.ndarray) -> np.ndarray:
         if self.regression:
@@ -122,12 +118,12 @@ class SVMPipelines:
         if self.probabilities:
             return pipeline.predict_proba(inputs)
         margins = pipeline.decision_function(inputs)
-        # With two classes there is one margin, that of the second.
+        # With two classes there is one margin, of the second.
         return softmax(margins if margins.ndim == 2 else np.stack([np.zeros_like(margins), margins], 1), axis=1)
 
 
 def save(pipeline: Pipeline, path: Path) -> None:
-    """Write a pipeline, completely or not at all; no pickle."""
+    """Write a pipeline whole or not at all; it is no pickle."""
     import skops.io  # here, because the import takes seconds
 
     with replacing(path) as part:
@@ -135,18 +131,14 @@ def save(pipeline: Pipeline, path: Path) -> None:
 
 
 def load(path: Path) -> Pipeline:
-    """Read what `save` wrote.
-
-    Raises:
-      UserError: the file is missing, damaged, or holds something else.
-    """
+    """Read a pipeline that `save` wrote; raise a UserError if the file is missing, damaged or something else."""
     import skops.io
 
     try:
         pipeline = skops.io.load(path, trusted=TRUSTED)
         if isinstance(pipeline, Pipeline):
             return pipeline
-        found = "holds something else"
+        found = "contains something else"
     except FileNotFoundError:
         found = "no such file"
     except Exception as error:

@@ -9,7 +9,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean
-from typing import Any, Literal
+from typing import Any
 
 import jax
 import numpy as np
@@ -18,7 +18,7 @@ from jaxpara import processes
 from jaxpara.errors import UserError
 from jaxpara.files import write_json
 from jaxpara.progress import Progress
-from jaxpara.training.batches import Timed
+from jaxpara.training.batches import Arrays
 from jaxpara.training.checkpoints import Checkpoints
 from jaxpara.training.fold_run import SUMMARY
 from jaxpara.training.logs import Log
@@ -28,8 +28,8 @@ from jaxpara.training.state import TrainState
 
 LOG_EVERY = 20  # steps
 CHECKPOINT_EVERY_S = 300.0
-# Steps that the devices may be behind the loop: enough to keep them busy, few enough to bound the memory of queued
-# batches and to make `waiting` in the log mean what it says.
+# Steps by which the devices may be behind the loop: enough to keep them busy, few enough to bound the memory of queued
+# batches and to keep `waiting` in the log meaningful.
 MAX_IN_FLIGHT = 2
 
 
@@ -39,7 +39,7 @@ class Interrupted(Exception):
 
 @contextmanager
 def stop_requests() -> Iterator[Callable[[], bool]]:
-    """Yield a function that returns whether to stop.
+    """Yield a function that returns True as soon as a stop was requested.
 
     The first SIGINT or SIGTERM requests a clean stop; the second raises KeyboardInterrupt.
     """
@@ -56,15 +56,8 @@ def stop_requests() -> Iterator[Callable[[], bool]]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def new_history() -> dict[str, Any]:
-    """Return what a checkpoint holds beside the state.
-
-    Keys: `losses` of the steps of the current epoch; `epochs`, a dict per validated epoch with `epoch`, `step`, `score`
-    and `loss`; `seconds` of training so far.
-    """
-    return {"losses": [], "epochs": [], "seconds": 0.0}
+    if requests:  # it came after the block last asked
+        raise KeyboardInterrupt
 
 
 @dataclass(kw_only=True, eq=False)
@@ -73,16 +66,17 @@ class ActiveRun:
 
     Attributes:
       name, folder: of the run.
-      slot: its place among the stacked runs; 0 for a single one.
+      slot: its index among the stacked runs; 0 for a single one.
       step: updates so far.
       steps_per_epoch, total_steps: updates in an epoch, and in the whole training.
-      history: see `new_history`.
-      state: what training starts from; None as soon as it is on the devices.
+      history: the part of a checkpoint besides the state: `losses` of the steps of the current epoch; `epochs`, a dict
+        per validated epoch with `epoch`, `step`, `score` and `loss`; `seconds` of training so far.
+      state: the start of training; None as soon as it is on the devices.
       batches: those after `step`, to the end of training.
-      validate: maps a state to the validation score (None where it is undefined) and the validation loss.
+      score_and_loss: maps a state to the validation score (None if undefined) and the validation loss.
       checkpoints, log: open.
-      parameters: of the network, for the summary.
-      together: runs that are trained at once and share the time.
+      parameters: the number of the network's weights, for the summary.
+      together: the number of runs that are trained at once and divide the time among them.
     """
 
     name: str
@@ -93,8 +87,8 @@ class ActiveRun:
     total_steps: int
     history: dict[str, Any]
     state: TrainState | None
-    batches: Timed
-    validate: Callable[[TrainState], tuple[float | None, float]]
+    batches: Iterator[Arrays]
+    score_and_loss: Callable[[TrainState], tuple[float | None, float]]
     checkpoints: Checkpoints
     log: Log
     parameters: int
@@ -103,7 +97,8 @@ class ActiveRun:
     def __post_init__(self):
         self.batch: Any = None
         self.unread: list[Any] = []  # losses of the last steps, still on the devices
-        self.note = ""  # beside the progress bar
+        self.waited_s = 0.0  # for batches, since the last line of the log
+        self.note = ""  # next to the progress bar
         self.seconds_before = self.history["seconds"]
         self.began = self.saved_at = self.logged_at = time.monotonic()
         self.logged_step = self.step
@@ -119,16 +114,17 @@ class ActiveRun:
 
     @property
     def logs(self) -> bool:
-        """Whether a line of the log is due."""
+        """True if a line of the log is due."""
         return self.ends_epoch or self.step % self.steps_per_epoch % LOG_EVERY == 0
-
-    @property
-    def is_overdue(self) -> bool:
-        return time.monotonic() - self.saved_at > CHECKPOINT_EVERY_S
 
     @property
     def validation_losses(self) -> list[float]:
         return [entry["loss"] for entry in self.history["epochs"]]
+
+    def load_batch(self) -> None:
+        began = time.monotonic()
+        self.batch = next(self.batches)
+        self.waited_s += time.monotonic() - began
 
     def read_losses(self, placement: Placement) -> None:
         """Move the losses of the last steps to the history; waits for the devices."""
@@ -140,7 +136,7 @@ class ActiveRun:
         self.unread.clear()
 
     def log_training(self, lr: float) -> None:
-        """Write a line about the steps since the last one."""
+        """Write a line with the mean loss and the speed since the line before."""
         losses, passed_s = self.history["losses"], time.monotonic() - self.logged_at
         recent = losses[-((len(losses) - 1) % LOG_EVERY + 1) :]
         self.log.write(
@@ -150,23 +146,26 @@ class ActiveRun:
             loss=sum(recent) / len(recent),
             lr=lr,
             steps_per_s=round((self.step - self.logged_step) / passed_s, 3),
-            waiting=round(self.batches.waited_s / passed_s, 4),
+            waiting=round(self.waited_s / passed_s, 4),
         )
         self.note = f"loss {losses[-1]:.3f}"
-        self.logged_at, self.logged_step, self.batches.waited_s = time.monotonic(), self.step, 0.0
+        self.logged_at, self.logged_step, self.waited_s = time.monotonic(), self.step, 0.0
 
-    def log_validation(self, score: float | None, loss: float) -> None:
+    def validate(self, state: TrainState) -> float | None:
+        """Add the epoch to the history and the log; return its score."""
+        score, loss = self.score_and_loss(state)
         self.require_finite("validation loss", loss, self.step)
         self.history["epochs"].append({"epoch": self.epoch, "step": self.step, "score": score, "loss": loss})
         self.log.write("validation", self.step, self.epoch, score=score, loss=loss)
+        return score
 
-    def save(self, state: TrainState, rank: float | None) -> None:
-        """Save a checkpoint; the log comes first, so that a checkpoint never knows more than the log."""
+    def save(self, state: TrainState) -> None:
+        """Save a checkpoint, after the log, so that the log is never behind a checkpoint."""
         self.history["seconds"] = self.seconds_before + (time.monotonic() - self.began) / self.together
         self.log.sync()
-        self.checkpoints.save(state, self.history, rank)
+        self.checkpoints.save(state, self.history)
         self.saved_at = time.monotonic()
-        if self.logged_step == self.step:  # neither validation nor saving counts as the time of steps
+        if self.logged_step == self.step:  # the time of steps includes neither validation nor saving
             self.logged_at = self.saved_at
 
     def write_summary(self) -> None:
@@ -191,19 +190,17 @@ def train(
     *,
     epochs: int,
     validate_every: int,
-    best_by: Literal["score", "loss"],
     optimizer: Optimizer,
     stop_requested: Callable[[], bool],
     progress: Progress,
 ) -> None:
-    """Train runs to their end, each from where it is; leave their checkpoints, logs and summaries.
+    """Train runs from their current step to the end; write checkpoints, logs and summaries.
 
     Args:
-      runs: those that are not trained yet, at most `placement.runs`.
+      runs: at most `placement.runs`.
       step: the compiled training step of that placement.
       epochs: passes over the training set.
       validate_every: epochs between validations, counted from the first; the last epoch is always validated.
-      best_by: what the best checkpoints are kept for: the highest validation `score`, or the lowest `loss`.
       optimizer: for the plateau rule, and for the learning rate in the log.
       stop_requested: from `stop_requests`.
 
@@ -211,10 +208,10 @@ def train(
       Interrupted: a stop was requested; checkpoints were saved.
       UserError: a loss is not finite.
     """
-    active = [run for run in runs if run.step < run.total_steps]
     for run in runs:
-        if run not in active:  # interrupted between its last checkpoint and its summary, or there is nothing to train
+        if run.step == run.total_steps:  # stopped between its last checkpoint and its summary, or it has no epochs
             run.write_summary()
+    active = [run for run in runs if run.step < run.total_steps]
     if not active:
         return
     # Unused slots hold a copy of an active run; its results are discarded. A program for fewer runs would have to be
@@ -237,8 +234,8 @@ def train(
 
         while active:
             for run in active:
-                run.batch = next(run.batches)
-            # A finished run repeats its last batch until the others are finished, too.
+                run.load_batch()
+            # A finished run repeats its last batch until the others are finished.
             states, losses = step(states, placement.batch([run.batch for run in slots]))
             in_flight.append(losses)
             if len(in_flight) > MAX_IN_FLIGHT:
@@ -252,16 +249,12 @@ def train(
                     run.log_training(optimizer.lr_at(run.step, run.validation_losses))
                 step_bars[run].advance(run.note)
 
-            ranks: dict[ActiveRun, float] = {}
             if ended := [run for run in active if run.ends_epoch]:
                 state_of = placement.split(states)
                 for run in ended:
                     loss, score = fmean(run.history["losses"]), None
                     if run.epoch % validate_every == 0 or run.epoch == epochs - 1:
-                        score, validation_loss = run.validate(state_of[run.slot])
-                        run.log_validation(score, validation_loss)
-                        # Higher is better; an undefined score is worse than any other.
-                        ranks[run] = -validation_loss if best_by == "loss" else -math.inf if score is None else score
+                        score = run.validate(state_of[run.slot])
                     run.history["losses"] = []
                     epoch_bars[run].advance(f"loss {loss:.3f}" + ("" if score is None else f", validation {score:.3f}"))
                 if optimizer.has_lr_scale:
@@ -269,13 +262,15 @@ def train(
                     states = replace(states, opt_state=with_lr_scale(states.opt_state, placement.put(scales)))
 
             # Several processes have to agree, which waits for their devices: only where the loop waits anyway.
+            # Until then, a request is kept.
             may_stop = processes.count() == 1 or any(run.logs for run in active)
             stop = may_stop and any_process(stop_requested())
-            if to_save := [run for run in active if stop or run.ends_epoch or run.is_overdue]:
+            overdue = time.monotonic() - CHECKPOINT_EVERY_S
+            if to_save := [run for run in active if stop or run.ends_epoch or run.saved_at < overdue]:
                 state_of = placement.split(states)
                 for run in to_save:
                     run.read_losses(placement)
-                    run.save(state_of[run.slot], ranks.get(run))
+                    run.save(state_of[run.slot])
 
             for run in active:
                 if run.step == run.total_steps:

@@ -36,13 +36,13 @@ def said(progress):
 
 
 def predicted(svm, run, part="validation"):
-    """The predictions of the validation or the test part, from the folder of the run alone."""
+    """Return the predictions of the validation or test set, from the folder of the run alone."""
     names = run.fold.val_names if part == "validation" else run.fold.test_names
     return svm.predict(run, names, svm.load(run, {}, part=part))
 
 
 def trained(run, **fields):
-    """The learner, its summary, and its predictions of the validation and the test part."""
+    """Return the learner, its summary, and its predictions of the validation and the test set."""
     svm = learner(run, **fields)
     (summary,) = svm.train([run], quiet())
     assert svm.choose([summary]) == [summary["chosen"]]

@@ -1,12 +1,12 @@
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from jaxpara import processes
 from jaxpara.corpora.corpus import Recording
 from jaxpara.errors import UserError
-from jaxpara.training.batches import Timed, batches
+from jaxpara.training.batches import batches
 from jaxpara.training.examples import Windows
 
 WHERE = "members.net.learner.examples"
@@ -31,8 +31,8 @@ def examples(lengths, *, window_s=4.0, step_s=2.0, rate_hz=25.0, samples_per_out
 
 
 @pytest.mark.parametrize("lengths", [(250,), (250, 101, 30, 1), (99, 100)])
-def test_an_ideal_network_gets_every_label_back_once(lengths):
-    """The inputs hold the labels: reading them off and merging has to return the truth, also in short files."""
+def test_outputs_equal_to_the_labels_become_the_labels(lengths):
+    """The inputs contain the labels: cutting windows and merging them has to return the labels, also in short files."""
     recordings, made = examples(lengths)
     outputs = np.stack([made.load(i)["inputs"][::10, 0] for i in range(len(made))])
     merged = made.scores(outputs)
@@ -40,7 +40,7 @@ def test_an_ideal_network_gets_every_label_back_once(lengths):
     np.testing.assert_allclose(merged[:, 0], np.concatenate([r.labels for r in recordings]), atol=1e-6)
 
 
-def test_a_batch_is_filled_up_with_its_own_examples_at_weight_zero():
+def test_padding_repeats_the_examples_of_the_batch_with_weight_zero():
     _, made = examples((250,))
     batch = next(batches(made, 3, rows=8))
     for name, rows in batch.items():
@@ -49,7 +49,7 @@ def test_a_batch_is_filled_up_with_its_own_examples_at_weight_zero():
             np.testing.assert_array_equal(rows[row], expected if row < 3 or name != "weights" else 0 * expected)
 
 
-def test_past_the_end_everything_is_zero():
+def test_windows_are_zero_past_the_end_of_a_recording():
     _, made = examples((30,))
     one = made.load(0)
     assert one["inputs"].shape == (1000, 1)
@@ -85,7 +85,7 @@ def test_a_batch_is_a_function_of_its_number():
         np.testing.assert_array_equal(one["inputs"], other["inputs"])
 
 
-def test_an_epoch_holds_every_example_once_and_epochs_differ():
+def test_an_epoch_contains_every_example_once_and_epochs_differ():
     _, made = examples((500,), step_s=0.4)
     per_epoch = -(-len(made) // 4)
     run = list(batches(made, 4, epochs=2, shuffle_seed=5))
@@ -98,10 +98,14 @@ def test_an_epoch_holds_every_example_once_and_epochs_differ():
     assert not np.array_equal(epochs[0], epochs[1])
 
 
-def test_processes_share_a_batch():
+def test_every_process_loads_its_part_of_a_batch(monkeypatch):
     _, made = examples((500,), step_s=0.4)
     whole = list(batches(made, 6, rows=8, shuffle_seed=1))
-    halves = [list(batches(made, 6, rows=8, shuffle_seed=1, process=p, processes=2)) for p in (0, 1)]
+    monkeypatch.setattr(processes, "count", lambda: 2)
+    halves = []
+    for process in (0, 1):
+        monkeypatch.setattr(processes, "index", lambda process=process: process)
+        halves.append(list(batches(made, 6, rows=8, shuffle_seed=1)))
     for batch, first, second in zip(whole, *halves, strict=True):
         np.testing.assert_array_equal(batch["inputs"], np.concatenate([first["inputs"], second["inputs"]]))
         assert batch["inputs"].shape[0] == 8
@@ -113,18 +117,3 @@ def test_a_window_shorter_than_one_output_is_refused():
         UserError, match=r"^config\.members\.net\.learner\.examples has window_s 0\.001 and step_s 2\.0: shorter"
     ):
         examples((100,), window_s=0.001)
-
-
-def test_only_waiting_for_the_next_batch_counts():
-    def slow():
-        for number in range(3):
-            time.sleep(0.03)
-            yield number
-
-    timed = Timed(slow())
-    seen = []
-    for number in timed:
-        seen.append(number)
-        time.sleep(0.1)
-    assert seen == [0, 1, 2]
-    assert 0.09 <= timed.waited_s < 0.3

@@ -24,93 +24,108 @@ def state(step):
     return made.replace(step=np.int32(step), params=jax.tree.map(lambda x: x + step, made.params))
 
 
-def test_the_latest_and_the_best_are_kept_and_come_back_whole(tmp_path):
-    with Checkpoints(tmp_path, keep_best=2) as checkpoints:
-        for step, rank in ((1, 0.1), (2, 0.5), (3, 0.5), (4, -np.inf), (5, None)):
-            checkpoints.save(state(step), {"losses": [0.25], "at": step}, rank)
-        assert checkpoints.steps == [2, 3, 5]
-        restored, history = checkpoints.read(3, state(0))
-        assert history == {"losses": [0.25], "at": 3}
-        jax.tree.map(np.testing.assert_array_equal, restored, jax.device_get(state(3)))
+def history(*scores):
+    """The history after as many validated epochs of one step each."""
+    return {"epochs": [{"epoch": n, "step": n + 1, "score": x, "loss": 0.5} for n, x in enumerate(scores)]}
+
+
+def opened(folder, keep_best=1, best_by="score"):
+    return Checkpoints(folder, keep_best, best_by)
+
+
+def kept(folder):
+    return sorted(int(path.name) for path in folder.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("best_by", "keep_best", "steps"),
+    [("score", 2, [2, 3, 5]), ("score", 1, [2, 5]), ("loss", 1, [4, 5]), ("score", 9, [1, 2, 3, 4, 5])],
+)
+def test_the_latest_and_the_best_are_kept_and_read_back(best_by, keep_best, steps, tmp_path):
+    """Of equal scores the earlier is better, and an undefined one is the worst; step 5 is within an epoch."""
+    epochs = history(0.1, 0.5, 0.5, None)["epochs"]
+    epochs[3]["loss"] = 0.4
+    with opened(tmp_path, keep_best, best_by) as checkpoints:
+        for step in range(1, 6):
+            checkpoints.save(state(step), {"epochs": epochs[:step], "at": step})
+        assert kept(tmp_path) == steps
+        for step in steps:
+            restored, found = checkpoints.read(step, state(0))
+            assert found == {"epochs": epochs[:step], "at": step}
+            jax.tree.map(np.testing.assert_array_equal, restored, jax.device_get(state(step)))
         assert checkpoints.latest(state(0))[1]["at"] == 5
 
 
-def test_of_equal_ranks_the_earlier_stays(tmp_path):
-    with Checkpoints(tmp_path, keep_best=1) as checkpoints:
-        for step, rank in ((1, 0.5), (2, 0.5), (3, 0.1)):
-            checkpoints.save(state(step), {}, rank)
-        assert checkpoints.steps == [1, 3]
-
-
 def test_no_checkpoint_is_no_state(tmp_path):
-    with Checkpoints(tmp_path, keep_best=1) as checkpoints:
+    with opened(tmp_path) as checkpoints:
         assert checkpoints.latest(state(0)) is None
 
 
 def test_a_full_disk_is_one_line(tmp_path, monkeypatch):
-    with Checkpoints(tmp_path, keep_best=1) as checkpoints:
+    with opened(tmp_path) as checkpoints:
         monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=1_000_000))
         with pytest.raises(UserError, match=r"step 7 cannot be written \(1 MB free on the disk, 2 MB needed\)"):
-            checkpoints.save(state(7), {}, 0.0)
-        assert checkpoints.steps == []
+            checkpoints.save(state(7), history())
+        assert kept(tmp_path) == []
 
 
-def test_an_error_without_a_text_is_named_by_its_kind(tmp_path, monkeypatch):
-    with Checkpoints(tmp_path, keep_best=1) as checkpoints:
+def test_an_error_without_a_message_is_named_by_its_type(tmp_path, monkeypatch):
+    with opened(tmp_path) as checkpoints:
         for error, what in ((TimeoutError(), "TimeoutError"), (OSError("\n\nno room\nat all"), "no room")):
 
-            def failing(*_, error=error):
+            def failing(*_, error=error, **__):
                 raise error
 
-            monkeypatch.setattr(checkpoints, "_save", failing)
+            monkeypatch.setattr(checkpoints._manager, "save", failing)
             with pytest.raises(UserError, match=rf"step 7 cannot be written \({what}\); nothing"):
-                checkpoints.save(state(7), {}, 0.0)
+                checkpoints.save(state(7), history())
 
 
 def spoil(folder, kind):
-    """As a failing disk does."""
+    """Truncate files, as a failing disk does."""
     for path in folder.rglob("*"):
         if path.is_file() and (kind == "all files" or path.parent.name == kind):
             path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
 
 
-# Threads of orbax that fail beside the one that is heard of.
+def saved_twice(folder):
+    with opened(folder) as checkpoints:
+        checkpoints.save(state(3), {"epochs": [{"step": 3, "score": 0.5}], "at": 3})
+        checkpoints.save(state(7), {"epochs": [{"step": 3, "score": 0.5}, {"step": 7, "score": 0.4}], "at": 7})
+
+
+# Threads of orbax fail in addition to the error that is raised.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-@pytest.mark.parametrize("kind", ["all files", "state", "history", "metrics", "d"])
-def test_of_a_damaged_latest_checkpoint_the_one_before_is_taken(kind, tmp_path, caplog):
-    with Checkpoints(tmp_path, keep_best=2) as checkpoints:
-        for step, rank in ((3, 0.5), (7, 0.4)):
-            checkpoints.save(state(step), {"at": step}, rank)
+@pytest.mark.parametrize("kind", ["all files", "state", "history", "d"])
+def test_if_the_latest_checkpoint_is_damaged_the_one_before_is_read(kind, tmp_path, caplog):
+    saved_twice(tmp_path)
     spoil(tmp_path / "7", kind)
-    with Checkpoints(tmp_path, keep_best=2) as checkpoints:
-        restored, history = checkpoints.latest(state(0))
-        assert history == {"at": 3}
+    with opened(tmp_path, 2) as checkpoints:
+        restored, found = checkpoints.latest(state(0))
+        assert found["at"] == 3
         jax.tree.map(np.testing.assert_array_equal, restored, jax.device_get(state(3)))
         assert [
             line for line in caplog.messages if "7 is damaged and was set aside; training resumes from step 3" in line
         ]
-        checkpoints.save(state(7), {"at": "again"}, 0.4)
-        assert checkpoints.latest(state(0))[1] == {"at": "again"}
+        checkpoints.save(state(7), history() | {"at": "again"})
+        assert checkpoints.latest(state(0))[1]["at"] == "again"
     assert (tmp_path / "damaged_7").is_dir()
 
 
-def test_an_older_checkpoint_without_a_readable_rank_is_not_what_training_goes_back_to(tmp_path, caplog):
-    """Orbax cannot open the folder with it, so it is set aside too, and training resumes from the latest."""
-    with Checkpoints(tmp_path, keep_best=1) as checkpoints:
-        for step, rank in ((3, 0.5), (7, 0.4)):
-            checkpoints.save(state(step), {"at": step}, rank)
-    spoil(tmp_path / "3", "metrics")
-    with Checkpoints(tmp_path, keep_best=1) as checkpoints:
-        assert checkpoints.latest(state(0))[1] == {"at": 7}
-    assert [line for line in caplog.messages if "3 is damaged and was set aside; training resumes from step 7" in line]
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_damaged_older_checkpoint_does_not_matter_for_training(tmp_path):
+    saved_twice(tmp_path)
+    spoil(tmp_path / "3", "all files")
+    with opened(tmp_path) as checkpoints:
+        assert checkpoints.latest(state(0))[1]["at"] == 7
 
 
 @pytest.mark.parametrize("kind", ["state", "history"])
-def test_where_every_checkpoint_is_damaged_none_is_taken_away(kind, tmp_path):
-    with Checkpoints(tmp_path, keep_best=1) as checkpoints:
-        checkpoints.save(state(7), {}, 0.0)
+def test_if_every_checkpoint_is_damaged_all_stay(kind, tmp_path):
+    with opened(tmp_path) as checkpoints:
+        checkpoints.save(state(7), history())
     spoil(tmp_path / "7", kind)
-    with Checkpoints(tmp_path, keep_best=1) as checkpoints:
+    with opened(tmp_path) as checkpoints:
         for read in (checkpoints.latest, partial(checkpoints.read, 7)):
             with pytest.raises(
                 UserError, match=r"7: this checkpoint cannot be read .*; delete .* trains this fold again"
@@ -120,8 +135,8 @@ def test_where_every_checkpoint_is_damaged_none_is_taken_away(kind, tmp_path):
 
 
 def test_the_checkpoint_of_another_network_is_refused(tmp_path):
-    with Checkpoints(tmp_path, keep_best=1) as checkpoints:
-        checkpoints.save(state(7), {}, 0.0)
+    with opened(tmp_path) as checkpoints:
+        checkpoints.save(state(7), history())
         wider = jax.tree.map(lambda x: np.zeros((*x.shape, 2), x.dtype), state(0))
         with pytest.raises(UserError, match="7: this checkpoint belongs to another network; delete"):
             checkpoints.latest(wider)

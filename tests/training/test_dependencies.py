@@ -1,7 +1,7 @@
 import pytest
 
 from jaxpara.errors import UserError
-from jaxpara.training.dependencies import after_sources, in_order
+from jaxpara.training.dependencies import in_order
 
 
 def members(**of):
@@ -11,10 +11,13 @@ def members(**of):
     }
 
 
-def test_members_come_after_those_they_need_and_else_in_the_order_of_their_numbers():
+def test_members_follow_those_they_use_and_are_otherwise_in_the_order_of_their_numbers():
     wanted = members(fused=("w16", "a"), w16=(), w2=(), w1=(), a=("z",), z=())
     assert in_order(wanted) == ["z", "a", "w16", "fused", "w1", "w2"]
     assert in_order(members(w10=(), w9=(), w1=())) == ["w1", "w9", "w10"]
+    assert in_order(members(a=("d",), b=("c", "a"), c=("a",), d=())) == ["d", "a", "c", "b"]
+    wide = {f"{60 - n}": (f"{61 - n}",) * 2 if n else () for n in range(1, 60)} | {"60": ()}
+    assert in_order(members(**wide)) == [f"{n}" for n in range(60, 0, -1)]  # 2^59 ways from the first to the last
 
 
 def test_an_unknown_member_is_named():
@@ -22,14 +25,14 @@ def test_an_unknown_member_is_named():
         in_order(members(lstm=("cn",), cnn=()))
 
 
-def test_members_that_need_each_other_are_refused():
-    with pytest.raises(UserError, match="a uses the embeddings of b uses the embeddings of a, which is a circle"):
-        in_order(members(a=("b",), b=("a",)))
-
-
-def test_what_comes_after_its_sources_is_otherwise_as_given():
-    assert after_sources({"b": (), "d": ("c", "a"), "a": (), "c": ("a",)}, "") == ["b", "a", "c", "d"]
-    wide = {"0": ()} | {str(n): (str(n - 1),) * 2 for n in range(1, 60)}  # 2^59 ways from the last to the first
-    assert after_sources(dict(reversed(wide.items())), "") == list(wide)
-    with pytest.raises(UserError, match=r"^here: a uses the embeddings of a, which is a circle$"):
-        after_sources({"a": ("a",)}, "here")
+@pytest.mark.parametrize(
+    ("of", "circle"),
+    [
+        ({"a": ("b",), "b": ("a",)}, "a uses the embeddings of b uses the embeddings of a"),
+        ({"a": ("a",)}, "a uses the embeddings of a"),
+        ({"a": ("b",), "b": ("c",), "c": ("b",)}, "b uses the embeddings of c uses the embeddings of b"),
+    ],
+)
+def test_members_that_use_each_other_are_refused(of, circle):
+    with pytest.raises(UserError, match=rf"^config\.members: {circle}, which is a circle$"):
+        in_order(members(**of))

@@ -1,4 +1,4 @@
-"""Clip examples: who is cropped, how images are normalised, and what becomes of several images of a recording."""
+"""Clip examples: which images are cropped, how they are normalised, and the mean over several of a recording."""
 
 from pathlib import Path
 
@@ -37,7 +37,7 @@ def stacked(examples):
 
 
 def prepared(clips, batch, seed=0):
-    """What the network sees, on one device."""
+    """The inputs of the network, on one device."""
     on_devices = {name: value[None] for name, value in batch.items()}
     return np.asarray(jax.vmap(lambda b: clips.prepare(b, jax.random.key(seed)), axis_name=AXIS)(on_devices)[0])
 
@@ -52,7 +52,7 @@ def prepared(clips, batch, seed=0):
         ("none", True, [0, 0, 0, 0]),
     ],
 )
-def test_only_the_pictures_that_are_meant_are_cropped(augment, training, cropped):
+def test_only_the_chosen_images_are_cropped(augment, training, cropped):
     clips = Clips(WHERE, size=(12, 16), augment=augment, normalise="none")
     batch = stacked(clips.examples(recordings(), images(), training=training))
     assert batch["cropped"].tolist() == [bool(c) for c in cropped]
@@ -79,7 +79,7 @@ def test_normalisation_with_the_statistics_of_imagenet():
     np.testing.assert_allclose(prepared(clips, batch), expected, rtol=1e-5, atol=1e-6)
 
 
-def test_normalisation_with_the_batchs_own_statistics_leaves_out_the_rows_that_fill_it_up():
+def test_normalisation_by_the_batch_leaves_out_padding():
     clips = Clips(WHERE, size=(12, 16), augment="none", normalise="batch")
     batch = stacked(clips.examples(recordings((0, 1, 1, 0)), images(), training=True))
     batch["real"][3] = 0
@@ -89,8 +89,8 @@ def test_normalisation_with_the_batchs_own_statistics_leaves_out_the_rows_that_f
 
 
 @pytest.mark.parametrize("real", [1, 0])
-def test_normalisation_with_the_batchs_own_statistics_asks_for_no_label(real):
-    """As in test and new audio; and a part of a batch may be all rows that fill it up."""
+def test_normalisation_by_the_batch_needs_no_label(real):
+    """As in test and new audio; and a part of a batch may be padding alone."""
     clips = Clips(WHERE, size=(12, 16), augment="none", normalise="batch")
     batch = stacked(clips.examples(recordings((np.nan,) * 4), images(), training=False))
     assert not batch["weights"].any()
@@ -100,12 +100,12 @@ def test_normalisation_with_the_batchs_own_statistics_asks_for_no_label(real):
     np.testing.assert_allclose(prepared(clips, batch), expected, atol=1e-4)
 
 
-def test_a_batch_that_is_filled_up_says_which_rows_are_real():
+def test_a_batch_marks_the_rows_that_are_not_padding():
     examples = Clips(WHERE).examples(recordings(), images(), training=False)
     first, second = batches(examples, 3, rows=5)
     assert first["real"].tolist() == [1, 1, 1, 0, 0]
     assert second["real"].tolist() == [1, 0, 0, 0, 0]
-    assert second["weights"].tolist() == [0] * 5  # the label of the last recording is not known
+    assert second["weights"].tolist() == [0] * 5  # the last label is not known
 
 
 def test_the_batch_is_normalised_over_all_devices():
@@ -116,7 +116,7 @@ def test_the_batch_is_normalised_over_all_devices():
     np.testing.assert_allclose(np.concatenate(two), prepared(clips, batch), atol=1e-5)
 
 
-def test_probabilities_of_several_pictures_are_averaged():
+def test_probabilities_of_several_images_are_averaged():
     counts = (1, 3, 2, 1)
     examples = Clips(WHERE).examples(recordings(), images(counts), training=False)
     assert len(examples) == 7
@@ -127,7 +127,7 @@ def test_probabilities_of_several_pictures_are_averaged():
     assert [name for name, _ in examples.by_recording(logits)] == ["0.wav", "1.wav", "2.wav", "3.wav"]
 
 
-def test_every_picture_has_the_label_of_its_recording():
+def test_every_image_has_the_label_of_its_recording():
     features = images((1, 3, 2, 1))
     examples = Clips(WHERE).examples(recordings(), features, training=False)
     batch = stacked(examples)
@@ -137,7 +137,7 @@ def test_every_picture_has_the_label_of_its_recording():
 
 
 @pytest.mark.parametrize("field", ["augment", "normalise"])
-def test_unknown_ways_are_refused(field):
+def test_unknown_values_are_refused(field):
     with pytest.raises(
         UserError, match=rf"^config\.members\.net\.learner\.examples\.{field} is 'some', expected one of"
     ):

@@ -18,7 +18,7 @@ def test_pearson_is_scipys(rng):
     np.testing.assert_allclose(ours, [pearsonr(a, b)[0] for a, b in zip(x, y, strict=True)], atol=1e-6)
 
 
-def test_pearson_sees_only_what_has_weight(rng):
+def test_pearson_uses_only_positions_with_weight(rng):
     x, y = rng.normal(size=(2, 3, 100)).astype(np.float32)
     weights = np.ones_like(x)
     weights[:, 60:] = 0
@@ -44,7 +44,7 @@ def test_window_pcc_of_a_constant_output_is_one_and_its_gradient_finite():
     assert np.isfinite(gradient).all()
 
 
-def test_without_eps_padding_leaves_the_gradient_finite_and_a_constant_output_is_undefined(rng):
+def test_without_eps_padding_keeps_the_gradient_finite_and_a_constant_output_is_undefined(rng):
     import jax
     import jax.numpy as jnp
 
@@ -99,7 +99,7 @@ class Made:
 
 
 @pytest.mark.parametrize("loss", [WindowPCC(eps=0.0), BatchPCC(eps=0.0)])
-def test_a_constant_output_is_worth_as_little_as_no_correlation(loss):
+def test_the_loss_of_a_constant_output_is_that_of_no_correlation(loss):
     outputs = np.zeros((2, 20))
     assert mean_loss(loss, outputs, Made()) == 1
     outputs[1] = Made().labels(1)[0]

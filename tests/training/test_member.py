@@ -1,4 +1,4 @@
-"""Members that take other members' embeddings, from wav files to predictions."""
+"""Members that use other members' embeddings, from wav files to predictions."""
 
 import shutil
 from dataclasses import replace
@@ -9,10 +9,11 @@ import pytest
 import soundfile
 
 from configs.breathing_s4 import get_config
-from jaxpara.corpora import challenge
+from jaxpara.corpora import tasks
 from jaxpara.corpora.corpus import Corpus, Recording
 from jaxpara.errors import Unavailable, UserError
 from jaxpara.features import organiser_tables
+from jaxpara.predictions import scores_of
 from jaxpara.progress import Progress
 from jaxpara.training.dependencies import in_order
 from jaxpara.training.fold_run import fold_folder, summary_of
@@ -20,7 +21,7 @@ from jaxpara.training.member import Member
 
 MATRIX = {"name": "log_mel", "window_s": 0.08, "hop_s": 0.04, "bands": 16}
 FRAMES = {"name": "mel_image", "style": "frames", "colormap": "none", "clip_s": 0.5}
-PICTURE = {"name": "mel_image", "style": "resize", "size": (32, 32), "clip_s": 0.5}
+IMAGE = {"name": "mel_image", "style": "resize", "size": (32, 32), "clip_s": 0.5}
 OFFICIAL = {"name": "official"}
 NET = {"name": "net", "optimizer": {"name": "adam", "lr": 1e-2}, "batch": 8}
 AUTOENCODER = {
@@ -36,7 +37,7 @@ AUTOENCODER = {
     },
 }
 UNTRAINED = {
-    "features": PICTURE | {"matrix": MATRIX},
+    "features": IMAGE | {"matrix": MATRIX},
     "folds": OFFICIAL,
     "learner": NET
     | {
@@ -63,7 +64,7 @@ def svm(*of, **features):
 def corpus(tmp_path_factory):
     """Low and high tones; clips of 0.5 s and of 0.8 s."""
     root = tmp_path_factory.mktemp("tones")
-    rng, task, recordings = np.random.default_rng(0), challenge.TASKS["mask"], []
+    rng, task, recordings = np.random.default_rng(0), tasks.TASKS["mask"], []
     for partition in ("train", "devel", "test"):
         for i in range(12):
             path = root / f"{partition}_{i:05d}.wav"
@@ -96,13 +97,13 @@ def run(corpus, tmp_path, monkeypatch):
 
 def accuracy(member, corpus):
     test = member.outcome().test
-    truth = [corpus.by_name[name].truth[0] for name in test.recordings.tolist()]
-    return np.mean(test.scores.argmax(1) == truth)
+    truth = [corpus.by_name[name].truth[0] for name in test["recording"]]
+    return np.mean(scores_of(test).argmax(1) == truth)
 
 
 def test_an_autoencoder_learns_without_labels_and_an_svm_from_its_embeddings(run, corpus):
     members, embeddings = run({"coder": AUTOENCODER, "svm": svm("coder")})
-    epochs = summary_of(fold_folder(members["coder"].folder, members["coder"].folds[0]))["epochs"]
+    epochs = summary_of(fold_folder(members["coder"].folder, (0, 0)))["epochs"]
     assert epochs[-1]["loss"] < 0.9 * epochs[0]["loss"]
     assert all(epoch["score"] is None for epoch in epochs)
     assert not members["coder"].predicts
@@ -110,7 +111,7 @@ def test_an_autoencoder_learns_without_labels_and_an_svm_from_its_embeddings(run
     assert embeddings["coder"](members["svm"].folds[0])["train_00005.wav"].shape == (2 * 2 * 8,)
 
 
-def test_a_layer_of_a_network_that_was_not_trained(run, corpus):
+def test_an_svm_learns_from_a_layer_of_an_untrained_network(run, corpus):
     members, embeddings = run({"net": UNTRAINED, "svm": svm("net")})
     assert accuracy(members["svm"], corpus) == 1
     assert embeddings["net"](members["svm"].folds[0])["test_00003.wav"].shape == (64,)
@@ -122,14 +123,16 @@ def test_a_network_trained_on_validation_recordings_is_refused(run):
         run({"coder": AUTOENCODER | {"folds": folds}, "svm": svm("coder")})
 
 
-def test_the_organisers_file_takes_the_place_of_the_embeddings(run, corpus, monkeypatch):
+def test_the_organisers_file_replaces_the_embeddings(run, corpus, monkeypatch):
     monkeypatch.setitem(organiser_tables.FORMATS, "tones", organiser_tables.Format(3, ";"))
     organiser_tables.folder(corpus).mkdir()
     for partition in ("train", "devel", "test"):
         values = {r.name: np.array([i, r.truth[0], 1]) for i, r in enumerate(corpus.partition(partition))}
         organisers.write(organiser_tables.path_of(corpus, "tones", partition), "tones", values)
     short = AUTOENCODER | {"learner": AUTOENCODER["learner"] | {"epochs": 1}}
-    waves = {"features": {"name": "waveform", "table": "tones"}}  # at 16 kHz, and the file's are not
+    waves = {
+        "features": {"name": "waveform", "table": "tones"}
+    }  # waveforms have 16 kHz, the file has a row per recording
     members, _ = run({"coder": short, "svm": svm("coder", table="tones"), "waves": svm() | waves})
     with Progress() as progress:
         assert members["waves"]._runs(progress, {})(members["waves"].folds[0]).frame_rate_hz == 0
@@ -146,7 +149,7 @@ def test_folds_can_leave_recordings_out(corpus, tmp_path):
         assert len(fold.train_names) + len(fold.val_names) == 22
         assert not {"devel_00000.wav", "train_00001.wav"} & {*fold.train_names, *fold.val_names}
     folds = {"name": "official", "leave_out": tuple(f"devel_{i:05d}.wav" for i in range(12))}
-    with pytest.raises(UserError, match=r"leaves folds \[0\] nothing to fit or to tune on"):
+    with pytest.raises(UserError, match=r"leaves the training or validation set of folds \[0\] empty"):
         Member("coder", AUTOENCODER | {"folds": folds}, corpus, "f", 12, tmp_path)
     with pytest.raises(
         UserError, match=r"folds.leave_out names 'devel_99.wav', which is not a recording of .*did you mean"
@@ -168,14 +171,16 @@ def test_weight_decay_on_frozen_stages_is_refused(corpus, tmp_path):
         Member("net", UNTRAINED | {"learner": learner}, corpus, "f", 12, tmp_path)
 
 
-def test_features_that_know_the_validation_recordings_are_reported(corpus, tmp_path, monkeypatch):
+def test_features_with_knowledge_of_the_validation_set_are_reported(corpus, tmp_path, monkeypatch):
     coder = Member("coder", AUTOENCODER, corpus, "f", 12, tmp_path)
 
     def leak(config, name="svm"):
         return Member(name, config, corpus, "f", 12, tmp_path / str(len(str(config))), {"coder": coder}).leak
 
     assert leak(svm("coder", standardise=("coder",))) == ""
-    assert "the tuned on part included" in leak(svm("coder", standardise=("coder",), standardise_on="train_and_devel"))
+    assert "including the validation set" in leak(
+        svm("coder", standardise=("coder",), standardise_on="train_and_devel")
+    )
     monkeypatch.setattr(organiser_tables, "available", lambda *_: True)
     assert leak(svm("coder", table="auDeep-30")) == ""
     folds = {"name": "stratified", "n": 4}
@@ -185,7 +190,7 @@ def test_features_that_know_the_validation_recordings_are_reported(corpus, tmp_p
     assert leak(svm("coder", table="ComParE") | {"folds": folds}) == ""
 
 
-def test_another_content_of_the_organisers_files_is_another_member(corpus, tmp_path, monkeypatch):
+def test_a_change_of_the_organisers_files_changes_the_identity(corpus, tmp_path, monkeypatch):
     monkeypatch.setattr(organiser_tables, "available", lambda *_: True)
     monkeypatch.setattr(organiser_tables, "digest", lambda *_: "one")
     features = {"name": "opensmile", "table": "ComParE"}
@@ -197,17 +202,17 @@ def test_another_content_of_the_organisers_files_is_another_member(corpus, tmp_p
         Member("svm", config, corpus, "f", 12, tmp_path).claim()
 
 
-def test_evaluating_what_is_not_trained_says_that_it_is_unavailable(corpus, tmp_path):
+def test_evaluation_before_training_is_unavailable(corpus, tmp_path):
     member = Member("coder", AUTOENCODER, corpus, "f", 12, tmp_path)
     with Progress() as progress, pytest.raises(Unavailable, match="training is not finished"):
         member.evaluate(progress, {})
 
 
-def test_pieces_that_the_mirrored_ends_do_not_fit_are_refused(tmp_path):
+def test_mirrored_ends_that_differ_from_the_context_are_refused(tmp_path):
     config = get_config().to_dict()["members"]["resnet_gru"]
     belts = Recording("train_00.wav", None, "train", "s", np.arange(25.0) / 25, np.sin(np.arange(25.0)), np.zeros(25))
     recordings = [replace(belts, name=f"{p}_00.wav", partition=p) for p in ("train", "devel", "test")]
-    corpus = Corpus(challenge.TASKS["breathing"], None, tuple(recordings), 25.0)
+    corpus = Corpus(tasks.TASKS["breathing"], None, tuple(recordings), 25.0)
     config["folds"] = OFFICIAL
     Member("gru", config, corpus, "f", 12, tmp_path / "right")
     config["learner"]["model"]["piece_frames"] = 100
@@ -216,7 +221,7 @@ def test_pieces_that_the_mirrored_ends_do_not_fit_are_refused(tmp_path):
 
 
 def test_the_precision_is_part_of_the_identity_of_a_network_and_not_of_an_svm(corpus, tmp_path):
-    linear = {"features": PICTURE | {"matrix": MATRIX}, "folds": OFFICIAL, "learner": {"name": "svm", "c": (1.0,)}}
+    linear = {"features": IMAGE | {"matrix": MATRIX}, "folds": OFFICIAL, "learner": {"name": "svm", "c": (1.0,)}}
     for precision in ("float32", "bfloat16"):
         Member("svm", linear, corpus, "f", 12, tmp_path, precision=precision).claim()
     Member("net", UNTRAINED, corpus, "f", 12, tmp_path).claim()
@@ -234,13 +239,13 @@ def test_the_precision_is_part_of_the_identity_of_a_network_and_not_of_an_svm(co
          r"learner\.examples\.augment is 'all'"),
     ],
 )  # fmt: skip
-def test_what_is_wrong_in_a_config_is_named_by_its_whole_path(corpus, tmp_path, config, message):
+def test_a_wrong_field_is_named_by_its_whole_path(corpus, tmp_path, config, message):
     net = Member("net", UNTRAINED, corpus, "f", 12, tmp_path)
     with pytest.raises(UserError, match=rf"^config\.members\.one\.{message}"):
         Member("one", config, corpus, "f", 12, tmp_path, {"net": net})
 
 
-def test_codebooks_come_from_the_seed_of_the_run_and_the_name_of_the_member(corpus, tmp_path):
+def test_codebooks_depend_on_the_seed_and_the_name_of_the_member(corpus, tmp_path):
     rng = np.random.default_rng(0)
     frames = {recording.name: rng.normal(size=(20, 6)).astype(np.float32) for recording in corpus.recordings}
 

@@ -1,4 +1,4 @@
-"""Runs of a network on made-up sequences: all folds at once, several devices, nothing compiled twice."""
+"""Runs of a network on made-up sequences: all folds at once, several devices, interruptions, compilations."""
 
 import itertools
 import json
@@ -13,6 +13,7 @@ from jaxpara.corpora import tasks
 from jaxpara.corpora.corpus import Corpus, Recording
 from jaxpara.corpora.splits import Fold
 from jaxpara.errors import UserError
+from jaxpara.predictions import scores_of
 from jaxpara.progress import Progress
 from jaxpara.training import parallel
 from jaxpara.training.checkpoints import Checkpoints
@@ -21,7 +22,7 @@ from jaxpara.training.net import Net, NetConfig
 from jaxpara.training.train import Interrupted
 
 TASK = tasks.TASKS["breathing"]
-# Narrow, and without dropout, whose masks differ by device; SGD, as Adam makes a sign of a gradient that is nearly 0.
+# Narrow, without dropout, as its masks differ by device, and with SGD, as Adam reduces a gradient near 0 to its sign.
 CONFIG = {
     "examples": {"name": "windows", "window_s": 2.0, "step_s": 1.0},
     "model": {"name": "sequence_lstm", "lstm": (6, 4), "dropout": 0.0},
@@ -40,7 +41,7 @@ RESNET = CONFIG | {
 
 @pytest.fixture
 def folds_in():
-    """Three folds of 6 recordings: 25, 24 and 23 windows to fit on, so 4, 3 and 3 steps an epoch."""
+    """Three folds of 6 recordings: 25, 24 and 23 windows to train on, so 4, 3 and 3 steps an epoch."""
     rng, recordings, features = np.random.default_rng(0), [], {}
     for number, seconds in enumerate((5, 6, 7, 8, 4, 5)):
         name, times = f"train_{number:02d}.wav", np.arange(seconds * 25) / 25
@@ -54,8 +55,8 @@ def folds_in():
         """The features, at 25 Hz or, as a waveform, at 200 Hz."""
         given = {n: np.repeat(v[:, :1], 8, axis=0) for n, v in features.items()} if waves else features
         for number in range(3):
-            tune = names[number : number + 1]
-            fold = Fold(number, tuple(name for name in names if name not in tune), tune, tune)
+            held_out = names[number : number + 1]
+            fold = Fold(number, tuple(name for name in names if name not in held_out), held_out, held_out)
             yield FoldRun(
                 f"net, fold {number}", corpus, fold, given, 200.0 if waves else 25.0, folder / f"{number}", number
             )
@@ -70,20 +71,20 @@ def net(config=CONFIG, waves=False, **fields):
     return Net(NetConfig(**given), task=TASK, frame_rate_hz=rate_hz, where="net", precision=precision)
 
 
-def fitted(network, *groups):
-    """What comes of fits that are trained group by group: epochs, losses of the log, predictions."""
+def trained(network, *groups):
+    """Train runs group by group; return their epochs, the losses of the log and the predictions."""
     outcome = {}
     with Progress() as progress:
         for group in groups:
-            for fit, summary in zip(group, network.train(group, progress), strict=True):
+            for run, summary in zip(group, network.train(group, progress), strict=True):
                 (chosen,) = network.choose([summary])
-                lines = [json.loads(line) for line in (fit.folder / "metrics.jsonl").read_text().splitlines()]
-                outcome[fit.fold.index] = {
+                lines = [json.loads(line) for line in (run.folder / "metrics.jsonl").read_text().splitlines()]
+                outcome[run.fold.index] = {
                     "epochs": [(e["epoch"], e["step"]) for e in summary["epochs"]],
                     "losses": np.array([e["loss"] for e in summary["epochs"]]),
                     "log": np.array([line["loss"] for line in lines]),
                     "lr": np.array([line["lr"] for line in lines if "lr" in line]),
-                    "scores": network.predict(fit, fit.fold.val_names, network.load(fit, chosen)).scores,
+                    "scores": scores_of(network.predict(run, run.fold.val_names, network.load(run, chosen))),
                 }
     return outcome
 
@@ -99,7 +100,7 @@ def use(monkeypatch, devices):
     monkeypatch.setattr(parallel, "devices", lambda: jax.local_devices()[:devices])
 
 
-WAYS = {
+VARIANTS = {
     "in parts, with dropout, at a falling rate": (
         {
             "model": CONFIG["model"] | {"dropout": 0.4},
@@ -113,38 +114,38 @@ WAYS = {
 }
 
 
-@pytest.mark.parametrize("way", WAYS)
-def test_all_folds_at_once_come_out_as_one_after_the_other(way, folds_in, tmp_path, monkeypatch):
-    """On one device, and on two: three fits leave a seat for a double."""
-    fields, waves = WAYS[way]
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_all_folds_at_once_give_the_results_of_one_after_the_other(variant, folds_in, tmp_path, monkeypatch):
+    """On one device, and on two, where three runs leave a slot unused."""
+    fields, waves = VARIANTS[variant]
     use(monkeypatch, 1)
     network = net(waves=waves, **fields)
-    alone = fitted(network, *([fit] for fit in folds_in(tmp_path / "alone", waves=waves)))
-    together = fitted(network, list(folds_in(tmp_path / "together", waves=waves)))
+    alone = trained(network, *([run] for run in folds_in(tmp_path / "alone", waves=waves)))
+    together = trained(network, list(folds_in(tmp_path / "together", waves=waves)))
     assert_same(alone, together, 1e-5)
-    if way != "a loss of the whole batch":
+    if variant != "a loss of the whole batch":
         use(monkeypatch, 2)
-        spread = fitted(net(waves=waves, **fields), list(folds_in(tmp_path / "spread", waves=waves)))
+        spread = trained(net(waves=waves, **fields), list(folds_in(tmp_path / "spread", waves=waves)))
         assert_same(alone, spread, 1e-5)
     assert all(abs(outcome["losses"][-1] - outcome["losses"][0]) > 1e-3 for outcome in alone.values())
-    if "falling" in way:
+    if "falling" in variant:
         assert any(outcome["lr"][-1] < outcome["lr"][0] for outcome in alone.values())
 
 
 def test_several_devices_give_the_loss_curve_of_one(folds_in, tmp_path, monkeypatch):
-    """BatchNorm is synchronised, and the last batch of an epoch, of 7 windows, is filled up and masked."""
+    """BatchNorm is synchronised, and the last batch of an epoch, of 7 windows, is padded and masked."""
     outcomes = []
     for count in (1, 2, 4):
         use(monkeypatch, count)
         last = list(folds_in(tmp_path / f"{count}", waves=True))[-1]
-        outcomes.append(fitted(net(RESNET, waves=True), [last]))
+        outcomes.append(trained(net(RESNET, waves=True), [last]))
     assert_same(outcomes[0], outcomes[1], 1e-5)
     assert_same(outcomes[0], outcomes[2], 1e-5)
     assert outcomes[0][2]["epochs"][-1] == (2, 9)
 
 
 def stopping_after(asks):
-    """`stop_requests` of somebody who asks to stop, as seen by the loop, which looks after every step."""
+    """Return a `stop_requests` whose stop comes after the loop, which asks after every step, has asked some times."""
     seen = itertools.count(1)
 
     @contextmanager
@@ -161,50 +162,52 @@ def shared():
 
 
 @pytest.mark.parametrize(("asks", "left"), [(4, 3), (10, 1)])
-def test_asked_to_stop_all_fits_save_and_go_on_to_the_same_bits(asks, left, shared, folds_in, tmp_path, monkeypatch):
-    """Also where they stand at other steps, and where some are finished."""
+def test_on_a_stop_request_all_runs_save_and_resume_to_the_same_bits(
+    asks, left, shared, folds_in, tmp_path, monkeypatch
+):
+    """Also if their steps differ, and if some are finished."""
     use(monkeypatch, 1)
-    undisturbed = fitted(shared, list(folds_in(tmp_path / "undisturbed")))
-    fits = list(folds_in(tmp_path / "stopped"))
+    undisturbed = trained(shared, list(folds_in(tmp_path / "undisturbed")))
+    runs = list(folds_in(tmp_path / "stopped"))
     with monkeypatch.context() as patch, Progress() as progress:
         patch.setattr("jaxpara.training.net.stop_requests", stopping_after(asks))
         with pytest.raises(Interrupted) as stopped:
-            shared.train(fits, progress)
+            shared.train(runs, progress)
     assert len(str(stopped.value).splitlines()) == left
-    assert sum(not (fit.folder / "summary.json").exists() for fit in fits) == left
-    assert_same(undisturbed, fitted(shared, fits), 0)
+    assert sum(not (run.folder / "summary.json").exists() for run in runs) == left
+    assert_same(undisturbed, trained(shared, runs), 0)
 
 
-def test_asked_to_stop_in_the_last_step_nothing_else_begins(shared, folds_in, tmp_path, monkeypatch):
+def test_on_a_stop_request_in_the_last_step_nothing_else_starts(shared, folds_in, tmp_path, monkeypatch):
     use(monkeypatch, 1)
-    *_, fit = folds_in(tmp_path)  # of 9 steps
+    *_, run = folds_in(tmp_path)  # of 9 steps
     monkeypatch.setattr("jaxpara.training.net.stop_requests", stopping_after(8))
     with Progress() as progress, pytest.raises(Interrupted, match="net, fold 2: trained; stopped"):
-        shared.train([fit], progress)
-    assert (fit.folder / "summary.json").exists()
+        shared.train([run], progress)
+    assert (run.folder / "summary.json").exists()
 
 
-def test_killed_while_a_fit_saves_all_go_on_to_the_same_bits(shared, folds_in, tmp_path, monkeypatch):
+def test_runs_that_are_killed_during_a_save_resume_to_the_same_bits(shared, folds_in, tmp_path, monkeypatch):
     """A later save of one fold fails, so that the others are an epoch ahead of it."""
     use(monkeypatch, 1)
-    undisturbed = fitted(shared, list(folds_in(tmp_path / "undisturbed")))
-    fits = list(folds_in(tmp_path / "killed"))
+    undisturbed = trained(shared, list(folds_in(tmp_path / "undisturbed")))
+    runs = list(folds_in(tmp_path / "killed"))
     save = Checkpoints.save
 
-    def failing(self, state, history, rank):
+    def failing(self, state, history):
         if self.folder.parent.name == "1" and int(state.step) == 6:
             raise KeyboardInterrupt
-        save(self, state, history, rank)
+        save(self, state, history)
 
     with monkeypatch.context() as patch, Progress() as progress:
         patch.setattr(Checkpoints, "save", failing)
         with pytest.raises(KeyboardInterrupt):
-            shared.train(fits, progress)
-    assert_same(undisturbed, fitted(shared, fits), 0)
+            shared.train(runs, progress)
+    assert_same(undisturbed, trained(shared, runs), 0)
 
 
 class Compiled(logging.Handler):
-    """What JAX compiles, by name."""
+    """The names of the functions that JAX compiles."""
 
     def __init__(self):
         super().__init__()
@@ -233,39 +236,39 @@ def test_nothing_is_compiled_after_the_first_epoch_of_the_first_fold(
     network = net(
         optimizer=CONFIG["optimizer"] | PLATEAU, loss={"name": "batch_pcc"}, model=CONFIG["model"] | {"lstm": (4,)}
     )
-    fits = list(folds_in(tmp_path))
+    runs = list(folds_in(tmp_path))
     save, first = Checkpoints.save, []
 
-    def saving(self, state, history, rank):
-        save(self, state, history, rank)
+    def saving(self, state, history):
+        save(self, state, history)
         first or first.extend(compiled)
         if self.folder.parent.name == "2" and int(state.step) == 3 and not (tmp_path / "2" / "stopped").exists():
             (tmp_path / "2" / "stopped").touch()
             raise KeyboardInterrupt
 
     monkeypatch.setattr(Checkpoints, "save", saving)
-    groups = [fits] if together else [[fit] for fit in fits]
+    groups = [runs] if together else [[run] for run in runs]
     with Progress() as progress, pytest.raises(KeyboardInterrupt):
         [network.train(group, progress) for group in groups]
-    outcome = fitted(network, *groups)
+    outcome = trained(network, *groups)
     assert any(fold["lr"][-1] < fold["lr"][0] for fold in outcome.values())
     assert first.count("jit(_fun)") == 2  # the steps that train and predict
     assert compiled == first
 
 
-def test_in_bfloat16_a_fit_learns_as_much(folds_in, tmp_path, monkeypatch):
+def test_in_bfloat16_a_run_learns_as_much(folds_in, tmp_path, monkeypatch):
     use(monkeypatch, 1)
-    outcomes = [fitted(net(precision=p, epochs=4), [next(folds_in(tmp_path / p))])[0] for p in ("float32", "bfloat16")]
+    outcomes = [trained(net(precision=p, epochs=4), [next(folds_in(tmp_path / p))])[0] for p in ("float32", "bfloat16")]
     assert outcomes[1]["log"][-2] < outcomes[1]["log"][0] / 2  # of training, the first and the last epoch
     np.testing.assert_allclose(outcomes[0]["losses"], outcomes[1]["losses"], atol=0.02)
     assert np.abs(outcomes[0]["scores"] - outcomes[1]["scores"]).max() > 0
 
 
 @pytest.mark.parametrize("content", ["", '{"epochs": [', "[]", "{}"])
-def test_among_all_folds_at_once_a_damaged_one_that_has_ended_is_named(folds_in, tmp_path, content):
-    fits = list(folds_in(tmp_path))
-    for fit, text in zip(fits, ['{"seconds": 1.0, "epochs": []}', content, '{"seconds": 2.0}'], strict=True):
-        fit.folder.mkdir()
-        (fit.folder / SUMMARY).write_text(text)
+def test_the_damaged_summary_of_a_finished_run_is_named(folds_in, tmp_path, content):
+    runs = list(folds_in(tmp_path))
+    for run, text in zip(runs, ['{"seconds": 1.0, "epochs": []}', content, '{"seconds": 2.0}'], strict=True):
+        run.folder.mkdir()
+        (run.folder / SUMMARY).write_text(text)
     with Progress() as progress, pytest.raises(UserError, match=r"1/summary\.json: damaged \(.*\); delete it and run"):
-        net().train(fits, progress)
+        net().train(runs, progress)

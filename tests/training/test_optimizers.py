@@ -7,7 +7,7 @@ import pytest
 from jaxpara.errors import UserError
 from jaxpara.models import MODELS
 from jaxpara.registry import build
-from jaxpara.training.optimizers import OPTIMIZERS, SCHEDULES, kernels, plateau_scale, with_lr_scale
+from jaxpara.training.optimizers import OPTIMIZERS, SCHEDULES, kernels, with_lr_scale
 
 
 @pytest.fixture(scope="module")
@@ -132,12 +132,13 @@ GOLDEN = [
 
 @pytest.mark.parametrize(("patience", "factor", "losses", "rates"), GOLDEN)
 def test_the_plateau_rule_is_pytorchs(patience, factor, losses, rates):
-    ours = [plateau_scale(losses[: n + 1], patience, factor) for n in range(len(losses))]
+    rule = optimizer("sgd", schedule="plateau", plateau_patience=patience, plateau_factor=factor)
+    ours = [rule.lr_scale(losses[: n + 1]) for n in range(len(losses))]
     np.testing.assert_allclose(ours, rates, rtol=1e-5)
-    assert plateau_scale([], patience, factor) == 1
+    assert rule.lr_scale([]) == 1
 
 
-def test_a_schedule_that_cannot_be_is_named():
+def test_an_impossible_schedule_is_named():
     where = r"^config\.members\.net\.learner\.optimizer"
     with pytest.raises(UserError, match=rf"{where}\.schedule is 'cosin', expected one of .*did you mean 'cosine'"):
         optimizer("adam", schedule="cosin")

@@ -5,7 +5,7 @@ from safetensors.numpy import save_file
 from jaxpara.training.state import TrainState, with_pretrained
 
 
-def test_weights_go_into_the_part_of_the_network_that_takes_them(tmp_path):
+def test_pretrained_weights_go_into_one_part_of_the_network(tmp_path):
     rng = np.random.default_rng(0)
     kernel, mean = rng.normal(size=(4, 3, 2, 2)).astype(np.float32), rng.normal(size=4).astype(np.float32)
     save_file({"conv1.weight": kernel, "bn1.running_mean": mean, "fc.weight": mean}, tmp_path / "w.safetensors")
@@ -21,7 +21,7 @@ def test_weights_go_into_the_part_of_the_network_that_takes_them(tmp_path):
     assert start.params["resnet"]["conv1"]["kernel"].max() == 0
 
 
-def test_weights_go_into_a_network_without_batchnorm(tmp_path):
+def test_pretrained_weights_go_into_a_network_without_batchnorm(tmp_path):
     kernel = np.random.default_rng(0).normal(size=(4, 3, 2, 2)).astype(np.float32)
     save_file({"features.0.weight": kernel}, tmp_path / "w.safetensors")
     params = {"features": {"0": {"kernel": np.zeros((2, 2, 3, 4), np.float32)}}}

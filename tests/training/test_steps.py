@@ -1,4 +1,4 @@
-"""One step is one step, whatever it is spread over."""
+"""A step has the same result whatever it is spread over."""
 
 import jax
 import numpy as np
@@ -14,13 +14,13 @@ from jaxpara.training.state import create
 
 
 class Toy(nn.Module):
-    """Something with BatchNorm and, if wanted, dropout."""
+    """A network with BatchNorm and, if wanted, dropout."""
 
     dropout: float = 0.0
 
     @nn.compact
     def __call__(self, x, train=False):
-        # Without a bias: in front of BatchNorm its gradient is rounding noise, which Adam would blow up.
+        # Without a bias: in front of BatchNorm its gradient is rounding noise, which Adam would amplify.
         x = nn.Conv(4, (3,), use_bias=False)(x)
         x = nn.BatchNorm(use_running_average=not train, axis_name=parallel.AXIS if train else None)(x)
         x = nn.Dropout(self.dropout, deterministic=not train)(nn.relu(x))
@@ -28,14 +28,14 @@ class Toy(nn.Module):
 
 
 class Plain(nn.Module):
-    """Something in which no example depends on another."""
+    """A network in which no example depends on another."""
 
     @nn.compact
     def __call__(self, x, train=False):
         return nn.tanh(nn.Dense(1)(nn.relu(nn.Conv(4, (3,))(x))))[..., 0]
 
 
-def whole(part, key):
+def inputs_of(part, key):
     return part["inputs"]
 
 
@@ -51,7 +51,7 @@ def batch(rows, weights_until=None, seed=0):
 def train(monkeypatch, *, devices, parts=1, updates=5, loss=None, model=None, rows=8, copies=1, until=None):
     monkeypatch.setattr(parallel, "devices", lambda: jax.local_devices()[:devices])
     model, optimizer = model or Toy(), optax.adam(1e-2)
-    step = parallel.spread(steps.train_step(model, whole, loss or WindowPCC(), optimizer))
+    step = parallel.spread(steps.train_step(model, inputs_of, loss or WindowPCC(), optimizer))
     state = parallel.replicate(create(model, np.zeros((1, 24, 1), np.float32), optimizer, seed=3))
     losses = []
     for n in range(updates):
@@ -67,7 +67,7 @@ def assert_same(one, other, atol):
 
 
 @pytest.mark.parametrize("loss", [WindowPCC(), BatchPCC()])
-def test_four_devices_do_what_one_does(monkeypatch, loss):
+def test_four_devices_give_the_result_of_one(monkeypatch, loss):
     one, losses_1 = train(monkeypatch, devices=1, loss=loss)
     four, losses_4 = train(monkeypatch, devices=4, loss=loss)
     np.testing.assert_allclose(losses_1, losses_4, atol=1e-5)
@@ -75,10 +75,10 @@ def test_four_devices_do_what_one_does(monkeypatch, loss):
     assert min(losses_1) > 0
 
 
-def test_four_devices_do_what_one_does_with_the_breathing_network(monkeypatch):
+def test_four_devices_give_the_result_of_one_with_the_breathing_network(monkeypatch):
     """System 2's layers, narrow and without dropout, whose masks differ by device.
 
-    Not by Adam, which makes a whole step of the rounding errors of a gradient that is nearly 0.
+    With SGD, as Adam amplifies the rounding errors of a gradient that is nearly 0 to a whole step.
     """
     model, optimizer = CNN1DLSTM(filters=(4, 4, 4, 4), lstm=(4, 4), dropout=0.0), optax.sgd(0.1, 0.9)
     rng = np.random.default_rng(0)
@@ -90,7 +90,7 @@ def test_four_devices_do_what_one_does_with_the_breathing_network(monkeypatch):
     states = []
     for devices in (1, 4):
         monkeypatch.setattr(parallel, "devices", lambda n=devices: jax.local_devices()[:n])
-        step = parallel.spread(steps.train_step(model, whole, WindowPCC(), optimizer))
+        step = parallel.spread(steps.train_step(model, inputs_of, WindowPCC(), optimizer))
         state = parallel.replicate(create(model, rows["inputs"][:1], optimizer, seed=3))
         start = jax.device_get(state.params)
         for _ in range(5):
@@ -103,7 +103,7 @@ def test_four_devices_do_what_one_does_with_the_breathing_network(monkeypatch):
     assert all(jax.tree.leaves(moved))
 
 
-def test_parts_do_what_the_whole_batch_does(monkeypatch):
+def test_parts_give_the_result_of_the_whole_batch(monkeypatch):
     whole, losses_whole = train(monkeypatch, devices=2, parts=1, until=7, model=Plain())
     parts, losses_parts = train(monkeypatch, devices=2, parts=4, until=7, model=Plain())
     np.testing.assert_allclose(losses_whole, losses_parts, atol=1e-6)
@@ -118,10 +118,10 @@ def test_devices_draw_different_dropout(monkeypatch, rate):
     assert (abs(four[0] - one[0]) > 1e-3) == bool(rate)
 
 
-def test_what_is_returned_is_the_same_on_every_device(monkeypatch):
+def test_the_result_is_the_same_on_every_device(monkeypatch):
     state, _ = train(monkeypatch, devices=4, model=Toy(0.3))
     step = jax.pmap(
-        steps.train_step(Toy(0.3), whole, WindowPCC(), optax.adam(1e-2)), axis_name=parallel.AXIS, in_axes=(None, 0)
+        steps.train_step(Toy(0.3), inputs_of, WindowPCC(), optax.adam(1e-2)), axis_name=parallel.AXIS, in_axes=(None, 0)
     )
     arranged = parallel.shard({k: v.reshape(4, -1, *v.shape[1:]) for k, v in batch(8).items()})
     everywhere, _ = step(jax.device_put(state), arranged)
@@ -130,11 +130,11 @@ def test_what_is_returned_is_the_same_on_every_device(monkeypatch):
     )
 
 
-def test_rows_without_weight_change_nothing(monkeypatch):
-    """Padding of an uneven last batch: garbage rows of weight 0 leave loss and weights as they are."""
+def test_padding_changes_nothing(monkeypatch):
+    """Rows of weight 0, as in an uneven last batch, change neither the loss nor the weights."""
     monkeypatch.setattr(parallel, "devices", lambda: jax.local_devices()[:1])
     model, optimizer = Plain(), optax.sgd(0.1)
-    step = parallel.spread(steps.train_step(model, whole, WindowPCC(), optimizer))
+    step = parallel.spread(steps.train_step(model, inputs_of, WindowPCC(), optimizer))
     results = []
     for rows in (3, 5):
         padded = batch(5, 3)
@@ -147,7 +147,7 @@ def test_rows_without_weight_change_nothing(monkeypatch):
 def test_the_factor_of_the_plateau_rule_scales_the_update(monkeypatch):
     monkeypatch.setattr(parallel, "devices", lambda: jax.local_devices()[:1])
     model, optimizer = Toy(), SGD(where="optimizer", lr=0.1, momentum=0.0, schedule="plateau").transform
-    step = parallel.spread(steps.train_step(model, whole, WindowPCC(), optimizer))
+    step = parallel.spread(steps.train_step(model, inputs_of, WindowPCC(), optimizer))
     start = create(model, np.zeros((1, 24, 1), np.float32), optimizer, seed=3)
     arranged = parallel.shard({k: v[None] for k, v in batch(4).items()})
     full, _ = step(parallel.replicate(start), arranged)
@@ -166,6 +166,6 @@ def test_prediction_returns_all_rows_in_order(monkeypatch):
     model = Toy()
     state = create(model, np.zeros((1, 24, 1), np.float32), optax.sgd(0.1), seed=1)
     rows = batch(8)
-    step = parallel.spread(steps.predict_step(whole, steps.forward(model)))
+    step = parallel.spread(steps.predict_step(inputs_of, steps.forward(model)))
     outputs = step(parallel.replicate(state), parallel.shard(rows))
     np.testing.assert_allclose(outputs, model.apply(state.variables, rows["inputs"]), atol=1e-6)

@@ -21,6 +21,7 @@ from svms import GRID, corpus, learner, predicted, quiet, run_of, said, trained
 from jaxpara.corpora.corpus import Recording
 from jaxpara.corpora.tasks import TASKS
 from jaxpara.errors import UserError
+from jaxpara.predictions import scores_of
 from jaxpara.training.svm import SVM
 
 PARTS = {"train": 60, "devel": 40, "test": 30}
@@ -32,7 +33,7 @@ def mask(tmp_path):
 
 
 def classes(task, folder, parts=PARTS, unknown=("train_3.wav", "devel_1.wav")):
-    """Vectors with some of the class in them, on scales of their own; the fifth feature is constant."""
+    """Return vectors that correlate with the class, on different scales; the fifth feature is constant."""
     rng = np.random.default_rng(3)
     recordings, features = [], {}
     for part, count in parts.items():
@@ -46,15 +47,15 @@ def classes(task, folder, parts=PARTS, unknown=("train_3.wav", "devel_1.wav")):
     return run_of(corpus(task, recordings), features, folder)
 
 
-def matrix(fit, names):
-    """Inputs of the recordings that have a label, and the labels."""
-    labels = np.array([fit.corpus.by_name[name].labels[0] for name in names])
-    inputs = np.stack([fit.features[name] for name in names])
+def matrix(run, names):
+    """Return the inputs of the recordings that have a label, and the labels."""
+    labels = np.array([run.corpus.by_name[name].labels[0] for name in names])
+    inputs = np.stack([run.features[name] for name in names])
     return inputs[np.isfinite(labels)], labels[np.isfinite(labels)].astype(int)
 
 
-def stack(fit, names):
-    return np.stack([fit.features[name] for name in names])
+def stack(run, names):
+    return np.stack([run.features[name] for name in names])
 
 
 # "scale" of a part of the rows would be another gamma than that of all, so Platt's fits compare with a number.
@@ -70,7 +71,7 @@ LAST = {
     [("minmax", MinMaxScaler), ("minmax_clipped", partial(MinMaxScaler, clip=True)), ("standard", StandardScaler)],
 )
 @pytest.mark.parametrize("kernel", ["linear", "rbf"])
-def test_as_scikit_learn_by_hand(mask, kernel, scale, scaler, refit):
+def test_the_svm_is_scikit_learns(mask, kernel, scale, scaler, refit):
     def by_hand(c, names):
         return make_pipeline(scaler(), LAST[kernel](c)).fit(*matrix(mask, names))
 
@@ -94,13 +95,13 @@ def test_as_scikit_learn_by_hand(mask, kernel, scale, scaler, refit):
         # LIBSVM's own kernel differs in the last digits, and with it its solution.
         margins = by_hand(best, seen).decision_function(stack(mask, names))
         tolerance = {"linear": 1e-9, "rbf": 1e-6}[kernel]
-        np.testing.assert_allclose(predictions.scores[:, 1], 1 / (1 + np.exp(-margins)), rtol=tolerance)
-        np.testing.assert_allclose(predictions.scores.sum(1), 1, rtol=1e-12)
-        np.testing.assert_array_equal(predictions.scores.argmax(1), by_hand(best, seen).predict(stack(mask, names)))
-        assert predictions.recordings.tolist() == list(names)
-        assert (predictions.times_s == 0).all()
-        assert predictions.partitions.tolist() == [name.split("_")[0] for name in names]
-        assert (predictions.folds == 0).all()
+        np.testing.assert_allclose(scores_of(predictions)[:, 1], 1 / (1 + np.exp(-margins)), rtol=tolerance)
+        np.testing.assert_allclose(scores_of(predictions).sum(1), 1, rtol=1e-12)
+        np.testing.assert_array_equal(scores_of(predictions).argmax(1), by_hand(best, seen).predict(stack(mask, names)))
+        assert predictions["recording"].tolist() == list(names)
+        assert (predictions["time_s"] == 0).all()
+        assert predictions["partition"].tolist() == [name.split("_")[0] for name in names]
+        assert (predictions[["fold", "seed"]] == 0).all(axis=None)
 
 
 @pytest.mark.parametrize("kernel", ["linear", "rbf"])
@@ -109,42 +110,44 @@ def test_probabilities_are_platts(mask, kernel):
     by_hand.fit(*matrix(mask, mask.fold.train_names))
     _, _, validation, _ = trained(mask, kernel=kernel, gamma=0.2, probabilities=True, c=(1.0,))
     expected = by_hand.predict_proba(stack(mask, mask.fold.val_names))
-    np.testing.assert_allclose(validation.scores, expected, rtol={"linear": 1e-9, "rbf": 1e-5}[kernel])
+    np.testing.assert_allclose(scores_of(validation), expected, rtol={"linear": 1e-9, "rbf": 1e-5}[kernel])
 
 
 def test_gamma_of_rbf_may_be_a_number(mask):
     by_hand = make_pipeline(MinMaxScaler(), SVC(gamma=0.3)).fit(*matrix(mask, mask.fold.train_names))
     _, _, validation, _ = trained(mask, kernel="rbf", gamma=0.3, c=(1.0,))
     margins = by_hand.decision_function(stack(mask, mask.fold.val_names))
-    np.testing.assert_allclose(validation.scores[:, 1], 1 / (1 + np.exp(-margins)), rtol=1e-6)
+    np.testing.assert_allclose(scores_of(validation)[:, 1], 1 / (1 + np.exp(-margins)), rtol=1e-6)
 
 
 @pytest.mark.parametrize("kernel", ["linear", "rbf"])
 @pytest.mark.parametrize("probabilities", [False, True])
 def test_more_classes_than_two(tmp_path, kernel, probabilities):
-    fit = classes(TASKS["escalation"], tmp_path)
-    _, _, validation, _ = trained(fit, kernel=kernel, gamma=0.2, probabilities=probabilities, c=(1.0,))
+    run = classes(TASKS["escalation"], tmp_path)
+    _, _, validation, _ = trained(run, kernel=kernel, gamma=0.2, probabilities=probabilities, c=(1.0,))
     last = LAST[kernel](1.0, 0.2)
     last = CalibratedClassifierCV(last, cv=5, ensemble=False) if probabilities else last
-    by_hand = make_pipeline(MinMaxScaler(), last).fit(*matrix(fit, fit.fold.train_names))
-    assert validation.scores.shape == (40, 3)
-    np.testing.assert_allclose(validation.scores.sum(1), 1, rtol=1e-12)
-    rows = stack(fit, fit.fold.val_names)
+    by_hand = make_pipeline(MinMaxScaler(), last).fit(*matrix(run, run.fold.train_names))
+    assert scores_of(validation).shape == (40, 3)
+    np.testing.assert_allclose(scores_of(validation).sum(1), 1, rtol=1e-12)
+    rows = stack(run, run.fold.val_names)
     if probabilities:
-        np.testing.assert_allclose(validation.scores, by_hand.predict_proba(rows), rtol=1e-5)
+        np.testing.assert_allclose(scores_of(validation), by_hand.predict_proba(rows), rtol=1e-5)
     else:
         margins = by_hand.decision_function(rows)
         np.testing.assert_allclose(
-            np.log(validation.scores[:, 1:] / validation.scores[:, :1]), margins[:, 1:] - margins[:, :1], atol=1e-5
+            np.log(scores_of(validation)[:, 1:] / scores_of(validation)[:, :1]),
+            margins[:, 1:] - margins[:, :1],
+            atol=1e-5,
         )
 
 
-def test_nothing_but_the_training_set_reaches_the_svm_that_predicts_validation(mask, tmp_path):
+def test_only_the_training_set_reaches_the_svm_that_predicts_validation(mask, tmp_path):
     wild = {n: v * (1 if n in mask.fold.train_names else 1000) for n, v in mask.features.items()}
     other = replace(mask, features=wild, folder=tmp_path / "other")
-    for fit in (mask, other):
-        trained(fit, refit=True, c=(0.01,))
-    models = [skops.io.load(fit.folder / "fitted.skops") for fit in (mask, other)]
+    for run in (mask, other):
+        trained(run, refit=True, c=(0.01,))
+    models = [skops.io.load(run.folder / "fitted.skops") for run in (mask, other)]
     for name in ("data_min_", "data_max_"):
         np.testing.assert_array_equal(*(getattr(model["scale"], name) for model in models))
     np.testing.assert_array_equal(*(model["solver"].coef_ for model in models))
@@ -161,14 +164,14 @@ def test_of_equal_scores_the_first_c_is_chosen(mask):
     assert summary["chosen"]["c"] == 0.01
 
 
-def test_where_no_score_is_defined_the_first_c_is_chosen(mask):
+def test_if_no_score_is_defined_the_first_c_is_chosen(mask):
     only = tuple(name for name in mask.fold.val_names if mask.corpus.by_name[name].labels[0] == 0)
-    fit = replace(mask, fold=replace(mask.fold, val_names=only))
-    _, summary, _, _ = trained(fit)
+    run = replace(mask, fold=replace(mask.fold, val_names=only))
+    _, summary, _, _ = trained(run)
     assert summary["chosen"] == {"c": GRID[0], "score": None}
 
 
-def test_what_is_finished_is_not_trained_again(mask):
+def test_a_finished_run_is_not_trained_again(mask):
     svm, summary, _, _ = trained(mask, refit=True)
     assert json.loads((mask.folder / "summary.json").read_text()) == summary
     assert summary.keys() == {"seconds", "chosen", "tried"}
@@ -179,7 +182,7 @@ def test_what_is_finished_is_not_trained_again(mask):
 
 
 @pytest.mark.parametrize("content", ["", '{"chosen": {', "[]", "{}"])
-def test_what_is_finished_and_damaged_is_named(mask, content):
+def test_the_damaged_summary_of_a_finished_run_is_named(mask, content):
     (mask.folder / "summary.json").write_text(content)
     with pytest.raises(UserError, match=r"summary\.json: damaged \(.*\); delete it and run"):
         learner(mask).train([mask], quiet())
@@ -190,11 +193,11 @@ def test_what_is_finished_and_damaged_is_named(mask, content):
 @pytest.mark.parametrize("scale", ["minmax", "standard", "none"])
 def test_every_svm_predicts_the_same_bits_from_the_folder_alone(mask, kernel, probabilities, scale):
     unscaled = {n: v * 10.0 ** -np.arange(-3, 3).repeat(2).astype(np.float32) for n, v in mask.features.items()}
-    fit = replace(mask, features=unscaled)
+    run = replace(mask, features=unscaled)
     fields = {"kernel": kernel, "probabilities": probabilities, "scale": scale, "c": (0.01,)}
-    _, _, validation, _ = trained(fit, **fields)
-    again = learner(fit, **fields)
-    np.testing.assert_array_equal(predicted(again, fit).scores, validation.scores)
+    _, _, validation, _ = trained(run, **fields)
+    again = learner(run, **fields)
+    np.testing.assert_array_equal(scores_of(predicted(again, run)), scores_of(validation))
 
 
 def test_a_damaged_svm_is_named_and_no_foreign_type_is_loaded(mask):
@@ -275,13 +278,13 @@ def test_impossible_features_are_refused(mask, name, feature, message):
 
 def test_a_training_set_without_a_class_is_refused(tmp_path):
     names = [f"train_{i}.wav" for i in range(60)]
-    fit = classes(TASKS["mask"], tmp_path, unknown=names[1::2])
+    run = classes(TASKS["mask"], tmp_path, unknown=names[1::2])
     with pytest.raises(UserError, match="0 labelled recordings of class 'mask' to train on, at least 1 needed; choose"):
-        learner(fit).train([fit], quiet())
-    fit = classes(TASKS["mask"], tmp_path, unknown=names[1::2][:-4])
-    learner(fit, c=(1.0,)).train([replace(fit, folder=tmp_path / "enough")], quiet())
+        learner(run).train([run], quiet())
+    run = classes(TASKS["mask"], tmp_path, unknown=names[1::2][:-4])
+    learner(run, c=(1.0,)).train([replace(run, folder=tmp_path / "enough")], quiet())
     with pytest.raises(UserError, match=r"4 labelled .* at least 5 needed; set learner\.probabilities to False or"):
-        learner(fit, probabilities=True).train([fit], quiet())
+        learner(run, probabilities=True).train([run], quiet())
 
 
 def test_it_has_no_embeddings(mask):

@@ -14,11 +14,12 @@ from svms import corpus, learner, quiet, run_of, trained
 from jaxpara.corpora.corpus import Recording
 from jaxpara.corpora.tasks import TASKS
 from jaxpara.errors import UserError
+from jaxpara.predictions import scores_of
 
 
 @pytest.fixture
 def breathing(tmp_path):
-    """A belt of 12 s at 25 Hz, and features once a second of which some follow it; a label is not known."""
+    """A belt of 12 s at 25 Hz, and features once a second of which some correlate with it; one label is unknown."""
     rng, rate_hz = np.random.default_rng(4), 1.0
     recordings, features = [], {}
     for part, count in (("train", 6), ("devel", 4), ("test", 3)):
@@ -36,12 +37,12 @@ def breathing(tmp_path):
     return run_of(corpus(TASKS["breathing"], recordings), features, tmp_path, rate_hz)
 
 
-def sequence_by_hand(fit, c, seen):
-    """LinearSVR on frames, one after the other, with labels interpolated between their neighbours."""
+def sequence_by_hand(run, c, seen):
+    """Train a LinearSVR on frames with labels interpolated between their neighbours; return it with its scaling."""
     rows, targets = [], []
     for name in seen:
-        recording = fit.corpus.by_name[name]
-        for i, vector in enumerate(fit.features[name]):
+        recording = run.corpus.by_name[name]
+        for i, vector in enumerate(run.features[name]):
             after = int(np.searchsorted(recording.times_s, i))
             if recording.times_s[after] == i:
                 label = recording.labels[after]
@@ -73,11 +74,11 @@ def test_a_sequence_is_regressed_frame_by_frame_and_splined_to_the_labels(breath
         ]
         within = np.arange(300) <= 11 * 25  # after the last frame values stay
         times_s = np.where(within, np.arange(300) / 25, 11)
-        np.testing.assert_allclose(predictions.scores[:, 0], np.concatenate([s(times_s) for s in parts]), atol=2e-3)
-        assert predictions.recordings.tolist() == [name for name in names for _ in range(300)]
-        np.testing.assert_array_equal(predictions.times_s, np.tile(np.arange(300) / 25, len(names)))
+        np.testing.assert_allclose(scores_of(predictions)[:, 0], np.concatenate([s(times_s) for s in parts]), atol=2e-3)
+        assert predictions["recording"].tolist() == [name for name in names for _ in range(300)]
+        np.testing.assert_array_equal(predictions["time_s"], np.tile(np.arange(300) / 25, len(names)))
     truth = np.concatenate([breathing.corpus.by_name[name].truth for name in breathing.fold.val_names])
-    assert summary["chosen"]["score"] == pytest.approx(np.corrcoef(truth, validation.scores[:, 0])[0, 1], rel=1e-12)
+    assert summary["chosen"]["score"] == pytest.approx(np.corrcoef(truth, scores_of(validation)[:, 0])[0, 1], rel=1e-12)
     assert summary["chosen"]["score"] > 0.7
 
 
@@ -90,14 +91,14 @@ def test_splines_of_outputs_are_outputs_of_splined_features(breathing):
         CubicSpline(np.arange(12), breathing.features[n].astype(np.float64))(times_s) for n in breathing.fold.val_names
     ]
     expected = model.predict(np.concatenate(splined)).reshape(4, 276)
-    np.testing.assert_allclose(validation.scores.reshape(4, 300)[:, :276], expected, atol=1e-6)
+    np.testing.assert_allclose(scores_of(validation).reshape(4, 300)[:, :276], expected, atol=1e-6)
 
 
 def test_a_recording_of_one_frame_is_constant(breathing):
     first = breathing.fold.val_names[0]
-    fit = replace(breathing, features=breathing.features | {first: breathing.features[first][:1]})
-    _, _, validation, _ = trained(fit, c=(0.1,))
-    assert np.ptp(validation.scores[:300]) == 0
+    run = replace(breathing, features=breathing.features | {first: breathing.features[first][:1]})
+    _, _, validation, _ = trained(run, c=(0.1,))
+    assert np.ptp(scores_of(validation)[:300]) == 0
 
 
 def test_impossible_frames_are_refused(breathing):
