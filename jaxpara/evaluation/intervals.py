@@ -4,8 +4,9 @@ A measure here is a function of sums over rows (Pearson's r: moments; UAR: the c
 each drawn some number of times, has the sums `counts @ sums_per_unit`; all resamples are one matrix product.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from scipy import special, stats
@@ -151,3 +152,58 @@ def jackknife_interval(units: Units, measure: SumMeasure) -> list[float]:
     spread = copies @ (values - copies @ values / n) ** 2
     reach = stats.t.ppf((1 + LEVEL) / 2, n - 1) * np.sqrt((n - 1) / n * spread)
     return [float(measure.from_line(centre - reach)), float(measure.from_line(centre + reach))]
+
+
+class Mean(NamedTuple):
+    """A mean of scores on the line of their measure, its squared standard error, and the degrees of freedom of that."""
+
+    value: float
+    variance: float
+    freedom: float
+
+
+def mean_of_scores(
+    values: Sequence[float],
+    bounds: Sequence[Sequence[float]],
+    units: Sequence[int],
+    measure: SumMeasure,
+    *,
+    shared: bool,
+) -> Mean:
+    """Estimate the mean of scores from the standard error of each, which follows from its jackknife interval.
+
+    Args:
+      values: `[score]`.
+      bounds: `[score, 2]` from `jackknife_interval`.
+      units: `[score]` number of units of each.
+      shared: True if the scores share units. Their errors are then taken as equal, which is stricter than independent.
+    """
+    freedom = np.array(units) - 1
+    # A score at the limit of its range is infinite on the line; `differ` then returns False.
+    with np.errstate(divide="ignore", invalid="ignore"):
+        centres = measure.to_line(np.array(values))
+        low, high = measure.to_line(np.array(bounds)).T
+        errors = (high - low) / 2 / stats.t.ppf((1 + LEVEL) / 2, freedom)
+        if shared:
+            return Mean(centres.mean(), errors.mean() ** 2, freedom.min())
+        parts = (errors / len(values)) ** 2
+        return Mean(centres.mean(), parts.sum(), parts.sum() ** 2 / (parts**2 / freedom).sum())
+
+
+def mean_by_scatter(values: Sequence[float], measure: SumMeasure) -> Mean:
+    """Estimate the mean of two or more `[score]` values from how far they scatter."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        centres = measure.to_line(np.array(values))
+        return Mean(centres.mean(), centres.var(ddof=1) / len(centres), len(centres) - 1)
+
+
+def differ(one: Mean, other: Mean) -> bool:
+    """Return True if two independent means differ at the 5 % level, by Welch's two-sided t-test.
+
+    Reference: Welch, Biometrika 34 (1947); Satterthwaite, Biometrics Bulletin 2 (1946).
+    """
+    variance = one.variance + other.variance
+    if not (np.isfinite(variance) and variance > 0):
+        return False
+    freedom = variance**2 / (one.variance**2 / one.freedom + other.variance**2 / other.freedom)
+    return bool(abs(one.value - other.value) > stats.t.ppf((1 + LEVEL) / 2, freedom) * np.sqrt(variance))

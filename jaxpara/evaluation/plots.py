@@ -75,9 +75,9 @@ def learning_curves(
             epochs, scores = _by_epoch(validation, lines, "validation", "score", colour, f"fold {model_name(key)}")
             epoch = best.get(key)
             if epoch is not None and epoch in epochs:
-                validation.plot(epoch, scores[epochs.index(epoch)], "o", mfc="none", mec=colour, ms=8)
-        loss.set(xlabel="epoch (from 0)", ylabel="training loss, mean of the epoch")
-        validation.set(xlabel="epoch (from 0)", ylabel=f"{measure} on the validation set")
+                validation.plot(epoch + 1, scores[epochs.index(epoch)], "o", mfc="none", mec=colour, ms=8)
+        loss.set(xlabel="epoch", ylabel="training loss, mean of the epoch")
+        validation.set(xlabel="epoch", ylabel=f"{measure} on the validation set")
         _as_percent(validation.yaxis, measure)
         for axes in (loss, validation):
             axes.grid(axis="y", alpha=0.3)
@@ -96,7 +96,7 @@ def _by_epoch(
             points.setdefault(line["epoch"], []).append(line[field])
     epochs = sorted(points)
     means = [float(np.mean(points[epoch])) for epoch in epochs]
-    axes.plot(epochs, means, ".-", color=colour, label=label, ms=4)
+    axes.plot([epoch + 1 for epoch in epochs], means, ".-", color=colour, label=label, ms=4)
     return epochs, means
 
 

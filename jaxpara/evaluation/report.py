@@ -20,8 +20,16 @@ from jaxpara.predictions import KEYS, FoldSeed, model_name
 
 Json = Mapping[str, Any]
 
-MAX_BELTS = 4  # of single members in one plot
-MAX_SYSTEMS = 12  # that are drawn one by one; the table and the plot of members show any number
+MAX_BELTS = 4  # members in one plot
+MAX_SYSTEMS = 12  # members drawn one by one; the table and the plot of members show any number
+MEANING = {
+    "mean": "the mean, in which every model has the same weight",
+    "select": "the one member with the best validation score, averaged over folds",
+    "best": "in each fold, the member with the best score on the validation set",
+    "grid": "a weighted mean of two members, with the best of evenly spaced weights",
+    "dirichlet": "a weighted mean, with the best of many random weights",
+    "convex": "a weighted mean, with the weights that give the highest correlation",
+}
 
 
 def write(
@@ -85,6 +93,8 @@ def write(
         notes=sentences[1:],
         findings=findings,
         config=config,
+        fusion_meaning=MEANING.get(results["fusion"]["name"], "see the config"),
+        several_seeds=any(member["seeds"] for member in results["members"].values()),
         excerpt_s=round(plots.MAX_EXCERPT_S),
         shown=shown,
         curves=_curves(results, curves),
@@ -169,9 +179,11 @@ def _per_speaker(score: Json) -> Markup | None:
     if not points:
         return None
     points = dict(sorted(points.items(), key=lambda item: -item[1][0]))
-    lines = {"pooled": score["pooled"], "mean": score["mean_per_speaker"], "chance": chance(score)}
+    lines = {"pooled": score["pooled"], "mean per speaker": score["mean_per_speaker"], "chance": chance(score)}
     lines = {label: value for label, value in lines.items() if value is not None}
-    return Markup(plots.dots("speakers", {"speaker": points}, measure=score["measure"], rows="speaker", lines=lines))
+    return Markup(
+        plots.dots("speakers", {"one speaker": points}, measure=score["measure"], rows="speaker", lines=lines)
+    )
 
 
 def _points(values: Json, intervals: Json) -> dict[str, tuple[float, list[float] | None]]:

@@ -11,7 +11,8 @@ Top level
   shared_audio.train_and_validation, .train_and_test: `pairs`, the number of pairs of recordings with the same audio on
     these two sides; `examples`, up to five {`one`, `other`}.
   members.<name>: `parameters`; `leak`, what its features know of the validation sets, or empty; `folds`, a list of
-    {`fold`, `seed`, `best_epoch`, `best_step`, `seconds`, `validation`: score, `test`: score}, one per trained model;
+    {`fold`, `seed`, `best_epoch`, `last_epoch`, `best_step`, `seconds`, `validation`: score, `test`: score}, one per
+    trained model, with epochs counted from 0;
     `cv`: cross-validation; `test`: score of the mean of its models; `mean_of_folds_test`: the mean of the models' own
     pooled test scores; `seeds`, where there are several, {seed: {`cv`: mean of its folds, `test`: the measure of the
     mean of its folds}}, null where there is none; else empty.
@@ -20,7 +21,7 @@ Top level
     `cv.per_fold`, null where none are searched; `cv`; `cv_cross_fitted`, the same with weights that were found on other
     folds, or null; `test`.
   also_scored: other fusions of the same members, each as `fusion`, in the order of the config.
-  baselines.<name>: score.
+  baselines.<name>: score, and `description`, a phrase.
   seconds: of training all models.
   devices, versions: of the hardware and the libraries.
 
@@ -80,6 +81,7 @@ class FoldOutcome:
       validation, test: prediction tables.
       seconds: of training.
       best_epoch, best_step: of the checkpoint in use; None for learners without epochs.
+      last_epoch: that was trained and validated, counted from 0 as the best one.
       shared_speakers: number of speakers in both its training and its validation set; None where speakers are unknown.
     """
 
@@ -89,6 +91,7 @@ class FoldOutcome:
     seconds: float
     best_epoch: int | None = None
     best_step: int | None = None
+    last_epoch: int | None = None
     shared_speakers: int | None = None
     seed: int = 0
 
@@ -126,7 +129,7 @@ def summarise(
     fusion: str,
     also_scored: Mapping[str, Fused],
     fusing: Sequence[str],
-    baselines: Mapping[str, pd.DataFrame],
+    baselines: Mapping[str, tuple[str, pd.DataFrame]],
     about: Mapping[str, Any],
     seed: int = 0,
 ) -> dict[str, Any]:
@@ -145,7 +148,7 @@ def summarise(
       fusion: its name.
       also_scored: other fusions of the same members, by name.
       fusing: the members that were fused.
-      baselines: by name, predictions of the test partition.
+      baselines: by name, a description and the predictions of the test partition.
       about: `jaxpara`, `devices` and `versions`, copied.
       seed: of the bootstrap.
 
@@ -181,7 +184,10 @@ def summarise(
         "left_out": dict(left_out),
         "fusion": fusion_of(fusion, fused),
         "also_scored": [fusion_of(name, other) for name, other in also_scored.items()],
-        "baselines": {name: score(table, data, seed) for name, table in baselines.items()},
+        "baselines": {
+            name: score(table, data, seed) | {"description": description}
+            for name, (description, table) in baselines.items()
+        },
         "seconds": float(sum(fold.seconds for member in members.values() for fold in member.folds)),
         **about,
     }
@@ -248,6 +254,7 @@ def _member(member: MemberOutcome, data: CorpusData, seed: int) -> dict[str, Any
             "fold": fold.fold,
             "seed": fold.seed,
             "best_epoch": fold.best_epoch,
+            "last_epoch": fold.last_epoch,
             "best_step": fold.best_step,
             "seconds": float(fold.seconds),
             "validation": score(fold.validation, data, seed),

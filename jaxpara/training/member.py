@@ -238,15 +238,17 @@ class Member:
         """Return its predictions and what is known about its training; only after `train`."""
         chosen, folds = self.chosen(), []
         for fold in self.folds:
+            summary = summary_of(self._folder(fold))
             folds.append(
                 FoldOutcome(
                     fold=fold.index,
                     seed=fold.seed,
                     validation=self._predicted(fold, "validation"),
                     test=self._predicted(fold, "test"),
-                    seconds=summary_of(self._folder(fold))["seconds"],
+                    seconds=summary["seconds"],
                     best_epoch=chosen[fold.key].get("epoch"),
                     best_step=chosen[fold.key].get("step"),
+                    last_epoch=summary["epochs"][-1]["epoch"] if summary.get("epochs") else None,
                     shared_speakers=len(leaks(self._corpus, fold)) if self._corpus.speakers_known else None,
                 )
             )
