@@ -13,7 +13,7 @@ import ml_collections
 import numpy as np
 
 from jaxpara import __version__, processes
-from jaxpara.config import flat, with_demo
+from jaxpara.config import with_demo
 from jaxpara.corpora import audio, challenge
 from jaxpara.corpora.check import Report
 from jaxpara.corpora.corpus import PARTITIONS, Corpus
@@ -259,7 +259,7 @@ def write_outputs(
         test=fused.test,
         singles=of_members if len(fusing) > 1 else {},
         curves={name: members[name].curves for name in outcomes},
-        config="\n".join(f"{field} = {value!r}" for field, value in flat(settings).items()),
+        config=settings,
         findings=[str(finding) for finding in experiment.checked.findings],
     )
 

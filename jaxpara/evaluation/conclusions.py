@@ -138,16 +138,16 @@ def advice(results: Json) -> list[str]:
         if compared.endswith("worse"):
             where = "On the test partition" if part == "test" else "In cross-validation (pooled)"
             sentences.append(
-                f"{where} the fusion is worse than its best member: {best} reaches {number(measure, alone[best])}"
-                f" without the others, the fusion {number(measure, fusion[part]['pooled'])}."
+                f"{where} the fusion ({number(measure, fusion[part]['pooled'])}) is worse than its best member, {best},"
+                f" without the others ({number(measure, alone[best])})."
             )
     for name, member in results["members"].items():
         epochs = [(fold["best_epoch"], fold["last_epoch"]) for fold in member["folds"]]
         late = sum(best is not None and best == last for best, last in epochs)
         if late:
-            of_all = f"{late} of the {len(epochs)} models of {name}" if len(epochs) > 1 else f"the model of {name}"
+            count = f"{late} of the {len(epochs)} models" if late < len(epochs) else "all models"
             sentences.append(
-                f"The last epoch was the best one for {of_all}: training with more epochs"
+                f"The last epoch was the best one for {count} of {name}: training with more epochs"
                 f" (--config.members.{name}.learner.epochs) may give a better score."
             )
     return sentences

@@ -81,7 +81,7 @@ def learning_curves(
         _as_percent(validation.yaxis, measure)
         for axes in (loss, validation):
             axes.grid(axis="y", alpha=0.3)
-            axes.xaxis.get_major_locator().set_params(integer=True)
+            axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
         figure.legend(*validation.get_legend_handles_labels(), loc="outside upper left", ncols=8)
         return _svg(figure, f"curves {name}")
 
@@ -170,7 +170,7 @@ def confusions(name: str, matrices: Mapping[str, np.ndarray], classes: Sequence[
 
 
 def reliability(name: str, systems: Mapping[str, Mapping[str, Sequence[float]]]) -> str:
-    """Draw accuracy against confidence, and below the number of rows; on the diagonal the two are equal.
+    """Draw accuracy against confidence, and below the number of recordings; on the diagonal the two are equal.
 
     Args:
       name: of the figure.
@@ -179,14 +179,16 @@ def reliability(name: str, systems: Mapping[str, Mapping[str, Sequence[float]]])
     with matplotlib.rc_context(STYLE):
         figure = _figure(6.4, 4.6)
         curve, rows = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
-        curve.plot([0, 1], [0, 1], color=GREY, lw=1, ls="--", label="equal")
+        curve.plot([0, 1], [0, 1], color=GREY, lw=1, ls="--", label="confidence = accuracy")
         for number, (title, bins) in enumerate(systems.items()):
             colour = COLOURS[number % len(COLOURS)]
             curve.plot(bins["confidence"], bins["accuracy"], "o-", color=colour, ms=4.5, label=title)
             rows.plot(bins["confidence"], bins["counts"], "o-", color=colour, ms=3, lw=0.8)
         lowest = min((min(bins["confidence"]) for bins in systems.values()), default=0)
         curve.set(xlim=(np.floor(10 * lowest) / 10 - 0.02, 1.02), ylim=(-0.02, 1.02), ylabel="accuracy")
-        rows.set(ylim=(0, None), xlabel="confidence: probability of the chosen class, mean of the bin", ylabel="rows")
+        rows.set(
+            ylim=(0, None), xlabel="confidence: probability of the chosen class, mean of the bin", ylabel="recordings"
+        )
         for axis in (curve.xaxis, curve.yaxis):
             _as_percent(axis, "UAR")
         for axes in (curve, rows):

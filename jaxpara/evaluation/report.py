@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from markupsafe import Markup
 
+from jaxpara.config import flat
 from jaxpara.errors import UserError
 from jaxpara.evaluation import plots
 from jaxpara.evaluation.breaths import scale_onto
@@ -22,13 +23,18 @@ Json = Mapping[str, Any]
 
 MAX_BELTS = 4  # members in one plot
 MAX_SYSTEMS = 12  # members drawn one by one; the table and the plot of members show any number
-MEANING = {
+RECIPES = {
+    "recommended": "the authors’ published code, with its errors fixed",
+    "paper": "the text of the paper to the letter",
+    "published": "what the authors’ published code does, errors included",
+}
+FUSIONS = {
     "mean": "the mean, in which every model has the same weight",
     "select": "the one member with the best validation score, averaged over folds",
     "best": "in each fold, the member with the best score on the validation set",
-    "grid": "a weighted mean of two members, with the best of evenly spaced weights",
-    "dirichlet": "a weighted mean, with the best of many random weights",
-    "convex": "a weighted mean, with the weights that give the highest correlation",
+    "grid": "a weighted mean of two members; of evenly spaced weights, those with the best score on the validation set",
+    "dirichlet": "a weighted mean; of many random weights, those with the best score on the validation set",
+    "convex": "a weighted mean, with the weights that give the highest correlation on the validation set",
 }
 
 
@@ -42,7 +48,7 @@ def write(
     test: pd.DataFrame,
     singles: Mapping[str, tuple[pd.DataFrame, pd.DataFrame]],
     curves: Mapping[str, Mapping[FoldSeed, Path]],
-    config: str,
+    config: Json,
     findings: Sequence[str],
 ) -> None:
     """Write the report of a run.
@@ -56,7 +62,7 @@ def write(
       validation, test: the final predictions.
       singles: {member: (validation, test)}, drawn with the fusion.
       curves: {member: {(fold, seed): metrics.jsonl}}; missing files are left out.
-      config: as text.
+      config: as it ran.
       findings: of the corpus check, a line each.
 
     Raises:
@@ -92,8 +98,10 @@ def write(
         headline=sentences[0],
         notes=sentences[1:],
         findings=findings,
-        config=config,
-        fusion_meaning=MEANING.get(results["fusion"]["name"], "see the config"),
+        config="\n".join(f"{k} = {v!r}" for k, v in flat(config).items() if not k.startswith("demo.")),
+        members={name: _describe(member) for name, member in config["members"].items()},
+        fusions=FUSIONS,
+        recipes=RECIPES,
         several_seeds=any(member["seeds"] for member in results["members"].values()),
         excerpt_s=round(plots.MAX_EXCERPT_S),
         shown=shown,
@@ -114,6 +122,13 @@ def write(
         simplex=_simplex(weights),
     )
     write_text(path, text)
+
+
+def _describe(member: Json) -> str:
+    """Name what a member is made of: `resnet18 on mel_image`."""
+    learner, features = member["learner"], member["features"]
+    of = f" of {', '.join(features['of'])}" if "of" in features else ""
+    return f"{learner.get('model', learner)['name']} on {features['name']}{of}"
 
 
 def _duration(seconds: float | None) -> str:

@@ -42,7 +42,7 @@ def results(corpus, fakes):
         fusion="mean",
         also_scored={"convex": Fused(validation, test, {})},
         fusing=["cnn"],
-        baselines={"loudness": fakes.predict(corpus, corpus.partition("test"), skill=0.1)},
+        baselines={"loudness": ("its level", fakes.predict(corpus, corpus.partition("test"), skill=0.1))},
         about=ABOUT,
     ), test, validation  # fmt: skip
 
@@ -64,13 +64,14 @@ def test_scores_are_where_the_docstring_says(results, corpus, fakes):
         "train_and_validation": {"pairs": 1, "examples": [{"one": "a", "other": "b"}]},
         "train_and_test": {"pairs": 0, "examples": []},
     }
+    assert result["baselines"]["loudness"]["description"] == "its level"
     assert result["seconds"] == 25
     assert result["findings"] == {"errors": 0, "warnings": 31}
     assert result["simulated"] is result["demo"] is True
     assert (result["jaxpara"], result["schema"]) == ("0", 2)
 
 
-def test_seeds_are_told_apart(corpus, fakes):
+def test_seeds_are_scored_one_by_one(corpus, fakes):
     """Two folds, each trained with two seeds: the figures of a seed are those of a run with its folds alone."""
     test = corpus.partition("test")
     folds = [
