@@ -154,7 +154,7 @@ def jackknife_interval(units: Units, measure: SumMeasure) -> list[float]:
     return [float(measure.from_line(centre - reach)), float(measure.from_line(centre + reach))]
 
 
-class Mean(NamedTuple):
+class MeanScore(NamedTuple):
     """A mean of scores on the line of their measure, its squared standard error, and the degrees of freedom of that."""
 
     value: float
@@ -169,7 +169,7 @@ def mean_of_scores(
     measure: SumMeasure,
     *,
     shared: bool,
-) -> Mean:
+) -> MeanScore:
     """Estimate the mean of scores from the standard error of each, which follows from its jackknife interval.
 
     Args:
@@ -185,19 +185,19 @@ def mean_of_scores(
         low, high = measure.to_line(np.array(bounds)).T
         errors = (high - low) / 2 / stats.t.ppf((1 + LEVEL) / 2, freedom)
         if shared:
-            return Mean(centres.mean(), errors.mean() ** 2, freedom.min())
+            return MeanScore(centres.mean(), errors.mean() ** 2, freedom.min())
         parts = (errors / len(values)) ** 2
-        return Mean(centres.mean(), parts.sum(), parts.sum() ** 2 / (parts**2 / freedom).sum())
+        return MeanScore(centres.mean(), parts.sum(), parts.sum() ** 2 / (parts**2 / freedom).sum())
 
 
-def mean_by_scatter(values: Sequence[float], measure: SumMeasure) -> Mean:
+def mean_by_scatter(values: Sequence[float], measure: SumMeasure) -> MeanScore:
     """Estimate the mean of two or more `[score]` values from how far they scatter."""
     with np.errstate(divide="ignore", invalid="ignore"):
         centres = measure.to_line(np.array(values))
-        return Mean(centres.mean(), centres.var(ddof=1) / len(centres), len(centres) - 1)
+        return MeanScore(centres.mean(), centres.var(ddof=1) / len(centres), len(centres) - 1)
 
 
-def differ(one: Mean, other: Mean) -> bool:
+def differ(one: MeanScore, other: MeanScore) -> bool:
     """Return True if two independent means differ at the 5 % level, by Welch's two-sided t-test.
 
     Reference: Welch, Biometrika 34 (1947); Satterthwaite, Biometrics Bulletin 2 (1946).
