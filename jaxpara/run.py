@@ -272,7 +272,7 @@ def compare(paths: Sequence[Path], root: Path | None, task: str | None, output: 
 
 
 def describe(corpus: Corpus) -> CorpusData:
-    """Return what evaluation has to know of a corpus."""
+    """Return the facts about a corpus that evaluation uses."""
     seconds = {partition: [r.seconds for r in corpus.partition(partition)] for partition in PARTITIONS}
     return CorpusData(
         root=str(corpus.root),

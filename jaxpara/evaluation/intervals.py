@@ -1,4 +1,4 @@
-"""Confidence intervals from sums per unit, so that a resample needs a few numbers and not a pass over the rows.
+"""Confidence intervals from sums per unit, so that a resample needs a few numbers instead of a pass over the rows.
 
 A measure here is a function of sums over rows (Pearson's r: moments; UAR: the confusion matrix). A resample of units,
 each drawn some number of times, has the sums `counts @ sums_per_unit`; all resamples are one matrix product.
@@ -65,7 +65,7 @@ def _pcc_of_sums(sums: np.ndarray) -> np.ndarray:
     with np.errstate(divide="ignore", invalid="ignore"):
         x_varies, y_varies = xx - x * x / n, yy - y * y / n
         r = np.clip((xy - x * y / n) / np.sqrt(x_varies * y_varies), -1, 1)  # rounding may exceed the limits
-    # Rounding leaves a constant series some 1e-16 of its sum of squares.
+    # Of a constant series, rounding errors of about 1e-16 of its sum of squares remain.
     return np.where((x_varies > 1e-12 * xx) & (y_varies > 1e-12 * yy), r, np.nan)
 
 
@@ -106,7 +106,7 @@ def bootstrap(units: Units, measure: SumMeasure, *, seed: int = 0, resamples: in
 
 
 def bootstrap_interval(units: Units, measure: SumMeasure, *, seed: int = 0, resamples: int = RESAMPLES) -> list[float]:
-    """Compute the percentile interval of the bootstrap; good with many units, too short with few (see below).
+    """Compute the percentile interval of the bootstrap; too narrow with few units, see `jackknife_interval`.
 
     Raises:
       Undefined: fewer than 2 units, or a measure that is undefined in more than 5 % of the resamples.
@@ -122,7 +122,7 @@ def bootstrap_interval(units: Units, measure: SumMeasure, *, seed: int = 0, resa
 
 
 def jackknife_interval(units: Units, measure: SumMeasure) -> list[float]:
-    """Compute the interval to trust with few units: jackknife and Student's t, on the measure's line.
+    """Compute an interval that is valid with few units too: jackknife and Student's t, on the measure's line.
 
     On Fisher's z scale (r) or the logit scale (UAR) the spread of the leave-one-out values gives a standard
     error; Student's t with n - 1 degrees of freedom accounts for its uncertainty; mapped back, the interval
@@ -191,7 +191,7 @@ def mean_of_scores(
 
 
 def mean_by_scatter(values: Sequence[float], measure: SumMeasure) -> MeanScore:
-    """Estimate the mean of two or more `[score]` values from how far they scatter."""
+    """Estimate the mean of two or more `[score]` values, with their own scatter as the error."""
     with np.errstate(divide="ignore", invalid="ignore"):
         centres = measure.to_line(np.array(values))
         return MeanScore(centres.mean(), centres.var(ddof=1) / len(centres), len(centres) - 1)

@@ -3,16 +3,16 @@
 Top level
   schema: number of this format; it changes when a key changes its name or meaning.
   jaxpara, experiment, recipe: version of the program, name of the config, recipe of the config.
-  simulated, demo: whether jaxpara made the corpus; whether the sizes are those of the demonstration.
+  simulated, demo: true if jaxpara made the corpus; true if the sizes are those of the demonstration.
   task, measure: name of the task; its official measure, `PCC` or `UAR`.
   corpus: `root` and, under `partitions`, per partition `recordings`, `seconds` (null where a file is not readable),
     `labels`, `unlabelled`, `speakers` (null where unknown), and `classes` {name: labels} or `label_mean`, `label_std`.
   findings: numbers of `errors` and `warnings` of the corpus check.
   shared_audio.train_and_validation, .train_and_test: `pairs`, the number of pairs of recordings with the same audio on
     these two sides; `examples`, up to five {`one`, `other`}.
-  members.<name>: `parameters`; `leak`, what its features know of the validation sets, or empty; `folds`, a list of
-    {`fold`, `seed`, `best_epoch`, `last_epoch`, `best_step`, `seconds`, `validation`: score, `test`: score}, one per
-    trained model, with epochs counted from 0;
+  members.<name>: `parameters`; `leak`, the information about the validation sets in its features, or empty; `folds`,
+    a list of {`fold`, `seed`, `best_epoch`, `last_epoch`, `best_step`, `seconds`, `validation`: score, `test`: score},
+    one per trained model, with epochs counted from 0;
     `cv`: cross-validation; `test`: score of the mean of its models; `mean_of_folds_test`: the mean of the models' own
     pooled test scores; `seeds`, where there are several, {seed: {`cv`: mean of its folds, `test`: the measure of the
     mean of its folds}}, null where there is none; else empty.
@@ -106,7 +106,7 @@ class MemberOutcome:
 
     Attributes:
       parameters: of the network; None for other learners.
-      leak: what its features know of the validation sets; empty where nothing.
+      leak: the information about the validation sets that its features contain; empty where there is none.
     """
 
     folds: Sequence[FoldOutcome]
@@ -137,7 +137,7 @@ def summarise(
 
     Args:
       experiment, recipe: as the user named them.
-      demo: whether the sizes are the demonstration's.
+      demo: True if the sizes are the demonstration's.
       data: the corpus.
       findings: numbers of `errors` and `warnings` of the corpus check.
       shared_audio: `train_and_validation` and `train_and_test`: the names of each two recordings with the same audio
@@ -196,7 +196,7 @@ def summarise(
 def partitions_of(data: CorpusData) -> dict[str, dict[str, Any]]:
     """Count recordings, labels, speakers and classes of each partition that the corpus has.
 
-    The confidential labels of evaluation count too: the table tells what can be scored.
+    Confidential labels count too, as they can be scored.
     """
     partitions = {}
     for name in data.seconds:
