@@ -203,27 +203,27 @@ def fuse_and_score(
         baselines["loudness, linear"] = description, loudness_baseline(corpus)
     train, devel, held_out = ([r.name for r in corpus.partition(partition)] for partition in PARTITIONS)
     results = summarise(
-        experiment=experiment.name,
-        recipe=settings["recipe"],
-        demo=experiment.demo,
+        about={
+            "jaxpara": __version__,
+            "experiment": experiment.name,
+            "recipe": settings["recipe"],
+            "demo": experiment.demo,
+            "findings": {"errors": experiment.checked.errors, "warnings": experiment.checked.warnings},
+            "left_out": dict(left_out),
+            "devices": [device.device_kind for device in jax.devices()],
+            "versions": {name: importlib.metadata.version(name) for name in LIBRARIES},
+        },
         data=data,
-        findings={"errors": experiment.checked.errors, "warnings": experiment.checked.warnings},
         shared_audio={
             "train_and_validation": [p for f in folds for p in corpus.duplicates(f.train_names, f.val_names)],
             "train_and_test": corpus.duplicates([*train, *devel], held_out),
         },
         members=outcomes,
-        left_out=left_out,
         fused=fused,
         fusion=settings["fusion"]["name"],
         also_scored=also_scored,
         fusing=fusing,
         baselines=baselines,
-        about={
-            "jaxpara": __version__,
-            "devices": [device.device_kind for device in jax.devices()],
-            "versions": {name: importlib.metadata.version(name) for name in LIBRARIES},
-        },
         seed=derive(settings["seed"], "bootstrap"),
     )
     return fused, results

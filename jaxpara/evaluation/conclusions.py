@@ -138,8 +138,8 @@ def advice(results: Json) -> list[str]:
         if compared.endswith("worse"):
             where = "On the test partition" if part == "test" else "In cross-validation (pooled)"
             sentences.append(
-                f"{where} the fusion ({number(measure, fusion[part]['pooled'])}) is worse than its best member, {best},"
-                f" without the others ({number(measure, alone[best])})."
+                f"{where} the fusion ({number(measure, fusion[part]['pooled'])}) is worse than its best member alone,"
+                f" {best} ({number(measure, alone[best])})."
             )
     for name, member in results["members"].items():
         epochs = [(fold["best_epoch"], fold["last_epoch"]) for fold in member["folds"]]
@@ -281,7 +281,7 @@ def closing_lines(results: Json) -> list[str]:
             if alone is not None and models > 1:
                 together = number(measure, member["test"]["pooled"])
                 lines.append(
-                    f"  {name}: {number(measure, alone)} with one model on average, {together} with all {models}"
+                    f"  {name}: {number(measure, alone)} with one model on average, {together} with {models} together"
                 )
         for name, score in results["baselines"].items():
             value = score["pooled"]

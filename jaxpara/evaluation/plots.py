@@ -115,7 +115,7 @@ def dots(
     *,
     measure: str,
     rows: str,
-    lines: Mapping[str, float],
+    lines: Mapping[str, float | None],
 ) -> str:
     """Draw scores as dots with their intervals, one row per name, several series side by side in each row.
 
@@ -124,7 +124,7 @@ def dots(
       series: {series: {row: (value, interval or None)}}.
       measure: the axis.
       rows: label of the rows' axis.
-      lines: {label: value} to draw through all rows.
+      lines: {label: value} to draw through all rows; None is left out.
     """
     labels = list(dict.fromkeys(label for points in series.values() for label in points))
     figure = _figure(9.6, 1.1 + 0.05 * len(series) + len(labels) * (0.16 + 0.08 * len(series)))
@@ -138,7 +138,8 @@ def dots(
                 axes.plot(bounds, [place, place], color=colour, lw=1.2, alpha=0.7)
         values = [value for value, _ in points.values()]
         axes.plot(values, places, "o", color=colour, ms=4.5, label=title, zorder=3)
-    for (label, value), dash in zip(lines.items(), ("-", "--", ":", "-."), strict=False):
+    shown = {label: value for label, value in lines.items() if value is not None}
+    for (label, value), dash in zip(shown.items(), ("-", "--", ":", "-."), strict=False):
         axes.axvline(value, color=INK, lw=1, ls=dash, label=label, zorder=1)
     axes.set_yticks(range(len(labels)), labels)
     axes.set(ylim=(len(labels) - 0.4, -0.6), xlabel=measure, ylabel=rows)

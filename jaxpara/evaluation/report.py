@@ -24,7 +24,7 @@ Json = Mapping[str, Any]
 MAX_BELTS = 4  # members in one plot
 MAX_SYSTEMS = 12  # members drawn one by one; the table and the plot of members show any number
 RECIPES = {
-    "recommended": "the authors’ published code, with its errors fixed",
+    "recommended": "based on the authors’ published code, with its errors fixed",
     "paper": "the text of the paper to the letter",
     "published": "what the authors’ published code does, errors included",
 }
@@ -125,10 +125,11 @@ def write(
 
 
 def _describe(member: Json) -> str:
-    """Name what a member is made of: `resnet18 on mel_image`."""
+    """Describe a member: `resnet18 on mel_image, trained with adam`."""
     learner, features = member["learner"], member["features"]
     of = f" of {', '.join(features['of'])}" if "of" in features else ""
-    return f"{learner.get('model', learner)['name']} on {features['name']}{of}"
+    optimizer = f", trained with {learner['optimizer']['name']}" if "optimizer" in learner else ""
+    return f"{learner.get('model', learner)['name']} on {features['name']}{of}{optimizer}"
 
 
 def _duration(seconds: float | None) -> str:
@@ -185,7 +186,6 @@ def _per_fold(systems: Mapping[str, Json], results: Json) -> Markup | None:
         return None
     cv = results["fusion"]["cv"]
     lines = {"mean of folds": cv["mean_of_folds"], "pooled": cv["pooled"], "chance": chance(cv)}
-    lines = {label: value for label, value in lines.items() if value is not None}
     return Markup(plots.dots("folds", series, measure=results["measure"], rows="fold", lines=lines))
 
 
@@ -195,7 +195,6 @@ def _per_speaker(score: Json) -> Markup | None:
         return None
     points = dict(sorted(points.items(), key=lambda item: -item[1][0]))
     lines = {"pooled": score["pooled"], "mean per speaker": score["mean_per_speaker"], "chance": chance(score)}
-    lines = {label: value for label, value in lines.items() if value is not None}
     return Markup(
         plots.dots("speakers", {"one speaker": points}, measure=score["measure"], rows="speaker", lines=lines)
     )

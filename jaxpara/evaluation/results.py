@@ -117,39 +117,30 @@ class MemberOutcome:
 
 def summarise(
     *,
-    experiment: str,
-    recipe: str,
-    demo: bool,
+    about: Mapping[str, Any],
     data: CorpusData,
-    findings: Mapping[str, int],
     shared_audio: Mapping[str, Sequence[tuple[str, str]]],
     members: Mapping[str, MemberOutcome],
-    left_out: Mapping[str, str],
     fused: Fused,
     fusion: str,
     also_scored: Mapping[str, Fused],
     fusing: Sequence[str],
     baselines: Mapping[str, tuple[str, pd.DataFrame]],
-    about: Mapping[str, Any],
     seed: int = 0,
 ) -> dict[str, Any]:
     """Score everything that a run has predicted; the module's docstring describes the result.
 
     Args:
-      experiment, recipe: as the user named them.
-      demo: True if the sizes are the demonstration's.
+      about: `jaxpara`, `experiment`, `recipe`, `demo`, `findings`, `left_out`, `devices` and `versions`, copied.
       data: the corpus.
-      findings: numbers of `errors` and `warnings` of the corpus check.
       shared_audio: `train_and_validation` and `train_and_test`: the names of each two recordings with the same audio
         on both sides.
       members: by name.
-      left_out: {member: reason} of those that could not be run.
       fused: the fusion's predictions.
       fusion: its name.
       also_scored: other fusions of the same members, by name.
       fusing: the members that were fused.
       baselines: by name, a description and the predictions of the test partition.
-      about: `jaxpara`, `devices` and `versions`, copied.
       seed: of the bootstrap.
 
     Raises:
@@ -171,17 +162,13 @@ def summarise(
 
     return {
         "schema": SCHEMA,
-        "experiment": experiment,
-        "recipe": recipe,
+        **about,
         "simulated": data.simulated,
-        "demo": demo,
         "task": data.task,
         "measure": data.measure,
         "corpus": {"root": data.root, "partitions": partitions_of(data)},
-        "findings": dict(findings),
         "shared_audio": {where: _shared_audio(pairs) for where, pairs in shared_audio.items()},
         "members": {name: _member(member, data, seed) for name, member in members.items()},
-        "left_out": dict(left_out),
         "fusion": fusion_of(fusion, fused),
         "also_scored": [fusion_of(name, other) for name, other in also_scored.items()],
         "baselines": {
@@ -189,7 +176,6 @@ def summarise(
             for name, (description, table) in baselines.items()
         },
         "seconds": float(sum(fold.seconds for member in members.values() for fold in member.folds)),
-        **about,
     }
 
 

@@ -17,7 +17,8 @@ from jaxpara.evaluation.results import FoldOutcome, MemberOutcome, summarise
 from jaxpara.fusion import Fused
 
 MEMBER = {"learner": {"name": "net", "model": {"name": "cnn1d_lstm"}}, "features": {"name": "waveform"}}
-ABOUT = {"jaxpara": "0.1.0", "devices": ["cpu", "cpu"], "versions": {"jax": "0.10.2"}}
+ABOUT = {"jaxpara": "0.1.0", "experiment": "fake", "recipe": "paper", "left_out": {}, "devices": ["cpu", "cpu"]}
+ABOUT["versions"] = {"jax": "0.10.2"}
 EVIL = "<script>alert('$x$')</script>"
 
 
@@ -69,9 +70,9 @@ def written(tmp_path_factory, fakes):
         }
         also_scored = {"convex": fused} if len(members) == 3 else {}
         results = summarise(
-            experiment="fake", recipe="paper", demo=simulated, data=fakes.data(corpus, simulated=simulated),
-            findings={"errors": 0, "warnings": len(findings)}, shared_audio={}, members=outcomes, left_out={},
-            fused=fused, fusion="grid", also_scored=also_scored, fusing=members, about=ABOUT,
+            about=ABOUT | {"demo": simulated, "findings": {"errors": 0, "warnings": len(findings)}},
+            data=fakes.data(corpus, simulated=simulated), shared_audio={}, members=outcomes,
+            fused=fused, fusion="grid", also_scored=also_scored, fusing=members,
             baselines={"flat": ("a line", fakes.predict(corpus, corpus.partition("test"), 0.1))},
         )  # fmt: skip
 
@@ -224,8 +225,7 @@ def test_names_are_escaped_and_missing_audio_is_reported(tmp_path, fakes, writte
     evil = tuple(replace(r, speaker=f"{EVIL}{r.speaker}", name=f"{EVIL}{r.name}") for r in corpus.recordings)
     corpus = replace(corpus, root=tmp_path / EVIL, recordings=evil)
     text = written(corpus, config=[("note", EVIL)], findings=[EVIL])
-    page = Page(text)
-    assert "script" not in page.count
+    assert "script" not in Page(text).count
     for part in ("sequences", "speakers"):
         assert "&lt;script&gt;alert('$x$')" in section(text, part)
     assert section(text, "sequences").count("the audio could not be read") == 3
