@@ -1,4 +1,4 @@
-"""Fusion: combine the predictions of several members, with NumPy and SciPy alone.
+"""Fusion: combine the predictions of several members, with NumPy and SciPy only.
 
 A fusion averages the scores of all trained models with weights: equal ones (`mean`), those of one member (`select`,
 `best`), or those that a search finds for each fold on its validation set (`grid`, `dirichlet`, `convex`).
@@ -14,7 +14,7 @@ from scipy.optimize import nnls
 from jaxpara.errors import UserError
 from jaxpara.predictions import MODEL, FoldSeed, align, by_model, concatenate, model_name, scores_of, with_scores
 
-# Takes truth [row] and scores [row, score]; higher is better. Pearson's r where there is one score (a sequence).
+# Of truth [row] and scores [row, score]; higher is better. Pearson's r where there is one score (a sequence).
 Measure = Callable[[np.ndarray, np.ndarray], float]
 ByMember = Mapping[str, pd.DataFrame]
 ByModel = Mapping[str, Mapping[FoldSeed, pd.DataFrame]]
@@ -91,10 +91,8 @@ def _by_model(validation: ByMember) -> dict[FoldSeed, dict[str, pd.DataFrame]]:
 
 
 def _disjoint(parts: Mapping[FoldSeed, pd.DataFrame]) -> dict[FoldSeed, list[FoldSeed]]:
-    """List for each model those whose validation sets share no recording with its own; empty if any has none.
-
-    Models of one fold with several seeds share all recordings, so that they are never in each other's list.
-    """
+    """List for each model those whose validation sets share no recording with its own; empty if any has none."""
+    # Models of one fold with several seeds share all recordings, so that they are never in each other's list.
     names = {key: frozenset(part["recording"]) for key, part in parts.items()}
     found = {key: [other for other in names if not names[other] & names[key]] for key in names}
     return found if all(found.values()) else {}
@@ -113,7 +111,7 @@ class Mean:
           measure: the official measure, for fusions that search.
 
         Raises:
-          UserError: the members' predictions do not fit together, or the search does not suit them.
+          UserError: the members' predictions do not belong together, or the fusion cannot search weights for them.
         """
         count = sum(len(models) for models in test.values())
         weights = {name: {key: 1 / count for key in models} for name, models in test.items()}
@@ -122,7 +120,7 @@ class Mean:
 
 
 class Select:
-    """One member for all folds: the one with the highest mean measure over its folds, of equals the first.
+    """One member for all folds: the first with the highest mean measure over its folds.
 
     A fold's cross-fitted predictions come from the member that is best on folds that share no recording (paper §3.1.2).
     """
@@ -165,11 +163,12 @@ class Select:
 class WeightSearch:
     """Base of the fusions that search, for each fold, the weights with the highest measure on its validation set.
 
-    Test uses the mean over folds; the cross-fitted predictions of a fold, that over folds that share no recording.
+    On test, every model has the weight of its fold. The cross-fitted predictions of a fold use the mean weights of the
+    folds that share no recording with it.
     """
 
     def search(self, truth: np.ndarray, scores: np.ndarray, measure: Measure) -> np.ndarray:
-        """Find the weights of one fold, `[member]` with sum 1.
+        """Return the best weights for one fold, `[member]` with sum 1.
 
         Args:
           truth: `[row]`, all known.
@@ -185,7 +184,7 @@ class WeightSearch:
         for key, members in models.items():
             if sorted(members) != names:
                 raise UserError(
-                    f"config.fusion: fold {model_name(key)} has only {sorted(members)}; a search needs every member"
+                    f"config.fusion: fold {model_name(key)} has only {sorted(members)}; a search needs all members"
                 )
             # The rows are in the order of the first member, and so is its truth.
             scores = np.stack([scores_of(part) for part in align([members[name] for name in names])])
@@ -209,7 +208,7 @@ class WeightSearch:
 
 
 class CandidateSearch(WeightSearch):
-    """Base of the fusions that try a list of weights and keep the best, of equals the first."""
+    """Base of the fusions that try a list of weights and keep the first best."""
 
     def candidates(self, members: int) -> np.ndarray:
         """Return the weights to try, `[candidate, member]`; each row sums to 1."""

@@ -1,9 +1,9 @@
-"""The prediction table: every model's output in one format, with a row per recording and time.
+"""The prediction table: the output of every model in one format, with a row per recording and time.
 
 Its columns are
   recording: the recording's name.
   time_s: seconds from the start of the recording, rounded to microseconds so that equal times compare equal; 0 where
-    one row stands for the whole recording.
+    one row is for the whole recording.
   partition: `train`, `devel` or `test`.
   fold, seed: the trained model that predicted the row; -1 and -1 for an ensemble.
   score_0, score_1, ...: float64, one belt position or a probability per class.
@@ -51,7 +51,7 @@ def table_of(
 
 
 def predictions_of(recordings: Sequence[Any], scores: np.ndarray, fold: int, seed: int) -> pd.DataFrame:
-    """Make the table of a model's predictions, with a row for every label, recording by recording.
+    """Make the prediction table of a model, with a row for every label, recording by recording.
 
     Args:
       recordings: have a `name`, `times_s` and a `partition`.
@@ -100,7 +100,7 @@ def by_model(table: pd.DataFrame) -> dict[FoldSeed, pd.DataFrame]:
 
 
 def model_name(key: FoldSeed) -> str:
-    """Name a trained model in results and reports: `2`, or `2, seed 1` where it is not the first of its fold."""
+    """Return a model's name in results and reports: `2`, or `2, seed 1` if its seed is not the first of the fold."""
     fold, seed = key
     return f"{fold}, seed {seed}" if seed > 0 else f"{fold}"
 
@@ -124,7 +124,9 @@ def load(path: Path) -> pd.DataFrame:
         with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
             return _checked({name: file[name] for name in file.files})
     except FileNotFoundError:
-        raise UserError(f"{path}: no such predictions; run the training that writes them") from None
+        raise UserError(
+            f"{path}: no such predictions; run the command of that run again: it trains only what is missing"
+        ) from None
     except Exception as error:
         raise UserError(f"{path}: not readable as predictions ({error}); delete it and run again") from error
 
@@ -145,12 +147,12 @@ def _checked(columns: Mapping[str, np.ndarray]) -> pd.DataFrame:
 
 
 def match(table: pd.DataFrame, labels: pd.DataFrame, extra: str = "extra", *, finite: bool = False) -> pd.DataFrame:
-    """Return the table in the order of some labels, which it has to have once each and no others.
+    """Return the table in the order of the labels, after checking that it has each of them once and no others.
 
     Args:
       labels: has the columns `KEYS`, with no duplicates.
       extra: the word for a row that is not one of the labels.
-      finite: whether a NaN or infinite score is an error.
+      finite: True if a NaN or infinite score is an error.
 
     Raises:
       UserError: rows are missing, extra, duplicated or not finite. The message has the counts and the first such row:
@@ -181,12 +183,12 @@ def _require_equal(table: pd.DataFrame, wanted: pd.DataFrame, extra: str, finite
 
 
 def first_key(rows: pd.DataFrame) -> str:
-    """Name the first of some rows: `a.wav at 0.04 s`."""
+    """Return the name of the first row: `a.wav at 0.04 s`."""
     return f"{rows['recording'].iloc[0]} at {rows['time_s'].iloc[0]:g} s"
 
 
 def align(tables: Sequence[pd.DataFrame]) -> list[pd.DataFrame]:
-    """Bring several predictions of the same recordings and times into the order of the first.
+    """Sort several predictions of the same recordings and times into the order of the first.
 
     Raises:
       UserError: a row is missing from one of them, extra or duplicated, or the numbers of scores differ.

@@ -1,8 +1,8 @@
-"""Runs an experiment, from its config to its results, in four phases: build, train, fuse and score, write."""
+"""An experiment in four phases: build the members, train them, fuse and score, write the outputs."""
 
 import importlib.metadata
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,6 +37,8 @@ from jaxpara.training.dependencies import in_order
 from jaxpara.training.member import Embeddings, Member
 from jaxpara.training.train import Interrupted
 
+LIBRARIES = ("jax", "flax", "optax", "numpy", "librosa")  # whose versions are in results.json
+
 
 @dataclass(frozen=True, eq=False)
 class Experiment:
@@ -44,7 +46,7 @@ class Experiment:
 
     Attributes:
       settings: the config as it runs, with demo sizes and the values of the command line.
-      demo: whether the corpus is simulated because none was given.
+      demo: True if the corpus is simulated because none was given.
       checked: the checked corpus.
       members: by name, each after those whose embeddings it uses.
       fuse, also_score: the fusion, and further ones that are scored too.
@@ -72,7 +74,7 @@ def run(
     workdir: Path | None,
     mode: str,
 ) -> None:
-    """Run an experiment.
+    """Run an experiment, from its config to its results.
 
     Args:
       config: from `get_config`, with the command line's values in it.
@@ -143,10 +145,8 @@ def build_members(name: str, settings: dict[str, Any], demo: bool, checked: Repo
         member.claim()
     fusion, fusion_seed = dict(settings["fusion"]), derive(seed, "fusion")
     fused = tuple(fusion.pop("members", ()))
-    also_score = {
-        other: build(FUSIONS, {"name": other}, "fusion.also_score", seed=fusion_seed)
-        for other in fusion.pop("also_score", ())
-    }
+    others = fusion.pop("also_score", ())
+    also_score = {other: build(FUSIONS, {"name": other}, "fusion.also_score", seed=fusion_seed) for other in others}
     unscored = corpus.known(fusion.pop("leave_out", ()), "config.fusion.leave_out")
     fuse = build(FUSIONS, fusion, "fusion", seed=fusion_seed)
     _members_to_fuse(fused, [member for member in members if members[member].predicts], ())
@@ -180,8 +180,7 @@ def fuse_and_score(
     Returns:
       The predictions of the system, and the content of results.json.
     """
-    corpus, settings, seed = experiment.corpus, experiment.settings, experiment.settings["seed"]
-    data = describe(corpus)
+    corpus, settings, data = experiment.corpus, experiment.settings, describe(experiment.corpus)
     fusing = _members_to_fuse(experiment.fused, list(outcomes), left_out)
     validation = {name: concatenate([fold.validation for fold in outcomes[name].folds]) for name in fusing}
     validation = {name: table[~table["recording"].isin(experiment.unscored)] for name, table in validation.items()}
@@ -198,32 +197,34 @@ def fuse_and_score(
     fused = experiment.fuse(validation, test, truth, measure)
     also_scored = {name: fuse(validation, test, truth, measure) for name, fuse in experiment.also_score.items()}
     folds = [fold for member in experiment.members.values() for fold in member.folds]
+    baselines = {}
+    if corpus.simulated and corpus.label_rate_hz:
+        description = "a ridge regression on the audio level from 4 s before to 4 s after each label"
+        baselines["loudness, linear"] = description, loudness_baseline(corpus)
     train, devel, held_out = ([r.name for r in corpus.partition(partition)] for partition in PARTITIONS)
     results = summarise(
-        experiment=experiment.name,
-        recipe=settings["recipe"],
-        demo=experiment.demo,
+        about={
+            "jaxpara": __version__,
+            "experiment": experiment.name,
+            "recipe": settings["recipe"],
+            "demo": experiment.demo,
+            "findings": {"errors": experiment.checked.errors, "warnings": experiment.checked.warnings},
+            "left_out": dict(left_out),
+            "devices": [device.device_kind for device in jax.devices()],
+            "versions": {name: importlib.metadata.version(name) for name in LIBRARIES},
+        },
         data=data,
-        findings={"errors": experiment.checked.errors, "warnings": experiment.checked.warnings},
         shared_audio={
             "train_and_validation": [p for f in folds for p in corpus.duplicates(f.train_names, f.val_names)],
             "train_and_test": corpus.duplicates([*train, *devel], held_out),
         },
         members=outcomes,
-        left_out=left_out,
         fused=fused,
         fusion=settings["fusion"]["name"],
         also_scored=also_scored,
         fusing=fusing,
-        baselines={"loudness, linear": loudness_baseline(corpus)} if corpus.simulated and corpus.label_rate_hz else {},
-        about={
-            "jaxpara": __version__,
-            "devices": [device.device_kind for device in jax.devices()],
-            "versions": {
-                name: importlib.metadata.version(name) for name in ("jax", "flax", "optax", "numpy", "librosa")
-            },
-        },
-        seed=derive(seed, "bootstrap"),
+        baselines=baselines,
+        seed=derive(settings["seed"], "bootstrap"),
     )
     return fused, results
 
@@ -242,8 +243,8 @@ def write_outputs(
     submission.write(workdir / "submission" / f"{corpus.task.name}.{experiment.name}.csv", fused.test, data)
     keep_others(workdir, experiment.name)
     write_json(workdir / "results.json", results)
-    about = {key: results[key] for key in ("experiment", "recipe", "demo")}
-    about |= {"seed": settings["seed"], "corpus": experiment.checked.fingerprint}
+    about = {"seed": settings["seed"], "corpus": experiment.checked.fingerprint}
+    about = {key: results[key] for key in ("experiment", "recipe", "demo")} | about
     system_file.write(workdir, about, settings["corpus"]["task"], corpus, members, fused.model_weights)
     save(fused.validation, workdir / "predictions" / "validation.npz")
     save(fused.test, workdir / "predictions" / "test.npz")
@@ -258,22 +259,20 @@ def write_outputs(
         test=fused.test,
         singles=of_members if len(fusing) > 1 else {},
         curves={name: members[name].curves for name in outcomes},
-        config=str(ml_collections.ConfigDict(settings)),
+        config=settings,
         findings=[str(finding) for finding in experiment.checked.findings],
     )
 
 
 def compare(paths: Sequence[Path], root: Path | None, task: str | None, output: Path | None) -> None:
     """Compare systems, see `jaxpara.evaluation.compare_systems.run`."""
-
-    def read(root: Path, task: str) -> CorpusData:
-        return describe(challenge.read(root, TASKS[task]))
-
-    compare_systems.run(paths, root, task, output, tasks=TASKS, read=read)
+    compare_systems.run(
+        paths, root, task, output, tasks=TASKS, read=lambda root, task: describe(challenge.read(root, TASKS[task]))
+    )
 
 
 def describe(corpus: Corpus) -> CorpusData:
-    """Return what evaluation has to know of a corpus."""
+    """Return the facts about a corpus that evaluation uses."""
     seconds = {partition: [r.seconds for r in corpus.partition(partition)] for partition in PARTITIONS}
     return CorpusData(
         root=str(corpus.root),
@@ -287,14 +286,13 @@ def describe(corpus: Corpus) -> CorpusData:
     )
 
 
-def _members_to_fuse(
-    wanted: Sequence[str], predicting: Sequence[str], left_out: Mapping[str, str] | tuple
-) -> list[str]:
+def _members_to_fuse(wanted: Sequence[str], predicting: list[str], left_out: Collection[str]) -> list[str]:
     """Return the wanted members that are not left out, or all that predict."""
     for name in wanted:
         if name not in predicting and name not in left_out:
-            known = list(predicting)
-            raise UserError(f"config.fusion.members names {name!r}, expected some of {known}{suggest(name, known)}")
+            raise UserError(
+                f"config.fusion.members names {name!r}, expected some of {predicting}{suggest(name, predicting)}"
+            )
     fusing = list(dict.fromkeys(name for name in wanted or predicting if name in predicting))
     if not fusing:
         raise UserError("config.members: no member is left that predicts, so there is nothing to fuse")

@@ -1,4 +1,4 @@
-"""What a run says on the screen: all warnings counted, and why there is no score where there is none."""
+"""The lines that a run prints: the number of warnings, the scores, and the reason where there is no score."""
 
 import io
 
@@ -7,8 +7,9 @@ import pytest
 import soundfile
 from rich.console import Console
 
+from jaxpara.corpora.simulated import check_or_simulate
+from jaxpara.evaluation.conclusions import closing_lines
 from jaxpara.progress import Progress
-from jaxpara.run import _checked, _conclude
 
 
 @pytest.fixture
@@ -32,7 +33,7 @@ def test_warnings_that_are_not_listed_are_counted(tmp_path, progress, screen):
     (tmp_path / "lab" / "labels.csv").write_text("\n".join(["file_name,label", *rows]) + "\n")
     for index in range(25):
         (tmp_path / "wav" / f"extra_{index}.wav").write_bytes(b"")
-    report = _checked({"task": "mask", "root": str(tmp_path)}, 0, progress)
+    report = check_or_simulate({"task": "mask", "root": str(tmp_path)}, 0, progress)
     assert (report.errors, report.warnings) == (0, 25)
     assert screen.getvalue().count("warning: ") == 21
     assert screen.getvalue().endswith(f"{tmp_path}: 6 recordings, no errors, 25 warnings\n")
@@ -42,20 +43,18 @@ def score(pooled, why=""):
     return {"pooled": pooled, "interval_95": None, "undefined": {"pooled": why} if why else {}}
 
 
-def concluded(progress, tmp_path, test, baselines):
-    fusion = {"test": test, "cv": {"pooled": None, "mean_of_folds": None}}
-    results = {"simulated": False, "measure": "PCC", "fusion": fusion, "members": {}, "baselines": baselines}
-    _conclude(progress, results, tmp_path, tmp_path / "table.csv", 60.0)
+def closing(test, baselines):
+    fusion = {"test": test, "cv": {"pooled": None, "mean_of_folds": None}, "members": []}
+    return closing_lines({"measure": "PCC", "fusion": fusion, "members": {}, "baselines": baselines})
 
 
-def test_a_baseline_without_a_score(tmp_path, progress, screen):
+def test_a_baseline_without_a_score():
     baselines = {"loudness": score(None, "the prediction is constant"), "other": score(0.25)}
-    concluded(progress, tmp_path, score(0.5), baselines)
-    assert "  baseline (loudness) has no score: the prediction is constant\n" in screen.getvalue()
-    assert "  baseline (other) 0.250\n" in screen.getvalue()
+    lines = closing(score(0.5), baselines)
+    assert "  baseline (loudness): no score, the prediction is constant" in lines
+    assert "  baseline (other): 0.250" in lines
 
 
 @pytest.mark.parametrize("why", ["no truth for the test partition", "the prediction is constant"])
-def test_a_test_without_a_score(tmp_path, progress, screen, why):
-    concluded(progress, tmp_path, score(None, why), {})
-    assert f"test: {why}, so no score; the submission is ready to be sent in\n" in screen.getvalue()
+def test_a_test_partition_without_a_score(why):
+    assert closing(score(None, why), {}) == [f"test: no score ({why}); the submission is ready"]

@@ -21,7 +21,7 @@ from scipy import signal
 
 from jaxpara.evaluation.metrics import Undefined
 
-CUTOFF_HZ = 1.0  # a breath in speech repeats every 3 to 6 s, its inhalation takes 0.3 to 1 s
+CUTOFF_HZ = 1.0  # a breath in speech repeats every 3 to 6 s; its inhalation lasts 0.3 to 1 s
 MIN_PROMINENCE = 0.5  # of a trough, in standard deviations of the smoothed belt
 MIN_DISTANCE_S = 1.0  # between two troughs
 RISE = 0.1  # of the trough's prominence: the belt has risen by this much where the inhalation begins
@@ -73,8 +73,9 @@ def _rate_hz(times_s: np.ndarray) -> float:
 def matches(true_s: np.ndarray, predicted_s: np.ndarray) -> int:
     """Count the pairs of a true and a predicted onset within `TOLERANCE_S`, each used once; the most there can be.
 
-    Both are in rising order. Of the two earliest that are left, either they match, or the earlier matches none.
+    Both are in rising order.
     """
+    # Of the two earliest that are left, either they match, or the earlier matches none.
     true, predicted, pairs = 0, 0, 0
     while true < len(true_s) and predicted < len(predicted_s):
         late_s = predicted_s[predicted] - true_s[true]
@@ -121,7 +122,7 @@ def rmse_scaled(parts: Sequence[Series]) -> float:
     Scale (see `scale_onto`) and offset of each recording are fitted by least squares.
 
     Raises:
-      Undefined: a value that is not finite, or a recording with fewer than 3 rows, which a line fits too easily.
+      Undefined: a value that is not finite, or a recording with fewer than 3 rows, too few to fit a line.
     """
     squares = 0.0
     for part in parts:
@@ -137,7 +138,7 @@ def rmse_scaled(parts: Sequence[Series]) -> float:
 def breathing_rate_mae(parts: Sequence[Series]) -> float:
     """Compute the mean absolute error of the breathing rate over recordings, in breaths per minute.
 
-    The rate is counted as at a bedside: the number of onsets divided by the length of the recording.
+    The rate is the number of onsets divided by the length of the recording.
 
     Raises:
       Undefined: as `onsets`, in any of the recordings.

@@ -1,4 +1,4 @@
-"""Compare systems on the same recordings: which is better, by how much, and can the difference be chance?
+"""Comparison of systems on the same recordings: their differences, with intervals and p-values.
 
 A system is the workdir of a run, or a CSV in the challenge's submission format. Systems are compared on the test
 partition where its truth is available, else (workdirs only) on the validation sets.
@@ -25,7 +25,7 @@ from jaxpara.predictions import KEYS, MODEL, load, match, score_columns, scores_
 from jaxpara.registry import require_one_of
 
 TOLERANCE = 1e-6  # between a run's score here and in its results.json
-Tasks = Mapping[str, Any]  # by the key that --task takes, with the attributes `name` and `classes`
+Tasks = Mapping[str, Any]  # {value of --task: object with `name` and `classes`}
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ def run(
     Args:
       paths: workdirs of finished runs, or CSVs in the format of `submission.write`; two or more.
       root: of the corpus; None where a workdir names it.
-      task: a key of `tasks`, where neither a workdir nor the CSVs tell it.
+      task: a key of `tasks`; None to use that of a workdir, or the one that the CSVs fit.
       output: the folder for comparison.txt, .csv, .md, .tex and .svg.
       tasks: all tasks.
       read: reads the corpus at a root, of a key of `tasks`.
@@ -76,7 +76,8 @@ def run(
     which = "labels of the test partition" if part == "test" else f"labels of the validation sets of {paths[0]}"
     rows: dict[str, ScoredRows] = {}
     for path, name in zip(paths, names, strict=True):
-        models = _of_run(path, part) if path in runs else submission.predictions_in(files[path], data)
+        saved = path / "predictions" / f"{part}.npz"
+        models = load(saved) if path in runs else submission.predictions_in(files[path], data)
         predictions = _one_per_label(models)
         wanted = predictions if wanted is None else wanted
         rows[name] = join(_matched(path, predictions, wanted, which, data), data)
@@ -125,7 +126,7 @@ def _names(paths: Sequence[Path]) -> list[str]:
     """Name each system by the last part of its path, or by the whole path where two are equal."""
     repeated = [path for path, times in Counter(path.resolve() for path in paths).items() if times > 1]
     if repeated:
-        raise UserError(f"{repeated[0]} is given twice; a system does not differ from itself")
+        raise UserError(f"{repeated[0]} is given twice; give two different systems")
     short = [path.resolve().name if path.is_dir() else path.stem for path in paths]
     names = [name if short.count(name) == 1 else str(path) for name, path in zip(short, paths, strict=True)]
     # A file name may have line breaks and terminal escapes in it.
@@ -178,7 +179,7 @@ def _require_same(what: str, of_runs: Mapping[Path, str], fix: str = "") -> None
 
 
 def _task(file: SubmissionFile, root: Path, wanted: str | None, tasks: Tasks) -> str:
-    """Find the task of a CSV: as the user says, else by its columns and the classes in it."""
+    """Return the task that the user gives, or find it by the columns and classes of a CSV."""
     if wanted is not None:
         require_one_of("--task", wanted, tasks)
         return wanted
@@ -190,17 +191,8 @@ def _task(file: SubmissionFile, root: Path, wanted: str | None, tasks: Tasks) ->
     candidates = [key for key in fitting if tasks[key].name in root.resolve().parts] or fitting
     if len(candidates) != 1:
         several = ", ".join(fitting or tasks)
-        raise UserError(f"{file.path}: its predictions do not tell the task; give --task, one of {several}")
+        raise UserError(f"{file.path}: its predictions fit several tasks or none; give --task, one of {several}")
     return candidates[0]
-
-
-def _of_run(workdir: Path, part: str) -> pd.DataFrame:
-    path = workdir / "predictions" / f"{part}.npz"
-    if not path.exists():
-        raise UserError(
-            f"{path}: no such predictions; run the command of that run again: it writes them without training"
-        )
-    return load(path)
 
 
 def _one_per_label(models: pd.DataFrame) -> pd.DataFrame:
@@ -213,7 +205,7 @@ def _one_per_label(models: pd.DataFrame) -> pd.DataFrame:
 
 
 def _matched(path: Path, predictions: pd.DataFrame, wanted: pd.DataFrame, which: str, data: CorpusData) -> pd.DataFrame:
-    """Bring the predictions into the order of the wanted labels; a UserError where they are not for exactly these."""
+    """Sort predictions into the order of the labels; a UserError if they are not for exactly these labels."""
     count, expected = len(score_columns(predictions)), len(data.classes) or 1
     if count != expected:
         raise UserError(
@@ -237,7 +229,7 @@ def _require_same_score(path: Path, rows: ScoredRows, measure: str, reported: fl
         return
     if reported is not None and abs(value - reported) > TOLERANCE:
         raise UserError(
-            f"{path}: its predictions reach a {measure} of {value:.4f} on this corpus, but its results.json says"
+            f"{path}: its predictions reach a {measure} of {value:.4f} on this corpus, but its results.json has"
             f" {reported:.4f}; give the corpus of that run, or, if its labels were corrected since, run the command of"
             " that run again"
         )

@@ -38,9 +38,9 @@ class Comparison:
 
     Attributes:
       task, measure: names.
-      simulated: whether the corpus is; every output says so.
+      simulated: True if the corpus is; every output states it.
       part: `test` or `validation`.
-      labels, speakers, samples: how many there are; speakers is None where they are unknown.
+      labels, speakers, samples: their numbers; speakers is None where they are unknown.
       differences: of every pair, in the order of the systems.
     """
 
@@ -73,10 +73,10 @@ class TextTable:
 
 
 def notes_on(comparison: Comparison) -> list[str]:
-    """Explain how to read the figures, in sentences."""
+    """Write sentences that explain the figures."""
     notes, pairs = [], len(comparison.differences)
     if comparison.simulated:
-        notes.append("SIMULATED corpus: no figure here says anything about the real one.")
+        notes.append("SIMULATED corpus: no figure here is about real recordings.")
     if comparison.speakers is not None:
         units, unit = comparison.speakers, "speaker"
         notes.append(f"{comparison.labels:,} labels of {units} {unit}{'s' if units > 1 else ''}.")
@@ -96,7 +96,7 @@ def notes_on(comparison: Comparison) -> list[str]:
     exact = units <= MAX_UNITS_EXACT
     notes.append(
         "A difference is the first system minus the second. Interval: paired jackknife with Student's t, the one to"
-        f" trust. Bootstrap: percentiles of {intervals.RESAMPLES:,} paired resamples, too short with few speakers."
+        f" quote. Bootstrap: percentiles of {intervals.RESAMPLES:,} paired resamples, too narrow with few speakers."
         f" p: {f'all {2**units:,}' if exact else f'{SWAPS:,} random'} ways to swap the two systems {unit} by {unit},"
         f" two-sided{f'; p (Holm): corrected for {pairs} pairs' if pairs > 1 else ''}."
     )

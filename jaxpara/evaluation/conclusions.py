@@ -1,10 +1,9 @@
 """Conclusions from results.json, in sentences."""
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-from scipy import stats
 
 from jaxpara.evaluation import intervals
 from jaxpara.predictions import model_name
@@ -31,7 +30,7 @@ def chance(score: Json) -> float:
 
 
 def conclude(results: Json) -> list[str]:
-    """Write the headline, and after it the caveats."""
+    """Write the headline, and after it what to keep in mind."""
     test, cv = results["fusion"]["test"], results["fusion"]["cv"]
     models = sum(len(results["members"][name]["folds"]) for name in results["fusion"]["members"])
     system = f"The fusion ({results['fusion']['name']}) of {models} models" if models > 1 else "The model"
@@ -54,7 +53,7 @@ def conclude(results: Json) -> list[str]:
     sentences += _against_chance(score)
     if score is test:
         sentences += _against_models(results) + _against_baselines(results) + _against_cv(results)
-    sentences += _between_seeds(results)
+    sentences += advice(results) + _between_seeds(results)
     sentences += _leaks(results) + _shared_audio(results) + _known_to_features(results)
     return sentences + _between_partitions(results) + _where_weights_were_found(results)
 
@@ -63,21 +62,22 @@ def _against_chance(score: Json) -> list[str]:
     measure, guess = score["measure"], "0" if score["measure"] == "PCC" else number("UAR", chance(score))
     if score["interval_95"] is None:
         reason, samples = score["undefined"].get("interval_95", "no reason given"), score["interval_95_over_samples"]
-        would_be = f" Over samples it would be {interval(measure, samples)}; new speakers vary more than that."
-        return [f"There is no interval over speakers ({reason}).{would_be if samples else ''}"]
+        of_samples = f" Over samples it is {interval(measure, samples)}, which is too narrow for new speakers."
+        return [f"There is no interval over speakers ({reason}).{of_samples if samples else ''}"]
     low, high = score["interval_95"]
     if low > chance(score):
         return [f"The interval is above chance ({guess})."]
     if high < chance(score):
         return [f"The interval is below chance ({guess}): the system is worse than guessing."]
-    return [f"The interval includes chance ({guess}): this run shows no skill."]
+    return [f"The interval includes chance ({guess}): this run does not show that the system is better than guessing."]
 
 
 def _against_models(results: Json) -> list[str]:
     measure, test = results["measure"], results["fusion"]["test"]["pooled"]
     return [
-        f"The {len(member['folds'])} models of {name} reach {number(measure, member['mean_of_folds_test'])} on average;"
-        f" the fusion {_gain(measure, test - member['mean_of_folds_test'])}."
+        f"One by one, the {len(member['folds'])} models of {name} reach"
+        f" {number(measure, member['mean_of_folds_test'])} on average; the fusion is"
+        f" {_compared(measure, test - member['mean_of_folds_test'])}."
         for name, member in results["members"].items()
         if name in results["fusion"]["members"]
         and member["mean_of_folds_test"] is not None
@@ -85,25 +85,9 @@ def _against_models(results: Json) -> list[str]:
     ]
 
 
-def _between_seeds(results: Json) -> list[str]:
-    measure, sentences = results["measure"], []
-    for name, member in results["members"].items():
-        for part, where in (("test", "on test"), ("cv", "in cross-validation, mean of folds")):
-            values = [reached[part] for reached in member["seeds"].values()]
-            if None not in values and len(set(values)) > 1:  # what has no randomness is the same with every seed
-                alone = ", ".join(number(measure, value) for value in values)
-                sentences.append(
-                    f"With a single seed {name} reaches {alone} {where}:"
-                    f" {number(measure, float(np.mean(values)))} on average, standard deviation"
-                    f" {_points(measure, float(np.std(values, ddof=1)))}. Smaller differences may be chance."
-                )
-                break
-    return sentences
-
-
-def _gain(measure: str, difference: float) -> str:
+def _compared(measure: str, difference: float) -> str:
     points = _points(measure, abs(difference))
-    return "gains nothing" if points == _points(measure, 0) else f"{'gains' if difference > 0 else 'loses'} {points}"
+    return "no better" if points == _points(measure, 0) else f"{points} {'better' if difference > 0 else 'worse'}"
 
 
 def _points(measure: str, difference: float) -> str:
@@ -120,10 +104,12 @@ def _against_baselines(results: Json) -> list[str]:
         if bounds is not None and score["pooled"] < bounds[0]:
             place = ", below the system's interval"
         elif bounds is not None and score["pooled"] > bounds[1]:
-            place = ", above the system's interval"
+            place = ", above the system's interval: the system is worse"
         elif bounds is not None:
             place = ", inside the system's interval: this run does not show that the system is better"
-        sentences.append(f"The baseline ({name}) reaches {number(measure, score['pooled'])}{place}.")
+        sentences.append(
+            f"The baseline “{name}”, {score['description']}, reaches {number(measure, score['pooled'])}{place}."
+        )
     return sentences
 
 
@@ -135,9 +121,53 @@ def _against_cv(results: Json) -> list[str]:
     if low <= cv["pooled"] <= high:
         return []
     return [
-        f"Cross-validation gives {number(measure, cv['pooled'])} (pooled), outside the interval of the test score: do"
-        " not expect it on new recordings."
+        f"The pooled cross-validation score, {number(measure, cv['pooled'])}, is outside the interval of the test"
+        " score: do not expect it on new recordings."
     ]
+
+
+def advice(results: Json) -> list[str]:
+    """Write a sentence if the fusion is worse than its best member, and for members that may need more epochs."""
+    measure, fusion, sentences = results["measure"], results["fusion"], []
+    part = "cv" if fusion["test"]["pooled"] is None else "test"
+    alone = {name: results["members"][name][part]["pooled"] for name in fusion["members"]}
+    alone = {name: value for name, value in alone.items() if value is not None}
+    if len(fusion["members"]) > 1 and alone and fusion[part]["pooled"] is not None:
+        best = max(alone, key=alone.__getitem__)
+        compared = _compared(measure, fusion[part]["pooled"] - alone[best])
+        if compared.endswith("worse"):
+            where = "On the test partition" if part == "test" else "In cross-validation (pooled)"
+            sentences.append(
+                f"{where} the fusion ({number(measure, fusion[part]['pooled'])}) is worse than its best member alone,"
+                f" {best} ({number(measure, alone[best])})."
+            )
+    for name, member in results["members"].items():
+        epochs = [(fold["best_epoch"], fold["last_epoch"]) for fold in member["folds"]]
+        late = sum(best is not None and best == last for best, last in epochs)
+        if late:
+            count = f"{late} of the {len(epochs)} models" if late < len(epochs) else "all models"
+            sentences.append(
+                f"The last epoch was the best one for {count} of {name}: training with more epochs"
+                f" (--config.members.{name}.learner.epochs) may give a better score."
+            )
+    return sentences
+
+
+def _between_seeds(results: Json) -> list[str]:
+    measure, sentences = results["measure"], []
+    for name, member in results["members"].items():
+        for part, where in (("test", "on the test partition"), ("cv", "in cross-validation, mean of folds")):
+            values = [reached[part] for reached in member["seeds"].values()]
+            if None not in values and len(set(values)) > 1:  # a learner without randomness is the same with every seed
+                alone = ", ".join(number(measure, value) for value in values)
+                sentences.append(
+                    f"With a single seed {name} reaches {alone} {where}:"
+                    f" {number(measure, float(np.mean(values)))} on average, standard deviation"
+                    f" {_points(measure, float(np.std(values, ddof=1)))}. Smaller differences between systems may be"
+                    " chance."
+                )
+                break
+    return sentences
 
 
 def _leaks(results: Json) -> list[str]:
@@ -153,23 +183,27 @@ def _leaks(results: Json) -> list[str]:
     if cv["pooled"] is not None and test["pooled"] is not None:
         difference = cv["pooled"] - test["pooled"]
         points = _points(measure, abs(difference))
-        apart = "no less" if points == _points(measure, 0) else f"{points} {'less' if difference > 0 else 'more'}"
+        apart = "the same" if points == _points(measure, 0) else f"{points} {'less' if difference > 0 else 'more'}"
         sentence += (
-            f" With training speakers it is {number(measure, cv['pooled'])}, with those of the test partition"
-            f" {number(measure, test['pooled'])}: {apart}. For clean folds, set --config...folds.name=speaker_disjoint."
+            f" The pooled cross-validation score is {number(measure, cv['pooled'])}; on the test partition, whose"
+            f" speakers are new, it is {number(measure, test['pooled'])}, {apart}. To keep speakers apart, set"
+            " --config.members.<member>.folds.name=speaker_disjoint."
         )
     return [sentence]
 
 
 def _shared_audio(results: Json) -> list[str]:
-    what = {"train_and_validation": "a training and its validation set", "train_and_test": "training and test"}
+    where = {
+        "train_and_validation": "one in a training set and one in its validation set",
+        "train_and_test": "one in train or devel and one in test",
+    }
     sentences = []
-    for where, shared in results["shared_audio"].items():
+    for parts, shared in results["shared_audio"].items():
         if shared["pairs"]:
             first = shared["examples"][0]
             sentences.append(
-                f"{shared['pairs']} pairs of recordings in {what[where]} have the same audio, such as"
-                f" {first['one']} and {first['other']}: scores are too high."
+                f"{shared['pairs']} pairs of recordings have the same audio, {where[parts]}, for example"
+                f" {first['one']} and {first['other']}: the scores are too high."
             )
     return sentences
 
@@ -179,24 +213,11 @@ def _known_to_features(results: Json) -> list[str]:
     return [f"The cross-validation scores of {name} are too high: {leak}." for name, leak in leaks.items()]
 
 
-class _Mean(NamedTuple):
-    """The mean score of the folds that validate on one partition, on the measure's line."""
-
-    value: float
-    variance: float
-    freedom: float
-
-
 def _between_partitions(results: Json) -> list[str]:
     """Warn where the folds that validate on one partition score differently from those that validate on another.
 
-    The rule is Welch's t-test at 5 %, two-sided, of the two means of folds on the measure's line. The standard error
-    of a fold is half its interval over speakers there, divided by the quantile of Student's t that made the interval.
-    Folds with different speakers have independent errors; where folds share speakers, the errors are taken as equal,
-    which is stricter. Where a fold has no interval (speakers unknown), the scatter of the folds of one partition has
-    to do; it does not cover other speakers, and the sentence says so.
-
-    Reference: Welch, Biometrika 34 (1947); Satterthwaite, Biometrics Bulletin 2 (1946).
+    Where a fold has no interval (speakers unknown), the scatter of the folds of one partition has to do; it does not
+    cover other speakers, and the sentence says so.
     """
     measure, cv = results["measure"], results["fusion"]["cv"]
     # Members may differ in their folds, and the fusion need not have all of them.
@@ -209,25 +230,22 @@ def _between_partitions(results: Json) -> list[str]:
             groups.setdefault(partitions[0], {})[name] = outcome["validation"]
     if len(groups) != 2:
         return []
-    validations = {name: score for group in groups.values() for name, score in group.items()}
-    if all(cv["per_fold_interval_95"][name] for name in validations):
-        shared = sum(score["speakers"] for score in validations.values()) > cv["speakers"]
+    line = intervals.PCC if measure == "PCC" else intervals.UAR
+    values = {partition: [cv["per_fold"][name] for name in group] for partition, group in groups.items()}
+    bounds = {partition: [cv["per_fold_interval_95"][name] for name in group] for partition, group in groups.items()}
+    if all(pair for of_group in bounds.values() for pair in of_group):
+        speakers = {partition: [score["speakers"] for score in group.values()] for partition, group in groups.items()}
+        shared = sum(map(sum, speakers.values())) > cv["speakers"]
+        means = [intervals.mean_of_scores(values[p], bounds[p], speakers[p], line, shared=shared) for p in groups]
         basis = "the choice of speakers explains"
     elif min(map(len, groups.values())) > 1:
-        shared = None
+        means = [intervals.mean_by_scatter(values[p], line) for p in groups]
         basis = "folds of the same partition differ from each other (other speakers may differ as much)"
     else:
         return []
-    # A score at the limit of its range is infinite on the line, where no difference is certain.
-    with np.errstate(divide="ignore", invalid="ignore"):
-        means = [
-            _by_scatter(cv, list(group)) if shared is None else _by_intervals(cv, group, shared)
-            for group in groups.values()
-        ]
-        if not _differ(*means):
-            return []
-    averages = {partition: np.mean([cv["per_fold"][name] for name in group]) for partition, group in groups.items()}
-    (low, worse), (high, better) = sorted((float(value), name) for name, value in averages.items())
+    if not intervals.differ(*means):
+        return []
+    (low, worse), (high, better) = sorted((float(np.mean(values[p])), p) for p in groups)
     return [
         f"The folds that validate on {better} reach {number(measure, high)} on average, those that validate on {worse}"
         f" {number(measure, low)}: a difference of {_points(measure, high - low)}, more than {basis}. The mean of all"
@@ -235,61 +253,41 @@ def _between_partitions(results: Json) -> list[str]:
     ]
 
 
-def _line(measure: str, values: Any) -> np.ndarray:
-    return (intervals.PCC if measure == "PCC" else intervals.UAR).to_line(np.array(values))
-
-
-def _by_intervals(cv: Json, group: Mapping[str, Json], shared: bool) -> _Mean:
-    freedom = np.array([score["speakers"] - 1 for score in group.values()])
-    values = _line(cv["measure"], [cv["per_fold"][name] for name in group])
-    low, high = _line(cv["measure"], [cv["per_fold_interval_95"][name] for name in group]).T
-    errors = (high - low) / 2 / stats.t.ppf(0.975, freedom)
-    if shared:
-        return _Mean(values.mean(), errors.mean() ** 2, freedom.min())
-    parts = (errors / len(group)) ** 2
-    return _Mean(values.mean(), parts.sum(), parts.sum() ** 2 / (parts**2 / freedom).sum())
-
-
-def _by_scatter(cv: Json, names: list[str]) -> _Mean:
-    values = _line(cv["measure"], [cv["per_fold"][name] for name in names])
-    return _Mean(values.mean(), values.var(ddof=1) / len(values), len(values) - 1)
-
-
-def _differ(one: _Mean, other: _Mean) -> bool:
-    variance = one.variance + other.variance
-    if not (np.isfinite(variance) and variance > 0):
-        return False
-    freedom = variance**2 / (one.variance**2 / one.freedom + other.variance**2 / other.freedom)
-    return bool(abs(one.value - other.value) > stats.t.ppf(0.975, freedom) * np.sqrt(variance))
-
-
 def _where_weights_were_found(results: Json) -> list[str]:
     fusion, measure = results["fusion"], results["measure"]
     if fusion["cv_cross_fitted"] is None:
         return []
     return [
-        f"The fusion's weights were searched on the validation sets that they are scored on"
-        f" ({number(measure, fusion['cv']['pooled'])} pooled); with weights from other folds it is"
+        "The fusion's weights were chosen on the validation sets that also give its pooled cross-validation score,"
+        f" {number(measure, fusion['cv']['pooled'])}. With weights chosen on other folds (cross-fitted) the score is"
         f" {number(measure, fusion['cv_cross_fitted']['pooled'])}."
     ]
 
 
-def closing_lines(results: Mapping[str, Any]) -> list[str]:
-    """Return what a run prints at its end: the scores of the system, of its members and of the baselines."""
+def closing_lines(results: Json) -> list[str]:
+    """Return what a run prints at its end: scores of the system, its members and the baselines, and advice."""
     lines, measure = [], results["measure"]
     test, cv = results["fusion"]["test"], results["fusion"]["cv"]
     if test["pooled"] is None:
-        lines.append(f"test: {test['undefined']['pooled']}, so there is no score; the submission is ready")
+        lines.append(f"test: no score ({test['undefined']['pooled']}); the submission is ready")
     else:
-        low, high = test["interval_95"] or (float("nan"),) * 2
-        lines.append(f"test {measure} {test['pooled']:.3f} (95 % interval over speakers {low:.3f} to {high:.3f})")
+        bounds = f"95 % interval over speakers {interval(measure, test['interval_95'])}"
+        lines.append(
+            f"test {measure} {number(measure, test['pooled'])}"
+            f" ({bounds if test['interval_95'] else 'no interval over speakers'})"
+        )
         for name, member in results["members"].items():
-            if (mean := member["mean_of_folds_test"]) is not None:
-                lines.append(f"  {name}: its {len(member['folds'])} fold models reach {mean:.3f} on average")
+            alone, models = member["mean_of_folds_test"], len(member["folds"])
+            if alone is not None and models > 1:
+                together = number(measure, member["test"]["pooled"])
+                lines.append(
+                    f"  {name}: {number(measure, alone)} with one model on average, {together} with {models} together"
+                )
         for name, score in results["baselines"].items():
             value = score["pooled"]
-            reached = f"has no score: {score['undefined']['pooled']}" if value is None else f"{value:.3f}"
-            lines.append(f"  baseline ({name}) {reached}")
+            reached = f"no score, {score['undefined']['pooled']}" if value is None else number(measure, value)
+            lines.append(f"  baseline ({name}): {reached}")
     if cv["pooled"] is not None and cv["mean_of_folds"] is not None:
-        lines.append(f"cross-validation {measure}: mean of folds {cv['mean_of_folds']:.3f}, pooled {cv['pooled']:.3f}")
-    return lines
+        mean, pooled = number(measure, cv["mean_of_folds"]), number(measure, cv["pooled"])
+        lines.append(f"cross-validation {measure}: mean of folds {mean}, pooled {pooled}")
+    return [line.replace("\N{NO-BREAK SPACE}", " ") for line in [*lines, *advice(results)]]

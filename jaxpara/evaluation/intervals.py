@@ -1,11 +1,12 @@
-"""Confidence intervals from sums per unit, so that a resample needs a few numbers and not a pass over the rows.
+"""Confidence intervals from sums per unit, so that a resample needs a few numbers instead of a pass over the rows.
 
 A measure here is a function of sums over rows (Pearson's r: moments; UAR: the confusion matrix). A resample of units,
 each drawn some number of times, has the sums `counts @ sums_per_unit`; all resamples are one matrix product.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from scipy import special, stats
@@ -64,7 +65,7 @@ def _pcc_of_sums(sums: np.ndarray) -> np.ndarray:
     with np.errstate(divide="ignore", invalid="ignore"):
         x_varies, y_varies = xx - x * x / n, yy - y * y / n
         r = np.clip((xy - x * y / n) / np.sqrt(x_varies * y_varies), -1, 1)  # rounding may exceed the limits
-    # Rounding leaves a constant series some 1e-16 of its sum of squares.
+    # Of a constant series, rounding errors of about 1e-16 of its sum of squares remain.
     return np.where((x_varies > 1e-12 * xx) & (y_varies > 1e-12 * yy), r, np.nan)
 
 
@@ -105,7 +106,7 @@ def bootstrap(units: Units, measure: SumMeasure, *, seed: int = 0, resamples: in
 
 
 def bootstrap_interval(units: Units, measure: SumMeasure, *, seed: int = 0, resamples: int = RESAMPLES) -> list[float]:
-    """Compute the percentile interval of the bootstrap; good with many units, too short with few (see below).
+    """Compute the percentile interval of the bootstrap; too narrow with few units, see `jackknife_interval`.
 
     Raises:
       Undefined: fewer than 2 units, or a measure that is undefined in more than 5 % of the resamples.
@@ -121,7 +122,7 @@ def bootstrap_interval(units: Units, measure: SumMeasure, *, seed: int = 0, resa
 
 
 def jackknife_interval(units: Units, measure: SumMeasure) -> list[float]:
-    """Compute the interval to trust with few units: jackknife and Student's t, on the measure's line.
+    """Compute an interval that is valid with few units too: jackknife and Student's t, on the measure's line.
 
     On Fisher's z scale (r) or the logit scale (UAR) the spread of the leave-one-out values gives a standard
     error; Student's t with n - 1 degrees of freedom accounts for its uncertainty; mapped back, the interval
@@ -151,3 +152,58 @@ def jackknife_interval(units: Units, measure: SumMeasure) -> list[float]:
     spread = copies @ (values - copies @ values / n) ** 2
     reach = stats.t.ppf((1 + LEVEL) / 2, n - 1) * np.sqrt((n - 1) / n * spread)
     return [float(measure.from_line(centre - reach)), float(measure.from_line(centre + reach))]
+
+
+class MeanScore(NamedTuple):
+    """A mean of scores on the line of their measure, its squared standard error, and the degrees of freedom of that."""
+
+    value: float
+    variance: float
+    freedom: float
+
+
+def mean_of_scores(
+    values: Sequence[float],
+    bounds: Sequence[Sequence[float]],
+    units: Sequence[int],
+    measure: SumMeasure,
+    *,
+    shared: bool,
+) -> MeanScore:
+    """Estimate the mean of scores from the standard error of each, which follows from its jackknife interval.
+
+    Args:
+      values: `[score]`.
+      bounds: `[score, 2]` from `jackknife_interval`.
+      units: `[score]` number of units of each.
+      shared: True if the scores share units. Their errors are then taken as equal, which is stricter than independent.
+    """
+    freedom = np.array(units) - 1
+    # A score at the limit of its range is infinite on the line; `differ` then returns False.
+    with np.errstate(divide="ignore", invalid="ignore"):
+        centres = measure.to_line(np.array(values))
+        low, high = measure.to_line(np.array(bounds)).T
+        errors = (high - low) / 2 / stats.t.ppf((1 + LEVEL) / 2, freedom)
+        if shared:
+            return MeanScore(centres.mean(), errors.mean() ** 2, freedom.min())
+        parts = (errors / len(values)) ** 2
+        return MeanScore(centres.mean(), parts.sum(), parts.sum() ** 2 / (parts**2 / freedom).sum())
+
+
+def mean_by_scatter(values: Sequence[float], measure: SumMeasure) -> MeanScore:
+    """Estimate the mean of two or more `[score]` values, with their own scatter as the error."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        centres = measure.to_line(np.array(values))
+        return MeanScore(centres.mean(), centres.var(ddof=1) / len(centres), len(centres) - 1)
+
+
+def differ(one: MeanScore, other: MeanScore) -> bool:
+    """Return True if two independent means differ at the 5 % level, by Welch's two-sided t-test.
+
+    Reference: Welch, Biometrika 34 (1947); Satterthwaite, Biometrics Bulletin 2 (1946).
+    """
+    variance = one.variance + other.variance
+    if not (np.isfinite(variance) and variance > 0):
+        return False
+    freedom = variance**2 / (one.variance**2 / one.freedom + other.variance**2 / other.freedom)
+    return bool(abs(one.value - other.value) > stats.t.ppf((1 + LEVEL) / 2, freedom) * np.sqrt(variance))

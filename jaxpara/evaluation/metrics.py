@@ -8,7 +8,7 @@ from sklearn.metrics import roc_auc_score, roc_curve, root_mean_squared_error
 
 
 class Undefined(Exception):
-    """The measure has no value for this input; the message gives the reason in words fit for a report."""
+    """The measure has no value for this input; the message is the reason, as it appears in a report."""
 
 
 def defined(compute: Callable[[], Any], figure: str, undefined: dict[str, str]) -> Any:

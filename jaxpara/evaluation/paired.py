@@ -25,8 +25,8 @@ class Difference:
     Attributes:
       first, second: their names.
       value: the first's measure minus the second's, over all rows; None where it is undefined, as every figure here.
-      interval_95: paired jackknife with Student's t, the one to trust.
-      interval_95_bootstrap: percentiles of the paired bootstrap; too short with few speakers.
+      interval_95: paired jackknife with Student's t, the one to quote.
+      interval_95_bootstrap: percentiles of the paired bootstrap; too narrow with few speakers.
       p: of a paired permutation test, two-sided.
       p_holm: the same, corrected for the number of pairs.
       undefined: {figure: reason} for every None.
@@ -107,10 +107,11 @@ def between(measure: SumMeasure) -> SumMeasure:
 
 
 def permutation_p(units: Units, measure: SumMeasure) -> float:
-    """Compute how often a difference is as large, either way, when the two systems are swapped at random.
+    """Compute the two-sided p-value of a difference: its frequency when the two systems are swapped at random.
 
-    In each permutation, the predictions of every unit are swapped or not. With 13 units or fewer all 2^n ways are taken
-    and p is their share; otherwise random ones, and the observed difference counts as one more: (k + 1) / (n + 1).
+    In each permutation, the predictions of every unit are swapped or not. With 13 units or fewer all 2^n ways are tried
+    and p is the share of those with a difference as large. Otherwise ways are drawn at random, and the observed
+    difference counts as one more: (k + 1) / (n + 1).
 
     Args:
       units: from `pair`.
@@ -124,8 +125,8 @@ def permutation_p(units: Units, measure: SumMeasure) -> float:
     """
     if len(units) < 2:
         raise Undefined("one unit only, nothing to swap")
-    # Pearson's r ignores a system's offset and scale, but in a series of swapped parts they would make steps that say
-    # nothing about either system. Both are on one scale, as `intervals.moments`, which made these sums, scales the
+    # Pearson's r ignores a system's offset and scale, but in a series of swapped parts they would make steps that
+    # have no meaning. Both are on one scale, as `intervals.moments`, which made these sums, scales the
     # predictions of each system to mean 0 and deviation 1 over all rows.
     first, second = np.split(units.sums, 2, axis=1)
     of_first, of_second, gain = units.copies @ first, units.copies @ second, second - first

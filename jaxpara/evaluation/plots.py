@@ -15,7 +15,7 @@ from matplotlib.ticker import FuncFormatter
 
 from jaxpara.predictions import FoldSeed, model_name
 
-# Okabe and Ito's colours, which colour-blind readers tell apart.
+# Okabe and Ito's colours, which colour-blind readers can distinguish.
 BLUE, ORANGE, GREEN, PINK, SKY, AMBER = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00"
 COLOURS = (BLUE, ORANGE, GREEN, PINK, AMBER, SKY)
 INK, GREY = "#1f2933", "#9aa5b1"
@@ -24,7 +24,7 @@ FLOOR_DB = -70.0
 
 STYLE: Any = {
     "svg.fonttype": "none",
-    "text.parse_math": False,  # a file name may hold dollars
+    "text.parse_math": False,  # a file name may contain dollar signs
     "font.size": 9,
     "axes.titlesize": 10,
     "axes.titlelocation": "left",
@@ -39,6 +39,8 @@ STYLE: Any = {
     "legend.frameon": False,
     "lines.linewidth": 1.4,
 }
+
+_STYLED = matplotlib.rc_context(STYLE)
 
 
 def _figure(width: float, height: float) -> Figure:
@@ -59,6 +61,7 @@ def _svg(figure: Figure, salt: str) -> str:
     return text[text.index("<svg") :]
 
 
+@_STYLED
 def learning_curves(
     name: str,
     curves: Mapping[FoldSeed, Sequence[Mapping[str, Any]]],
@@ -66,24 +69,23 @@ def learning_curves(
     measure: str,
 ) -> str:
     """Draw mean training loss and validation score by epoch, one line per model; a ring marks the chosen epoch."""
-    with matplotlib.rc_context(STYLE):
-        figure = _figure(9.6, 3.5)
-        loss, validation = figure.subplots(1, 2)
-        colours = colormaps["viridis"](np.linspace(0, 0.9, max(len(curves), 2)))
-        for (key, lines), colour in zip(curves.items(), colours, strict=False):
-            _by_epoch(loss, lines, "train", "loss", colour, f"fold {model_name(key)}")
-            epochs, scores = _by_epoch(validation, lines, "validation", "score", colour, f"fold {model_name(key)}")
-            epoch = best.get(key)
-            if epoch is not None and epoch in epochs:
-                validation.plot(epoch, scores[epochs.index(epoch)], "o", mfc="none", mec=colour, ms=8)
-        loss.set(xlabel="epoch (from 0)", ylabel="training loss, mean of the epoch")
-        validation.set(xlabel="epoch (from 0)", ylabel=f"{measure} on the validation set")
-        _as_percent(validation.yaxis, measure)
-        for axes in (loss, validation):
-            axes.grid(axis="y", alpha=0.3)
-            axes.xaxis.get_major_locator().set_params(integer=True)
-        figure.legend(*validation.get_legend_handles_labels(), loc="outside upper left", ncols=8)
-        return _svg(figure, f"curves {name}")
+    figure = _figure(9.6, 3.5)
+    loss, validation = figure.subplots(1, 2)
+    colours = colormaps["viridis"](np.linspace(0, 0.9, max(len(curves), 2)))
+    for (key, lines), colour in zip(curves.items(), colours, strict=False):
+        _by_epoch(loss, lines, "train", "loss", colour, f"fold {model_name(key)}")
+        epochs, scores = _by_epoch(validation, lines, "validation", "score", colour, f"fold {model_name(key)}")
+        epoch = best.get(key)
+        if epoch is not None and epoch in epochs:
+            validation.plot(epoch + 1, scores[epochs.index(epoch)], "o", mfc="none", mec=colour, ms=8)
+    loss.set(xlabel="epoch", ylabel="training loss, mean of the epoch")
+    validation.set(xlabel="epoch", ylabel=f"{measure} on the validation set")
+    _as_percent(validation.yaxis, measure)
+    for axes in (loss, validation):
+        axes.grid(axis="y", alpha=0.3)
+        axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
+    figure.legend(*validation.get_legend_handles_labels(), loc="outside upper left", ncols=8)
+    return _svg(figure, f"curves {name}")
 
 
 def _by_epoch(
@@ -91,12 +93,12 @@ def _by_epoch(
 ) -> tuple[list[int], list[float]]:
     points: dict[int, list[float]] = {}
     for line in lines:
-        # A file that somebody edited may have anything in it.
+        # The file may have been edited by hand.
         if line.get("kind") == kind and isinstance(line.get(field), float) and isinstance(line.get("epoch"), int):
             points.setdefault(line["epoch"], []).append(line[field])
     epochs = sorted(points)
     means = [float(np.mean(points[epoch])) for epoch in epochs]
-    axes.plot(epochs, means, ".-", color=colour, label=label, ms=4)
+    axes.plot([epoch + 1 for epoch in epochs], means, ".-", color=colour, label=label, ms=4)
     return epochs, means
 
 
@@ -106,13 +108,14 @@ def _as_percent(axis: Axis, measure: str) -> None:
         axis.set_major_formatter(FuncFormatter(lambda value, _: f"{round(100 * value, 2) + 0.0:g} %"))
 
 
+@_STYLED
 def dots(
     name: str,
     series: Mapping[str, Mapping[str, tuple[float, list[float] | None]]],
     *,
     measure: str,
     rows: str,
-    lines: Mapping[str, float],
+    lines: Mapping[str, float | None],
 ) -> str:
     """Draw scores as dots with their intervals, one row per name, several series side by side in each row.
 
@@ -121,80 +124,81 @@ def dots(
       series: {series: {row: (value, interval or None)}}.
       measure: the axis.
       rows: label of the rows' axis.
-      lines: {label: value} to draw through all rows.
+      lines: {label: value} to draw through all rows; None is left out.
     """
     labels = list(dict.fromkeys(label for points in series.values() for label in points))
-    with matplotlib.rc_context(STYLE):
-        figure = _figure(9.6, 1.1 + 0.05 * len(series) + len(labels) * (0.16 + 0.08 * len(series)))
-        axes = figure.subplots()
-        for number, (title, points) in enumerate(series.items()):
-            colour = COLOURS[number % len(COLOURS)]
-            offset = (number - (len(series) - 1) / 2) * 0.7 / len(series)
-            places = [labels.index(label) + offset for label in points]
-            for place, (_, bounds) in zip(places, points.values(), strict=True):
-                if bounds is not None:
-                    axes.plot(bounds, [place, place], color=colour, lw=1.2, alpha=0.7)
-            values = [value for value, _ in points.values()]
-            axes.plot(values, places, "o", color=colour, ms=4.5, label=title, zorder=3)
-        for (label, value), dash in zip(lines.items(), ("-", "--", ":", "-."), strict=False):
-            axes.axvline(value, color=INK, lw=1, ls=dash, label=label, zorder=1)
-        axes.set_yticks(range(len(labels)), labels)
-        axes.set(ylim=(len(labels) - 0.4, -0.6), xlabel=measure, ylabel=rows)
-        _as_percent(axes.xaxis, measure)
-        axes.grid(axis="x", alpha=0.3)
-        figure.legend(*axes.get_legend_handles_labels(), loc="outside upper left", ncols=5)
-        return _svg(figure, f"dots {name}")
+    figure = _figure(9.6, 1.1 + 0.05 * len(series) + len(labels) * (0.16 + 0.08 * len(series)))
+    axes = figure.subplots()
+    for number, (title, points) in enumerate(series.items()):
+        colour = COLOURS[number % len(COLOURS)]
+        offset = (number - (len(series) - 1) / 2) * 0.7 / len(series)
+        places = [labels.index(label) + offset for label in points]
+        for place, (_, bounds) in zip(places, points.values(), strict=True):
+            if bounds is not None:
+                axes.plot(bounds, [place, place], color=colour, lw=1.2, alpha=0.7)
+        values = [value for value, _ in points.values()]
+        axes.plot(values, places, "o", color=colour, ms=4.5, label=title, zorder=3)
+    shown = {label: value for label, value in lines.items() if value is not None}
+    for (label, value), dash in zip(shown.items(), ("-", "--", ":", "-."), strict=False):
+        axes.axvline(value, color=INK, lw=1, ls=dash, label=label, zorder=1)
+    axes.set_yticks(range(len(labels)), labels)
+    axes.set(ylim=(len(labels) - 0.4, -0.6), xlabel=measure, ylabel=rows)
+    _as_percent(axes.xaxis, measure)
+    axes.grid(axis="x", alpha=0.3)
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside upper left", ncols=5)
+    return _svg(figure, f"dots {name}")
 
 
+@matplotlib.rc_context({**STYLE, "axes.spines.left": False, "axes.spines.bottom": False})
 def confusions(name: str, matrices: Mapping[str, np.ndarray], classes: Sequence[str]) -> str:
     """Draw confusion matrices side by side: counts, and shares of the true class, also as shade."""
     columns = min(len(matrices), 4)
     rows = -(-len(matrices) // columns)
-    with matplotlib.rc_context({**STYLE, "axes.spines.left": False, "axes.spines.bottom": False}):
-        figure = _figure(2.6 * columns + 0.6, 2.7 * rows)
-        grid = figure.subplots(rows, columns, squeeze=False).ravel()
-        for axes in grid[len(matrices) :]:
-            axes.remove()
-        for axes, (title, counts) in zip(grid, matrices.items(), strict=False):
-            shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
-            axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-            for (true, predicted), count in np.ndenumerate(counts):
-                share = shares[true, predicted]
-                text = f"{count}\n{share:.1%}".replace("%", " %")
-                axes.text(predicted, true, text, ha="center", va="center", color="white" if share > 0.6 else INK)
-            axes.set_xticks(range(len(classes)), classes)
-            axes.set_yticks(range(len(classes)), classes, rotation=90, va="center")
-            axes.tick_params(length=0)
-            axes.set(title=title, xlabel="predicted", ylabel="true")
-        return _svg(figure, f"confusion {name}")
+    figure = _figure(2.6 * columns + 0.6, 2.7 * rows)
+    grid = figure.subplots(rows, columns, squeeze=False).ravel()
+    for axes in grid[len(matrices) :]:
+        axes.remove()
+    for axes, (title, counts) in zip(grid, matrices.items(), strict=False):
+        shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
+        axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+        for (true, predicted), count in np.ndenumerate(counts):
+            share = shares[true, predicted]
+            text = f"{count}\n{share:.1%}".replace("%", " %")
+            axes.text(predicted, true, text, ha="center", va="center", color="white" if share > 0.6 else INK)
+        axes.set_xticks(range(len(classes)), classes)
+        axes.set_yticks(range(len(classes)), classes, rotation=90, va="center")
+        axes.tick_params(length=0)
+        axes.set(title=title, xlabel="predicted", ylabel="true")
+    return _svg(figure, f"confusion {name}")
 
 
+@_STYLED
 def reliability(name: str, systems: Mapping[str, Mapping[str, Sequence[float]]]) -> str:
-    """Draw accuracy against confidence, and below the number of rows; on the diagonal the two are equal.
+    """Draw accuracy against confidence, and below the number of recordings; on the diagonal the two are equal.
 
     Args:
       name: of the figure.
       systems: {system: the fields of `metrics.Reliability`}.
     """
-    with matplotlib.rc_context(STYLE):
-        figure = _figure(6.4, 4.6)
-        curve, rows = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
-        curve.plot([0, 1], [0, 1], color=GREY, lw=1, ls="--", label="equal")
-        for number, (title, bins) in enumerate(systems.items()):
-            colour = COLOURS[number % len(COLOURS)]
-            curve.plot(bins["confidence"], bins["accuracy"], "o-", color=colour, ms=4.5, label=title)
-            rows.plot(bins["confidence"], bins["counts"], "o-", color=colour, ms=3, lw=0.8)
-        lowest = min((min(bins["confidence"]) for bins in systems.values()), default=0)
-        curve.set(xlim=(np.floor(10 * lowest) / 10 - 0.02, 1.02), ylim=(-0.02, 1.02), ylabel="accuracy")
-        rows.set(ylim=(0, None), xlabel="confidence: probability of the chosen class, mean of the bin", ylabel="rows")
-        for axis in (curve.xaxis, curve.yaxis):
-            _as_percent(axis, "UAR")
-        for axes in (curve, rows):
-            axes.grid(alpha=0.3)
-        figure.legend(*curve.get_legend_handles_labels(), loc="outside right upper")
-        return _svg(figure, f"reliability {name}")
+    figure = _figure(6.4, 4.6)
+    curve, rows = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
+    curve.plot([0, 1], [0, 1], color=GREY, lw=1, ls="--", label="confidence = accuracy")
+    for number, (title, bins) in enumerate(systems.items()):
+        colour = COLOURS[number % len(COLOURS)]
+        curve.plot(bins["confidence"], bins["accuracy"], "o-", color=colour, ms=4.5, label=title)
+        rows.plot(bins["confidence"], bins["counts"], "o-", color=colour, ms=3, lw=0.8)
+    lowest = min((min(bins["confidence"]) for bins in systems.values()), default=0)
+    curve.set(xlim=(np.floor(10 * lowest) / 10 - 0.02, 1.02), ylim=(-0.02, 1.02), ylabel="accuracy")
+    rows.set(ylim=(0, None), xlabel="confidence: probability of the chosen class, mean of the bin", ylabel="recordings")
+    for axis in (curve.xaxis, curve.yaxis):
+        _as_percent(axis, "UAR")
+    for axes in (curve, rows):
+        axes.grid(alpha=0.3)
+    figure.legend(*curve.get_legend_handles_labels(), loc="outside right upper")
+    return _svg(figure, f"reliability {name}")
 
 
+@_STYLED
 def simplex(name: str, weights: Mapping[str, Mapping[str, Mapping[str, float]]]) -> str:
     """Draw weights of three members as points in a triangle with one corner per member.
 
@@ -204,21 +208,20 @@ def simplex(name: str, weights: Mapping[str, Mapping[str, Mapping[str, float]]])
     """
     corners = np.array([[0, 0], [1, 0], [0.5, 3**0.5 / 2]])
     members = list(next(iter(weights.values())))
-    with matplotlib.rc_context(STYLE):
-        figure = _figure(6.4, 3.8)
-        axes = figure.subplots()
-        axes.fill(*corners.T, facecolor="none", edgecolor=INK, lw=1)
-        for member, (x, y), place in zip(members, corners, ("right", "left", "center"), strict=True):
-            axes.text(x, y, f" {member} ", ha=place, va="bottom" if y else "top")
-        for number, (title, by_member) in enumerate(weights.items()):
-            points = np.array([list(by_member[member].values()) for member in members]).T @ corners
-            axes.plot(*points.T, "osD^"[number % 4], color=COLOURS[number % len(COLOURS)], ms=6, label=title)
-            for fold, (x, y) in zip(by_member[members[0]], points, strict=True):
-                axes.annotate(fold, (x, y), xytext=(5, 3), textcoords="offset points", fontsize=8)
-        axes.set(aspect="equal", xlim=(-0.3, 1.3), ylim=(-0.1, 1))
-        axes.set_axis_off()
-        figure.legend(*axes.get_legend_handles_labels(), loc="outside right upper", title="fold of each point")
-        return _svg(figure, f"simplex {name}")
+    figure = _figure(6.4, 3.8)
+    axes = figure.subplots()
+    axes.fill(*corners.T, facecolor="none", edgecolor=INK, lw=1)
+    for member, (x, y), place in zip(members, corners, ("right", "left", "center"), strict=True):
+        axes.text(x, y, f" {member} ", ha=place, va="bottom" if y else "top")
+    for number, (title, by_member) in enumerate(weights.items()):
+        points = np.array([list(by_member[member].values()) for member in members]).T @ corners
+        axes.plot(*points.T, "osD^"[number % 4], color=COLOURS[number % len(COLOURS)], ms=6, label=title)
+        for fold, (x, y) in zip(by_member[members[0]], points, strict=True):
+            axes.annotate(fold, (x, y), xytext=(5, 3), textcoords="offset points", fontsize=8)
+    axes.set(aspect="equal", xlim=(-0.3, 1.3), ylim=(-0.1, 1))
+    axes.set_axis_off()
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside right upper", title="fold of each point")
+    return _svg(figure, f"simplex {name}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -238,26 +241,26 @@ class Excerpt:
     level_db: np.ndarray | None
 
 
+@_STYLED
 def belts(name: str, excerpts: Mapping[str, Excerpt]) -> str:
     """Draw true and predicted belts of excerpts, by title, each with the level of its sound below."""
-    with matplotlib.rc_context(STYLE):
-        figure = _figure(9.6, 2.7 * len(excerpts))
-        grid = figure.subplots(2 * len(excerpts), 1, squeeze=False, height_ratios=[2, 1] * len(excerpts))[:, 0]
-        for (title, excerpt), belt, level in zip(excerpts.items(), grid[::2], grid[1::2], strict=True):
-            limits = (excerpt.times_s[0], excerpt.times_s[-1])
-            belt.plot(excerpt.times_s, excerpt.truth, color=INK, label="true")
-            (first, prediction), *others = excerpt.predictions.items()
-            for (system, single), colour in zip(others, (BLUE, GREEN, PINK, AMBER), strict=False):
-                belt.plot(excerpt.times_s, single, color=colour, lw=0.8, label=system)
-            belt.plot(excerpt.times_s, prediction, color=ORANGE, label=first)
-            belt.set(title=title, ylabel="belt position", xlim=limits)
-            belt.tick_params(labelbottom=False)
-            belt.grid(axis="x", alpha=0.3)
-            level.set(xlim=limits, ylim=(FLOOR_DB, 0), yticks=(-60, -30, 0), ylabel="level\n(dBFS)", xlabel="time (s)")
-            _draw_level(level, excerpt)
-        handles = grid[0].get_legend_handles_labels()
-        figure.legend(*handles, loc="outside upper right", ncols=3)
-        return _svg(figure, f"belts {name}")
+    figure = _figure(9.6, 2.7 * len(excerpts))
+    grid = figure.subplots(2 * len(excerpts), 1, squeeze=False, height_ratios=[2, 1] * len(excerpts))[:, 0]
+    for (title, excerpt), belt, level in zip(excerpts.items(), grid[::2], grid[1::2], strict=True):
+        limits = (excerpt.times_s[0], excerpt.times_s[-1])
+        belt.plot(excerpt.times_s, excerpt.truth, color=INK, label="true")
+        (first, prediction), *others = excerpt.predictions.items()
+        for (system, single), colour in zip(others, (BLUE, GREEN, PINK, AMBER), strict=False):
+            belt.plot(excerpt.times_s, single, color=colour, lw=0.8, label=system)
+        belt.plot(excerpt.times_s, prediction, color=ORANGE, label=first)
+        belt.set(title=title, ylabel="belt position", xlim=limits)
+        belt.tick_params(labelbottom=False)
+        belt.grid(axis="x", alpha=0.3)
+        level.set(xlim=limits, ylim=(FLOOR_DB, 0), yticks=(-60, -30, 0), ylabel="level\n(dBFS)", xlabel="time (s)")
+        _draw_level(level, excerpt)
+    handles = grid[0].get_legend_handles_labels()
+    figure.legend(*handles, loc="outside upper right", ncols=3)
+    return _svg(figure, f"belts {name}")
 
 
 def _draw_level(axes: Axes, excerpt: Excerpt) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from markupsafe import Markup
 
+from jaxpara.config import flat
 from jaxpara.errors import UserError
 from jaxpara.evaluation import plots
 from jaxpara.evaluation.breaths import scale_onto
@@ -20,8 +21,21 @@ from jaxpara.predictions import KEYS, FoldSeed, model_name
 
 Json = Mapping[str, Any]
 
-MAX_BELTS = 4  # of single members in one plot
-MAX_SYSTEMS = 12  # that are drawn one by one; the table and the plot of members show any number
+MAX_BELTS = 4  # members in one plot
+MAX_SYSTEMS = 12  # members drawn one by one; the table and the plot of members show any number
+RECIPES = {
+    "recommended": "based on the authors’ published code, with its errors fixed",
+    "paper": "the text of the paper to the letter",
+    "published": "what the authors’ published code does, errors included",
+}
+FUSIONS = {
+    "mean": "the mean, in which every model has the same weight",
+    "select": "the one member with the best validation score, averaged over folds",
+    "best": "in each fold, the member with the best score on the validation set",
+    "grid": "a weighted mean of two members; of evenly spaced weights, those with the best score on the validation set",
+    "dirichlet": "a weighted mean; of many random weights, those with the best score on the validation set",
+    "convex": "a weighted mean, with the weights that give the highest correlation on the validation set",
+}
 
 
 def write(
@@ -34,7 +48,7 @@ def write(
     test: pd.DataFrame,
     singles: Mapping[str, tuple[pd.DataFrame, pd.DataFrame]],
     curves: Mapping[str, Mapping[FoldSeed, Path]],
-    config: str,
+    config: Json,
     findings: Sequence[str],
 ) -> None:
     """Write the report of a run.
@@ -48,7 +62,7 @@ def write(
       validation, test: the final predictions.
       singles: {member: (validation, test)}, drawn with the fusion.
       curves: {member: {(fold, seed): metrics.jsonl}}; missing files are left out.
-      config: as text.
+      config: as it ran.
       findings: of the corpus check, a line each.
 
     Raises:
@@ -84,7 +98,11 @@ def write(
         headline=sentences[0],
         notes=sentences[1:],
         findings=findings,
-        config=config,
+        config="\n".join(f"{k} = {v!r}" for k, v in flat(config).items() if not k.startswith("demo.")),
+        members={name: _describe(member) for name, member in config["members"].items()},
+        fusions=FUSIONS,
+        recipes=RECIPES,
+        several_seeds=any(member["seeds"] for member in results["members"].values()),
         excerpt_s=round(plots.MAX_EXCERPT_S),
         shown=shown,
         curves=_curves(results, curves),
@@ -104,6 +122,14 @@ def write(
         simplex=_simplex(weights),
     )
     write_text(path, text)
+
+
+def _describe(member: Json) -> str:
+    """Describe a member: `resnet18 on mel_image, trained with adam`."""
+    learner, features = member["learner"], member["features"]
+    of = f" of {', '.join(features['of'])}" if "of" in features else ""
+    optimizer = f", trained with {learner['optimizer']['name']}" if "optimizer" in learner else ""
+    return f"{learner.get('model', learner)['name']} on {features['name']}{of}{optimizer}"
 
 
 def _duration(seconds: float | None) -> str:
@@ -160,7 +186,6 @@ def _per_fold(systems: Mapping[str, Json], results: Json) -> Markup | None:
         return None
     cv = results["fusion"]["cv"]
     lines = {"mean of folds": cv["mean_of_folds"], "pooled": cv["pooled"], "chance": chance(cv)}
-    lines = {label: value for label, value in lines.items() if value is not None}
     return Markup(plots.dots("folds", series, measure=results["measure"], rows="fold", lines=lines))
 
 
@@ -169,9 +194,10 @@ def _per_speaker(score: Json) -> Markup | None:
     if not points:
         return None
     points = dict(sorted(points.items(), key=lambda item: -item[1][0]))
-    lines = {"pooled": score["pooled"], "mean": score["mean_per_speaker"], "chance": chance(score)}
-    lines = {label: value for label, value in lines.items() if value is not None}
-    return Markup(plots.dots("speakers", {"speaker": points}, measure=score["measure"], rows="speaker", lines=lines))
+    lines = {"pooled": score["pooled"], "mean per speaker": score["mean_per_speaker"], "chance": chance(score)}
+    return Markup(
+        plots.dots("speakers", {"one speaker": points}, measure=score["measure"], rows="speaker", lines=lines)
+    )
 
 
 def _points(values: Json, intervals: Json) -> dict[str, tuple[float, list[float] | None]]:

@@ -3,15 +3,16 @@
 Top level
   schema: number of this format; it changes when a key changes its name or meaning.
   jaxpara, experiment, recipe: version of the program, name of the config, recipe of the config.
-  simulated, demo: whether jaxpara made the corpus; whether the sizes are those of the demonstration.
+  simulated, demo: true if jaxpara made the corpus; true if the sizes are those of the demonstration.
   task, measure: name of the task; its official measure, `PCC` or `UAR`.
   corpus: `root` and, under `partitions`, per partition `recordings`, `seconds` (null where a file is not readable),
     `labels`, `unlabelled`, `speakers` (null where unknown), and `classes` {name: labels} or `label_mean`, `label_std`.
   findings: numbers of `errors` and `warnings` of the corpus check.
   shared_audio.train_and_validation, .train_and_test: `pairs`, the number of pairs of recordings with the same audio on
     these two sides; `examples`, up to five {`one`, `other`}.
-  members.<name>: `parameters`; `leak`, what its features know of the validation sets, or empty; `folds`, a list of
-    {`fold`, `seed`, `best_epoch`, `best_step`, `seconds`, `validation`: score, `test`: score}, one per trained model;
+  members.<name>: `parameters`; `leak`, the information about the validation sets in its features, or empty; `folds`,
+    a list of {`fold`, `seed`, `best_epoch`, `last_epoch`, `best_step`, `seconds`, `validation`: score, `test`: score},
+    one per trained model, with epochs counted from 0;
     `cv`: cross-validation; `test`: score of the mean of its models; `mean_of_folds_test`: the mean of the models' own
     pooled test scores; `seeds`, where there are several, {seed: {`cv`: mean of its folds, `test`: the measure of the
     mean of its folds}}, null where there is none; else empty.
@@ -20,7 +21,7 @@ Top level
     `cv.per_fold`, null where none are searched; `cv`; `cv_cross_fitted`, the same with weights that were found on other
     folds, or null; `test`.
   also_scored: other fusions of the same members, each as `fusion`, in the order of the config.
-  baselines.<name>: score.
+  baselines.<name>: score, and `description`, a phrase.
   seconds: of training all models.
   devices, versions: of the hardware and the libraries.
 
@@ -80,6 +81,7 @@ class FoldOutcome:
       validation, test: prediction tables.
       seconds: of training.
       best_epoch, best_step: of the checkpoint in use; None for learners without epochs.
+      last_epoch: that was trained and validated, counted from 0 as the best one.
       shared_speakers: number of speakers in both its training and its validation set; None where speakers are unknown.
     """
 
@@ -89,6 +91,7 @@ class FoldOutcome:
     seconds: float
     best_epoch: int | None = None
     best_step: int | None = None
+    last_epoch: int | None = None
     shared_speakers: int | None = None
     seed: int = 0
 
@@ -103,7 +106,7 @@ class MemberOutcome:
 
     Attributes:
       parameters: of the network; None for other learners.
-      leak: what its features know of the validation sets; empty where nothing.
+      leak: the information about the validation sets that its features contain; empty where there is none.
     """
 
     folds: Sequence[FoldOutcome]
@@ -114,39 +117,30 @@ class MemberOutcome:
 
 def summarise(
     *,
-    experiment: str,
-    recipe: str,
-    demo: bool,
+    about: Mapping[str, Any],
     data: CorpusData,
-    findings: Mapping[str, int],
     shared_audio: Mapping[str, Sequence[tuple[str, str]]],
     members: Mapping[str, MemberOutcome],
-    left_out: Mapping[str, str],
     fused: Fused,
     fusion: str,
     also_scored: Mapping[str, Fused],
     fusing: Sequence[str],
-    baselines: Mapping[str, pd.DataFrame],
-    about: Mapping[str, Any],
+    baselines: Mapping[str, tuple[str, pd.DataFrame]],
     seed: int = 0,
 ) -> dict[str, Any]:
     """Score everything that a run has predicted; the module's docstring describes the result.
 
     Args:
-      experiment, recipe: as the user named them.
-      demo: whether the sizes are the demonstration's.
+      about: `jaxpara`, `experiment`, `recipe`, `demo`, `findings`, `left_out`, `devices` and `versions`, copied.
       data: the corpus.
-      findings: numbers of `errors` and `warnings` of the corpus check.
       shared_audio: `train_and_validation` and `train_and_test`: the names of each two recordings with the same audio
         on both sides.
       members: by name.
-      left_out: {member: reason} of those that could not be run.
       fused: the fusion's predictions.
       fusion: its name.
       also_scored: other fusions of the same members, by name.
       fusing: the members that were fused.
-      baselines: by name, predictions of the test partition.
-      about: `jaxpara`, `devices` and `versions`, copied.
+      baselines: by name, a description and the predictions of the test partition.
       seed: of the bootstrap.
 
     Raises:
@@ -168,29 +162,27 @@ def summarise(
 
     return {
         "schema": SCHEMA,
-        "experiment": experiment,
-        "recipe": recipe,
+        **about,
         "simulated": data.simulated,
-        "demo": demo,
         "task": data.task,
         "measure": data.measure,
         "corpus": {"root": data.root, "partitions": partitions_of(data)},
-        "findings": dict(findings),
         "shared_audio": {where: _shared_audio(pairs) for where, pairs in shared_audio.items()},
         "members": {name: _member(member, data, seed) for name, member in members.items()},
-        "left_out": dict(left_out),
         "fusion": fusion_of(fusion, fused),
         "also_scored": [fusion_of(name, other) for name, other in also_scored.items()],
-        "baselines": {name: score(table, data, seed) for name, table in baselines.items()},
+        "baselines": {
+            name: score(table, data, seed) | {"description": description}
+            for name, (description, table) in baselines.items()
+        },
         "seconds": float(sum(fold.seconds for member in members.values() for fold in member.folds)),
-        **about,
     }
 
 
 def partitions_of(data: CorpusData) -> dict[str, dict[str, Any]]:
     """Count recordings, labels, speakers and classes of each partition that the corpus has.
 
-    The confidential labels of evaluation count too: the table tells what can be scored.
+    Confidential labels count too, as they can be scored.
     """
     partitions = {}
     for name in data.seconds:
@@ -248,6 +240,7 @@ def _member(member: MemberOutcome, data: CorpusData, seed: int) -> dict[str, Any
             "fold": fold.fold,
             "seed": fold.seed,
             "best_epoch": fold.best_epoch,
+            "last_epoch": fold.last_epoch,
             "best_step": fold.best_step,
             "seconds": float(fold.seconds),
             "validation": score(fold.validation, data, seed),

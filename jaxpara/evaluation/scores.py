@@ -13,18 +13,18 @@ from jaxpara.evaluation.metrics import Undefined, defined
 from jaxpara.predictions import KEYS, MODEL, FoldSeed, by_model, first_key, model_name, scores_of
 
 # Neighbouring labels of a sequence are nearly copies of each other: intervals over single labels would be far too
-# narrow. Ten seconds hold two to three breaths; a belt's autocorrelation is gone after four.
+# narrow. Ten seconds contain two to three breaths; the autocorrelation of a belt vanishes after four seconds.
 BLOCK_S = 10.0
 
 
 @dataclass(frozen=True, eq=False)
 class CorpusData:
-    """What evaluation has to know of a corpus.
+    """The facts about a corpus that evaluation uses.
 
     Attributes:
       root: the folder.
       label_file: its path, for messages.
-      simulated: whether the audio was made by jaxpara.
+      simulated: True if the audio was made by jaxpara.
       task: its name.
       measure: `PCC` or `UAR`.
       classes: names in the order of the class indices; empty for a sequence.
@@ -49,7 +49,7 @@ class CorpusData:
 
 @dataclass(frozen=True, eq=False)
 class ScoredRows:
-    """Predictions joined with their truth, and how to score them.
+    """Predictions joined with their truth.
 
     Attributes:
       table: a row per prediction whose truth is known: recording (a category, in corpus order), time_s, partition,

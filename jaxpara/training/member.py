@@ -242,6 +242,7 @@ class Member:
                 seconds=summary["seconds"],
                 best_epoch=chosen[fold.key].get("epoch"),
                 best_step=chosen[fold.key].get("step"),
+                last_epoch=summary["epochs"][-1]["epoch"] if summary.get("epochs") else None,
                 shared_speakers=len(leaks(self._corpus, fold)) if self._corpus.speakers_known else None,
             )
             for fold, summary in zip(self.folds, summaries, strict=True)

@@ -78,7 +78,7 @@ def test_a_simulated_corpus_is_named_in_everything(tmp_path, fakes, capsys):
         notice = {".csv": ",True," if simulated else ",False,"}
         for path in output.iterdir():
             assert (notice.get(path.suffix, "SIMULATED") in path.read_text()) == (simulated or path.suffix == ".csv")
-        assert ("says anything about the real one" in capsys.readouterr().out) == simulated
+        assert ("no figure here is about real recordings" in capsys.readouterr().out) == simulated
 
 
 @KINDS

@@ -104,7 +104,7 @@ def test_runs_that_do_not_belong_together(tmp_path, fakes, capsys):
     assert "give --corpus_root" in error
     # The names of the recordings are the same, so that only the scores tell.
     error = refused(capsys, breathing.runs[0], other.runs[1], root=breathing.root)
-    assert "its results.json says" in error
+    assert "its results.json has" in error
     compare(*breathing.runs, root=breathing.root)
 
 
@@ -122,14 +122,14 @@ def test_paths_that_lead_nowhere(tmp_path, fakes, capsys):
     made = make(tmp_path, fakes, "breathing")
     one, two_ = made.runs
     assert "1 system to compare" in refused(capsys, one)
-    assert "is given twice" in refused(capsys, one, two_, f"{one}/../one")
+    assert "is given twice; give two different systems" in refused(capsys, one, two_, f"{one}/../one")
     assert f"{tmp_path / 'three'}: no such file or folder" in refused(capsys, one, tmp_path / "three")
     assert "results.json: no such file; give the workdir of a finished run" in refused(capsys, one, made.root)
     assert "no lab/ in this folder" in refused(capsys, one, two_, root=tmp_path)
     (tmp_path / "two" / "predictions" / "test.npz").unlink()
     error = refused(capsys, one, two_)
     assert "test.npz: no such predictions; run the command of that run again" in error
-    assert "without training" in error
+    assert "it trains only what is missing" in error
     (tmp_path / "two" / "results.json").write_text("{}")
     assert "not the results of a run (KeyError('fusion'))" in refused(capsys, one, two_)
     submission.write(tmp_path / "x.csv", made.tests["one"], fakes.data(made.corpus))

@@ -1,4 +1,4 @@
-"""The report: one file, nothing from outside, nothing unescaped, and something to say about every run."""
+"""The report: one file that needs no other, with everything escaped, for every kind of run."""
 
 import json
 import re
@@ -11,13 +11,14 @@ import numpy as np
 import pytest
 import soundfile
 
-from jaxpara.corpora.corpus import Corpus
 from jaxpara.errors import UserError
 from jaxpara.evaluation import metrics, plots, report
 from jaxpara.evaluation.results import FoldOutcome, MemberOutcome, summarise
 from jaxpara.fusion import Fused
 
-ABOUT = {"jaxpara": "0.1.0", "devices": ["cpu", "cpu"], "versions": {"jax": "0.10.2"}}
+MEMBER = {"learner": {"name": "net", "model": {"name": "cnn1d_lstm"}}, "features": {"name": "waveform"}}
+ABOUT = {"jaxpara": "0.1.0", "experiment": "fake", "recipe": "paper", "left_out": {}, "devices": ["cpu", "cpu"]}
+ABOUT["versions"] = {"jax": "0.10.2"}
 EVIL = "<script>alert('$x$')</script>"
 
 
@@ -29,14 +30,15 @@ def written(tmp_path_factory, fakes):
         folds=2,
         first=0,
         members=("adam", "sgd"),
-        config="seed: 1",
+        config=(),
         findings=(),
         simulated=True,
         change=lambda name, single: single,
     ):
-        """The report of a made-up run.
+        """Write the report of a made-up run.
 
         Args:
+          config: (field, value) of further fields.
           first: the number of the first fold.
           change: of the predictions that a member is drawn with.
         """
@@ -46,7 +48,7 @@ def written(tmp_path_factory, fakes):
             tests = [fakes.predict(corpus, corpus.partition("test"), fold=f) for f in range(folds)]
             outcomes[member] = MemberOutcome(
                 [
-                    FoldOutcome(first + f, validation.assign(fold=first + f), test, 61.0, 1, 20)
+                    FoldOutcome(first + f, validation.assign(fold=first + f), test, 61.0, 1, 20, 2)
                     for f, (validation, test) in enumerate(zip(fakes.predict_folds(corpus, folds), tests, strict=True))
                 ],
                 fakes.predict(corpus, corpus.partition("test")),
@@ -58,8 +60,7 @@ def written(tmp_path_factory, fakes):
             for e in range(3)
             for k in ("train", "validation")
         ]
-        text = "".join(json.dumps(line) + "\n" for line in lines) + '{"kind": "tr'
-        (tmp_path / "0.jsonl").write_text(text)
+        (tmp_path / "0.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines) + '{"kind": "tr')
         first = outcomes[members[0]]
         validation = fakes.concatenate([fold.validation for fold in first.folds])
         weights = {member: [0.5] * folds for member in members} if len(members) > 1 else None
@@ -69,9 +70,10 @@ def written(tmp_path_factory, fakes):
         }
         also_scored = {"convex": fused} if len(members) == 3 else {}
         results = summarise(
-            experiment="fake", recipe="paper", demo=simulated, data=fakes.data(corpus, simulated=simulated),
-            findings={"errors": 0, "warnings": len(findings)}, shared_audio={}, members=outcomes, left_out={},
-            fused=fused, fusion="grid", also_scored=also_scored, fusing=members, baselines={}, about=ABOUT,
+            about=ABOUT | {"demo": simulated, "findings": {"errors": 0, "warnings": len(findings)}},
+            data=fakes.data(corpus, simulated=simulated), shared_audio={}, members=outcomes,
+            fused=fused, fusion="grid", also_scored=also_scored, fusing=members,
+            baselines={"flat": ("a line", fakes.predict(corpus, corpus.partition("test"), 0.1))},
         )  # fmt: skip
 
         def waveform(name):
@@ -83,9 +85,8 @@ def written(tmp_path_factory, fakes):
         path = tmp_path / "out" / "report.html"
         report.write(
             path, results=results, data=fakes.data(corpus), waveform=waveform,
-            validation=fused.validation, test=fused.test, singles=singles,
-            curves=curves,
-            config=config, findings=findings,
+            validation=fused.validation, test=fused.test, singles=singles, curves=curves,
+            config={"seed": 1, "members": {name: MEMBER for name in members}, **dict(config)}, findings=findings,
         )  # fmt: skip
         return path.read_text(encoding="utf-8")
 
@@ -137,6 +138,9 @@ def test_a_sequence(sequence_page):
     for rank in ("best", "median", "worst"):
         assert f"{rank} of 3 speakers" in section(text, "sequences")
     assert 'id="confusions"' not in text
+    assert "adam: cnn1d_lstm on waveform, 2 trained models" in section(text, "about")
+    assert "Baseline “flat”:</b> a line." in section(text, "scores")
+    assert "<td>2 of 3</td>" in section(text, "fusion")
 
 
 def test_classes(class_page):
@@ -145,7 +149,7 @@ def test_classes(class_page):
     assert "adam, cross-validation" in section(text, "confusions")
     assert "0.500" in section(text, "fusion")
     assert "fold 0" in section(text, "curves")
-    assert "fold 1" not in section(text, "curves")  # it left none
+    assert "fold 1" not in section(text, "curves")  # it has none
     assert 'id="sequences"' not in text
 
 
@@ -159,19 +163,20 @@ def test_more_than_two_classes_have_no_curve_of_one_against_the_other(tmp_path, 
 def test_three_members_have_a_triangle_of_weights_and_other_fusions_are_listed_too(tmp_path, fakes, written):
     text = written(fakes.breathing(tmp_path), members=("cnn", "gru", "deep"))
     assert Page(text).count["svg"] == 8  # members, folds, speakers, belts, weights, three members' curves
-    assert "also scored: convex, weights cross-fitted" in section(text, "scores")
-    assert "as a point in the triangle" in section(text, "fusion")
-    assert section(text, "fusion").count("weight of each member in each fold") == 2
+    assert "other fusion (convex), cross-fitted" in section(text, "scores")
+    assert "“convex”: a weighted mean" in section(text, "about")
+    assert "At a corner one member has all the weight" in section(text, "fusion")
+    assert section(text, "fusion").count("Weights of the fusion") == 2
 
 
-def test_weights_stand_under_the_numbers_of_their_folds(tmp_path, fakes, written):
+def test_weights_are_under_the_numbers_of_their_folds(tmp_path, fakes, written):
     part = section(written(fakes.mask(tmp_path), first=2, members=("cnn", "gru", "deep")), "fusion")
     assert re.findall("<th>fold (.)</th>", part) == ["2", "3"] * 2
     triangle = re.findall("<text[^>]*>([^<]*)</text>", part)
     assert [word for word in triangle if word.isdigit()] == ["2", "3"] * 2
 
 
-def test_more_systems_than_are_drawn_are_not_said_to_have_no_score(tmp_path, fakes, written, monkeypatch):
+def test_more_members_than_are_drawn_have_a_sentence_of_their_own(tmp_path, fakes, written, monkeypatch):
     monkeypatch.setattr(report, "MAX_SYSTEMS", 2)
     text = written(fakes.mask(tmp_path))
     assert "Too many members to draw them fold by fold" in section(text, "folds")
@@ -215,13 +220,12 @@ def test_notices(tmp_path, fakes, written, class_page):
         assert notice not in real
 
 
-def test_names_are_escaped_and_missing_audio_is_said(tmp_path, fakes, written):
+def test_names_are_escaped_and_missing_audio_is_reported(tmp_path, fakes, written):
     corpus = fakes.breathing(tmp_path, audio=False)
-    evil = [replace(r, speaker=f"{EVIL}{r.speaker}", name=f"{EVIL}{r.name}") for r in corpus.recordings]
-    corpus = Corpus(corpus.task, tmp_path / EVIL, tuple(evil), 25.0)
-    text = written(corpus, config=EVIL, findings=[EVIL])
-    page = Page(text)
-    assert "script" not in page.count
+    evil = tuple(replace(r, speaker=f"{EVIL}{r.speaker}", name=f"{EVIL}{r.name}") for r in corpus.recordings)
+    corpus = replace(corpus, root=tmp_path / EVIL, recordings=evil)
+    text = written(corpus, config=[("note", EVIL)], findings=[EVIL])
+    assert "script" not in Page(text).count
     for part in ("sequences", "speakers"):
         assert "&lt;script&gt;alert('$x$')" in section(text, part)
     assert section(text, "sequences").count("the audio could not be read") == 3
@@ -229,19 +233,19 @@ def test_names_are_escaped_and_missing_audio_is_said(tmp_path, fakes, written):
         assert "&lt;script&gt;alert(&#39;$x$&#39;)" in section(text, part)
 
 
-def test_without_truth_speakers_and_curves_sections_speak_in_words(tmp_path, fakes, written):
+def test_without_truth_speakers_and_curves_sections_give_reasons(tmp_path, fakes, written):
     corpus = fakes.mask(tmp_path, test_truth=False, known=False)
     text = written(corpus, folds=1, members=("svm",))
     assert "No score per speaker" in section(text, "speakers")
     assert "no truth for the test partition" in section(text, "scores")
-    assert "no weights were searched" in section(text, "fusion")
+    assert "searches no weights" in section(text, "fusion")
     assert "unknown" in section(text, "corpus")
 
 
 def test_a_run_without_any_score_still_has_a_report(tmp_path, fakes, written):
     corpus = fakes.mask(tmp_path, test_truth=False)
-    clear = [replace(r, truth=np.minimum(r.truth, 0)) for r in corpus.recordings]
-    text = written(Corpus(corpus.task, corpus.root, tuple(clear), 0.0), members=("svm",))
+    clear = tuple(replace(r, truth=np.minimum(r.truth, 0)) for r in corpus.recordings)
+    text = written(replace(corpus, recordings=clear), members=("svm",))
     assert "No score:" in text
     assert "No fold has a score" in section(text, "folds")
 
@@ -266,7 +270,7 @@ def test_reliability_is_drawn_as_one_figure_that_needs_nothing_else():
     assert text.count("<svg") == 1
     assert not re.search(r"<script|<image|@import|url\((?!#)|href=\"(?!#)|https?://(?!www\.w3\.org/)", text)
     words = {"".join(element.itertext()).strip() for element in root.iterfind(".//{*}text")}
-    assert {"equal", "<script>$x$</script>", "sgd", "accuracy", "rows", "50 %"} <= words
+    assert {"confidence = accuracy", "<script>$x$</script>", "sgd", "accuracy", "recordings", "50 %"} <= words
     # A point for every bin of every system, in both panels; ticks and the legend have one each.
     lines = [
         group.findall(".//{*}use") for group in root.iterfind(".//{*}g") if group.get("id", "").startswith("line2d")

@@ -12,7 +12,10 @@ from jaxpara.evaluation.results import FoldOutcome, MemberOutcome, keep_others, 
 from jaxpara.evaluation.scores import cross_validation, score
 from jaxpara.fusion import Fused, average
 
-ABOUT = {"jaxpara": "0", "devices": ["cpu"], "versions": {"numpy": np.__version__}}
+ABOUT = {
+    "jaxpara": "0", "experiment": "breathing_e2e", "recipe": "recommended", "demo": True, "left_out": {},
+    "findings": {"errors": 0, "warnings": 31}, "devices": ["cpu"], "versions": {"numpy": np.__version__},
+}  # fmt: skip
 
 
 @pytest.fixture(params=["breathing", "mask"])
@@ -30,20 +33,15 @@ def results(corpus, fakes):
     ]
     validation = fakes.concatenate([fold.validation for fold in folds])
     return summarise(
-        experiment="breathing_e2e",
-        recipe="recommended",
-        demo=True,
+        about=ABOUT,
         data=fakes.data(corpus),
-        findings={"errors": 0, "warnings": 31},
         shared_audio={"train_and_validation": [("a", "b")] * 2, "train_and_test": []},
         members={"cnn": MemberOutcome(folds, test, 1_642_049)},
-        left_out={},
         fused=Fused(validation, test, {}, {"cnn": [1.0, 1.0]}, validation),
         fusion="mean",
         also_scored={"convex": Fused(validation, test, {})},
         fusing=["cnn"],
-        baselines={"loudness": fakes.predict(corpus, corpus.partition("test"), skill=0.1)},
-        about=ABOUT,
+        baselines={"loudness": ("its level", fakes.predict(corpus, corpus.partition("test"), skill=0.1))},
     ), test, validation  # fmt: skip
 
 
@@ -64,13 +62,14 @@ def test_scores_are_where_the_docstring_says(results, corpus, fakes):
         "train_and_validation": {"pairs": 1, "examples": [{"one": "a", "other": "b"}]},
         "train_and_test": {"pairs": 0, "examples": []},
     }
+    assert result["baselines"]["loudness"]["description"] == "its level"
     assert result["seconds"] == 25
     assert result["findings"] == {"errors": 0, "warnings": 31}
     assert result["simulated"] is result["demo"] is True
     assert (result["jaxpara"], result["schema"]) == ("0", 2)
 
 
-def test_seeds_are_told_apart(corpus, fakes):
+def test_seeds_are_scored_one_by_one(corpus, fakes):
     """Two folds, each trained with two seeds: the figures of a seed are those of a run with its folds alone."""
     test = corpus.partition("test")
     folds = [
@@ -86,9 +85,9 @@ def test_seeds_are_told_apart(corpus, fakes):
             fakes.concatenate([fold.validation for fold in folds]),
             average([fold.test for fold in folds]),
         )
-        nothing = {"findings": {}, "shared_audio": {}, "left_out": {}, "also_scored": {}, "baselines": {}}
+        nothing = {"shared_audio": {}, "also_scored": {}, "baselines": {}}
         return summarise(
-            experiment="", recipe="", demo=True, members={"cnn": MemberOutcome(folds, whole)},
+            members={"cnn": MemberOutcome(folds, whole)},
             fused=Fused(validation, whole, {}), fusion="mean", fusing=["cnn"], about=ABOUT,
             data=fakes.data(corpus), **nothing,
         )["members"]["cnn"]  # fmt: skip
