@@ -86,7 +86,7 @@ class Ensemble:
         return [self.model.start() for _ in self.networks]
 
     def step(self, samples: np.ndarray, carries: list[Any], end: bool = False) -> tuple[np.ndarray, list[Any]]:
-        """Advance by the next part of a signal, see `CNN1DLSTM.go_on`.
+        """Advance by the next part of a signal, see `CNN1DLSTM.step`.
 
         Args:
           samples: `[sample, 1]` scaled.
@@ -110,7 +110,7 @@ def _step(
     for variables, carry in zip(networks, carries, strict=True):
         variables = variables | {"params": computed_in(precision, variables["params"])}
         carry = carry._replace(seen=computed_in(precision, carry.seen))
-        pairs.append(model.apply(variables, computed_in(precision, samples), carry, end, method="go_on"))
+        pairs.append(model.apply(variables, computed_in(precision, samples), carry, end, method="step"))
     return [values.astype(jnp.float32) for values, _ in pairs], [carry for _, carry in pairs]
 
 

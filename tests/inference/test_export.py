@@ -149,10 +149,10 @@ def test_the_card_says_what_it_is_and_how_well_it_does(trained, exported):
 def test_the_svm_that_predicts_is_exported_or_nothing_is(trained, tmp_path):
     """A workdir may hold a refitted SVM of an earlier config, or lack the one of this config."""
     workdir = shutil.copytree(trained("mask")[0], tmp_path / "run")
-    (workdir / "members" / "bags" / "fold_1" / "refitted.skops").unlink()
-    with pytest.raises(UserError, match=r"bags/fold_1/refitted\.skops: no such file, expected a trained SVM"):
+    (workdir / "members" / "bags" / "fold_1_seed_0" / "refitted.skops").unlink()
+    with pytest.raises(UserError, match=r"bags/fold_1_seed_0/refitted\.skops: no such file, expected a trained SVM"):
         export(workdir, tmp_path / "out")
-    (workdir / "members" / "coded" / "fold_0" / "refitted.skops").touch()  # of an older run
+    (workdir / "members" / "coded" / "fold_0_seed_0" / "refitted.skops").touch()  # of an older run
     about = json.loads((workdir / "system.json").read_text())
     about["members"] = {name: about["members"][name] for name in ("coder", "coded")}
     about["weights"] = [{"member": "coded", "fold": 0, "seed": 0, "weight": 1.0}]
