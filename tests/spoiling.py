@@ -1,6 +1,4 @@
-"""What the tables of what goes wrong at a user's are made of: a row says what is spoilt, how, the flags, and what the
-line has to say.
-"""
+"""Rows of the tables of user errors: what is damaged, how, with which flags, and the expected error message."""
 
 import contextlib
 import csv
@@ -28,7 +26,7 @@ Spoil = Callable[[Path], None]
 
 
 class Row(NamedTuple):
-    """`run`: whether there is a finished run in the workdir; `flags` may use {folder}."""
+    """An error: `spoil` causes it in a copy of the corpus (with `run`, of a finished run); `flags` may use {folder}."""
 
     name: str
     line: str
@@ -40,7 +38,7 @@ class Row(NamedTuple):
 
 
 class Hostile:
-    """What a pickle may hold: unpickling it leaves a file."""
+    """An object that creates a file when it is unpickled."""
 
     def __reduce__(self):
         return os.system, ("touch executed",)
@@ -71,8 +69,8 @@ def both(*spoils: Spoil) -> Spoil:
 
 
 @contextlib.contextmanager
-def sound(folder: Path, *, trained: bool):
-    """Leaves a sound corpus in a folder, and a finished run on it where that is wanted; gives the server."""
+def valid(folder: Path, *, trained: bool):
+    """Write a valid corpus to a folder, if `trained` also a finished run on it, and yield the server."""
     (folder / "corpus/wav").mkdir(parents=True)
     (folder / "corpus/lab").mkdir()
     rng, rows = np.random.default_rng(0), [("filename", "timeFrame", "upper_belt")]
@@ -92,14 +90,14 @@ def sound(folder: Path, *, trained: bool):
 
 
 def copied(whole_folder, folder, *, with_run):
-    """Copies what `sound` left, and returns the flags that name it."""
+    """Copy what `valid` wrote, and return the flags that name it."""
     for name in ("corpus", "run")[: 1 + with_run]:
         shutil.copytree(whole_folder / name, folder / name)
     return f"--config.corpus.root={folder / 'corpus'}", f"--workdir={folder / 'run'}"
 
 
 def torn(folder):
-    """Files of a workdir that are not whole."""
+    """Return the incomplete files of a workdir."""
     return {path for path in folder.rglob("*") if path.is_file() and not whole(path)}
 
 
@@ -115,9 +113,9 @@ def whole(path):
 
 
 def assert_one_line(row, launch, whole_folder, folder):
-    """The command fails with one line that says where the mistake is and how to fix it, and exit status 1.
+    """Assert that a command fails with exit status 1 and one line: where the error is and how to fix it.
 
-    Nothing is left half-written, nothing that a file holds is executed, and no traceback is shown.
+    No file is half-written, no code from a file is executed, and no traceback is shown.
     """
     defaults = copied(whole_folder, folder, with_run=row.run)
     if row.spoil:
