@@ -149,7 +149,7 @@ ROWS = [
     Row("audio beyond full scale", "train_00.wav: float samples reach [45].*, expected -1 to 1; rescale", spoil=audio(50 * NOISE, subtype="FLOAT")),
     Row("audio shorter than its labels", "train_00.wav: 0.20 s of audio, 100 labels are 4.00 s; copy", spoil=audio(NOISE[:3200])),
     Row("what is tested in train", "test_00.wav: test has the same audio as .*; copy the right file", spoil=lambda f: shutil.copy(f / WAV, f / "corpus/wav/test_00.wav")),
-    # A finished run that was spoilt.
+    # A finished run with a damaged file.
     Row("another config", r"members/cnn: was made with another config \(member.learner.batch: 4 there, 3 now\); choose another", (f"{CNN}.learner.batch=3",), run=True),
     Row("another seed", r"another config \(.*seed: 12 there, 13 now.*\); choose", ("--config.seed=13",), run=True),
     Row("another corpus", r"another config \(another corpus, or its labels or audio have changed since\); choose", spoil=swap("train_00.wav,0.00,0.0", "train_00.wav,0.00,0.5"), run=True),
@@ -164,7 +164,7 @@ ROWS = [
     Row("predictions that execute", "test.npz: not readable .*allow_pickle=False.*; delete", spoil=columns(recording=lambda x: np.array([Hostile()] * len(x), object)), run=True),
     Row("predictions of other recordings", "test.npz: of the labels of this fold, 200 missing, .*; delete", spoil=columns(recording=lambda x: np.full(len(x), "x.wav")), run=True),
     Row("predictions at other times", "test.npz: of the labels of this fold, 200 missing, .*; delete", spoil=columns(time_s=lambda x: x + 0.5), run=True),
-    Row("predictions at no time", "test.npz: not readable .a time is not finite.; delete", spoil=columns(time_s=lambda x: x * np.nan), run=True),
+    Row("predictions at no time", "test.npz: not readable as predictions .a time is not finite.; delete", spoil=columns(time_s=lambda x: x * np.nan), run=True),
     Row("predictions in words", "test.npz: .*its column score_0 has another type.*; delete", spoil=columns(score_0=lambda x: x.astype(str)), run=True),
     Row("predictions of another task", "scores per row, the first has .*another task", spoil=columns(score_1=lambda x: x, score_2=lambda x: x), run=True),
     Row("predictions that are no numbers", "submission not written: .* 200 NaN or infinite", spoil=columns(score_0=lambda x: x * np.nan), run=True),

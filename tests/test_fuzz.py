@@ -32,7 +32,7 @@ RATE_HZ = 16_000
 EXAMPLES = settings().max_examples  # see conftest.py
 
 
-def spoilt(content: bytes, head: int | None = None) -> st.SearchStrategy[bytes]:
+def damaged(content: bytes, head: int | None = None) -> st.SearchStrategy[bytes]:
     """Return other bytes, or the content cut, overwritten, or with bytes added or removed within its first `head`."""
     at = st.integers(0, len(content) if head is None else min(head, len(content)))
     some = st.binary(min_size=1, max_size=8)
@@ -70,7 +70,7 @@ def edited(tree, values=JSON) -> st.SearchStrategy[bytes]:
         inside[("", *at)[-1]] = value
         return json.dumps(changed[""]).encode()
 
-    return st.one_of(st.builds(edit, st.sampled_from(list(places(tree))), values), spoilt(json.dumps(tree).encode()))
+    return st.one_of(st.builds(edit, st.sampled_from(list(places(tree))), values), damaged(json.dumps(tree).encode()))
 
 
 def wav(subtype: str, path: Path) -> bytes:
@@ -95,7 +95,7 @@ def refusing(word: object, *more: type[Exception]):
 @given(data=st.data())
 def test_wav_files(subtype, tmp_path, data):
     path = tmp_path / "a.wav"
-    path.write_bytes(data.draw(spoilt(wav(subtype, path), head=60)))
+    path.write_bytes(data.draw(damaged(wav(subtype, path), head=60)))
     with refusing(path):
         waveform = audio.read(path, RATE_HZ)
         assert waveform.dtype == np.float32
@@ -109,7 +109,7 @@ def test_wav_files(subtype, tmp_path, data):
 def test_predictions(tmp_path, data):
     path = tmp_path / "p.npz"
     save(table_of(["a.wav", "b.wav"], np.zeros(2), ["test", "test"], np.ones((2, 1)), 0, 0), path)
-    path.write_bytes(data.draw(spoilt(path.read_bytes())))
+    path.write_bytes(data.draw(damaged(path.read_bytes())))
     with refusing(path):
         loaded = load(path)
         assert len(loaded) == len(scores_of(loaded))
@@ -201,7 +201,7 @@ def test_checkpoint_folders(saved, tmp_path, data):
     path = data.draw(st.sampled_from(files), label="file")
     how = data.draw(st.sampled_from(["spoil", "delete", "delete folder", "add", "make a folder"]), label="how")
     if how == "spoil":
-        path.write_bytes(data.draw(spoilt(path.read_bytes())))
+        path.write_bytes(data.draw(damaged(path.read_bytes())))
     elif how == "add":
         (path.parent / data.draw(st.sampled_from(["9", "10.tmp", "notes.txt", ".DS_Store"]))).write_bytes(b"x")
     elif how == "delete folder":

@@ -80,7 +80,9 @@ def assert_same_results(workdir, other):
             with np.load(workdir / path) as one, np.load(other / path) as two:
                 np.testing.assert_array_equal(one["recording"], two["recording"])
                 np.testing.assert_allclose(one["score_0"], two["score_0"], rtol=0, atol=1e-5)
-        logs = [read_json_lines(folder / f"members/cnn/fold_{fold}_seed_0/metrics.jsonl") for folder in (workdir, other)]
+        logs = [
+            read_json_lines(folder / f"members/cnn/fold_{fold}_seed_0/metrics.jsonl") for folder in (workdir, other)
+        ]
         steps, losses = ([[line[key] for line in log] for log in logs] for key in ("step", "loss"))
         assert steps[0] == steps[1]
         np.testing.assert_allclose(*losses, rtol=0, atol=1e-5)
