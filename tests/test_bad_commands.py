@@ -26,13 +26,13 @@ def member(body: str) -> Spoil:
 
 ROWS = [
     # The command line and the config file.
-    Row("a config given twice", "given twice, as tests/small.py and as configs/mask_s1.py; name one", ("--config=configs/mask_s1.py",)),
+    Row("a config given twice", "given twice, tests/small.py and configs/mask_s1.py; give one", ("--config=configs/mask_s1.py",)),
     Row("a folder as config", "--config=configs: no such file", config="--config=configs"),
     Row("a config in prose", r"README.md, line \d+: SyntaxError: .*; fix the config", config="--config=README.md"),
     Row("a config with a syntax error", r"config.py, line 1: SyntaxError: .*; fix", spoil=text("config.py", "def (:"), config="--config={folder}/config.py"),
     Row("a config that fails", r"config.py, line 4: ZeroDivisionError: .*; fix", spoil=config("return 1 / 0"), config="--config={folder}/config.py"),
     Row("a config that imports what is not there", r"config.py, line 1: ModuleNotFoundError: .*'nosuch'; fix", spoil=text("config.py", "import nosuch"), config="--config={folder}/config.py"),
-    Row("a config without get_config", "config.py: has no function get_config; take one of configs/ as an example", spoil=text("config.py", "x = 1"), config="--config={folder}/config.py"),
+    Row("a config without get_config", "config.py: has no function get_config; see the files in configs/", spoil=text("config.py", "x = 1"), config="--config={folder}/config.py"),
     Row("a config of something else", "'corpus' is not a field of this config", spoil=config("return ConfigDict({'seed': 1})"), config="--config={folder}/config.py"),
     Row("a config without members", "no member is left that predicts", spoil=member("{}"), config="--config={folder}/config.py"),
     Row("a member without parts", "config.members.a has no features and no folds and no learner, .*; add", spoil=member("{'a': {}}"), config="--config={folder}/config.py"),

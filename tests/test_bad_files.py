@@ -107,7 +107,7 @@ def checkpoint(change: Callable[[bytes], bytes]) -> Spoil:
 
 ROWS = [
     # The corpus.
-    Row("no corpus", "/nowhere: no such folder; give the folder that holds wav/ and lab/", ("--config.corpus.root=/nowhere",)),
+    Row("no corpus", "/nowhere: no such folder; give the folder that contains wav/ and lab/", ("--config.corpus.root=/nowhere",)),
     Row("a file as corpus", "README.md: a file, not a folder; give", ("--config.corpus.root=README.md",)),
     Row("an empty corpus", "corpus: an empty folder; give", spoil=emptied("corpus")),
     Row("no labels", "corpus: no lab/ in this folder; give", spoil=gone("corpus/lab")),
@@ -175,7 +175,7 @@ ROWS = [
     Row("no checkpoints", "checkpoints/4: this checkpoint cannot be read .*; delete .*fold_0_seed_0 and start again", (EVALUATE,), gone(f"{RUN}/checkpoints"), run=True),
     Row("half a checkpoint", "checkpoints/4: this checkpoint cannot be read .*; delete .*fold_0", (EVALUATE,), checkpoint(lambda x: x[: len(x) // 2]), run=True),
     Row("a checkpoint in words", "checkpoints/4: this checkpoint cannot be read .*; delete", (EVALUATE,), checkpoint(lambda _: b"hello"), run=True),
-    Row("a folder as report", "report.html: Is a directory; nothing finished is lost", spoil=emptied("run/report.html"), run=True),
+    Row("a folder as report", "report.html: Is a directory; finished work is kept", spoil=emptied("run/report.html"), run=True),
 ]  # fmt: skip
 
 

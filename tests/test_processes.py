@@ -143,8 +143,8 @@ def test_a_killed_or_frozen_process_ends_the_other(start, number, victim):
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
-        (["--processes=2"], "belong together"),
-        (["--coordinator=a:1", "--processes=2", "--process=0", "--distributed"], "stands alone"),
+        (["--processes=2"], "are used together"),
+        (["--coordinator=a:1", "--processes=2", "--process=0", "--distributed"], "--distributed alone"),
         (["--coordinator=a:1", "--processes=2", "--process=2"], "I from 0 to N - 1"),
         (["--coordinator=a", "--processes=2", "--process=0"], "expected HOST:PORT"),
         (["--distributed", "--mode=check"], "runs in one process"),

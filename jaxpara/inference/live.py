@@ -73,7 +73,7 @@ def run(ensemble: Ensemble, source: BinaryIO, target: BinaryIO, notes: TextIO) -
     """Predict until the input ends or the reader of the output closes it.
 
     Args:
-      source: raw 16-bit mono little-endian samples at the feature's rate; unbuffered, so that samples are predicted as they arrive.
+      source: raw 16-bit mono little-endian samples at the feature's rate; unbuffered, so that none is delayed.
       target: receives `seconds value` lines, each as soon as the value is known; unbuffered.
       notes: receives all other messages.
 
@@ -89,7 +89,7 @@ def run(ensemble: Ensemble, source: BinaryIO, target: BinaryIO, notes: TextIO) -
     first_s = ensemble.warm_up / ensemble.feature.sample_rate_hz
     say(
         f"live: ready; a value every {ensemble.hop_s * 1e3:g} ms, with a latency of {ensemble.latency_s * 1e3:.1f} ms"
-        " plus the computing time" + f"; the first values after {first_s:g} s" * (first_s > 0)
+        f" plus the computing time{f'; the first values after {first_s:g} s' if first_s else ''}"
     )
     meter = Meter(ensemble)
     try:

@@ -245,15 +245,11 @@ def test_files_are_not_compared_with_each_other(trained, mixed, tmp_path, monkey
 
 
 def test_out_of_memory_a_prediction_names_no_config_field(tmp_path):
-    code = "from jaxpara import __main__ as cli\ndef full(*_): raise MemoryError('1 GiB')\ncli._command = lambda: full\ncli.main()"
+    full = "def full(): raise MemoryError('1 GiB')\n"
+    code = f"from jaxpara import __main__ as cli\n{full}cli._command = lambda: full\ncli.main()"
     for mode, words in (("predict", "use a computer with more memory"), ("evaluate", "lower learner.batch")):
-        flags = [
-            f"--mode={mode}",
-            "--config=configs/mask_s1.py",
-            "--workdir=configs",
-            "--input=configs",
-            "--output=o.csv",
-        ]
+        flags = [f"--mode={mode}", "--config=configs/mask_s1.py"]
+        flags += ["--workdir=configs", "--input=configs", "--output=o.csv"]
         result = subprocess.run(
             [sys.executable, "-c", code, *flags], cwd=ROOT, capture_output=True, text=True, check=False
         )
