@@ -4,8 +4,8 @@
 
 Reproduces: paper §3.2.2, Table 1, Breathing row 4 (CV 0.580, test 0.734 on the real corpus). The training script was
 never published: the network follows the paper's text. `recommended` and `paper` use torchvision's ResNet18;
-`published` uses the pre-activation ResNet18 that the authors' test script names, whose weights have to be converted and given
-as `learner.pretrained`.
+`published` uses the pre-activation ResNet18 that the authors' test script names, whose weights have to be converted by
+hand and given as `learner.pretrained`.
 Costs: without a corpus, under 10 minutes on 2 CPU cores (`trunk="dense"`, 32 bands, random initial weights).
 """
 

@@ -33,8 +33,8 @@ def experiment(
         `learner`;
         `optional`: True if the run continues without this member when something that it needs is not available.
       fusion: how the scores of the members are combined, by default their mean. Its field `members` lists those that
-        are combined, by default all that predict; `also_score` other fusions that are also scored; `leave_out` recordings
-        that are not scored.
+        are combined, by default all that predict; `also_score` lists other fusions that are also scored; `leave_out`
+        lists recordings that are not scored.
       demo: fields that replace those above if no corpus is given, so that a run takes minutes on a laptop.
     """
     if recipe not in RECIPES:

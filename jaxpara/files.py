@@ -76,7 +76,7 @@ def read_json_lines(path: Path) -> list[dict[str, Any]]:
 
 @contextmanager
 def locked(workdir: Path) -> Iterator[None]:
-    """Lock the workdir against a second run; the lock of the main process ends with the process, even if it is killed."""
+    """Lock the workdir against a second run. The lock ends with the main process, even if that is killed."""
     if not processes.is_main():
         yield
         return

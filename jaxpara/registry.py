@@ -8,8 +8,8 @@ from typing import Any
 
 from jaxpara.errors import UserError
 
-# Fields of one name have the same limits everywhere: the least value, True if it is itself allowed, and the upper bound,
-# which is not allowed.
+# Fields of one name have the same limits everywhere: the least value, True if that is itself allowed, and the upper
+# bound, which is not allowed.
 _SIZES = (
     *("batch", "blocks", "chunk", "filters", "gru", "keep_best", "kernels", "layers", "lstm", "piece_frames", "pools"),
     *("seeds", "stages", "stem", "stem_kernel", "units", "validate_every"),

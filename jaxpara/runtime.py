@@ -41,8 +41,8 @@ def _keep_freed_memory() -> None:
         mallopt = ctypes.CDLL(None).mallopt
     except (AttributeError, OSError):  # a C library without it, such as musl
         return
-    # A step of a large network allocates one block, larger than any threshold that mallopt accepts. So no block gets its
-    # own mapping (M_MMAP_MAX), and no memory is returned to the system (M_TRIM_THRESHOLD).
+    # A step of a large network allocates one block, larger than any threshold that mallopt accepts. So no block gets
+    # its own mapping (M_MMAP_MAX), and no memory is returned to the system (M_TRIM_THRESHOLD).
     M_TRIM_THRESHOLD, M_MMAP_MAX, M_ARENA_MAX = -1, -4, -8
     for option, value in ((M_ARENA_MAX, 1), (M_MMAP_MAX, 0), (M_TRIM_THRESHOLD, -1)):
         mallopt(option, value)

@@ -221,23 +221,18 @@ def _exported(forward: Any, variables: Any, example: np.ndarray, learner: Net) -
         shapes.insert(0, ("b", f"{stride}*t" if stride > 1 else "t", *example.shape[2:]))
     like = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), variables)
     for shape in shapes:
-        symbolic = jax.export.symbolic_shape(", ".join(map(str, shape)))
+        inputs = jax.ShapeDtypeStruct(jax.export.symbolic_shape(", ".join(map(str, shape))), example.dtype)
         try:
             with _without_folders():
-                free = jax.ShapeDtypeStruct(symbolic, example.dtype)
-                exported = jax.export.export(forward, platforms=PLATFORMS)(like, free)
+                exported = jax.export.export(forward, platforms=PLATFORMS)(like, inputs)
+            break
         except Exception:  # JAX raises many types where a size has to be known
             if shape is shapes[-1]:
                 raise
-            continue
-        size = list(example.shape)
-        if shape[0] == "b":
-            size[0] = BATCH
-        if isinstance(shape[1], str):
-            size[1] = TIMES * learner.stride
-        noise = np.random.default_rng(0).standard_normal(size)
-        return exported, (noise * (example.std() or 1) + example.mean()).astype(example.dtype)
-    raise AssertionError("unreachable")
+    sizes = {0: BATCH, 1: TIMES * learner.stride}
+    size = [sizes[axis] if isinstance(shape[axis], str) else length for axis, length in enumerate(example.shape)]
+    noise = np.random.default_rng(0).standard_normal(size)
+    return exported, (noise * (example.std() or 1) + example.mean()).astype(example.dtype)
 
 
 @contextmanager

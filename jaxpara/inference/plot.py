@@ -67,7 +67,7 @@ def _belt(estimate: Estimate, levels: np.ndarray, seconds: float) -> tuple[Figur
     for row, one in enumerate(axes):
         _belt_row(one, estimate, levels, onsets_s, (row * ROW_S, row * ROW_S + width_s), limits)
     axes[-1].set_xlabel("time (min:s)" if rows > 1 else "time (s)")
-    _legend(figure, axes[0], onsets=len(onsets_s) > 0)
+    _legend(figure, axes[0])
     return figure, found
 
 
@@ -92,7 +92,7 @@ def _long_belt(
     rate.grid(alpha=0.3)
     _belt_row(first, estimate, levels, onsets_s, (0.0, ROW_S), limits)
     first.set(title="the first minute", xlabel="time (s)")
-    _legend(figure, first, onsets=len(onsets_s) > 0)
+    _legend(figure, first)
     return figure
 
 
@@ -110,9 +110,9 @@ def _belt_row(
     axes.set_zorder(2)  # the belt in front of the waveform
     inside = (times_s >= span_s[0]) & (times_s <= span_s[1])
     axes.plot(times_s[inside], belt[inside], color=BLUE, marker="." if inside.sum() < 20 else "", label="belt")
-    shown_s = onsets_s[(onsets_s >= span_s[0]) & (onsets_s < span_s[1])]
-    heights = np.interp(shown_s, times_s, belt)
-    axes.plot(shown_s, heights, "^", color=ORANGE, ms=6, label="start of inhalation")
+    if len(onsets_s):
+        shown_s = onsets_s[(onsets_s >= span_s[0]) & (onsets_s < span_s[1])]
+        axes.plot(shown_s, np.interp(shown_s, times_s, belt), "^", color=ORANGE, ms=6, label="start of inhalation")
     axes.set(xlim=span_s, ylim=limits, ylabel="belt")
     if span_s[1] > ROW_S:
         axes.xaxis.set_major_formatter(FuncFormatter(lambda s, _: f"{int(s) // 60}:{int(s) % 60:02d}"))
@@ -133,9 +133,8 @@ def _envelope(axes: Axes, levels: np.ndarray, span_s: tuple[float, float]) -> No
     axes.spines["right"].set_visible(False)
 
 
-def _legend(figure: Figure, axes: Axes, *, onsets: bool) -> None:
+def _legend(figure: Figure, axes: Axes) -> None:
     handles, labels = axes.get_legend_handles_labels()
-    handles, labels = (handles, labels) if onsets else (handles[:1], labels[:1])
     audio = Patch(color=GREY, alpha=0.35)
     figure.legend([*handles, audio], [*labels, "audio"], loc="outside upper right", ncols=3)
 
