@@ -1,4 +1,4 @@
-"""Checks that a wheel and an sdist contain the tracked files that they should, and nothing else."""
+"""Check that a wheel and an sdist contain the expected tracked files, and nothing else."""
 
 import subprocess
 import sys
@@ -15,9 +15,9 @@ with zipfile.ZipFile(wheel) as archive:
     found = {name for name in archive.namelist() if ".dist-info/" not in name}
 assert found == expected, f"{wheel.name}: {sorted(found ^ expected)}"
 
-# The checks of the repository are not in the sdist.
+# The sdist has everything but the checks themselves.
 expected = {name for name in tracked if not name.startswith((".ci/", ".github/"))} | {"PKG-INFO"}
 with tarfile.open(sdist) as archive:
     found = {name.partition("/")[2] for name in archive.getnames()}
 assert found == expected, f"{sdist.name}: {sorted(found ^ expected)}"
-print(f"{wheel.name} and {sdist.name} contain what they should")
+print(f"{wheel.name} and {sdist.name} have the expected contents")

@@ -1,4 +1,4 @@
-"""Breathing system 2: medium 1D CNN + two LSTMs on raw speech, an ensemble over 4 folds. THE main job.
+"""Breathing system 2: medium 1D CNN + two LSTMs on raw speech, an ensemble of 4 folds. This is the main job.
 
     python launch.py --config=configs/breathing_e2e.py --config.corpus.root=/data/ComParE2020_Breathing
 
@@ -14,21 +14,22 @@ from configs import common
 
 
 def cnn(recipe: str) -> dict[str, Any]:
-    """The member."""
+    """Return the member of systems 2 and 5."""
     published, paper = recipe == "published", recipe == "paper"
     return {
-        # The scripts feed raw 16-bit integers; the paper is silent.
+        # The scripts use raw 16-bit integers; the paper does not say.
         "features": {"name": "waveform", "scale": "integer" if published else "zscore"},
-        # Train parts first, no shuffling; one speaker a file, so speakers are disjoint.
+        # Train recordings before devel recordings, not shuffled. Each recording has one speaker, so that the folds are
+        # speaker-disjoint.
         "folds": {"name": "ordered", "n": 4},
         "learner": {
             "name": "net",
             "examples": {
                 "name": "windows",
                 "window_s": 16.0,
-                # The paper says windows overlap by 2/5; the scripts move on by 2/5.
+                # The paper lets windows overlap by 2/5; the scripts use a step of 2/5 of a window.
                 "step_s": 9.6 if paper else 6.4,
-                # The scripts count the last 16 s of a file twice.
+                # The scripts use the last 16 s of a recording twice.
                 "keep_duplicates": published,
             },
             "model": {
@@ -41,11 +42,11 @@ def cnn(recipe: str) -> dict[str, Any]:
                 "lstm": (256, 256),
                 "output": "tanh",
             },
-            # The scripts have no guard against a constant output.
+            # `eps` gives a constant output a correlation of 0; the scripts have 0, which gives NaN.
             "loss": {"name": "window_pcc", "eps": 0.0 if published else 1e-8},
             "optimizer": {"name": "adam", "lr": 1e-3, "clip_norm": 0.0} | common.schedule(),
             "batch": 40 if paper else 45,
-            # Windows in memory at once; lower it where memory is short, the result stays the same.
+            # Windows in memory at once. Lower it if memory runs out; the result stays the same.
             "microbatch": 15,
             "epochs": 200 if published else 150,
             "validate_every": 2 if published else 1,
@@ -55,7 +56,7 @@ def cnn(recipe: str) -> dict[str, Any]:
 
 
 def demo() -> dict[str, Any]:
-    """Sizes for two cores."""
+    """Return the sizes of the demo, for 2 CPU cores."""
     return {
         "learner": {
             "examples": {"window_s": 8.0, "step_s": 4.0},

@@ -3,8 +3,8 @@
     python launch.py --config=configs/breathing_s1.py --config.corpus.root=/data/ComParE2020_Breathing
 
 Reproduces: paper §3.2.1, Table 1, Breathing row 1 (devel 0.545, test 0.660 on the real corpus). `recommended` and
-`published` are the network that was in all likelihood submitted (four convolutions, linear output, one correlation over
-the whole batch); `paper` has one convolution less than system 2, as the text says.
+`published` are the network that was most likely submitted (four convolutions, linear output, one correlation over the
+whole batch); `paper` has one convolution less than system 2, as in the text.
 Costs: without a corpus, under 5 minutes on 2 CPU cores.
 """
 
@@ -19,7 +19,7 @@ def get_config(recipe: str = "recommended") -> ConfigDict:
     cnn["learner"] |= {
         "loss": {"name": "batch_pcc", "eps": 0.0 if recipe == "published" else 1e-8},
         "batch": 40,
-        # One correlation over the batch needs all of it in memory at once.
+        # No parts: the correlation needs the whole batch in memory at once.
         "microbatch": 0,
         "epochs": 200 if recipe == "published" else 150,
         "validate_every": 3 if recipe == "published" else 1,

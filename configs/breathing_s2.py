@@ -1,4 +1,4 @@
-"""Breathing system 2 under its number; see configs/breathing_e2e.py."""
+"""Breathing system 2, an alias of configs/breathing_e2e.py."""
 
 from configs.breathing_e2e import get_config
 

@@ -1,12 +1,12 @@
-"""Breathing system 4: ResNet18 over log-Mel pieces of 1 s + two GRUs, an ensemble over 4 folds.
+"""Breathing system 4: ResNet18 on log-Mel pieces of 1 s + two GRUs, an ensemble of 4 folds.
 
     python launch.py --config=configs/breathing_s4.py --config.corpus.root=/data/ComParE2020_Breathing
 
 Reproduces: paper §3.2.2, Table 1, Breathing row 4 (CV 0.580, test 0.734 on the real corpus). The training script was
-never published: the network is the paper's text, with torchvision's ResNet18 in `recommended` and `paper` and, in
-`published`, the one of another form that the authors' test script names (its weights, given as `learner.pretrained`,
-have to be converted by hand).
-Costs: without a corpus, under 10 minutes on 2 CPU cores (`trunk="dense"`, 32 bands, a random start).
+never published: the network follows the paper's text. `recommended` and `paper` use torchvision's ResNet18;
+`published` uses the pre-activation ResNet18 that the authors' test script names, whose weights have to be converted by
+hand and given as `learner.pretrained`.
+Costs: without a corpus, under 10 minutes on 2 CPU cores (`trunk="dense"`, 32 bands, random initial weights).
 """
 
 from typing import Any
@@ -18,7 +18,7 @@ from configs import common
 
 
 def resnet_gru(recipe: str) -> dict[str, Any]:
-    """The member."""
+    """Return the member of systems 4 and 5."""
     published = recipe == "published"
     return {
         "features": {
@@ -32,11 +32,11 @@ def resnet_gru(recipe: str) -> dict[str, Any]:
                 "levels": "uint8_inverted",
                 "high_first": True,
             },
-            # The paper mirrors half a second and cuts pieces of one; the scripts mirror 49 frames, which makes
-            # pieces of 2 s likely.
+            # Frames mirrored at both ends. The paper mirrors half a second and cuts pieces of 1 s; the scripts mirror
+            # 49 frames, which suggests pieces of 2 s.
             "mirror_frames": 49 if published else 24,
         },
-        # Train parts first, no shuffling, as in the other systems.
+        # Train recordings before devel recordings, not shuffled, as in the other systems.
         "folds": {"name": "ordered", "n": 4},
         "learner": {
             "name": "net",
@@ -45,12 +45,12 @@ def resnet_gru(recipe: str) -> dict[str, Any]:
                 "name": "resnet_gru",
                 "backbone": "preact_resnet18" if published else "resnet18",
                 "normalise": "none" if published else "imagenet",
-                # The stem and stages 1 and 2.
+                # Not trained: the stem and stages 1 and 2.
                 "frozen": ("bn_data", "conv0", "bn0", "stage1", "stage2")
                 if published
                 else ("conv1", "bn1", "layer1", "layer2"),
-                # "pieces" is the paper's, every piece by itself; "dense" goes over the window once and is several
-                # times cheaper, but another function (see the README's table).
+                # "pieces", as in the paper, computes each piece separately; "dense" computes the window once and is
+                # several times cheaper, but gives other values (see docs/reproduce.md).
                 "trunk": "pieces",
                 "piece_frames": 100 if published else 50,
                 # Pieces in memory at once.
@@ -70,12 +70,12 @@ def resnet_gru(recipe: str) -> dict[str, Any]:
 
 
 def demo() -> dict[str, Any]:
-    """Sizes for two cores."""
+    """Return the sizes of the demo, for 2 CPU cores."""
     return {
         "features": {"matrix": {"bands": 32}},
         "learner": {
             "examples": {"window_s": 16.0, "step_s": 8.0},
-            # Nothing is worth freezing in a random start.
+            # Random initial weights, so that all layers are trained.
             "model": {"trunk": "dense", "frozen": ()},
             "pretrained": None,
             "optimizer": {"lr": 1e-3},

@@ -1,12 +1,12 @@
-"""Breathing system 5: deep embeddings of systems 2 and 4 in an LSTM, and the three together by the best random weights.
+"""Breathing system 5: an LSTM on the embeddings of systems 2 and 4, fused with both by the best random weights.
 
     python launch.py --config=configs/breathing_s2.py --workdir=runs/breathing --config.corpus.root=/data/ComParE2020_Breathing
     python launch.py --config=configs/breathing_s4.py --workdir=runs/breathing --config.corpus.root=/data/ComParE2020_Breathing
     python launch.py --config=configs/breathing_s5.py --workdir=runs/breathing --config.corpus.root=/data/ComParE2020_Breathing
 
 Reproduces: paper §3.2.3, Table 1, Breathing row 5 (CV 0.640, test 0.763 on the real corpus; the LSTM on embeddings alone
-has a CV of 0.598). Systems 2 and 4 are reused if they ran in the same workdir, otherwise trained first. Besides the
-paper's 1000 draws, the exact best weights are scored, which are our own.
+has a CV of 0.598). Systems 2 and 4 are reused if they ran in the same workdir, otherwise trained first. The
+report also scores the exact best weights (`convex`) and equal weights (`mean`), which are not in the paper.
 Costs: without a corpus, under 10 minutes on 2 CPU cores after systems 2 and 4.
 """  # noqa: E501 (commands to copy)
 
@@ -22,12 +22,13 @@ def get_config(recipe: str = "recommended") -> ConfigDict:
         "features": {
             "name": "embeddings",
             "of": ("cnn", "resnet_gru"),
-            # The scripts scale those of the 1D CNN alone, by train and devel, including the fold's validation set.
+            # The scripts standardise only the embeddings of the 1D CNN, with the mean and deviation of train and devel,
+            # which include the fold's validation set.
             "standardise": ("cnn",),
             "standardise_on": "train_and_devel" if published else "train",
             "unit_length": True,
         },
-        # The scripts leave one recording out and do not say why.
+        # The scripts leave out one recording and do not say why.
         "folds": {"name": "ordered", "n": 4, "leave_out": left_out},
         "learner": {
             "name": "net",
@@ -39,7 +40,7 @@ def get_config(recipe: str = "recommended") -> ConfigDict:
             },
             "model": {"name": "sequence_lstm", "lstm": (512, 256), "dropout": 0.4, "output": "tanh"},
             "loss": {"name": "window_pcc", "eps": 0.0 if published else 1e-8},
-            # optax's, without the warm-up of the momentum that Keras's has.
+            # optax's Nadam; Keras's also increases the momentum over the first steps.
             "optimizer": {"name": "nadam", "lr": 1e-3, "clip_norm": 0.0} | common.schedule(),
             "batch": 15,
             "epochs": 100,
@@ -55,7 +56,7 @@ def get_config(recipe: str = "recommended") -> ConfigDict:
             "resnet_gru": breathing_s4.resnet_gru(recipe),
             "embeddings": fusion_net,
         },
-        # The paper does not say how the draws are concentrated.
+        # The paper does not give the concentration `alpha` of the Dirichlet distribution.
         fusion={
             "name": "dirichlet",
             "draws": 1000,

@@ -1,11 +1,12 @@
-"""Breathing: linear support vector regression on openSMILE's functionals, the baseline for the networks.
+"""Breathing: linear support vector regression on openSMILE's functionals, a baseline for the networks.
 
     python launch.py --config=configs/breathing_svr.py --config.corpus.root=/data/ComParE2020_Breathing
 
 Reproduces: the challenge's baseline (functionals of one second, scaled by their range, C in decades, cubic splines to
 the belt's 25 Hz), for which the organisers gave r 0.244 on devel and 0.442 on test. Member `official` is trained on
-train, its C chosen on devel, test predicted by an SVM trained on both; member `folds` has the four folds of the
-networks, and is the one that is scored and submitted. Needs `pip install 'jaxpara[opensmile]'`.
+train, C is chosen on devel, and test is predicted by an SVM trained on both. Member `folds` uses the four folds of the
+networks. `recommended` scores and submits `folds`, the other recipes `official`. Needs
+`pip install 'jaxpara[opensmile]'`.
 Costs: without a corpus, under 10 minutes on 2 CPU cores, nearly all of it openSMILE.
 """
 
@@ -23,7 +24,7 @@ def get_config(recipe: str = "recommended") -> ConfigDict:
                 "name": "svm",
                 "kernel": "linear",
                 "c": (1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0),
-                # The challenge does not clip; with few speakers a few outliers then spoil a fold.
+                # The challenge does not clip scaled features; with few speakers, outliers can then ruin a fold.
                 "scale": "minmax_clipped" if recipe == "recommended" else "minmax",
                 "refit": name == "official",
             },

@@ -12,10 +12,10 @@ from ml_collections import ConfigDict
 
 from configs import breathing_e2e, breathing_s4, common
 
-# Window length in seconds: windows in a batch, as the authors had them; 24 s are ours.
+# Batch size by window length in seconds, from the authors; the one for 24 s is ours.
 CNN = {1: 200, 2: 100, 4: 60, 6: 40, 8: 30, 10: 24, 12: 19, 14: 17, 16: 15, 24: 10, 32: 7}
 RESNET_GRU = (14, 16, 20, 24, 32, 40, 80)
-# Audio in memory at once, in seconds.
+# Seconds of audio in memory at once.
 AT_ONCE_S = 240
 
 

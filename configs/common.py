@@ -1,7 +1,7 @@
-"""Builders that the configs share.
+"""Builders shared by the configs.
 
-The fields below `features`, `learner` and the like are the arguments of what their `name` constructs, and are explained
-in its docstring; the general ones are explained here.
+The general fields are explained here. The fields in `features`, `folds`, `learner` and `fusion` are the arguments of
+the class or function that their `name` selects, and are explained in its docstring.
 """
 
 from typing import Any
@@ -23,44 +23,45 @@ def experiment(
     """Return the config of an experiment.
 
     Args:
-      task: one of `jaxpara.corpora.challenge.TASKS`, such as `breathing` and `mask`.
-      recipe: `recommended`, the published code with its leaks and errors fixed; `paper`, the text to the letter;
-        `published`, what the authors' scripts do, leaks included.
+      task: a key of `jaxpara.corpora.tasks.TASKS`, such as `breathing` or `mask`.
+      recipe: `recommended`, the published code with its leaks and errors fixed; `paper`, the text of the paper;
+        `published`, the authors' scripts, including their leaks.
       members: by name, each with
-        `features`: also `table`, a file set of the challenge that is used instead where the corpus has it;
-        `folds`: also `only`, the numbers of the folds to train, from 0, () for all; and `leave_out`, the recordings
+        `features`; its field `table` names feature files of the organisers, which are used if the corpus has them;
+        `folds`; its field `only` lists the folds to train, from 0, with () for all, and `leave_out` the recordings
           that are in no training or validation set;
         `learner`;
-        `optional`: whether the run continues without this member where something that it needs is not available.
-      fusion: how the scores of the members are combined, the mean by default; also `members`, the names of those that
-        are combined, by default all that predict; `also_score`, the names of other fusions that are scored too; and
-        `leave_out`, recordings that are not scored.
-      demo: replaces the fields above when no corpus is given, so that a run on a laptop ends in minutes.
+        `optional`: True if the run continues without this member when something that it needs is not available.
+      fusion: how the scores of the members are combined, by default their mean. Its field `members` lists those that
+        are combined, by default all that predict; `also_score` lists other fusions that are also scored; `leave_out`
+        lists recordings that are not scored.
+      demo: fields that replace those above if no corpus is given, so that a run takes minutes on a laptop.
     """
     if recipe not in RECIPES:
         raise ValueError(f"recipe {recipe!r} is unknown, expected one of {', '.join(RECIPES)}")
     return ConfigDict(
         {
-            # Named after the colon of --config=FILE:RECIPE.
+            # Set by --config=FILE:RECIPE.
             "recipe": recipe,
-            # All randomness is derived from it.
+            # All random numbers are derived from it.
             "seed": 12,
-            # How many models are trained on every fold, each with another start and order. All are fused, and the
-            # report shows how far seeds differ; the number can be raised later.
+            # Models trained per fold, each with other initial weights and another order of examples. All are fused, and
+            # the report shows the spread of their scores. A finished run can be extended by more seeds.
             "seeds": 1,
-            # What several devices do at once: `data`, parts of a batch; `folds`, the folds of a network, trained as one
-            # program, which can pay on one device too.
+            # `data`: devices share each batch. `folds`: all folds of a network are trained at once in one program,
+            # which can be faster even on one device.
             "parallel": "data",
-            # What networks compute in: `float32`, or `bfloat16` with weights, optimizer and loss in float32.
+            # Of the computations of networks: `float32`, or `bfloat16` with weights, optimizer and loss in float32.
             "precision": "float32",
             "corpus": {
                 "task": task,
-                # The corpus folder, with wav/ and lab/. Empty: a simulated corpus, and the sizes of `demo`.
+                # The corpus folder, which contains wav/ and lab/. Empty: a simulated corpus and the sizes of `demo`.
                 "root": placeholder(str),
-                # The size of the simulated corpus, `demo` or `full`, and what replaces it: the numbers of speakers in
-                # train, devel and test, and the seconds of each recording.
+                # Size of the simulated corpus, `demo` or `full`.
                 "preset": "demo",
+                # Numbers of speakers in train, devel and test, instead of those of the preset.
                 "speakers": placeholder(tuple),
+                # Seconds per recording (Breathing) or per speaker (Mask), instead of those of the preset.
                 "seconds": placeholder(float),
             },
             "members": members,
@@ -77,9 +78,9 @@ def log_mel_image() -> dict[str, Any]:
         "style": "published",
         "colormap": "magma",
         "size": (288, 288),
-        # The length of the challenge's clips. Shorter ones are padded with silence, longer ones cut into windows.
+        # Length of the challenge's clips. Shorter recordings are padded with silence, longer ones cut into windows.
         "clip_s": 1.0,
-        # 32-ms windows every 10 ms; the paper calls 10 ms the overlap.
+        # Windows of 32 ms every 10 ms; the paper calls the 10 ms overlap.
         "matrix": {"name": "log_mel", "window_s": 0.032, "hop_s": 0.010, "bands": 64},
     }
 
@@ -100,8 +101,8 @@ def bags_of_words(size: int) -> dict[str, Any]:
 
 def mask_folds(recipe: str, *, n: int, only: tuple[int, ...] = ()) -> dict[str, Any]:
     """Return the folds of the Mask systems; `only` selects some of them (paper §3.1.2)."""
-    # Stratified by class alone, training and validation set share speakers; `recommended` separates the speakers if
-    # they are known.
+    # If folds are stratified by class only, training and validation set share speakers; `recommended` separates the
+    # speakers if they are known.
     name = "speaker_disjoint_if_known" if recipe == "recommended" else "stratified"
     return {"name": name, "n": n, "only": only}
 
@@ -140,21 +141,22 @@ def mask_net(
             "examples": {
                 "name": "clips",
                 "size": (224, 224),
-                # The scripts crop by partition, whatever the role in the fold.
+                # Random crops: of training examples (`role`), or as in the scripts of all recordings of the partition
+                # train, even in a validation set (`partition`).
                 "augment": "partition" if published else "role",
-                # The paper's z-score of the batch; the scripts use the statistics of ImageNet.
+                # The paper uses the mean and deviation of the batch, the scripts those of ImageNet.
                 "normalise": "batch" if paper else "imagenet",
             },
-            # The dropout of head v1 is the scripts'; the paper is silent.
+            # The dropout of head v1 is from the scripts; the paper does not say.
             "model": {"name": arch, "head": head, "head_dropout": 0.6},
             "pretrained": optional("imagenet"),
             "loss": {"name": "cross_entropy"},
-            # The weight decay of 1e-4 is the scripts'; the paper is silent.
-            # The paper lowers the rate after two epochs without a better validation loss; the scripts never do.
+            # The weight decay of 1e-4 is from the scripts; the paper does not say. The paper lowers the learning rate
+            # after two epochs without a better validation loss; the scripts never do.
             "optimizer": rates[optimizer] | {"clip_norm": 0.0} | schedule("constant" if published else "plateau"),
             "batch": 16,
             "epochs": epochs,
-            # The paper's text chooses by the smallest validation loss, the scripts by the highest UAR.
+            # The paper chooses the epoch with the smallest validation loss, the scripts the one with the highest UAR.
             "best_by": "loss" if paper and not common_epoch else "score",
             "common_epoch": common_epoch,
             "keep_best": epochs if common_epoch else 1,
@@ -170,13 +172,13 @@ def mask_demo(
     lr: float | None = None,
     common_epoch: bool = False,
 ) -> dict[str, Any]:
-    """Return sizes with which `mask_net` learns something on two cores: small images, random initial weights."""
+    """Return the sizes of the demo for `mask_net`, for 2 CPU cores: small images, random initial weights."""
     return {
         "features": {"style": "resize", "size": size},
         "learner": {
             "examples": {"size": size, "augment": "none"},
             "pretrained": None,
-            # Random initial weights need larger steps than fine-tuning.
+            # Random initial weights need a larger learning rate than fine-tuning.
             "optimizer": {"lr": lr or {"adam": 1e-3, "sgd": 1e-2}[optimizer]},
             "epochs": epochs,
             "keep_best": epochs if common_epoch else 1,
@@ -185,12 +187,12 @@ def mask_demo(
 
 
 def schedule(name: str = "constant") -> dict[str, Any]:
-    """The learning-rate schedule `constant`, `cosine`, `warmup_cosine` or `plateau`, and the fields of all of them."""
+    """Return the fields of all learning-rate schedules: `constant`, `cosine`, `warmup_cosine` and `plateau`."""
     return {"schedule": name, "warmup_steps": 0, "decay_steps": 0, "plateau_patience": 2, "plateau_factor": 0.1}
 
 
 def optional(value: Any) -> Any:
-    """Return a field that can also be set to None, on the command line or by `demo`."""
+    """Return a field whose value can be set to None on the command line or by `demo`."""
     reference = placeholder(type(value))
     reference.set(value)
     return reference

@@ -1,4 +1,4 @@
-"""Mask: AlexNet, four ResNets and VGG16, on images of log-Mel spectrograms and of MFCCs; selects the best on devel.
+"""Mask: AlexNet, four ResNets and VGG16, on images of log-Mel spectrograms and of MFCCs; the best on devel is selected.
 
     python launch.py --config=configs/mask_backbones.py --config.corpus.root=/data/ComParE2020_Mask
 
@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 
 from configs import common
 
-# Of the demo: learning rate, epochs, and size of the images. Networks without BatchNorm need small steps.
+# In the demo: learning rate, epochs and image size. Networks without BatchNorm need a small learning rate.
 SIZES = {
     "alexnet": (1e-4, 2, (64, 64)),
     "resnet18": (1e-3, 4, (64, 32)),

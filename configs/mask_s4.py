@@ -4,7 +4,7 @@
 
 Reproduces: paper §3.1.2, Table 1, Mask row 4 (CV 82.17 %, test 75.30 % UAR on the real corpus).
 `published` trains with Adam on folds 0-4 and 6 and with SGD on the others, as the authors chose.
-Costs: without a corpus, under 15 minutes on 2 CPU cores; its 20 networks are those of system 5 in the same workdir.
+Costs: without a corpus, under 15 minutes on 2 CPU cores; system 5 reuses its 20 networks in the same workdir.
 """
 
 from ml_collections import ConfigDict

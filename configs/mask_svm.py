@@ -1,13 +1,13 @@
-"""Mask: support vector machines on the challenge's baseline features; selects the best on devel.
+"""Mask: support vector machines on the challenge's baseline features; the best on devel is selected.
 
     python launch.py --config=configs/mask_svm.py --config.corpus.root=/data/ComParE2020_Mask
 
-Reproduces: the comparison of paper §3.1.1, for which no figures were published. For each set of features and each
-kernel there is `<set>_<kernel>`, trained on train, C chosen on devel, test predicted by an SVM trained on both; and
-`<set>_<kernel>_cv`, on the four folds of the networks, C chosen in each. Features come from the organisers' files
-if the corpus has them in `features/`, otherwise from the audio: openSMILE's (needs `pip install 'jaxpara[opensmile]'`),
-bags of its descriptors, ImageNet activations like DeepSpectrum's (left out if the weights are not available), and
-autoencoders like auDeep's.
+Reproduces: the comparison of paper §3.1.1, for which no figures were published. For each feature set and each
+kernel there are two members. `<set>_<kernel>` is trained on train, C is chosen on devel, and test is predicted by an
+SVM trained on both. `<set>_<kernel>_cv` uses the four folds of the networks, and C is chosen in each. Features come
+from the organisers' files if the corpus has them in `features/`, otherwise from the audio: functionals of openSMILE
+(needs `pip install 'jaxpara[opensmile]'`), bags of audio words of its descriptors, ImageNet activations as in
+DeepSpectrum (left out if the weights are not available), and autoencoders as in auDeep.
 Costs: without a corpus, under 10 minutes on 2 CPU cores.
 """
 
@@ -17,9 +17,9 @@ from configs import common
 
 WORDS = (125, 250, 500, 1000, 2000)
 THRESHOLDS_DB = (30, 45, 60, 75)
-# Decades, as in the organisers' scripts; the authors' for the RBF kernel.
+# For the linear kernel decades as in the organisers' scripts, for the RBF kernel the authors' values.
 C = {"linear": (1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0), "rbf": (0.1, 1.0, 10.0, 100.0)}
-# Of the demo: larger ones take the solver minutes.
+# In the demo: larger values take the solver minutes.
 DEMO_C = {"linear": (1e-4, 1e-3, 1e-2), "rbf": (1.0, 10.0)}
 
 
@@ -53,7 +53,7 @@ def get_config(recipe: str = "recommended") -> ConfigDict:
 
 
 def _features(suffix: str) -> dict[str, dict]:
-    """Return the feature sets by name; `table` is the organisers' name of theirs."""
+    """Return the feature sets by name; `table` is the organisers' name of the set."""
     fused = [f"audeep{level}{suffix}" for level in THRESHOLDS_DB]
     return {
         "compare": {"name": "opensmile", "feature_set": "ComParE_2016", "table": "ComParE"},
@@ -69,7 +69,7 @@ def _features(suffix: str) -> dict[str, dict]:
 
 
 def _deepspectrum() -> dict:
-    """Return activations of a network for photographs, without training; any network and `layer` can be used."""
+    """Return an ImageNet network that gives embeddings without training; any network and `layer` can be used."""
     return {
         "optional": True,
         "features": common.log_mel_image()
@@ -95,7 +95,7 @@ def _deepspectrum() -> dict:
 
 
 def _audeep(threshold_db: int) -> dict:
-    """Return an autoencoder of spectrograms that are cut off `threshold_db` below their loudest value."""
+    """Return an autoencoder of spectrograms whose values are cut off `threshold_db` below their maximum."""
     return {
         "features": {
             "name": "mel_image",

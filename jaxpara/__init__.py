@@ -10,13 +10,13 @@ __version__ = "0.1.0"
 
 
 def load(folder: str | Path) -> "System":
-    """Read a trained system: `load(W)(waveform, sample_rate_hz)` returns times and values.
+    """Read a trained system: `load(folder)(waveform, sample_rate_hz)` returns times and values.
 
     Args:
       folder: the workdir of a finished run, or an export of it.
 
     Raises:
-      jaxpara.errors.UserError: there is none, or it cannot predict new audio.
+      jaxpara.errors.UserError: the folder has no trained system, or one that cannot predict new audio.
     """
     from jaxpara.inference.system import System  # here, as it imports JAX
 

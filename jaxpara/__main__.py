@@ -1,6 +1,6 @@
-"""The command line. What the user can fix is one line on standard error and a non-zero exit status.
+"""The command line. An error that the user can fix is one line on standard error and a non-zero exit status.
 
-JAX is imported only when flags, config and paths are known to be right, so that a typing error is reported at once.
+JAX is imported after the flags, the config and the paths are checked, so that errors in them are reported at once.
 """
 
 import glob
@@ -43,21 +43,21 @@ HELP = f"""jaxpara {__version__}: computational paralinguistics in JAX
 --workdir=FOLDER         the results; by default runs/<config>. Rerun the same command to resume after an interruption
 --mode=train             trains what is missing and skips what is finished (default)
 --mode=evaluate          predicts and scores again, from the checkpoints alone
---mode=check             lists what is wrong with the corpus, and trains nothing
+--mode=check             lists the errors in the corpus, and trains nothing
 --mode=show              lists every field of the config with its value and where it was set, and runs nothing
 --mode=predict           predicts new audio with the trained system in --workdir: --input=FILE, FOLDER or PATTERN,
                          --output=TABLE.csv, and --plot for an image of each file
---mode=live              the same while a recording continues, with Breathing systems 1 and 2: raw 16-bit mono samples
-                         from standard input, a line `seconds value` every 40 ms on standard output
+--mode=live              predicts a signal as it arrives, with Breathing systems 1 and 2: raw 16-bit mono samples from
+                         standard input, a line `seconds value` every 40 ms on standard output
 --mode=export            writes the trained system in --workdir to the folder --output; --overwrite replaces an export
---mode=compare           tests which of --systems=A,B,... is better, workdirs or CSVs; --output=FOLDER keeps the tables;
-                         for CSVs alone --corpus_root=FOLDER, and --task=NAME where the labels leave it open
+--mode=compare           tests which of --systems=A,B,... is better, workdirs or CSVs; --output=FOLDER saves the tables;
+                         CSVs alone need --corpus_root=FOLDER, and --task=NAME if the labels fit several tasks
 --coordinator=HOST:PORT --processes=N --process=I    on several hosts, one process on each; see README
---distributed            the same where SLURM or Open MPI starts the processes
+--distributed            the same, started by SLURM or Open MPI
 --version
 """
 
-# The folder that holds `configs`: in an installed package beside this file, otherwise the working copy.
+# The folder that contains `configs`: in an installed package next to this file, otherwise the repository.
 SHIPPED = next(
     folder for folder in (Path(__file__).parent / "shipped", Path(__file__).parents[1]) if (folder / "configs").is_dir()
 )
@@ -72,15 +72,15 @@ flags.DEFINE_bool("distributed", False, "Several processes, started by SLURM or 
 flags.DEFINE_enum("mode", "train", MODES, "What to do.")
 flags.DEFINE_string("input", None, "Audio to predict.")
 flags.DEFINE_string("output", None, "The table of predictions, or the folder of an export or comparison.")
-flags.DEFINE_bool("plot", False, "Whether to plot each file.")
-flags.DEFINE_bool("overwrite", False, "Whether to replace an export.")
+flags.DEFINE_bool("plot", False, "Plot each file.")
+flags.DEFINE_bool("overwrite", False, "Replace an existing export.")
 flags.DEFINE_list("systems", None, "Workdirs or CSVs to compare.")
 flags.DEFINE_string("corpus_root", None, "The corpus of the compared systems.")
 flags.DEFINE_string("task", None, "The task of the compared systems.")
 
 
 def main(argv: list[str] | None = None) -> NoReturn:
-    """Run the command line and exit: 0 done, 1 something to fix, 130 stopped by the user."""
+    """Run the command line and exit with status 0 if it is done, 1 for an error, 130 if the user stopped it."""
     argv = sys.argv if argv is None else argv
     if any(argument in ("--help", "-h", "-help", "--helpfull") for argument in argv[1:]):
         print(HELP, end="")
@@ -104,7 +104,7 @@ def main(argv: list[str] | None = None) -> NoReturn:
     except MemoryError as error:
         processes.exit_with(f"error: out of memory ({error}); {_more_memory(FLAGS.mode)}", 1)
     except OSError as error:
-        processes.exit_with(f"error: {refusal(error)}; nothing finished is lost: fix it and run the command again", 1)
+        processes.exit_with(f"error: {refusal(error)}; finished work is kept: fix it and rerun the same command", 1)
     except Exception as error:
         if "RESOURCE_EXHAUSTED" in str(error):  # the status of XLA when a device's memory is full
             what = f"out of memory on the device ({reason(error)})"
@@ -119,7 +119,7 @@ def main(argv: list[str] | None = None) -> NoReturn:
 
 
 def _command() -> Callable[[], None]:
-    """Return what the flags ask for; importing it imports JAX, so `runtime.prepare` comes first."""
+    """Return the function of the mode with its arguments; `runtime.prepare` comes before, as this imports JAX."""
     if FLAGS.mode == "predict":
         from jaxpara.inference.predict import predict
 
@@ -152,8 +152,8 @@ def _command() -> Callable[[], None]:
 
 def _more_memory(mode: str) -> str:
     if mode in ("train", "evaluate"):
-        return "lower learner.batch, or set learner.microbatch, or shorten the windows; nothing finished is lost"
-    return "end other programs, or use a computer with more memory; nothing finished is lost"
+        return "lower learner.batch, or set learner.microbatch, or shorten the windows; finished work is kept"
+    return "end other programs, or use a computer with more memory; finished work is kept"
 
 
 def _stop(*_: object) -> NoReturn:
@@ -161,7 +161,7 @@ def _stop(*_: object) -> NoReturn:
 
 
 def _join() -> None:
-    """Make this process one of several, where the flags ask for it."""
+    """Join the other processes, if the flags name them."""
     coordinator, count, index = by_hand = (FLAGS.coordinator, FLAGS.processes, FLAGS.process)
     if coordinator is not None and count is not None and index is not None and not FLAGS.distributed:
         if index >= count or not re.fullmatch(r".+:\d+", coordinator):
@@ -171,7 +171,7 @@ def _join() -> None:
             )
     elif by_hand != (None, None, None):
         raise UserError(
-            "command line: --coordinator, --processes and --process belong together, and --distributed stands alone"
+            "command line: --coordinator, --processes and --process are used together, and --distributed alone"
         )
     elif not FLAGS.distributed:
         return
@@ -188,7 +188,7 @@ def _parse(argv: list[str]) -> None:
     argv = [_shipped(argument) for argument in argv]
     given = [argument.partition("=")[2] for argument in argv[1:] if argument.startswith("--config=")]
     if len(given) > 1:
-        raise UserError(f"--config is given twice, as {' and as '.join(given)}; name one experiment")
+        raise UserError(f"--config is given twice, {' and '.join(given)}; give one experiment")
     path = Path(given[0].partition(":")[0]) if given else Path()
     if given and not path.is_file():
         known = [str(other) for folder in {path.parent, Path("configs")} for other in folder.glob("[!_]*.py")]
@@ -216,7 +216,7 @@ def _parse(argv: list[str]) -> None:
 
 
 def _require_paths() -> None:
-    """Raise a UserError for a path that does not exist; what it contains is checked later."""
+    """Raise a UserError for a path that does not exist; its content is checked later."""
     mode = FLAGS.mode
     if mode in ("train", "evaluate", "check") and (root := FLAGS.config.corpus.root) and not Path(root).exists():
         raise UserError(f"--config.corpus.root={root}: no such folder; give the folder that contains wav/ and lab/")
@@ -230,12 +230,12 @@ def _require_paths() -> None:
 
 
 def _place(error: Exception, config: Path, argv: list[str]) -> str:
-    """Return file, line and reason of an error in the config file; an empty string for any other error."""
+    """Return file, line and reason of an error in the config file, or an empty string for another error."""
     line = next((f.lineno for f in reversed(extract_tb(error.__traceback__)) if f.filename == str(config)), None)
     if isinstance(error, SyntaxError):
         config, line = Path(error.filename or config), error.lineno
     elif isinstance(error, AttributeError) and "'get_config'" in str(error):
-        return f"--config={config}: has no function get_config; take one of configs/ as an example"
+        return f"--config={config}: has no function get_config; see the files in configs/ for examples"
     elif line is None:
         return ""
     where = f"{config}, line {line}" if line else config
@@ -243,17 +243,17 @@ def _place(error: Exception, config: Path, argv: list[str]) -> str:
 
 
 def _shipped(argument: str) -> str:
-    """Point an argument that names a config to the one that came with jaxpara, where there is none here."""
+    """Return an argument with the path of a config of this package, if it names one that is not found here."""
     flag, equals, filename = argument.partition("=")
     path, colon, recipe = filename.partition(":")
     if flag.lstrip("-") != "config" or not path or Path(path).is_file() or not (SHIPPED / path).is_file():
         return argument
-    sys.path.insert(0, str(SHIPPED))  # so that it imports its own `configs`
+    sys.path.insert(0, str(SHIPPED))  # the config imports `configs`
     return f"{flag}{equals}{SHIPPED / path}{colon}{recipe}"
 
 
 def _unknown_field(argv: list[str]) -> str:
-    """Return the field of the command line that the config does not have, and the fields that it has there."""
+    """Return an error message for the field on the command line that the config does not have."""
     flags_given = [argument.lstrip("-").partition("=")[0] for argument in argv[1:]]
     path, _, recipe = argv[1 + flags_given.index("config")].partition("=")[2].partition(":")
     config = runpy.run_path(path)["get_config"](*filter(None, [recipe])).to_dict()
@@ -270,20 +270,20 @@ def _unknown_field(argv: list[str]) -> str:
 
 
 def _reason(error: Exception, argv: list[str]) -> str:
-    """Return what is wrong, in one line, of an error that absl, ml_collections or a config file raised."""
+    """Return in one line the reason of an error from absl, ml_collections or a config file."""
     text = (
         str(error.msg)
         if isinstance(error, SyntaxError)
         else " ".join(str(part) for part in error.args).replace("\\n", "\n").replace("\\'", "'").strip()
     )
     lines = [line.strip() for line in text.splitlines()] or [type(error).__name__]
-    if re.fullmatch(r"\W*'[\w.]+'( Did you mean .*)?\W*", " ".join(lines)):  # ml_collections gives only the field
+    if re.fullmatch(r"\W*'[\w.]+'( Did you mean .*)?\W*", " ".join(lines)):  # ml_collections names only the field
         return _unknown_field(argv)
     if unknown := re.match(r"Unknown command line flag '([\w.-]+)'", text):
         return f"--{unknown[1]} is not a flag{suggest(unknown[1].partition('.')[0], list(FLAGS))}"
     if mode := re.match(r"flag --mode=(\S*): ", text):
         return f"--mode={mode[1]} is unknown, expected one of {', '.join(MODES)}{suggest(mode[1], list(MODES))}"
-    # A config file that fails brings its whole traceback; the last line is the reason.
+    # The message for a config file with an error is a whole traceback; its last line is the reason.
     line = lines[-1] if any("Traceback" in line for line in lines) else " ".join(lines)
     return line[1:-1] if len(line) > 1 and line[0] == line[-1] == "'" else line
 

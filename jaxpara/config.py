@@ -1,4 +1,4 @@
-"""The config of a run: checks of its general fields, demo sizes, overrides. configs/common.py explains the fields."""
+"""The config of a run: check general fields, apply demo sizes and overrides. configs/common.py explains the fields."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,7 +9,7 @@ from jaxpara.registry import require_one_of, require_within_limits
 
 
 def require_valid(config: Mapping[str, Any]) -> None:
-    """Raise a UserError unless the fields that concern the whole run have possible values."""
+    """Raise a UserError unless the general fields have valid values."""
     require_within_limits("", "seeds", config["seeds"])
     require_one_of("config.parallel", config["parallel"], ("data", "folds"))
     require_one_of("config.precision", config["precision"], ("float32", "bfloat16"))

@@ -1,4 +1,4 @@
-"""The errors that are meant for the user."""
+"""Errors that the user can fix, and how other errors are reported to the user."""
 
 
 class UserError(Exception):
@@ -14,11 +14,11 @@ class Unavailable(UserError):
 
 
 def reason(error: BaseException) -> str:
-    """Return the first line of a message that is not empty, cut to 200 characters, or else the type of the error."""
+    """Return the first line of the message with text, cut to 200 characters, or else the type of the error."""
     return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)[:200]
 
 
 def refusal(error: OSError) -> str:
-    """Return the file of an error of the operating system and the reason; of a renaming, the new name."""
+    """Return file and reason of an error of the operating system; of a failed renaming, the new name."""
     where = f"{error.filename2 or error.filename}: " if error.filename else ""
     return f"{where}{error.strerror or error}"

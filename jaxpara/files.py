@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all, even if the process is killed or the power fails."""
+"""Reading and writing files; they are written whole or not at all, even if the process is killed or the power fails."""
 
 import fcntl
 import json
@@ -41,11 +41,11 @@ def read_json(path: Path, fix: str, keys: Sequence[str] = ()) -> dict[str, Any]:
     """Read a JSON object that this program wrote.
 
     Args:
-      fix: what to do about a damaged file, for the message.
-      keys: the keys that it has to have.
+      fix: how to fix a damaged file, for the message.
+      keys: required keys.
 
     Raises:
-      UserError: the file is damaged, or holds something else.
+      UserError: the file is damaged, or not such an object.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -59,7 +59,7 @@ def read_json(path: Path, fix: str, keys: Sequence[str] = ()) -> dict[str, Any]:
 
 
 def read_json_lines(path: Path) -> list[dict[str, Any]]:
-    """Return the lines of a file of JSON objects, up to one that was cut off; an empty list if there is no file."""
+    """Return the JSON objects of a file, one per line, up to a damaged line; an empty list if the file is missing."""
     if not path.exists():
         return []
     lines = []
@@ -76,7 +76,7 @@ def read_json_lines(path: Path) -> list[dict[str, Any]]:
 
 @contextmanager
 def locked(workdir: Path) -> Iterator[None]:
-    """Keep a second run out of the workdir. The lock of the main process ends with it, even if it is killed."""
+    """Lock the workdir against a second run. The lock ends with the main process, even if that is killed."""
     if not processes.is_main():
         yield
         return

@@ -1,15 +1,16 @@
-"""Several processes, on one host or on many, that work on one run.
+"""Several processes, on one or more hosts, that work on one run.
 
 All processes run the same program. The main process, with index 0, writes files; the others wait for it and read.
-A process on its own is the main one. Everything here is `jax.distributed` and `jax.experimental.multihost_utils`.
+A single process is the main one. This uses only `jax.distributed` and `jax.experimental.multihost_utils`.
 
-How long a process waits for another, measured with two CPU processes on jax 0.10.2 and 0.12.0:
-- in a collective on CPUs (gloo) 30 minutes, which `join` raises: the main process may extract features for hours
-  while the others wait for its result. On GPUs (NCCL) without limit, says github.com/jax-ml/jax/issues/38503.
-- for the first collective of a set of devices 30 seconds, which cannot be raised: `join` connects both sets in use.
-- for a process that is killed not at all, as its connections are closed; but where processes have several devices
-  each, a device may wait for another one of its own process, whose collective has failed. Then, and for a process that
-  is frozen or whose host is gone, `HEARTBEAT_TIMEOUT_S`: JAX's coordination service aborts the others.
+The time that a process waits for another, measured with two CPU processes on jax 0.10.2 and 0.12.0:
+- In a collective on CPUs (gloo): 30 minutes, which `join` raises, as the main process may extract features for hours
+  while the others wait for its result. On GPUs (NCCL): without limit (github.com/jax-ml/jax/issues/38503).
+- For the first collective of a set of devices: 30 seconds, which cannot be raised; `join` connects both sets in use.
+- For a killed process: no time, as its connections are closed. But if each process has several devices, a device may
+  wait for another device of its own process, whose collective has failed.
+- In that case, and for a process that is frozen or whose host is gone: `HEARTBEAT_TIMEOUT_S`, after which JAX's
+  coordination service aborts the others.
 """
 
 import contextlib
@@ -34,8 +35,8 @@ def join(coordinator: str | None, processes: int | None, process: int | None) ->
     """Make this process one of several. Call it before anything is computed.
 
     Args:
-      coordinator: `HOST:PORT` of the main process, which listens there. None, as the others: from the environment
-        that SLURM, Open MPI and the like set.
+      coordinator: `HOST:PORT` of the main process, which listens there. If all three arguments are None, JAX reads
+        them from the environment that SLURM or Open MPI sets.
       processes: the number of processes.
       process: the index of this one, from 0.
 
@@ -62,7 +63,7 @@ def join(coordinator: str | None, processes: int | None, process: int | None) ->
             f"process {_index} has {jax.local_device_count()} of {jax.device_count()} devices, expected the same number"
             f" in each of the {_count} processes; choose them with CUDA_VISIBLE_DEVICES"
         )
-    # Connect, while all are here, the devices that broadcast (one of each process) and those that train (all).
+    # Connect the devices that broadcast (one of each process) and those that train (all) while no process is late.
     wait_for_main()
     jax.pmap(lambda x: jax.lax.psum(x, "all"), "all")(np.ones(jax.local_device_count())).block_until_ready()
 
@@ -78,17 +79,17 @@ def count() -> int:
 
 
 def is_main() -> bool:
-    """Return whether this is the process that writes files."""
+    """Return True in the process that writes files."""
     return _index == 0
 
 
 def on_main(work: Callable[[], T]) -> T:
     """Run `work` in the main process, and return its result in every process.
 
-    All processes have to call it in the same order.
+    All processes have to make these calls in the same order.
 
     Args:
-      work: returns JSON.
+      work: returns a value that can be written as JSON.
     """
     if _count == 1:
         return work()
@@ -97,7 +98,7 @@ def on_main(work: Callable[[], T]) -> T:
 
     text = json.dumps(work()).encode() if is_main() else b""
     size = int(broadcast_one_to_all(np.int32(len(text))))
-    # Padded to a power of two: every other length of an array is another program to compile.
+    # Padded to a power of two, as each length of an array is compiled separately.
     message = np.zeros(1 << max(8, size.bit_length()), np.uint8)
     message[: len(text)] = np.frombuffer(text, np.uint8)
     return json.loads(bytes(broadcast_one_to_all(message)[:size]))

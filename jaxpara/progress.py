@@ -1,4 +1,4 @@
-"""Progress on long work: rich bars on a terminal, plain lines elsewhere."""
+"""Progress of long work: rich bars on a terminal, plain lines elsewhere."""
 
 import time
 from collections.abc import Iterator
@@ -13,10 +13,10 @@ LINE_EVERY_S = 10.0
 
 
 class Progress:
-    """The output of a run while it works; a context manager.
+    """The progress output of a run; a context manager.
 
-    On a terminal every level (folds, epochs, steps) has a bar with the time left. Elsewhere a line is printed when a
-    level is done, and otherwise at most every ten seconds. Of several processes only the main one prints.
+    On a terminal each level (folds, epochs, steps) has a bar with the time left. Elsewhere a line is printed when a
+    level is done, and otherwise at most every ten seconds. Only the main process prints.
     """
 
     def __init__(self, console: Console | None = None):
@@ -71,7 +71,7 @@ class Bar:
         self.update(self._done + by, self._total, note)
 
     def update(self, done: int, total: int, note: str = "") -> None:
-        """Set the progress; also the callback `progress(done, total)` that corpora and features take."""
+        """Set the progress; corpora and features get this method as their callback `progress(done, total)`."""
         self._done, self._total = done, total
         if self._bar is not None:
             assert self._owner._bars

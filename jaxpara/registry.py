@@ -1,4 +1,4 @@
-"""Builds an object from its config: the signature of the constructor is the schema."""
+"""Build objects from configs: the signature of a constructor is the schema of its config."""
 
 import difflib
 import inspect
@@ -8,8 +8,8 @@ from typing import Any
 
 from jaxpara.errors import UserError
 
-# A number means the same in every field of its name: whole or not, its least value, whether that is allowed, and the
-# upper bound, which is not.
+# Fields of one name have the same limits everywhere: the least value, True if that is itself allowed, and the upper
+# bound, which is not allowed.
 _SIZES = (
     *("batch", "blocks", "chunk", "filters", "gru", "keep_best", "kernels", "layers", "lstm", "piece_frames", "pools"),
     *("seeds", "stages", "stem", "stem_kernel", "units", "validate_every"),
@@ -48,7 +48,7 @@ def require_within_limits(where: str, field: str, value: Any) -> None:
 
     Args:
       where: the path of the part of the config that has the field, for the message; empty for the config itself.
-      value: a number; a tuple, whose elements are checked one by one; anything else passes in a field without limits.
+      value: a number, or a tuple of which each element is checked; other types are errors only in a field with limits.
     """
     if isinstance(value, (tuple, list)):
         for each in value:
@@ -70,26 +70,25 @@ def build(registry: Mapping[str, Callable[..., Any]], spec: Mapping[str, Any], w
     """Call the entry of `registry` that `spec["name"]` names, with the rest of `spec` as keyword arguments.
 
     Args:
-      registry: the known names, each with a constructor, whose signature is the schema of `spec`. One with many
-        fields has a dataclass of them as its attribute `Config`, and takes an instance of that first.
+      registry: the known names, each with a constructor, whose signature is the schema of `spec`. A constructor with a
+        dataclass as its attribute `Config` has that as its schema, and an instance of it as its first argument.
       spec: `{"name": ..., **arguments}`, usually a part of the config.
       where: the config path of `spec`, for error messages (`members.net.learner.model`).
-      **context: arguments that come from the program and not from the config, as `where` does; passed where the
-        constructor takes them.
+      **context: other arguments, which come from the program; passed, as `where`, if the constructor has them.
 
     Returns:
       The new object.
 
     Raises:
-      UserError: an unknown name, an unknown or a missing argument, a number outside `LIMITS`, or what the constructor
-        raises; always with the config path.
+      UserError: an unknown name, an unknown or missing argument, a number outside `LIMITS`, or an error from the
+        constructor; always with the config path.
     """
     arguments, context = dict(spec), {"where": where} | context
     name = arguments.pop("name", None)
     require_one_of(f"config.{where}.name", name, sorted(registry))
     constructor = registry[name]
     schema = getattr(constructor, "Config", constructor)
-    # Flax modules add fields of their own to every constructor; they are not the user's to set.
+    # Flax adds `parent` and `name` to the constructors of modules; configs cannot set them.
     accepted = [p for p in inspect.signature(schema).parameters.values() if p.name not in ("parent", "name")]
     fields = [p.name for p in accepted if p.name not in context]
     for key, value in arguments.items():

@@ -1,4 +1,4 @@
-"""Start-up: settings that have to be made before JAX is imported, and the cache folder."""
+"""Settings to make before JAX is imported, and the cache folder."""
 
 import ctypes
 import os
@@ -34,18 +34,15 @@ def prepare() -> None:
 
 
 def _keep_freed_memory() -> None:
-    """Make glibc keep freed memory: on a CPU, fresh pages cost more than the arithmetic done in them.
-
-    Measured on a 2-core virtual machine: fresh pages stream at 3-5 GB/s, kept ones at 20-35 GB/s.
-    """
+    """Make glibc keep freed memory: new pages are slow (3-5 GB/s, kept ones 20-35 GB/s, on 2 CPU cores)."""
     if not sys.platform.startswith("linux"):
         return
     try:
         mallopt = ctypes.CDLL(None).mallopt
     except (AttributeError, OSError):  # a C library without it, such as musl
         return
-    # A step of a large network allocates its memory in one block, larger than any threshold that mallopt accepts. So no
-    # block gets its own mapping, and none is returned to the system.
+    # A step of a large network allocates one block, larger than any threshold that mallopt accepts. So no block gets
+    # its own mapping (M_MMAP_MAX), and no memory is returned to the system (M_TRIM_THRESHOLD).
     M_TRIM_THRESHOLD, M_MMAP_MAX, M_ARENA_MAX = -1, -4, -8
     for option, value in ((M_ARENA_MAX, 1), (M_MMAP_MAX, 0), (M_TRIM_THRESHOLD, -1)):
         mallopt(option, value)

@@ -1,4 +1,4 @@
-"""`--mode=show`: every field of the config as it would run, with its value and where that was set."""
+"""`--mode=show`: list each field of the config with its value in a run, and where it was set."""
 
 import runpy
 from collections.abc import Mapping
@@ -19,7 +19,7 @@ def show(config: ml_collections.ConfigDict, *, overrides: Mapping[str, Any], fil
     Args:
       config: from `get_config`, with the values of the command line in it.
       overrides: those values by their dotted path.
-      file: of the config, which explains the fields.
+      file: of the config.
     """
     given: dict[str, Any] = config.to_dict()
     lines = [f"# {file}, recipe {given['recipe']}"]
@@ -37,7 +37,7 @@ def show(config: ml_collections.ConfigDict, *, overrides: Mapping[str, Any], fil
 
 
 def _recipes(file: Path) -> dict[str, dict[str, Any]]:
-    """Return the fields in every recipe, or only the default ones of a file that has no recipes of these names."""
+    """Return the fields by recipe, or the default ones of a file without these recipes."""
     get_config = runpy.run_path(str(file))["get_config"]
     try:
         return {recipe: flat(get_config(recipe).to_dict()) for recipe in RECIPES}
@@ -48,7 +48,7 @@ def _recipes(file: Path) -> dict[str, dict[str, Any]]:
 def _origin(
     path: str, demo: Mapping[str, Any], overrides: Mapping[str, Any], recipes: Mapping[str, Mapping[str, Any]]
 ) -> str:
-    """Return who set a field, and its values in the recipes where these differ from each other or from it."""
+    """Return where a field was set, and its values in the recipes if these differ."""
     users: dict[str, list[str]] = {}
     for recipe, values in recipes.items():
         users.setdefault(repr(values[path]) if path in values else "absent", []).append(recipe)

@@ -1,7 +1,7 @@
-"""Runs command lines as a user would, each in a process of its own.
+"""Run command lines as a user would, each in its own process.
 
-Where there are many, a server imports the program once and forks for every command; no JAX backend runs in the server,
-so a fork is as good as a new process: exit status, signals, output and environment are those of `python -m jaxpara`.
+For many commands, a server imports jaxpara once and forks for each command. No JAX backend runs in the server, so that
+a fork behaves like a new process: exit status, signals, output and environment are those of `python -m jaxpara`.
 """
 
 import contextlib
@@ -45,16 +45,16 @@ def ended(process: subprocess.Popen[bytes], data: bytes = b"", timeout_s: float 
 
 
 def wait_for(condition: Callable[[], object], process: subprocess.Popen[bytes], timeout_s: float = 120) -> None:
-    """Wait until a condition holds, which has to be before the process ends."""
+    """Wait until a condition is true; fail if the process ends before."""
     until = time.monotonic() + timeout_s
     while not condition():
         assert process.poll() is None, process.communicate()
-        assert time.monotonic() < until, "the run never got there"
+        assert time.monotonic() < until, "timeout"
         time.sleep(0.02)
 
 
 class Commands:
-    """Sends command lines to the server."""
+    """A client of the server."""
 
     def __init__(self, server: subprocess.Popen, folder: Path):
         self._server, self._folder = server, folder

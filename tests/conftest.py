@@ -1,8 +1,8 @@
-"""Four CPU devices for every test, so that what runs on several is tested on any machine; how much is fuzzed.
+"""Settings of all tests: four CPU devices, quick compilation and the number of fuzzing examples.
 
-Programs are compiled in haste, here and in the processes that tests start: those of tests are small, and cost more to
-optimize than to run. With `JAX_DISABLE_MOST_OPTIMIZATIONS=0` they are compiled as users' are, which `.ci/run` does for
-networks and the workflow for all.
+XLA's optimizations are off, here and in the processes that tests start: the programs of tests are small, and take
+longer to optimize than to run. `JAX_DISABLE_MOST_OPTIMIZATIONS=0` turns them on, as they are for users; `.ci/run` does
+so for the networks, and the workflow for all tests.
 """
 
 import os
@@ -13,7 +13,7 @@ os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=4"
 os.environ["JAX_PLATFORMS"] = "cpu"
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 
-# The same examples in every run; JAXPARA_FUZZ=2000 tries so many new ones of each kind.
+# By default the same examples in every run; JAXPARA_FUZZ=2000 tries 2000 new ones of each kind.
 MANY = int(os.environ.get("JAXPARA_FUZZ", 0))
 settings.register_profile(
     "jaxpara",

@@ -1,4 +1,4 @@
-"""Mistakes on the command line, in a config, in the names of files and folders: a row each."""
+"""Errors on the command line, in a config or in paths, one row each, are reported in one line."""
 # ruff: noqa: E501 (a table has a line a row)
 
 import pickle
@@ -26,18 +26,18 @@ def member(body: str) -> Spoil:
 
 ROWS = [
     # The command line and the config file.
-    Row("a config given twice", "given twice, as tests/small.py and as configs/mask_s1.py; name one", ("--config=configs/mask_s1.py",)),
+    Row("a config given twice", "given twice, tests/small.py and configs/mask_s1.py; give one", ("--config=configs/mask_s1.py",)),
     Row("a folder as config", "--config=configs: no such file", config="--config=configs"),
     Row("a config in prose", r"README.md, line \d+: SyntaxError: .*; fix the config", config="--config=README.md"),
     Row("a config with a syntax error", r"config.py, line 1: SyntaxError: .*; fix", spoil=text("config.py", "def (:"), config="--config={folder}/config.py"),
     Row("a config that fails", r"config.py, line 4: ZeroDivisionError: .*; fix", spoil=config("return 1 / 0"), config="--config={folder}/config.py"),
     Row("a config that imports what is not there", r"config.py, line 1: ModuleNotFoundError: .*'nosuch'; fix", spoil=text("config.py", "import nosuch"), config="--config={folder}/config.py"),
-    Row("a config without get_config", "config.py: has no function get_config; take one of configs/ as an example", spoil=text("config.py", "x = 1"), config="--config={folder}/config.py"),
+    Row("a config without get_config", "config.py: has no function get_config; see the files in configs/", spoil=text("config.py", "x = 1"), config="--config={folder}/config.py"),
     Row("a config of something else", "'corpus' is not a field of this config", spoil=config("return ConfigDict({'seed': 1})"), config="--config={folder}/config.py"),
     Row("a config without members", "no member is left that predicts", spoil=member("{}"), config="--config={folder}/config.py"),
     Row("a member without parts", "config.members.a has no features and no folds and no learner, .*; add", spoil=member("{'a': {}}"), config="--config={folder}/config.py"),
     Row("a member that is a word", "config.members.a has no features", spoil=member("{'a': 'cnn'}"), config="--config={folder}/config.py"),
-    Row("a member whose name is a path", "config.members.a/b: its name becomes a folder's; take one without /", spoil=member("{'a/b': {'features': {}, 'folds': {}, 'learner': {}}}"), config="--config={folder}/config.py"),
+    Row("a member whose name is a path", "config.members.a/b: its name becomes that of a folder; choose one without /", spoil=member("{'a/b': {'features': {}, 'folds': {}, 'learner': {}}}"), config="--config={folder}/config.py"),
     Row("an unknown recipe", "recipe 'papre' is unknown, expected one of", config=f"{CONFIG}:papre"),
     Row("an unknown field", "'epochz' is not a field .*did you mean 'epochs'", (f"{CNN}.learner.epochz=3",)),
     Row("an unknown member", "'cmm' is not a field of this config", ("--config.members.cmm.learner.epochs=3",)),
@@ -45,7 +45,7 @@ ROWS = [
     Row("a word for a section", "--config.fusion=mean: Failed to parse", ("--config.fusion=mean",)),
     Row("code for a tuple", "filters is .*, expected a whole number", (f"{CNN}.learner.model.filters=__import__('os').system('touch executed')",)),
     # Numbers that cannot be.
-    Row("a rate that is no number", r"config.members.cnn.learner.optimizer.lr is nan, expected a finite number, more than 0", (f"{CNN}.learner.optimizer.lr=nan",)),
+    Row("a rate that is not a number", r"config.members.cnn.learner.optimizer.lr is nan, expected a finite number, more than 0", (f"{CNN}.learner.optimizer.lr=nan",)),
     Row("an infinite rate", "optimizer.lr is inf, expected a finite number", (f"{CNN}.learner.optimizer.lr=inf",)),
     Row("a negative rate", "optimizer.lr is -1.0, expected a finite number, more than 0", (f"{CNN}.learner.optimizer.lr=-1",)),
     Row("a negative norm", "optimizer.clip_norm is -1.0, expected .*at least 0", (f"{CNN}.learner.optimizer.clip_norm=-1",)),
@@ -59,9 +59,9 @@ ROWS = [
     Row("dropout of more than all", "model.dropout is 1.5, expected a finite number, at least 0 and less than 1", (f"{CNN}.learner.model.dropout=1.5",)),
     Row("layers of nothing", r"filters is 0, expected a whole number, at least 1", (f"{CNN}.learner.model.filters=(0,4,4,4)",)),
     Row("layers of halves", r"filters is 4.5, expected a whole number", (f"{CNN}.learner.model.filters=(4.5,4,4,4)",)),
-    Row("layers that do not match", r"filters \(4, 4\), kernels .* are not equally many; give", (f"{CNN}.learner.model.filters=(4,4)",)),
-    Row("an output that is none", r"model.output is 'tan', expected one of \['tanh', 'linear'\]", (f"{CNN}.learner.model.output=tan",), config="--config=configs/breathing_e2e.py"),
-    Row("a last pool that is none", r"model.last_pool is 'mid', expected one of \['max', 'mean'\]", (f"{CNN}.learner.model.last_pool=mid",), config="--config=configs/breathing_e2e.py"),
+    Row("layers that do not match", r"filters \(4, 4\), kernels .* differ in length; give", (f"{CNN}.learner.model.filters=(4,4)",)),
+    Row("an unknown output", r"model.output is 'tan', expected one of \['tanh', 'linear'\]", (f"{CNN}.learner.model.output=tan",), config="--config=configs/breathing_e2e.py"),
+    Row("an unknown last pool", r"model.last_pool is 'mid', expected one of \['max', 'mean'\]", (f"{CNN}.learner.model.last_pool=mid",), config="--config=configs/breathing_e2e.py"),
     Row("bands of nothing", "LogMel has bands 0 .*: expected both above 0", (f"{SVR}.features.bands=0",)),
     Row("a hop back", "svr.features.hop_s is -0.1, expected", (f"{SVR}.features.hop_s=-0.1",)),
     Row("no C", r"svr.learner.c is \(\), expected one or more numbers above 0", (f"{SVR}.learner.c=()",)),
@@ -81,8 +81,8 @@ ROWS = [
     Row("another network's fields", "model.dropout is not a field of 'resnet18'", (f"{CNN}.learner.model.name=resnet18",)),
     Row("an unknown kernel", "svr.learner.kernel is 'poly', expected one of", (f"{SVR}.learner.kernel=poly",)),
     Row("embeddings of nobody", "config.members.top.features.of names 'nobody', expected some of", (f"{TOP}.features.of=('nobody',)",)),
-    Row("embeddings of itself", "top takes embeddings of top, which never ends", (f"{TOP}.features.of=('top',)",)),
-    Row("embeddings of a machine", "svr.learner: a support vector machine has no embeddings; name", (f"{TOP}.features.of=('svr',)",)),
+    Row("embeddings of itself", "config.members: top uses the embeddings of top, which is a circle", (f"{TOP}.features.of=('top',)",)),
+    Row("embeddings of an SVM", "svr.learner: a support vector machine has no embeddings; name", (f"{TOP}.features.of=('svr',)",)),
     Row("an unknown fusion", "config.fusion.name is 'vote', expected one of", ("--config.fusion.name=vote",)),
     Row("an unknown member to fuse", "config.fusion.members names 'cmm', expected some of", ("--config.fusion.members=('cnn','cmm')",)),
     Row("an unknown recording to leave out", "config.fusion.leave_out names 'nobody.wav', which is not a recording of .*; correct", ("--config.fusion.leave_out=('nobody.wav',)",)),
@@ -113,9 +113,9 @@ def place(tmp_path_factory):
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name.replace(" ", "_"))
-def test_what_goes_wrong_is_one_line(row, place, tmp_path):
+def test_an_error_is_one_line(row, place, tmp_path):
     assert_one_line(row, place[1], place[0], tmp_path)
 
 
-def test_no_row_stands_twice():
+def test_no_row_is_duplicated():
     assert len({row.name for row in ROWS}) == len(ROWS)

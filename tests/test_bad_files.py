@@ -1,4 +1,4 @@
-"""A table of what may be wrong with the files that a run reads: those of the corpus, and those that a run left."""
+"""Errors in the files of a corpus or of a finished run, one row each, are reported in one line."""
 # ruff: noqa: E501 (a table has a line a row)
 
 import json
@@ -32,9 +32,9 @@ from spoiling import (
     valid_corpus,
 )  # fmt: skip
 
-FIT = "run/members/cnn/fold_0_seed_0"
-NPZ = f"{FIT}/predictions/test.npz"
-MACHINE = "run/members/svr/fold_0_seed_0/fitted.skops"
+RUN = "run/members/cnn/fold_0_seed_0"
+NPZ = f"{RUN}/predictions/test.npz"
+SVM_FILE = "run/members/svr/fold_0_seed_0/fitted.skops"
 WAV = "corpus/wav/train_00.wav"
 
 
@@ -52,7 +52,7 @@ def swap(old: str, new: str, count: int = 1, path: str = LABELS) -> Spoil:
 
 
 def without(word: str) -> Spoil:
-    """Leaves out the rows of the label file that hold a word."""
+    """Delete the rows of the label file that contain a word."""
     return lambda folder: (folder / LABELS).write_text(
         "".join(line for line in (folder / LABELS).read_text().splitlines(True) if word not in line)
     )
@@ -63,7 +63,7 @@ def audio(samples: np.ndarray, rate_hz: int = RATE_HZ, subtype: str = "PCM_16") 
 
 
 def linked(target: str) -> Spoil:
-    """The recording becomes a link."""
+    """Replace the recording by a link."""
 
     def spoil(folder: Path) -> None:
         (folder / WAV).rename(folder / "elsewhere.wav")
@@ -73,31 +73,32 @@ def linked(target: str) -> Spoil:
 
 
 def promising(count: int) -> Spoil:
-    """A wav whose header says how many bytes follow."""
+    """Write a number of bytes into the header of the recording."""
     return lambda folder: (folder / WAV).write_bytes(
         (content := (folder / WAV).read_bytes())[:40] + struct.pack("<I", count) + content[44:]
     )
 
 
 def columns(**change: Callable[[np.ndarray], np.ndarray]) -> Spoil:
-    """Changes columns of the predictions of a fold."""
+    """Change columns of the predictions of a fold; a new column starts as a copy of the score."""
 
     def spoil(folder: Path) -> None:
         with np.load(folder / NPZ) as file:
             content = dict(file)
-        np.savez(folder / NPZ, **{name: change.get(name, lambda x: x)(array) for name, array in content.items()})
+        content |= {name: edit(content.get(name, content["score_0"])) for name, edit in change.items()}
+        np.savez(folder / NPZ, **content)
 
     return spoil
 
 
-def machine(content: object) -> Spoil:
-    """Another machine, and no predictions, so that it is read."""
-    return both(gone("run/members/*/*/predictions"), lambda folder: skops.io.dump(content, folder / MACHINE))
+def svm(content: object) -> Spoil:
+    """Replace the SVM and delete the predictions, so that it is read."""
+    return both(gone("run/members/*/*/predictions"), lambda folder: skops.io.dump(content, folder / SVM_FILE))
 
 
 def checkpoint(change: Callable[[bytes], bytes]) -> Spoil:
     def spoil(folder: Path) -> None:
-        for path in (folder / FIT / "checkpoints").rglob("*"):
+        for path in (folder / RUN / "checkpoints").rglob("*"):
             if path.is_file() and path.stat().st_size:
                 path.write_bytes(change(path.read_bytes()))
 
@@ -120,7 +121,7 @@ ROWS = [
     Row("labels without time", "row 1: no time column among 'filename, zeit, upper_belt'; name it", spoil=swap("timeFrame", "zeit")),
     Row("labels of another task", "row 1: no label column .*; name it label", ("--config.corpus.task=mask",)),
     Row("a row too wide", "labels.csv, row 2: 4 columns, the header has 3; correct", spoil=swap("train_00.wav,0.00,", "train_00.wav,0.00,,")),
-    Row("a doubled row", "labels.csv, row 4: 'train_00.wav' at 0.04 s appears twice; delete", spoil=swap("train_00.wav,0.08,", "train_00.wav,0.04,")),
+    Row("a duplicated row", "labels.csv, row 4: 'train_00.wav' at 0.04 s appears twice; delete", spoil=swap("train_00.wav,0.08,", "train_00.wav,0.04,")),
     Row("rows out of order", "labels.csv, row 5: 'train_00.wav' at 0.12 s comes after 3.04 s; sort", spoil=swap("train_00.wav,0.08,", "train_00.wav,3.04,")),
     Row("missing rows", "labels.csv, row 12: 'train_00.wav' goes from 0.36 s to 0.52 s, .*; add the rows", spoil=without("train_00.wav,0.4")),
     Row("a label that is a word", "labels.csv, row 2: label 'breath', expected a finite number .*; correct", spoil=swap("train_00.wav,0.00,0.0", "train_00.wav,0.00,breath")),
@@ -148,64 +149,64 @@ ROWS = [
     Row("audio beyond full scale", "train_00.wav: float samples reach [45].*, expected -1 to 1; rescale", spoil=audio(50 * NOISE, subtype="FLOAT")),
     Row("audio shorter than its labels", "train_00.wav: 0.20 s of audio, 100 labels are 4.00 s; copy", spoil=audio(NOISE[:3200])),
     Row("what is tested in train", "test_00.wav: test has the same audio as .*; copy the right file", spoil=lambda f: shutil.copy(f / WAV, f / "corpus/wav/test_00.wav")),
-    # A finished run that was spoilt.
+    # A finished run with a damaged file.
     Row("another config", r"members/cnn: was made with another config \(member.learner.batch: 4 there, 3 now\); choose another", (f"{CNN}.learner.batch=3",), run=True),
     Row("another seed", r"another config \(.*seed: 12 there, 13 now.*\); choose", ("--config.seed=13",), run=True),
     Row("another corpus", r"another config \(another corpus, or its labels or audio have changed since\); choose", spoil=swap("train_00.wav,0.00,0.0", "train_00.wav,0.00,0.5"), run=True),
     Row("half a member's config", "members/cnn/config.json: damaged .*; delete .*cnn to train", spoil=half("run/members/cnn/config.json"), run=True),
     Row("another thing as config", "config.json: damaged .not a JSON object.; delete", spoil=text("run/members/cnn/config.json", "[1]"), run=True),
-    Row("half a summary", "fold_0_seed_0/summary.json: damaged .*; delete it and run again", spoil=half(f"{FIT}/summary.json"), run=True),
-    Row("an empty summary", "fold_0_seed_0/summary.json: damaged .*; delete it and run again", spoil=text(f"{FIT}/summary.json", ""), run=True),
-    Row("a summary without epochs", "members/cnn: a fold_./summary.json is damaged .ValueError.*; delete them", spoil=text(f"{FIT}/summary.json", '{"seconds": 1, "epochs": []}'), run=True),
-    Row("another thing as summary", "summary.json: damaged .'seconds' is missing.; delete", spoil=text(f"{FIT}/summary.json", "{}"), run=True),
+    Row("half a summary", "fold_0_seed_0/summary.json: damaged .*; delete it and run again", spoil=half(f"{RUN}/summary.json"), run=True),
+    Row("an empty summary", "fold_0_seed_0/summary.json: damaged .*; delete it and run again", spoil=text(f"{RUN}/summary.json", ""), run=True),
+    Row("a summary without epochs", "members/cnn: a fold_./summary.json is damaged .ValueError.*; delete them", spoil=text(f"{RUN}/summary.json", '{"seconds": 1, "epochs": []}'), run=True),
+    Row("another thing as summary", "summary.json: damaged .'seconds' is missing.; delete", spoil=text(f"{RUN}/summary.json", "{}"), run=True),
     Row("half predictions", "test.npz: not readable as predictions .*; delete it and run again", spoil=half(NPZ), run=True),
     Row("a text as predictions", "test.npz: not readable as predictions .*; delete it", spoil=text(NPZ, "hello"), run=True),
-    Row("predictions that execute", "test.npz: not readable .*allow_pickle=False.*; delete", spoil=columns(recordings=lambda x: np.array([Hostile()] * len(x), object)), run=True),
-    Row("predictions of other recordings", "test.npz: of the labels of this fold, 200 missing, .*; delete", spoil=columns(recordings=lambda x: np.full(len(x), "x.wav")), run=True),
-    Row("predictions at other times", "test.npz: of the labels of this fold, 200 missing, .*; delete", spoil=columns(times_s=lambda x: x + 0.5), run=True),
-    Row("predictions at no time", "test.npz: .*its columns are of other types.*; delete", spoil=columns(times_s=lambda x: x * np.nan), run=True),
-    Row("predictions in words", "test.npz: .*its columns are of other types.*; delete", spoil=columns(scores=lambda x: x.astype(str)), run=True),
-    Row("predictions of another task", "scores a row, the first has .*another task", spoil=columns(scores=lambda x: np.repeat(x, 3, 1)), run=True),
-    Row("predictions that are no numbers", "submission not written: .* 200 NaN or infinite", spoil=columns(scores=lambda x: x * np.nan), run=True),
-    Row("half a machine", "fitted.skops: not readable .*; delete .* to train it again", spoil=both(half(MACHINE), gone("run/members/*/*/predictions")), run=True),
-    Row("a machine that executes", r"fitted.skops: not readable \(Untrusted types .*posix.system", spoil=machine(FunctionTransformer(os.system)), run=True),
-    Row("another thing as machine", "fitted.skops: contains something else, expected a trained SVM; delete", spoil=machine({"a": 1}), run=True),
-    Row("no machine", "fitted.skops: no such file, .*; delete", spoil=gone(MACHINE, "run/members/*/*/predictions"), run=True),
-    Row("no checkpoints", "checkpoints/4: this checkpoint cannot be read .*; delete .*fold_0_seed_0 and start again", (EVALUATE,), gone(f"{FIT}/checkpoints"), run=True),
+    Row("predictions that execute", "test.npz: not readable .*allow_pickle=False.*; delete", spoil=columns(recording=lambda x: np.array([Hostile()] * len(x), object)), run=True),
+    Row("predictions of other recordings", "test.npz: of the labels of this fold, 200 missing, .*; delete", spoil=columns(recording=lambda x: np.full(len(x), "x.wav")), run=True),
+    Row("predictions at other times", "test.npz: of the labels of this fold, 200 missing, .*; delete", spoil=columns(time_s=lambda x: x + 0.5), run=True),
+    Row("predictions at no time", "test.npz: not readable as predictions .a time is not finite.; delete", spoil=columns(time_s=lambda x: x * np.nan), run=True),
+    Row("predictions in words", "test.npz: .*its column score_0 has another type.*; delete", spoil=columns(score_0=lambda x: x.astype(str)), run=True),
+    Row("predictions of another task", "scores per row, the first has .*another task", spoil=columns(score_1=lambda x: x, score_2=lambda x: x), run=True),
+    Row("predictions that are no numbers", "submission not written: .* 200 NaN or infinite", spoil=columns(score_0=lambda x: x * np.nan), run=True),
+    Row("half an SVM", "fitted.skops: not readable .*; delete .* to train it again", spoil=both(half(SVM_FILE), gone("run/members/*/*/predictions")), run=True),
+    Row("an SVM that executes", r"fitted.skops: not readable \(Untrusted types .*posix.system", spoil=svm(FunctionTransformer(os.system)), run=True),
+    Row("another thing as SVM", "fitted.skops: contains something else, expected a trained SVM; delete", spoil=svm({"a": 1}), run=True),
+    Row("no SVM", "fitted.skops: no such file, .*; delete", spoil=gone(SVM_FILE, "run/members/*/*/predictions"), run=True),
+    Row("no checkpoints", "checkpoints/4: this checkpoint cannot be read .*; delete .*fold_0_seed_0 and start again", (EVALUATE,), gone(f"{RUN}/checkpoints"), run=True),
     Row("half a checkpoint", "checkpoints/4: this checkpoint cannot be read .*; delete .*fold_0", (EVALUATE,), checkpoint(lambda x: x[: len(x) // 2]), run=True),
     Row("a checkpoint in words", "checkpoints/4: this checkpoint cannot be read .*; delete", (EVALUATE,), checkpoint(lambda _: b"hello"), run=True),
-    Row("a folder as report", "report.html: Is a directory; nothing finished is lost", spoil=emptied("run/report.html"), run=True),
+    Row("a folder as report", "report.html: Is a directory; finished work is kept", spoil=emptied("run/report.html"), run=True),
 ]  # fmt: skip
 
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
-    """A folder with a valid corpus and a finished run on it, not to be changed, and the command server."""
+    """Return the folder of a valid corpus and a finished run, which is not changed, and the server."""
     folder = tmp_path_factory.mktemp("valid")
     with valid_corpus(folder, trained=True) as launch:
         yield folder, launch
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name.replace(" ", "_"))
-def test_what_goes_wrong_is_one_line(row, place, tmp_path):
+def test_an_error_is_one_line(row, place, tmp_path):
     assert_one_line(row, place[1], place[0], tmp_path)
 
 
-def test_no_row_stands_twice():
+def test_no_row_is_duplicated():
     assert len({row.name for row in ROWS}) == len(ROWS)
 
 
-def test_what_can_be_made_again_is_made_again(place, tmp_path):
-    """Damage that costs nothing but time: results, logs, embeddings, features, strangers among the checkpoints."""
+def test_damaged_results_and_features_are_computed_again(place, tmp_path):
+    """Damaged results, logs, embeddings and features, and unknown files among the checkpoints, cost only time."""
     flags = copied(place[0], tmp_path, with_run=True)
     shutil.copytree(place[0] / "cache", tmp_path / "cache")
     for path in (tmp_path / "run/results.json", *tmp_path.glob("cache/features/*/*.npy")):
         path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    (tmp_path / FIT / "metrics.jsonl").write_text('{"kind": "train", "step": "a", "epoch": 0, "loss": "low"}\n3\n"a"\n')
-    min((tmp_path / FIT / "embeddings").glob("*.npy")).write_text("no array")
+    (tmp_path / RUN / "metrics.jsonl").write_text('{"kind": "train", "step": "a", "epoch": 0, "loss": "low"}\n3\n"a"\n')
+    min((tmp_path / RUN / "embeddings").glob("*.npy")).write_text("no array")
     gone("run/members/*/*/predictions")(tmp_path)
-    (tmp_path / FIT / "checkpoints/notes.txt").write_text("good")
-    (tmp_path / FIT / "checkpoints/copies").mkdir()
+    (tmp_path / RUN / "checkpoints/notes.txt").write_text("good")
+    (tmp_path / RUN / "checkpoints/copies").mkdir()
     outcome = place[1](CONFIG, *flags, JAXPARA_CACHE=str(tmp_path / "cache"))
     assert outcome.status == 0, outcome.err
     results = [json.loads((folder / "run/results.json").read_text()) for folder in (place[0], tmp_path)]

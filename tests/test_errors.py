@@ -1,4 +1,4 @@
-"""What the system refuses is told with the file that the user knows."""
+"""Errors of the operating system are reported with the file that the user knows."""
 
 import pytest
 

@@ -1,3 +1,5 @@
+"""Files are written whole or not at all."""
+
 import pytest
 
 from jaxpara.files import read_json_lines, replacing, write_json

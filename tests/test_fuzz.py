@@ -1,6 +1,6 @@
-"""Whatever a file holds, reading it gives what it says or one UserError; a corpus: tests/corpora/test_check*.py.
+"""Reading a damaged file returns its content or raises one UserError. For corpora see tests/corpora/test_check.py.
 
-`JAXPARA_FUZZ=2000 pytest tests/test_fuzz.py tests/corpora/test_check*.py -n 0` tries 2000 new examples of each kind.
+`JAXPARA_FUZZ=2000 pytest tests/test_fuzz.py tests/corpora/test_check.py -n 0` tries 2000 new examples of each kind.
 """
 
 import contextlib
@@ -32,8 +32,8 @@ RATE_HZ = 16_000
 EXAMPLES = settings().max_examples  # see conftest.py
 
 
-def spoilt(content: bytes, head: int | None = None) -> st.SearchStrategy[bytes]:
-    """Other bytes, or the content cut, overwritten, or with bytes put in or taken out, within its first `head`."""
+def damaged(content: bytes, head: int | None = None) -> st.SearchStrategy[bytes]:
+    """Return other bytes, or the content cut, overwritten, or with bytes added or removed within its first `head`."""
     at = st.integers(0, len(content) if head is None else min(head, len(content)))
     some = st.binary(min_size=1, max_size=8)
     return st.one_of(
@@ -53,14 +53,14 @@ JSON = st.recursive(
 
 
 def places(tree, at=()):
-    """The keys that lead to every value of a JSON tree."""
+    """Yield the keys that lead to each value of a JSON tree."""
     yield at
     for key, value in tree.items() if isinstance(tree, dict) else enumerate(tree) if isinstance(tree, list) else ():
         yield from places(value, (*at, key))
 
 
 def edited(tree, values=JSON) -> st.SearchStrategy[bytes]:
-    """The text of a JSON tree in which one value is another, or whose bytes are spoilt."""
+    """Return the text of a JSON tree with one value replaced, or with damaged bytes."""
 
     def edit(at, value):
         changed = json.loads(json.dumps({"": tree}))
@@ -70,7 +70,7 @@ def edited(tree, values=JSON) -> st.SearchStrategy[bytes]:
         inside[("", *at)[-1]] = value
         return json.dumps(changed[""]).encode()
 
-    return st.one_of(st.builds(edit, st.sampled_from(list(places(tree))), values), spoilt(json.dumps(tree).encode()))
+    return st.one_of(st.builds(edit, st.sampled_from(list(places(tree))), values), damaged(json.dumps(tree).encode()))
 
 
 def wav(subtype: str, path: Path) -> bytes:
@@ -81,12 +81,12 @@ def wav(subtype: str, path: Path) -> bytes:
 
 @contextlib.contextmanager
 def refusing(word: object, *more: type[Exception]):
-    """A UserError that names the file is as good as a result."""
+    """Accept a UserError that names the file."""
     try:
         yield
     except UserError as error:
         if str(word) not in str(error):
-            raise AssertionError("the message does not say where") from error
+            raise AssertionError("the message does not name the file") from error
     except more:
         pass
 
@@ -95,7 +95,7 @@ def refusing(word: object, *more: type[Exception]):
 @given(data=st.data())
 def test_wav_files(subtype, tmp_path, data):
     path = tmp_path / "a.wav"
-    path.write_bytes(data.draw(spoilt(wav(subtype, path), head=60)))
+    path.write_bytes(data.draw(damaged(wav(subtype, path), head=60)))
     with refusing(path):
         waveform = audio.read(path, RATE_HZ)
         assert waveform.dtype == np.float32
@@ -109,7 +109,7 @@ def test_wav_files(subtype, tmp_path, data):
 def test_predictions(tmp_path, data):
     path = tmp_path / "p.npz"
     save(table_of(["a.wav", "b.wav"], np.zeros(2), ["test", "test"], np.ones((2, 1)), 0, 0), path)
-    path.write_bytes(data.draw(spoilt(path.read_bytes())))
+    path.write_bytes(data.draw(damaged(path.read_bytes())))
     with refusing(path):
         loaded = load(path)
         assert len(loaded) == len(scores_of(loaded))
@@ -133,7 +133,7 @@ NAMES = st.sampled_from(["cnn", "lstm", "fold", "seed"])
 
 @given(content=edited(SYSTEM, JSON | st.lists(NAMES, max_size=2) | st.dictionaries(NAMES, JSON, max_size=2)))
 def test_systems(tmp_path, monkeypatch, content):
-    """As far as what the members' configs name is built."""
+    """Members are not built from their configs here."""
     monkeypatch.setattr(system, "TrainedMember", lambda name, *_, **__: name)
     (tmp_path / system_file.FILE).write_bytes(content)
     with refusing(tmp_path / system_file.FILE):
@@ -146,10 +146,10 @@ EPOCHS = [{"epoch": n, "step": 4 * n + 4, "score": 0.5 * n, "loss": 0.25} for n 
 
 
 @given(content=edited({"seconds": 1.0, "parameters": 7, "epochs": EPOCHS}), common=st.booleans())
-def test_summaries_of_fits(tmp_path, content, common):
+def test_summaries(tmp_path, content, common):
     path = tmp_path / "summary.json"
     path.write_bytes(content)
-    with refusing(path, LookupError, TypeError, ValueError, OverflowError):  # for `Member.chosen` to word
+    with refusing(path, LookupError, TypeError, ValueError, OverflowError):  # `Member.chosen` reports these
         (chosen,) = best_epochs([read_json(path, "delete it", ("seconds",))["epochs"]], "loss", common=common)
         assert isinstance(chosen["step"], int)
 
@@ -159,12 +159,12 @@ LINES = [
 ]
 
 
-@settings(max_examples=max(10, EXAMPLES // 20))  # a picture each
+@settings(max_examples=max(10, EXAMPLES // 20))  # each draws an image
 @given(contents=st.lists(st.sampled_from(LINES).flatmap(edited), min_size=1, max_size=3))
 def test_logs(tmp_path, contents):
     path = tmp_path / "metrics.jsonl"
     path.write_bytes(b"\n".join(contents))
-    plots.learning_curves("cnn", {0: read_json_lines(path)}, {0: 0}, "PCC")
+    plots.learning_curves("cnn", {(0, 0): read_json_lines(path)}, {(0, 0): 0}, "PCC")
     with Log(tmp_path, 4) as log:
         log.write("train", 5, 1, loss=0.5)
     assert read_json_lines(path)[-1]["step"] == 5
@@ -178,7 +178,7 @@ class Model(nn.Module):
 
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory):
-    """Two checkpoints: of each the state by its step, and the folder they lie in."""
+    """Return the folder of two checkpoints, and their states by step."""
     folder = tmp_path_factory.mktemp("saved")
     made = create(Model(), np.zeros((1, 2), np.float32), optax.adam(1e-3), seed=1)
     states = {n: jax.device_get(made.replace(step=np.int32(n))) for n in (3, 7)}
@@ -189,9 +189,9 @@ def saved(tmp_path_factory):
     return folder, states
 
 
-# Threads of orbax that fail beside the one that is heard of.
+# Other threads of orbax fail as well as the one whose error is raised.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-@settings(max_examples=max(25, EXAMPLES // 20))  # orbax takes its time
+@settings(max_examples=max(25, EXAMPLES // 20))  # orbax is slow
 @given(data=st.data())
 def test_checkpoint_folders(saved, tmp_path, data):
     source, states = saved
@@ -202,7 +202,7 @@ def test_checkpoint_folders(saved, tmp_path, data):
     path = data.draw(st.sampled_from(files), label="file")
     how = data.draw(st.sampled_from(["spoil", "delete", "delete folder", "add", "make a folder"]), label="how")
     if how == "spoil":
-        path.write_bytes(data.draw(spoilt(path.read_bytes())))
+        path.write_bytes(data.draw(damaged(path.read_bytes())))
     elif how == "add":
         (path.parent / data.draw(st.sampled_from(["9", "10.tmp", "notes.txt", ".DS_Store"]))).write_bytes(b"x")
     elif how == "delete folder":

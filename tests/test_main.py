@@ -1,4 +1,4 @@
-"""A mistake of the user is reported in one line, before JAX is imported, with a non-zero exit status."""
+"""User errors are reported in one line, before JAX is imported, with a non-zero exit status."""
 
 import sys
 from pathlib import Path
@@ -14,7 +14,7 @@ CONFIG = "--config=configs/breathing_e2e.py"
 
 @pytest.fixture(scope="module")
 def plain(tmp_path_factory):
-    """Runs a command line in a new process that cannot import JAX."""
+    """Return a function that runs a command line in a new process that cannot import JAX."""
     folder = tmp_path_factory.mktemp("plain")
     (folder / "jax.py").write_text("raise AssertionError('JAX was imported')")
 
@@ -54,7 +54,7 @@ def assert_one_line(result, *words):
         (["--mode=export", "--workdir=/nowhere", "--output=x"], ["--workdir=/nowhere: no such folder"]),
         (["--mode=compare"], ["--systems is missing: --mode=compare needs it"]),
         (["--mode=compare", "--systems=configs,/nowhere"], ["/nowhere: no such file or folder; give workdirs"]),
-        ([CONFIG, "--processes=2"], ["--coordinator, --processes and --process belong together"]),
+        ([CONFIG, "--processes=2"], ["--coordinator, --processes and --process are used together"]),
         ([CONFIG, "--mode=check", "--distributed"], ["--mode=check runs in one process"]),
     ],
     ids=lambda value: "_".join(value)[-40:],

@@ -1,6 +1,5 @@
 """Two processes with two devices each, on the loopback interface, give the results of one process with four."""
 
-import json
 import signal
 import socket
 import time
@@ -10,9 +9,11 @@ import pytest
 from commands import ended, started, wait_for
 from test_run import CONFIG, TINY
 
+from jaxpara.files import read_json_lines
+
 FEW = [*TINY, "--config.members.cnn.folds.n=2", "--config.members.cnn.learner.epochs=2"]
 HEARTBEAT = {"JAXPARA_HEARTBEAT_TIMEOUT_S": "6"}  # 60 s by default
-# Both get what the main one returns; then it works for a minute, for which the other waits.
+# Both processes get the result of the main one, which then works for a minute while the other waits.
 WORK = """
 import json, sys, time
 from jaxpara import processes
@@ -26,7 +27,7 @@ processes.on_main(lambda: time.sleep(60))
 
 @pytest.fixture(scope="module")
 def start(tmp_path_factory):
-    """Starts Python in a process with a number of devices."""
+    """Return a function that starts Python in a process with a number of devices."""
     cache = tmp_path_factory.mktemp("cache")
 
     def start(devices, *words, **environment):
@@ -38,7 +39,7 @@ def start(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def launch(start):
-    """Starts one process of a run."""
+    """Return a function that starts one process of a run."""
 
     def launch(workdir, devices, *flags, **environment):
         return start(devices, "launch.py", CONFIG, *FEW, f"--workdir={workdir}", *flags, **environment)
@@ -54,7 +55,7 @@ def coordinator():
 
 @pytest.fixture(scope="module")
 def launch_two(launch):
-    """Starts both processes of a run."""
+    """Return a function that starts both processes of a run."""
 
     def start(workdir):
         together = (f"--coordinator={coordinator()}", "--processes=2")
@@ -65,7 +66,7 @@ def launch_two(launch):
 
 @pytest.fixture(scope="module")
 def alone(launch, tmp_path_factory):
-    """The workdir of one process with four devices."""
+    """Return the workdir of a run of one process with four devices."""
     workdir = tmp_path_factory.mktemp("alone") / "run"
     outcome = ended(launch(workdir, 4))
     assert outcome.status == 0, outcome.err
@@ -77,18 +78,12 @@ def assert_same_results(workdir, other):
         for part in ("validation", "test"):
             path = f"members/cnn/fold_{fold}_seed_0/predictions/{part}.npz"
             with np.load(workdir / path) as one, np.load(other / path) as two:
-                np.testing.assert_array_equal(one["recordings"], two["recordings"])
-                np.testing.assert_allclose(one["scores"], two["scores"], rtol=0, atol=1e-5)
-        lines = [
-            [
-                json.loads(line)
-                for line in (folder / f"members/cnn/fold_{fold}_seed_0/metrics.jsonl").read_text().splitlines()
-            ]
-            for folder in (workdir, other)
+                np.testing.assert_array_equal(one["recording"], two["recording"])
+                np.testing.assert_allclose(one["score_0"], two["score_0"], rtol=0, atol=1e-5)
+        logs = [
+            read_json_lines(folder / f"members/cnn/fold_{fold}_seed_0/metrics.jsonl") for folder in (workdir, other)
         ]
-        steps, losses = (
-            [[line[key] for line in lines_of] for lines_of in lines] for key in ("step", "loss")
-        )  # fmt: skip
+        steps, losses = ([[line[key] for line in log] for log in logs] for key in ("step", "loss"))
         assert steps[0] == steps[1]
         np.testing.assert_allclose(*losses, rtol=0, atol=1e-5)
     for file in ("report.html", "results.json", "predictions/test.npz"):
@@ -118,24 +113,24 @@ def test_a_killed_process_ends_the_other_and_two_or_one_resume(alone, launch, la
     workdir = tmp_path / "run"
     for fold, victim in enumerate([0, 1]):
         processes = launch_two(workdir)
-        checkpoints = workdir / f"members/cnn/fold_{fold}/checkpoints"
+        checkpoints = workdir / f"members/cnn/fold_{fold}_seed_0/checkpoints"
         wait_for(lambda at=checkpoints: any(path.name.isdigit() for path in at.glob("*")), processes[0])  # a whole one
         outcome = survivor_of(signal.SIGKILL, processes, victim)
         assert outcome.status in (1, -signal.SIGABRT), outcome
         assert "to resume" in outcome.err or "another task died" in outcome.err, outcome  # JAX's, where it is faster
     outcome = ended(launch(workdir, 4))
     assert outcome.status == 0, outcome
-    assert (workdir / "members/cnn/fold_1/fit.json").exists()
+    assert (workdir / "members/cnn/fold_1_seed_0/summary.json").exists()
     assert_same_results(workdir, alone)
 
 
 @pytest.mark.parametrize(("number", "victim"), [(signal.SIGKILL, 0), (signal.SIGSTOP, 0), (signal.SIGSTOP, 1)])
-def test_a_process_that_is_killed_or_frozen_while_the_main_one_works_ends_the_other(start, number, victim):
-    """A frozen one after the time without a heartbeat."""
+def test_a_killed_or_frozen_process_ends_the_other(start, number, victim):
+    """A frozen process is noticed when its heartbeat is overdue."""
     where = coordinator()
     processes = [start(1, "-c", WORK, where, process, **HEARTBEAT) for process in range(2)]
     lines = [process.stdout.readline() for process in processes]
-    while not all(line.strip().endswith((b"True", b"False")) for line in lines):  # after those of the libraries
+    while not all(line.strip().endswith((b"True", b"False")) for line in lines):  # libraries may print lines before
         lines = [process.stdout.readline() for process in processes]
     assert [line.strip() for line in lines] == [b"0 2 True", b"1 2 False"]
     began = time.monotonic()
@@ -148,8 +143,8 @@ def test_a_process_that_is_killed_or_frozen_while_the_main_one_works_ends_the_ot
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
-        (["--processes=2"], "belong together"),
-        (["--coordinator=a:1", "--processes=2", "--process=0", "--distributed"], "stands alone"),
+        (["--processes=2"], "are used together"),
+        (["--coordinator=a:1", "--processes=2", "--process=0", "--distributed"], "--distributed alone"),
         (["--coordinator=a:1", "--processes=2", "--process=2"], "I from 0 to N - 1"),
         (["--coordinator=a", "--processes=2", "--process=0"], "expected HOST:PORT"),
         (["--distributed", "--mode=check"], "runs in one process"),

@@ -1,3 +1,5 @@
+"""Configs are checked against the signatures of constructors and the limits of numbers."""
+
 import math
 
 import pytest

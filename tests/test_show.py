@@ -57,7 +57,7 @@ def test_a_value_comes_from_the_demo_the_command_line_or_a_recipe():
     assert not any(origin.startswith("demo") for _, origin in given.values())
 
 
-def test_a_config_of_ones_own_needs_no_recipes(tmp_path):
+def test_a_config_needs_no_recipes(tmp_path):
     file = tmp_path / "mine.py"
     file.write_text("from configs import breathing_e2e\n\ndef get_config():\n    return breathing_e2e.get_config()\n")
     text = show(get(E2E), overrides={}, file=file)

@@ -1,4 +1,4 @@
-"""Audio of any format, rate and length: found, read in chunks, resampled and cut into blocks."""
+"""Audio files of any format, rate and length: finding, reading in chunks, resampling, cutting into blocks."""
 
 import glob
 import os
@@ -20,9 +20,9 @@ SUFFIXES = (
     *("wave", "sph", "nist", "voc"),
 )
 CHUNK = 1 << 19  # samples per read
-LEVELS_HZ = 100  # peaks per second that are kept for images
+LEVELS_HZ = 100  # peaks per second of audio, for images
 MAX_PEAK = 8.0  # decoders and mixes exceed 1 a little; integers stored as floats exceed it by far
-OVERLAP = 1 / 8  # of a block, over which one block's sequence fades into the next one's
+OVERLAP = 1 / 8  # of a block: the part that is crossfaded with the next block
 
 
 @dataclass
@@ -31,9 +31,9 @@ class AudioFile:
 
     Attributes:
       path: where the file is.
-      name: its name in the table: the path below the folder that was given.
-      rate_hz, channels, seconds: of the file; known once it has been read.
-      levels: largest amplitude of all channels, `LEVELS_HZ` times a second; known once it has been read.
+      name: its name in the table, which is the path below the folder in `--input`.
+      rate_hz, channels, seconds: of the file; set by `read`.
+      levels: largest amplitude of all channels, `LEVELS_HZ` times a second; set by `read`.
     """
 
     path: Path
@@ -44,7 +44,7 @@ class AudioFile:
     levels: list[np.ndarray] = field(default_factory=list)
 
     def read(self, sample_rate_hz: int) -> Iterator[np.ndarray]:
-        """Read the file as one channel at another rate.
+        """Read the file in chunks, mixed down to one channel and resampled.
 
         Yields:
           `[sample]` float32 chunks.
@@ -138,7 +138,7 @@ def to_float(waveform: np.ndarray) -> np.ndarray:
 
 
 def resample(chunks: Iterable[np.ndarray], rate_hz: int, target_hz: int) -> Iterator[np.ndarray]:
-    """Mix channels down and resamples, without seams between chunks.
+    """Mix channels down and resample, without seams between chunks.
 
     Args:
       chunks: `[sample, channel]` or `[sample]` float.
@@ -167,7 +167,7 @@ def resample(chunks: Iterable[np.ndarray], rate_hz: int, target_hz: int) -> Iter
 
 @dataclass(frozen=True)
 class Blocks:
-    """A scheme that cuts recordings into blocks no longer than those a system was trained on.
+    """A scheme that cuts recordings into blocks no longer than the training recordings.
 
     Attributes:
       size, step: samples per block, and from the start of one block to the next.
@@ -183,7 +183,7 @@ class Blocks:
         """Return overlapping blocks of as many predictions as fit in `longest_s`, at least two.
 
         Args:
-          longest_s: of a recording that is not cut.
+          longest_s: length of the longest training recording.
           rate_hz: predictions per second.
           sample_rate_hz: of the recordings.
         """
@@ -193,14 +193,14 @@ class Blocks:
 
     @classmethod
     def for_classes(cls, longest_s: float, sample_rate_hz: int) -> "Blocks":
-        """Return adjacent clips; only the last one, which ends with the recording, may overlap."""
+        """Return adjacent clips; only the last one may overlap, as it ends with the recording."""
         size = max(1, round(longest_s * sample_rate_hz))
         return cls(size, size, 1)
 
     def cut(self, chunks: Iterable[np.ndarray]) -> Iterator[tuple[int, np.ndarray]]:
-        """Cut a recording that arrives in chunks `[sample]`; at most two blocks of it are in memory.
+        """Cut a recording that is read in chunks `[sample]`; at most two blocks of it are in memory.
 
-        The last block ends with the recording and has full length but for less than a cell.
+        The last block ends with the recording, and is less than one cell shorter than the others.
 
         Yields:
           Each block's first sample and its samples; nothing for an empty recording.
@@ -208,11 +208,11 @@ class Blocks:
         kept, first, start = np.empty(0, np.float32), 0, 0  # `kept` starts at sample `first`
         for chunk in chunks:
             kept = np.concatenate([kept, chunk])
-            # A block is known not to be the last one only when more samples follow it.
+            # Only samples after a block show that it is not the last one.
             while first + len(kept) > start + self.size:
                 yield start, kept[start - first : start - first + self.size]
                 start += self.step
-                drop = max(0, start - self.size - first)  # the last block may reach back by up to its size
+                drop = max(0, start - self.size - first)  # the last block may start up to its size earlier
                 kept, first = kept[drop:], first + drop
         end = first + len(kept)
         if end:
@@ -221,7 +221,7 @@ class Blocks:
 
 
 def crossfade(starts: Sequence[int], parts: Sequence[np.ndarray]) -> np.ndarray:
-    """Join the sequences of overlapping blocks; each fades into the next.
+    """Join the sequences of overlapping blocks by crossfading.
 
     Args:
       starts: first row of each, increasing.

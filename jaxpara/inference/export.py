@@ -1,8 +1,8 @@
-"""`--mode=export`: a trained system as one folder that needs nothing else.
+"""`--mode=export`: write a trained system as a self-contained folder.
 
 system.json                  as in a workdir, without paths
 members/<name>/<fold>/       networks as weights.safetensors; SVMs and fitted features as in the workdir
-stablehlo/<name>.bin         the network of a member as a StableHLO program that takes the weights as an argument
+stablehlo/<name>.bin         a member's network as a StableHLO program, with the weights as an argument
 export.json                  shapes and accuracy of the programs, and the scores of the run
 README.md                    the model card, from card.md.j2
 """
@@ -11,7 +11,6 @@ import importlib.metadata
 import json
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,7 +24,7 @@ import numpy as np
 from jaxpara import __version__
 from jaxpara.errors import UserError
 from jaxpara.features.cache import FITTED_FILE
-from jaxpara.files import write_json, write_text
+from jaxpara.files import read_json, write_json, write_text
 from jaxpara.inference import system_file
 from jaxpara.inference.system import System, TrainedMember
 from jaxpara.predictions import FoldSeed
@@ -37,10 +36,10 @@ from jaxpara.training.svm import SVM
 FILE = "export.json"
 PLATFORMS = ("cpu", "cuda")
 # Largest difference between program and network, relative to the largest output. In float32 only the order of sums
-# differs. In bfloat16 (8 bits, 2^-8 = 0.004) XLA rounds between operations but not within fused ones, and what it fuses
-# is not the same in every program.
+# differs. In bfloat16 (8 bits, 2^-8 = 0.004) XLA rounds between operations but not within fused ones, and it fuses
+# differently in each program.
 TOLERANCES = {"float32": 1e-5, "bfloat16": 2e-2}
-BATCH, TIMES = 2, 3  # size of the compared inputs along the axes that a program leaves free
+BATCH, TIMES = 2, 3  # sizes of the symbolic dimensions when program and network are compared
 VERSIONS = ("jax", "flax", "numpy", "scipy", "librosa", "scikit-learn", "skops", "safetensors")
 
 
@@ -49,20 +48,21 @@ def export(workdir: Path, out: Path, *, overwrite: bool = False) -> list[str]:
 
     Args:
       workdir: of a finished run.
-      out: the folder to write; must be missing or empty.
-      overwrite: whether an export that is already there is replaced.
+      out: the folder to write, missing or empty.
+      overwrite: replace an existing export.
 
     Returns:
       Lines to print: a line per program, and where the export is.
 
     Raises:
-      UserError: the run is not finished, a file of it is damaged, or `out` is taken.
+      UserError: the run is not finished, one of its files is damaged, or `out` exists.
     """
     system = System(workdir)
-    results = _results(workdir)
+    results = read_json(workdir / "results.json", "run the training command again", ("experiment", "fusion", "corpus"))
     if results["experiment"] != system.about["experiment"]:
         raise UserError(
-            f"{workdir}: results.json is of {results['experiment']}, system.json of another experiment; run it again"
+            f"{workdir}: results.json is from {results['experiment']}, system.json from"
+            f" {system.about['experiment']}; run the training command again with --mode=evaluate"
         )
     if workdir.resolve().is_relative_to(out.resolve()):
         raise UserError(f"{out}: contains the workdir itself; choose another folder")
@@ -77,7 +77,10 @@ def export(workdir: Path, out: Path, *, overwrite: bool = False) -> list[str]:
                 if (source / FITTED_FILE).exists():
                     shutil.copyfile(source / FITTED_FILE, target / FITTED_FILE)
                 if isinstance(member.learner, SVM):
-                    _copy_svm(member.learner.file(source), target)
+                    file = member.learner.file(source)
+                    if not file.exists():
+                        raise UserError(f"{file}: no such file, expected a trained SVM; train this member again")
+                    shutil.copyfile(file, target / file.name)
                 else:
                     write_weights(target / WEIGHTS, member.load(runs[key]))
             if runs:
@@ -90,35 +93,16 @@ def export(workdir: Path, out: Path, *, overwrite: bool = False) -> list[str]:
     return [
         *(
             f"{name}: {facts['inputs']} to {facts['outputs']}, StableHLO for {' and '.join(facts['platforms'])};"
-            f" differs from the network by {facts['difference']:.1e} of its largest output, at most"
-            f" {facts['tolerance']:g} allowed"
+            f" largest difference from the network {facts['difference']:.1e} of its largest output (allowed"
+            f" {facts['tolerance']:g})"
             for name, facts in programs.items()
         ),
         f"exported: {out}; README.md describes it",
     ]
 
 
-def _results(workdir: Path) -> dict[str, Any]:
-    path = workdir / "results.json"
-    try:
-        results = json.loads(path.read_text(encoding="utf-8"))
-        _ = results["experiment"], results["fusion"]["cv"], results["fusion"]["test"], results["corpus"]["partitions"]
-        return results
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(
-            f"{path}: not readable ({type(error).__name__}: {error}); run the training command again with"
-            " --mode=evaluate, which writes it"
-        ) from error
-
-
-def _copy_svm(file: Path, target: Path) -> None:
-    if not file.exists():
-        raise UserError(f"{file}: no such file, expected a trained SVM; train this member again")
-    shutil.copyfile(file, target / file.name)
-
-
 def _without_paths(tree: Any) -> Any:
-    """Replace absolute paths by file names; nobody else has those folders."""
+    """Replace absolute paths by file names, as the folders exist on this computer only."""
     if isinstance(tree, dict):
         return {key: _without_paths(value) for key, value in tree.items()}
     if isinstance(tree, list):
@@ -128,31 +112,26 @@ def _without_paths(tree: Any) -> Any:
 
 @contextmanager
 def _replacing_folder(out: Path, overwrite: bool) -> Iterator[Path]:
-    """Give a folder beside `out` that takes its place when the block ends without an error."""
-    taken = out.is_symlink() or (out.exists() and not (out.is_dir() and not any(out.iterdir())))
-    if taken and not overwrite:
-        raise UserError(f"{out}: already exists; choose another folder, or replace it with --overwrite")
+    """Yield a folder next to `out`, which replaces `out` when the block ends without an error."""
     if out.is_symlink() or (out.exists() and not out.is_dir()):
         raise UserError(f"{out}: is not a folder, so it is not replaced; choose another")
-    if taken and not (out / FILE).exists():
-        raise UserError(f"{out}: is not an export, so it is not replaced; choose another folder, or empty it yourself")
+    if out.exists() and any(out.iterdir()):
+        if not overwrite:
+            raise UserError(f"{out}: already exists; choose another folder, or replace it with --overwrite")
+        if not (out / FILE).exists():
+            raise UserError(f"{out}: is not an export, so it is not replaced; choose another folder, or empty it first")
+    part, old = (out.with_name(f".{out.name}.{suffix}") for suffix in ("part", "old"))
     try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        part = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".part", dir=out.parent))
+        shutil.rmtree(part, ignore_errors=True)  # from an export that was killed
+        part.mkdir(parents=True)
     except OSError as error:
         raise UserError(f"{out}: cannot be written ({error.strerror}); choose another folder") from error
     try:
         yield part
-        umask = os.umask(0)
-        os.umask(umask)
-        part.chmod(0o777 & ~umask)  # mkdtemp makes folders private
         if out.exists():
-            old = part.with_suffix(".old")
             out.rename(old)
-            part.rename(out)
-            shutil.rmtree(old)
-        else:
-            part.rename(out)
+        part.rename(out)
+        shutil.rmtree(old, ignore_errors=True)
     finally:
         shutil.rmtree(part, ignore_errors=True)
 
@@ -188,7 +167,7 @@ def _card(system: System, results: Mapping[str, Any], programs: Mapping[str, Any
 
 
 def write_program(member: TrainedMember, runs: Mapping[FoldSeed, FoldRun], path: Path) -> dict[str, Any]:
-    """Write the StableHLO program of a member's network, and compares it with the network for every trained model.
+    """Write the StableHLO program of a member's network, and compare it with the network for each trained model.
 
     Args:
       member: a member whose learner is a network.
@@ -196,7 +175,7 @@ def write_program(member: TrainedMember, runs: Mapping[FoldSeed, FoldRun], path:
       path: the file to write.
 
     Returns:
-      `gives` (`predictions` or `embeddings`), `inputs` and `outputs` (their shapes; letters are free sizes),
+      `gives` (`predictions` or `embeddings`), `inputs` and `outputs` (their shapes; letters are symbolic sizes),
       `platforms`, `difference` (the largest, relative to the largest output) and `tolerance` (the largest allowed).
 
     Raises:
@@ -234,36 +213,31 @@ def write_program(member: TrainedMember, runs: Mapping[FoldSeed, FoldRun], path:
 
 
 def _exported(forward: Any, variables: Any, example: np.ndarray, learner: Net) -> tuple[Any, np.ndarray]:
-    """Return the program with as many free sizes as the network allows, and random inputs that use them."""
-    # Some networks arrange their work by the size of their input, and cannot leave it free.
+    """Return the program with as many symbolic dimensions as the network allows, and random inputs for it."""
+    # From the most general shape to the example's own: some networks need to know the size of their input.
     shapes = [("b", *example.shape[1:]), example.shape]
     if learner.embedding_rate_hz and not learner.context_frames:  # a sequence of any length
         stride = learner.stride
         shapes.insert(0, ("b", f"{stride}*t" if stride > 1 else "t", *example.shape[2:]))
     like = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), variables)
     for shape in shapes:
-        symbolic = jax.export.symbolic_shape(", ".join(map(str, shape)))
+        inputs = jax.ShapeDtypeStruct(jax.export.symbolic_shape(", ".join(map(str, shape))), example.dtype)
         try:
             with _without_folders():
-                free = jax.ShapeDtypeStruct(symbolic, example.dtype)
-                exported = jax.export.export(forward, platforms=PLATFORMS)(like, free)
-        except Exception:  # JAX raises many kinds where a size has to be known
+                exported = jax.export.export(forward, platforms=PLATFORMS)(like, inputs)
+            break
+        except Exception:  # JAX raises many types where a size has to be known
             if shape is shapes[-1]:
                 raise
-            continue
-        size = list(example.shape)
-        if shape[0] == "b":
-            size[0] = BATCH
-        if isinstance(shape[1], str):
-            size[1] = TIMES * learner.stride
-        noise = np.random.default_rng(0).standard_normal(size)
-        return exported, (noise * (example.std() or 1) + example.mean()).astype(example.dtype)
-    raise AssertionError("unreachable")
+    sizes = {0: BATCH, 1: TIMES * learner.stride}
+    size = [sizes[axis] if isinstance(shape[axis], str) else length for axis, length in enumerate(example.shape)]
+    noise = np.random.default_rng(0).standard_normal(size)
+    return exported, (noise * (example.std() or 1) + example.mean()).astype(example.dtype)
 
 
 @contextmanager
 def _without_folders() -> Iterator[None]:
-    """Keep the folders of source files, which a program records for each operation, out of it."""
+    """Remove the folders of the source files that a program records for its operations."""
     option = "jax_hlo_source_file_canonicalization_regex"
     before = getattr(jax.config, option)
     jax.config.update(option, ".*/")

@@ -1,4 +1,4 @@
-"""`--mode=live`: raw samples on standard input, one value per line on standard output, messages on standard error."""
+"""`--mode=live`: read raw samples from standard input and write one value per line to standard output."""
 
 import sys
 import time
@@ -15,12 +15,12 @@ from jaxpara.inference.system import System
 
 READ_BYTES = 1 << 16  # at most per read; the capacity of a pipe
 REPORT_EVERY_S = 10.0
-MAX_TIMES = 90_000  # computing times that the quantiles are taken from; an hour of values
+MAX_TIMES = 90_000  # computing times kept for the quantiles: one hour of values
 HEADERS = {b"RIFF": "a WAV", b"fLaC": "a FLAC", b"OggS": "an Ogg", b"ID3": "an MP3"}
 
 
 class Meter:
-    """The time that values took, and the share of time spent on computing."""
+    """The number of samples and values, and the time spent on computing."""
 
     def __init__(self, ensemble: Ensemble):
         self._ensemble = ensemble
@@ -28,7 +28,7 @@ class Meter:
         self._max_s, self._busy_s, self.samples, self.values = 0.0, 0.0, 0, 0
 
     def add(self, samples: int, values: int, seconds: float) -> None:
-        """Add samples that arrived, the values they gave, and the time until those were written."""
+        """Add the numbers of new samples and values, and the time until the values were written."""
         self.samples += samples
         self.values += values
         self._busy_s += seconds
@@ -36,7 +36,7 @@ class Meter:
         self._max_s = max(self._max_s, seconds if values else 0.0)
 
     def summary(self) -> str:
-        """Return one line: audio received, values and speed."""
+        """Return a line with the length of the audio, the number of values and the speed."""
         audio_s = self.samples / self._ensemble.feature.sample_rate_hz
         if not self.values:
             return f"live: {audio_s:.1f} s of audio, no value"
@@ -44,14 +44,14 @@ class Meter:
         factor = self._busy_s / audio_s
         return (
             f"live: {audio_s:.1f} s of audio, {self.values} values; computing one took {median:.1f} ms (median),"
-            f" {slow:.1f} (99 %), {self._max_s * 1e3:.1f} (maximum), beside a latency of"
+            f" {slow:.1f} (99 %), {self._max_s * 1e3:.1f} (maximum), added to a latency of"
             f" {self._ensemble.latency_s * 1e3:.1f} ms; real-time factor {factor:.3f}"
             + (", slower than real time" if factor > 1 else "")
         )
 
 
 def live(workdir: Path) -> None:
-    """Predict the audio on standard input with the system in a workdir or in an export.
+    """Predict the audio on standard input with a trained system, a workdir or an export.
 
     Raises:
       UserError: the system cannot run live, or the input is not raw audio.
@@ -70,10 +70,10 @@ def live(workdir: Path) -> None:
 
 
 def run(ensemble: Ensemble, source: BinaryIO, target: BinaryIO, notes: TextIO) -> None:
-    """Predict until the input ends, or until the reader of the values leaves.
+    """Predict until the input ends or the reader of the output closes it.
 
     Args:
-      source: raw 16-bit mono little-endian samples at the feature's rate; unbuffered, so that none of them waits.
+      source: raw 16-bit mono little-endian samples at the feature's rate; unbuffered, so that none is delayed.
       target: receives `seconds value` lines, each as soon as the value is known; unbuffered.
       notes: receives all other messages.
 
@@ -89,13 +89,13 @@ def run(ensemble: Ensemble, source: BinaryIO, target: BinaryIO, notes: TextIO) -
     first_s = ensemble.warm_up / ensemble.feature.sample_rate_hz
     say(
         f"live: ready; a value every {ensemble.hop_s * 1e3:g} ms, with a latency of {ensemble.latency_s * 1e3:.1f} ms"
-        " and the time to compute it" + f"; the first values after {first_s:g} s" * (first_s > 0)
+        f" plus the computing time{f'; the first values after {first_s:g} s' if first_s else ''}"
     )
     meter = Meter(ensemble)
     try:
         _predict(ensemble, source, target, meter, say)
     except BrokenPipeError:
-        say("live: the reader of the values has left")
+        say("live: the reader closed the output")
     finally:
         say(meter.summary())
 

@@ -1,4 +1,4 @@
-"""Images of one recording and its prediction."""
+"""An image of a recording and its prediction."""
 
 import warnings
 from pathlib import Path
@@ -17,64 +17,58 @@ from jaxpara.files import replacing
 from jaxpara.inference.audio_files import LEVELS_HZ
 from jaxpara.inference.system import Estimate
 
-ROW_S = 60.0  # of a belt per row
+ROW_S = 60.0  # seconds of a belt per row
 MAX_ROWS = 10  # longer recordings are summarised by their breathing rate
-MAX_POINTS = 2000  # of a line; more cannot be seen
+MAX_POINTS = 2000  # per line; more are not visible
 
 
 def write(path: Path, name: str, estimate: Estimate, levels: np.ndarray, seconds: float, notice: str) -> None:
-    """Write a PNG, whole or not at all.
+    """Write an image as PNG, whole or not at all.
 
     Args:
       name: of the file, for the title.
       estimate: prediction for it.
       levels, seconds: of the audio, see `AudioFile`.
-      notice: on the corpus it was trained on, below the plot; empty for none.
+      notice: text on the training corpus below the plot; empty for none.
     """
     with warnings.catch_warnings(), matplotlib.rc_context({**STYLE, "figure.dpi": 110}):
-        warnings.filterwarnings("ignore", "Glyph .* missing")  # names in other scripts are shown as boxes
-        draw = _probabilities if estimate.classes else _belt
-        figure = draw(estimate, levels, seconds)
-        figure.suptitle(_title(name, estimate), x=0.01, ha="left", fontsize=11)
+        warnings.filterwarnings("ignore", "Glyph .* missing")  # characters that the font lacks are drawn as boxes
+        shown = "".join(c if c.isprintable() else " " for c in name)
+        shown = shown if len(shown) <= 70 else f"...{shown[-67:]}"
+        if estimate.classes:
+            figure = _probabilities(estimate, levels, seconds)
+            found = f"{estimate.label}, {100 * estimate.probabilities.max():.0f} %"
+        else:
+            figure, found = _belt(estimate, levels, seconds)
+        figure.suptitle(f"{shown}: {found}", x=0.01, ha="left", fontsize=11)
         if notice:
             figure.supxlabel(f"trained on a {notice}", x=0.01, ha="left", fontsize=8, color=ORANGE)
         with replacing(path) as part:
             figure.savefig(part, format="png")
 
 
-def _title(name: str, estimate: Estimate) -> str:
-    shown = "".join(c if c.isprintable() else " " for c in name)
-    shown = shown if len(shown) <= 70 else f"...{shown[-67:]}"
-    if estimate.classes:
-        return f"{shown}: {estimate.label}, {100 * estimate.probabilities.max():.0f} %"
-    times_s = estimate.times_s
+def _belt(estimate: Estimate, levels: np.ndarray, seconds: float) -> tuple[Figure, str]:
+    """Draw the belt over the envelope of the audio, and return also the breathing rate in words."""
+    belt, times_s = estimate.values, estimate.times_s
     try:
-        count = len(breaths.onsets(estimate.values, times_s))
+        onsets_s = breaths.onsets(belt, times_s)
+        minutes = len(times_s) * (times_s[1] - times_s[0]) / 60
+        found = f"{len(onsets_s)} inhalations, {len(onsets_s) / minutes:.1f} per minute"
     except Undefined:
-        return f"{shown}: too short for a breathing rate"
-    minutes = len(times_s) * (times_s[1] - times_s[0]) / 60
-    return f"{shown}: {count} inhalations, {count / minutes:.1f} per minute"
-
-
-def _belt(estimate: Estimate, levels: np.ndarray, seconds: float) -> Figure:
-    belt = estimate.values
-    try:
-        onsets_s = breaths.onsets(belt, estimate.times_s)
-    except Undefined:
-        onsets_s = np.empty(0)
+        onsets_s, found = np.empty(0), "too short for a breathing rate"
     spread = float(np.ptp(belt)) or 1.0
     limits = (float(belt.min()) - 0.1 * spread, float(belt.max()) + 0.15 * spread)
     rows = max(1, int(np.ceil(seconds / ROW_S - 1e-6)))
     if rows > MAX_ROWS:
-        return _long_belt(estimate, levels, seconds, onsets_s, limits)
+        return _long_belt(estimate, levels, seconds, onsets_s, limits), found
     figure = Figure((10, 1.1 + 1.5 * rows), layout="constrained")
     axes = figure.subplots(rows, 1, squeeze=False, sharey=True)[:, 0]
     width_s = ROW_S if rows > 1 else max(seconds, 1.0)
     for row, one in enumerate(axes):
         _belt_row(one, estimate, levels, onsets_s, (row * ROW_S, row * ROW_S + width_s), limits)
     axes[-1].set_xlabel("time (min:s)" if rows > 1 else "time (s)")
-    _legend(figure, axes[0], onsets=len(onsets_s) > 0)
-    return figure
+    _legend(figure, axes[0])
+    return figure, found
 
 
 def _long_belt(
@@ -98,7 +92,7 @@ def _long_belt(
     rate.grid(alpha=0.3)
     _belt_row(first, estimate, levels, onsets_s, (0.0, ROW_S), limits)
     first.set(title="the first minute", xlabel="time (s)")
-    _legend(figure, first, onsets=len(onsets_s) > 0)
+    _legend(figure, first)
     return figure
 
 
@@ -116,9 +110,9 @@ def _belt_row(
     axes.set_zorder(2)  # the belt in front of the waveform
     inside = (times_s >= span_s[0]) & (times_s <= span_s[1])
     axes.plot(times_s[inside], belt[inside], color=BLUE, marker="." if inside.sum() < 20 else "", label="belt")
-    shown_s = onsets_s[(onsets_s >= span_s[0]) & (onsets_s < span_s[1])]
-    heights = np.interp(shown_s, times_s, belt)
-    axes.plot(shown_s, heights, "^", color=ORANGE, ms=6, label="start of inhalation")
+    if len(onsets_s):
+        shown_s = onsets_s[(onsets_s >= span_s[0]) & (onsets_s < span_s[1])]
+        axes.plot(shown_s, np.interp(shown_s, times_s, belt), "^", color=ORANGE, ms=6, label="start of inhalation")
     axes.set(xlim=span_s, ylim=limits, ylabel="belt")
     if span_s[1] > ROW_S:
         axes.xaxis.set_major_formatter(FuncFormatter(lambda s, _: f"{int(s) // 60}:{int(s) % 60:02d}"))
@@ -126,7 +120,7 @@ def _belt_row(
 
 
 def _envelope(axes: Axes, levels: np.ndarray, span_s: tuple[float, float]) -> None:
-    """Draw the envelope of the audio, relative to the peak of the recording."""
+    """Draw the envelope of the audio, scaled to the peak of the recording."""
     peak = max(float(levels.max()), 1e-6)
     first, last = (int(second * LEVELS_HZ) for second in span_s)
     shown = levels[first : last + 1]
@@ -139,9 +133,8 @@ def _envelope(axes: Axes, levels: np.ndarray, span_s: tuple[float, float]) -> No
     axes.spines["right"].set_visible(False)
 
 
-def _legend(figure: Figure, axes: Axes, *, onsets: bool) -> None:
+def _legend(figure: Figure, axes: Axes) -> None:
     handles, labels = axes.get_legend_handles_labels()
-    handles, labels = (handles, labels) if onsets else (handles[:1], labels[:1])
     audio = Patch(color=GREY, alpha=0.35)
     figure.legend([*handles, audio], [*labels, "audio"], loc="outside upper right", ncols=3)
 
@@ -154,7 +147,7 @@ def _probabilities(estimate: Estimate, levels: np.ndarray, seconds: float) -> Fi
     _envelope(audio, levels, span_s)
     audio.set(xlim=span_s, ylabel="audio")
     step_s = float(estimate.times_s[1]) if len(estimate.times_s) > 1 else span_s[1]
-    # The last clip ends with the recording, and may start before the previous one has ended.
+    # The last clip ends with the recording and may overlap the previous one.
     starts_s = np.arange(len(estimate.times_s)) * step_s
     edges_s = np.minimum(np.append(starts_s, span_s[1]), span_s[1])
     for index, name in enumerate(estimate.classes):

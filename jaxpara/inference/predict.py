@@ -1,4 +1,4 @@
-"""`--mode=predict`: audio files in, one table out, and an image of each file where asked for."""
+"""`--mode=predict`: predict audio files into one table, with `--plot` also an image of each file."""
 
 import csv
 import hashlib
@@ -24,7 +24,7 @@ MAX_NAME_BYTES = 250  # of an image's file name; file systems allow 255
 
 @dataclass(frozen=True, eq=False)
 class PredictedFile:
-    """The prediction of a file; `levels`, `rate_hz`, `channels` and `seconds` are those of `AudioFile`."""
+    """The prediction of an audio file; for the other attributes see `AudioFile`."""
 
     estimate: Estimate
     levels: np.ndarray
@@ -34,9 +34,9 @@ class PredictedFile:
 
 
 class FinishedFiles:
-    """The predictions of finished files on disk, so that a stopped command resumes.
+    """The predictions of finished files on disk, from which an interrupted command resumes.
 
-    A file is known by path, size and modification time; another system or a changed file is predicted again.
+    They are keyed by the system and by the path, size and modification time of the file.
     """
 
     def __init__(self, folder: Path, workdir: Path, classes: tuple[str, ...], files: Sequence[AudioFile]):
@@ -57,18 +57,18 @@ class FinishedFiles:
             )
 
     def load(self, file: AudioFile) -> PredictedFile | None:
-        """Read a prediction; None where there is none, or a damaged one."""
+        """Return a prediction; None if it is missing or damaged."""
         try:
             with self._paths[file.name].open("rb") as raw, np.load(raw, allow_pickle=False) as kept:
                 rate_hz, channels, seconds = kept["about"].tolist()
                 estimate = Estimate(kept["times_s"], kept["values"], self._classes)
                 levels = kept["levels"].astype(np.float32)
                 return PredictedFile(estimate, levels, int(rate_hz), int(channels), seconds)
-        except Exception:  # NumPy and zipfile raise many kinds; in any case the file is predicted again
+        except Exception:  # NumPy and zipfile raise many types; the file is predicted again
             return None
 
     def require(self, file: AudioFile) -> PredictedFile:
-        """Read a prediction that was just saved; a UserError where it is gone."""
+        """Return a prediction that was saved before; raise a UserError if it is missing or damaged."""
         if (predicted := self.load(file)) is None:
             path = self._paths[file.name]
             raise UserError(f"{path}: is missing or damaged, expected the prediction of {file.name!r}; run again")
@@ -76,26 +76,22 @@ class FinishedFiles:
 
 
 def _key(system: str, path: Path) -> str:
-    try:
-        status = path.stat()
-        state = (status.st_size, status.st_mtime_ns)
-    except OSError:
-        state = ()
-    key = repr((system, str(path.absolute()), *state))
+    status = path.stat()
+    key = repr((system, str(path.absolute()), status.st_size, status.st_mtime_ns))
     return hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()[:32]
 
 
 def predict(workdir: Path, given: str, output: Path, *, images: bool = False) -> None:
-    """Predict files and write the table. Files finished before a stop are not predicted again.
+    """Predict files and write the table; files that were finished before an interruption are not predicted again.
 
     Args:
       workdir: of a finished run, or an export.
       given: a file, a folder or a pattern.
       output: the CSV file.
-      images: whether to draw each file, in a folder beside the CSV file.
+      images: draw each file into a folder next to the CSV file.
 
     Raises:
-      UserError: something the user can fix. Files that cannot be predicted are reported once all others are written.
+      UserError: an invalid argument or system; or some files cannot be predicted, after all others are written.
     """
     with Progress() as progress:
         files = audio_files.find(given)
@@ -104,7 +100,7 @@ def predict(workdir: Path, given: str, output: Path, *, images: bool = False) ->
         notice = STAMP if system.about["simulated"] else ""
         if notice:
             progress.say(f"trained on a {notice}")
-        # Reads all weights now, so that an error in them is not reported as one of a file.
+        # Read all weights now, so that an error in them is not reported as an error in an audio file.
         system.predict([np.zeros(round(SHORTEST_S * system.task.sample_rate_hz), np.float32)])
         finished = FinishedFiles(output.with_name(f"{output.name}.parts"), workdir, system.task.classes, files)
 
@@ -172,7 +168,7 @@ def _require_writable(output: Path, files: Sequence[AudioFile]) -> None:
 
 @dataclass(eq=False)
 class _Job:
-    """A file in progress: the blocks that were read, and their predictions so far."""
+    """A file in progress: the starts of the blocks read so far, and their predictions."""
 
     file: AudioFile
     starts: list[int] = field(default_factory=list)
@@ -184,7 +180,7 @@ class _Job:
 def predict_files(
     system: System, files: Sequence[AudioFile], note: Callable[[AudioFile], None]
 ) -> Iterator[tuple[AudioFile, Estimate | str]]:
-    """Predict files: short ones together, long ones block by block.
+    """Predict files: short ones in one batch, long ones block by block.
 
     Args:
       note: called after each batch with the file being read.
@@ -226,7 +222,7 @@ def predict_files(
 
 
 def _predict_batch(system: System, batch: Sequence[tuple[_Job, np.ndarray]]) -> None:
-    """Predict blocks at once; where that fails, file by file, to find the one that fails."""
+    """Predict blocks at once; if that fails, file by file, to find the file with the error."""
     batch = [(job, block) for job, block in batch if not job.failure]
     if not batch:
         return
@@ -248,7 +244,7 @@ def _write_table(path: Path, files: Sequence[AudioFile], finished: FinishedFiles
     """Write the CSV file, whole or not at all: `file,time,value`, or `file,label` and the probability of each class.
 
     Returns:
-      What was done to files before they were predicted, in words; empty for nothing.
+      A sentence on how files were changed before they were predicted; empty if none was.
     """
     classes, rate_hz = system.task.classes, system.task.sample_rate_hz
     decimals = 2 if not 100 % (system.about["label_rate_hz"] or 1) else 6

@@ -1,4 +1,4 @@
-"""Predictions while a signal is still arriving: systems that are 1D CNN + LSTMs on the waveform, in streaming form."""
+"""Streaming prediction of a signal as it arrives, with systems that are a 1D CNN + LSTM on the waveform."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -14,9 +14,9 @@ from jaxpara.inference.system import System
 from jaxpara.models.cnn1d import CNN1DLSTM
 from jaxpara.training.steps import computed_in
 
-WARM_UP_S = 1.0  # before the first scaled sample: fewer samples have no stable mean and deviation
-MIN_DEVIATION = 1e-3  # of full scale, -60 dB, so that the noise of a silent microphone is not amplified into a voice
-HOPS = (25, 1)  # hops that are computed at once, as many as have arrived; each size is compiled once
+WARM_UP_S = 1.0  # before the first scaled sample: the mean and deviation of fewer samples are not stable
+MIN_DEVIATION = 1e-3  # of full scale, -60 dB: the noise of a silent microphone is not scaled to the level of speech
+HOPS = (25, 1)  # hops computed at once, the largest that has arrived; each size is compiled once
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,7 +28,7 @@ class Ensemble:
       networks: its variables, one tree per trained model.
       weights: `[network]` of each in the average; they sum to 1.
       feature: input of the network.
-      precision: that the network computes in, see `jaxpara.training.steps.PRECISIONS`.
+      precision: of the network's computations, see `jaxpara.training.steps.PRECISIONS`.
     """
 
     model: CNN1DLSTM
@@ -69,12 +69,12 @@ class Ensemble:
 
     @property
     def latency_s(self) -> float:
-        """Seconds of audio after its own hop that a value depends on."""
+        """Seconds of audio after the end of its hop that a value depends on."""
         return self.model.lookahead / self.feature.sample_rate_hz
 
     @property
     def warm_up(self) -> int:
-        """Samples that arrive before the first one can be scaled."""
+        """Samples that have to arrive before the first one is scaled."""
         return round(WARM_UP_S * self.feature.sample_rate_hz) if self.feature.scale == "zscore" else 0
 
     def combined(self, outputs: Any) -> np.ndarray:
@@ -91,7 +91,7 @@ class Ensemble:
         Args:
           samples: `[sample, 1]` scaled.
           carries: from `start`, or from the call before.
-          end: whether the signal ends with these samples.
+          end: True if the signal ends with these samples.
 
         Returns:
           `[label]`, and the new carries.
@@ -100,7 +100,7 @@ class Ensemble:
         return self.combined(outputs), carries
 
 
-# All networks in one program, one after the other: a convolution over a batch whose rows each have kernels of their own
+# The program computes the networks one after the other: a convolution batched over networks, each with its own kernels,
 # is several times slower on a CPU.
 @partial(jax.jit, static_argnums=(0, 1, 5))
 def _step(
@@ -115,10 +115,10 @@ def _step(
 
 
 class RunningScale:
-    """The scaling of a `Waveform` feature with past samples only, the same however the signal is split into parts.
+    """The scaling of a `Waveform` feature with past samples only; it does not depend on how the signal is split.
 
-    `unit` and `integer` do not depend on other samples. `zscore` uses the mean and deviation of all samples up to and
-    including the one that is scaled; those of the warm-up wait until it is complete and share its mean and deviation.
+    `unit` and `integer` do not depend on other samples. `zscore` uses the running mean and deviation, up to and
+    including the scaled sample; the samples of the warm-up are scaled together, by their mean and deviation.
     """
 
     def __init__(self, ensemble: Ensemble):
@@ -127,7 +127,7 @@ class RunningScale:
         self._count, self._sum, self._squares = 0, 0.0, 0.0
 
     def push(self, waveform: np.ndarray) -> np.ndarray:
-        """Scale `[sample]` float32 to `[sample, 1]` float32; the warm-up returns no samples until it is complete."""
+        """Scale `[sample]` float32 to `[sample, 1]` float32; during the warm-up no samples are returned."""
         if not self._warm_up:
             return self._feature.extract(waveform)
         if self._count:
@@ -139,7 +139,7 @@ class RunningScale:
         return np.concatenate([self._first(waiting[: self._warm_up]), self._later(waiting[self._warm_up :])])
 
     def finish(self) -> np.ndarray:
-        """Return the samples that still wait where the signal ends within the warm-up, `[sample, 1]` float32."""
+        """Return the samples of a warm-up that the end of the signal cut short, `[sample, 1]` float32."""
         return self._first(self._waiting) if len(self._waiting) else np.empty((0, 1), np.float32)
 
     def _first(self, waveform: np.ndarray) -> np.ndarray:
@@ -165,9 +165,9 @@ def _zscore(waveform: np.ndarray, mean: np.ndarray | float, power: np.ndarray | 
 
 
 class Stream:
-    """Predictions for one signal that arrives in parts of any size; each value comes as soon as its last sample does.
+    """Predictions for a signal that arrives in parts of any size; each value is returned with its last sample.
 
-    The values are those of the network over the whole recording in one window, with running scaling; the ordinary
+    The values equal those of the network over the whole recording as one window, with running scaling; the ordinary
     prediction averages shorter windows, each of which restarts the LSTM. The last hop is padded with silence.
     """
 
@@ -179,7 +179,7 @@ class Stream:
         self._started, self._received, self._returned = False, 0, 0
 
     def push(self, waveform: np.ndarray) -> np.ndarray:
-        """Return the values `[label]` that are complete with these samples, after those of the last call.
+        """Return the next values, `[label]`, that can be computed with these samples.
 
         Args:
           waveform: `[sample]` float32 in [-1, 1].
@@ -215,7 +215,7 @@ class Stream:
 
 
 def precompile(ensemble: Ensemble) -> None:
-    """Compile all that a stream needs, on silence, so that no sample waits for it."""
+    """Compile all programs of a stream, so that no sample waits for them."""
     stream = Stream(ensemble)
     samples = ensemble.model.lookahead + (sum(HOPS) + 1) * ensemble.hop
     stream._advance(np.zeros((samples, 1), np.float32))

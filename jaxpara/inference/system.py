@@ -1,4 +1,4 @@
-"""A trained system: the content of a finished run's workdir, applied to new audio."""
+"""A trained system, read from the workdir of a finished run or an export, that predicts new audio."""
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -29,8 +29,8 @@ from jaxpara.training import LEARNERS, parallel
 from jaxpara.training.fold_run import FoldRun, fold_folder
 from jaxpara.training.state import TrainState
 
-MAX_BATCH_S = 480.0  # seconds of audio per prediction: enough to fill batches, and a bound on memory
-SHORTEST_S = 1.0  # every feature can be computed from so much; shorter audio is padded with silence
+MAX_BATCH_S = 480.0  # seconds of audio predicted at once: fills batches, and limits memory
+SHORTEST_S = 1.0  # long enough for every feature; shorter audio is padded with silence
 TOO_SHORT = "is too short for one sample at the system's rate"
 
 
@@ -39,7 +39,7 @@ class Estimate:
     """The prediction of a system for a recording.
 
     Attributes:
-      times_s: `[row]` seconds from the start. Classes have a row per clip of the length that the system was trained on.
+      times_s: `[row]` seconds from the start. Classes have a row per clip of the training length.
       values: `[row]` belt positions, or `[row, class]` probabilities.
       classes: names of the classes; empty for a sequence.
     """
@@ -60,7 +60,7 @@ class Estimate:
 
 
 class InMemoryCorpus:
-    """New audio as a corpus without labels, so that all that learned from a corpus accepts it.
+    """New audio as a corpus without labels.
 
     Attributes:
       corpus: recordings in the order of the waveforms, all in the partition `test`.
@@ -80,7 +80,7 @@ class InMemoryCorpus:
         self._features: dict[str, dict[str, Any]] = {}
         recordings = []
         for name, waveform in zip(names, waveforms, strict=True):
-            # Predictions are at multiples of the label period before the end of the recording.
+            # One prediction per label period that starts before the end of the recording.
             rows = max(1, int(np.ceil(len(waveform) / task.sample_rate_hz * label_rate_hz - 1e-6)))
             times_s = np.arange(rows) / (label_rate_hz or 1)
             unknown = np.full(rows, np.nan)
@@ -88,7 +88,7 @@ class InMemoryCorpus:
         self.corpus = Corpus(task, Path(), tuple(recordings), label_rate_hz)
 
     def features(self, feature: Feature, progress: Progress | None = None) -> Mapping[str, Any]:
-        """Return a feature of all recordings by name; it is computed once, whichever member asks."""
+        """Return a feature of all recordings by name; members that share it compute it once."""
         key = str(feature.description())
         if key not in self._features:
             with ThreadPoolExecutor() as pool:
@@ -101,8 +101,8 @@ class TrainedMember:
     """A member of a trained system: features, learner and trained models. It writes nothing.
 
     Attributes:
-      feature, learner: as its config names them.
-      models: what was chosen to predict with, by fold and seed.
+      feature, learner: built from its config.
+      models: the learner's choice (epoch, or C) of each trained model, by fold and seed.
     """
 
     def __init__(
@@ -114,7 +114,7 @@ class TrainedMember:
         folder: Path,
         sources: "Mapping[str, TrainedMember]",
     ):
-        """Build features and learner; a model is read when it is first used.
+        """Build feature and learner; each model is read when it is first used.
 
         Args:
           spec: from system.json.
@@ -153,7 +153,7 @@ class TrainedMember:
         return fold_folder(self._folder, key)
 
     def fold_run(self, corpus: Corpus, key: FoldSeed, read: Read, progress: Progress) -> FoldRun:
-        """Return what the learner is given for a trained model: recordings that are all in its test set."""
+        """Return the fold of a trained model with the recordings of a corpus as its test set."""
         fold = Fold(key[0], (), (), tuple(recording.name for recording in corpus.recordings), key[1])
         if isinstance(self.feature, Feature):
             arrays = read(self.feature, progress)
@@ -163,14 +163,14 @@ class TrainedMember:
         return FoldRun.of(self.name, self._folder, self._seed, corpus, fold, arrays, self.feature.frame_rate_hz)
 
     def load(self, run: FoldRun) -> Any:
-        """Return a trained model, read once: the state of a network, or an SVM pipeline."""
+        """Return a trained model: the state of a network, or an SVM pipeline. It is read once."""
         key = run.fold.key
         if key not in self._loaded:
             if not run.folder.is_dir():
                 raise UserError(f"{run.folder}: no such folder, expected the trained model of this fold; copy it there")
             model = self.learner.load(run, self.models[key])
             if isinstance(model, TrainState):
-                model = parallel.replicate(replace(model, opt_state=()))  # once, and not on every call
+                model = parallel.replicate(replace(model, opt_state=()))  # here, so that it is done once
             self._loaded[key] = model
         return self._loaded[key]
 
@@ -185,8 +185,8 @@ class TrainedMember:
         return self.learner.embedding_rate_hz
 
     def embeddings(self, corpus: Corpus, key: FoldSeed, read: Read, progress: Progress) -> Mapping[str, np.ndarray]:
-        """Return the embeddings of all recordings by a trained model; an untrained network serves every fold."""
-        key = key if key in self.models else min(self.models)
+        """Return the embeddings of all recordings by a trained model."""
+        key = key if key in self.models else min(self.models)  # a pretrained network has one model for all folds
         run = self.fold_run(corpus, key, read, progress)
         return dict(self.learner.embed(run, run.fold.test_names, self.load(run)))
 
@@ -198,7 +198,7 @@ class System:
       about: the content of system.json, see `jaxpara.inference.system_file`.
       task: what is predicted.
       members: by name, each after those whose embeddings it uses.
-      weights: of each trained model, by member, fold and seed; they sum to 1.
+      weights: `{member: {(fold, seed): weight}}` of the trained models; they sum to 1.
       blocks: scheme that cuts long recordings.
     """
 
@@ -209,7 +209,7 @@ class System:
           folder: the workdir of a finished run, or an export of it.
 
         Raises:
-          UserError: there is none, or it cannot be used on new audio.
+          UserError: the folder has no trained system, or one that cannot predict new audio.
         """
         folder = Path(folder)
         self.about = system_file.read(folder)
@@ -234,7 +234,7 @@ class System:
           sample_rate_hz: any whole number.
 
         Raises:
-          UserError: it has no samples, also at the system's rate, or samples that are not finite.
+          UserError: the waveform or the rate is invalid, or too short for one sample at the system's rate.
         """
         waveform = to_float(waveform)
         if not len(waveform):
@@ -252,7 +252,7 @@ class System:
         return self.join(starts, values)
 
     def predict(self, waveforms: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """Predict recordings no longer than a block, all at once.
+        """Predict recordings no longer than a block at once.
 
         Args:
           waveforms: `[sample]` float32 each, at the task's rate.
@@ -272,7 +272,7 @@ class System:
         return np.split(scores, np.cumsum(counts)[:-1])
 
     def fold_runs(self, name: str) -> dict[FoldSeed, FoldRun]:
-        """Return what a member's learner is given of a second of noise, to get at its weights and shapes."""
+        """Return the folds of a member with a second of noise as test set, to load its models and learn its shapes."""
         noise = np.random.default_rng(0).uniform(-0.1, 0.1, self.task.sample_rate_hz).astype(np.float32)
         audio = InMemoryCorpus([noise], self.task, self.about["label_rate_hz"])
         member = self.members[name]

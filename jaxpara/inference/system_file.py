@@ -1,16 +1,17 @@
 """system.json, the description of a trained system. Its weights are in the folders of its members.
 
 schema: version of this format.
-jaxpara, experiment, recipe, demo, seed: version of the program; name, recipe, sizes and seed of the experiment.
-corpus, simulated: fingerprint of the training corpus, and whether it was simulated.
+jaxpara: version of the program.
+experiment, recipe, demo, seed: name, recipe and seed of the experiment; `demo` is true at demonstration size.
+corpus, simulated: fingerprint of the training corpus; `simulated` is true for a simulated corpus.
 task: key of `jaxpara.corpora.tasks.TASKS`.
 label_rate_hz: predictions per second; 0 where there is one per recording.
-longest_s: length of the longest recording (of classes: outside test); longer audio is cut into blocks of it.
-members.<name>: the members that predict, and before them those whose embeddings they use:
+longest_s: length of the longest recording (of classes: outside test); longer audio is cut into blocks of this length.
+members.<name>: the members that predict, each after those whose embeddings it uses:
   config: features, learner and folds.
   sources: members whose embeddings are its features.
-  table: feature set of the organisers that it was trained on; empty for features made from the audio.
-  precision: that its network computes in.
+  table: the organisers' feature set that it was trained on; empty for features computed from the audio.
+  precision: of the network's computations, `float32` or `bfloat16`.
   models: list of its trained models: `fold`, `seed`, and the learner's choice (`epoch` and `step`, or `c`; `score`).
 weights: list of `member`, `fold`, `seed` and the `weight` of that model in the system's predictions. They sum to 1.
 """
@@ -163,7 +164,7 @@ def _require_complete(members: Mapping[str, Any], weights: Mapping[str, Mapping[
 
 
 def _with_tuples(tree: Any) -> Any:
-    """Networks keep their settings as tuples."""
+    """Replace lists by tuples, which the constructors of networks expect."""
     if isinstance(tree, dict):
         return {key: _with_tuples(value) for key, value in tree.items()}
     return tuple(map(_with_tuples, tree)) if isinstance(tree, list) else tree

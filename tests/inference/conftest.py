@@ -1,4 +1,4 @@
-"""Two tiny systems, trained once for all tests here: networks, chained networks, SVMs, fitted features."""
+"""Two tiny systems, trained once for all tests here: networks, chained networks, SVMs, features fitted per fold."""
 
 import json
 import os
@@ -89,7 +89,7 @@ SIZES = {"breathing": {"speakers": (2, 2, 2), "seconds": 10.0}, "mask": {"speake
 
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory):
-    """`trained("breathing")`: the workdir and the corpus folder of a finished run."""
+    """Return `trained("breathing")`, which returns the workdir and the corpus folder of a finished run."""
     cache = tmp_path_factory.mktemp("cache")
     finished = {}
 
@@ -117,7 +117,7 @@ def trained(tmp_path_factory):
 
 @pytest.fixture
 def in_precision(tmp_path):
-    """`in_precision(workdir, "bfloat16")`: a copy whose networks compute in that precision."""
+    """Return `in_precision(workdir, "bfloat16")`, which copies a system and changes the precision of its networks."""
 
     def copy(workdir, precision):
         copied = shutil.copytree(workdir, tmp_path / precision)
@@ -132,7 +132,7 @@ def in_precision(tmp_path):
 
 @pytest.fixture(scope="session")
 def alone(trained, tmp_path_factory):
-    """The workdir of a system that is only the 1D CNN + LSTM."""
+    """Return the workdir of a system with the 1D CNN + LSTM as its only member."""
     workdir = shutil.copytree(trained("breathing")[0], tmp_path_factory.mktemp("alone") / "run")
     about = json.loads((workdir / "system.json").read_text())
     about["members"] = {"cnn": about["members"]["cnn"]}

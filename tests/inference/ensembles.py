@@ -1,4 +1,4 @@
-"""Small ensembles, signals for them, and the predictions that are expected."""
+"""Small ensembles, signals for them, and their expected predictions."""
 
 from functools import cache
 
@@ -34,7 +34,7 @@ def ensemble(model=FOUR, scale="zscore", sample_rate_hz=RATE_HZ, networks=2, see
 
 
 def scaled(ensemble, waveform):
-    """The running scaling of a complete recording: each sample by all up to itself."""
+    """Scale each sample of a recording by the mean and deviation of all samples up to it."""
     if ensemble.feature.scale != "zscore":
         return ensemble.feature.extract(waveform)
     last = np.maximum(np.arange(len(waveform)), min(ensemble.warm_up, len(waveform)) - 1)
@@ -44,7 +44,7 @@ def scaled(ensemble, waveform):
 
 
 def offline(ensemble, waveform):
-    """The network over the whole recording at once, padded with silence to a whole number of values."""
+    """Predict a whole recording at once, padded with silence to a whole number of values."""
     samples = scaled(ensemble, waveform)
     samples = np.pad(samples, ((0, -len(samples) % ensemble.hop), (0, 0)))[None]
     apply = jax.jit(forward(ensemble.model, ensemble.precision))

@@ -1,4 +1,4 @@
-"""Cutting and joining is the identity, whatever the chunks; resampling has no seams."""
+"""Cutting and joining is the identity for all chunk sizes; resampling in chunks equals resampling the whole."""
 
 import tracemalloc
 

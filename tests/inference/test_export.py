@@ -1,4 +1,4 @@
-"""An export predicts as its workdir does, and without it; its programs match its networks; it is written whole."""
+"""An export predicts what its workdir predicts, without it; its programs match its networks."""
 
 import json
 import os
@@ -38,7 +38,7 @@ def python(*arguments, cwd=ROOT):
 
 @pytest.fixture(scope="module")
 def exported(trained, tmp_path_factory):
-    """`exported("breathing")`: the export of `trained("breathing")`."""
+    """Return `exported("breathing")`, which returns the folder of an export of `trained("breathing")`."""
     finished = {}
 
     def once(task):
@@ -66,7 +66,7 @@ def test_without_the_workdir_a_fresh_process_predicts_the_same(trained, exported
 
 
 @pytest.mark.parametrize("task", ["breathing", "mask"])
-def test_it_holds_the_models_and_no_path_of_this_computer(trained, exported, task):
+def test_it_contains_the_models_and_no_path_of_this_computer(trained, exported, task):
     workdir, corpus = trained(task)
     out = exported(task)
     files = sorted(path for path in out.rglob("*") if path.is_file())
@@ -122,7 +122,7 @@ def test_a_program_computes_in_the_precision_of_its_network(alone, in_precision,
     assert np.abs(values - jaxpara.load(alone)(waveform, 16_000).values).max() > 1e-5  # in float32
 
 
-def test_a_network_for_sequences_takes_any_length(exported):
+def test_a_sequence_program_accepts_any_length(exported):
     facts = json.loads((exported("breathing") / "export.json").read_text())["programs"]
     assert facts["cnn"]["inputs"] == "float32[b,640*t,1]"
     assert facts["chain"]["outputs"] == "float32[b,t]"
@@ -131,7 +131,7 @@ def test_a_network_for_sequences_takes_any_length(exported):
     assert coder["gives"] == "embeddings"
 
 
-def test_the_card_says_what_it_is_and_how_well_it_does(trained, exported):
+def test_the_card_has_licence_data_and_scores(trained, exported):
     text = (exported("breathing") / "README.md").read_text()
     results = json.loads((trained("breathing")[0] / "results.json").read_text())
     front = text.split("---\n")[1]
@@ -146,13 +146,13 @@ def test_the_card_says_what_it_is_and_how_well_it_does(trained, exported):
     assert "license: other\n" in mask  # its bags are made by openSMILE
 
 
-def test_the_svm_that_predicts_is_exported_or_nothing_is(trained, tmp_path):
-    """A workdir may hold a refitted SVM of an earlier config, or lack the one of this config."""
+def test_only_the_svm_in_use_is_exported(trained, tmp_path):
+    """A workdir may contain a refitted SVM of an earlier config, or lack that of this config."""
     workdir = shutil.copytree(trained("mask")[0], tmp_path / "run")
-    (workdir / "members" / "bags" / "fold_1" / "refitted.skops").unlink()
-    with pytest.raises(UserError, match=r"bags/fold_1/refitted\.skops: no such file, expected a trained SVM"):
+    (workdir / "members" / "bags" / "fold_1_seed_0" / "refitted.skops").unlink()
+    with pytest.raises(UserError, match=r"bags/fold_1_seed_0/refitted\.skops: no such file, expected a trained SVM"):
         export(workdir, tmp_path / "out")
-    (workdir / "members" / "coded" / "fold_0" / "refitted.skops").touch()  # of an older run
+    (workdir / "members" / "coded" / "fold_0_seed_0" / "refitted.skops").touch()  # of an older run
     about = json.loads((workdir / "system.json").read_text())
     about["members"] = {name: about["members"][name] for name in ("coder", "coded")}
     about["weights"] = [{"member": "coded", "fold": 0, "seed": 0, "weight": 1.0}]
@@ -162,7 +162,7 @@ def test_the_svm_that_predicts_is_exported_or_nothing_is(trained, tmp_path):
     assert left == {"fitted.skops"}
 
 
-def test_an_existing_folder_is_refused_and_an_export_replaced_whole(alone, tmp_path, monkeypatch):
+def test_an_existing_folder_is_an_error_and_an_export_is_replaced_whole(alone, tmp_path, monkeypatch):
     workdir, out = alone, tmp_path / "out"
     out.mkdir()
     export(workdir, out)  # into an empty folder
@@ -172,7 +172,7 @@ def test_an_existing_folder_is_refused_and_an_export_replaced_whole(alone, tmp_p
     assert {path: path.stat().st_mtime_ns for path in out.rglob("*")} == before
     (out / "stale").touch()
     program, last = export(workdir, out, overwrite=True)
-    assert program.startswith("cnn: float32[b,640*t,1] to float32[b,t], StableHLO for cpu and cuda; differs")
+    assert program.startswith("cnn: float32[b,640*t,1] to float32[b,t], StableHLO for cpu and cuda; largest difference")
     assert last == f"exported: {out}; README.md describes it"
     assert not (out / "stale").exists()
 

@@ -1,4 +1,4 @@
-"""--mode=live as a filter: bytes in, lines out, whatever the two ends do."""
+"""--mode=live reads bytes and writes lines, however the input is split and the output is read."""
 
 import io
 import os
@@ -24,7 +24,7 @@ def some():
 
 
 class Source:
-    """Gives what was written to a pipe, in the parts in which it was written."""
+    """A pipe that returns its parts one by one."""
 
     def __init__(self, *parts):
         self._parts = list(parts)
@@ -38,7 +38,7 @@ class Source:
 
 
 class Target(io.BytesIO):
-    """A pipe that takes little at once, and whose reader leaves after some lines."""
+    """A pipe that accepts few bytes at once, and whose reader closes it after some lines."""
 
     def __init__(self, at_most=1 << 30, lines=1 << 30):
         super().__init__()
@@ -76,7 +76,7 @@ def test_every_line_is_a_time_and_the_offline_prediction(some):
     assert "real-time factor" in run.notes
 
 
-def test_an_end_within_a_hop_and_within_a_sample_is_told(some):
+def test_an_end_within_a_hop_or_a_sample_is_reported(some):
     waveform = speech(2003)
     rows = run(some, pcm(waveform) + b"x")
     np.testing.assert_allclose(rows[:, 1], offline(some, waveform), rtol=0, atol=1e-5)
@@ -84,19 +84,19 @@ def test_an_end_within_a_hop_and_within_a_sample_is_told(some):
     assert "padded with silence" in run.notes
 
 
-def test_the_rest_of_a_line_that_a_full_pipe_did_not_take_is_written(some):
+def test_a_line_that_a_full_pipe_cut_off_is_completed(some):
     data = pcm(speech(2000))
     np.testing.assert_array_equal(run(some, data, target=Target(at_most=3)), run(some, data))
 
 
-def test_a_reader_that_leaves_ends_it(some):
+def test_it_ends_when_the_reader_closes_the_pipe(some):
     rows = run(some, pcm(speech(1500)), pcm(speech(1500)), AssertionError("read on"), target=Target(lines=2))
     assert len(rows) == 1500 // 8
-    assert "the reader of the values has left" in run.notes
+    assert "the reader closed the output" in run.notes
     assert "real-time factor" in run.notes
 
 
-def test_a_user_who_stops_it_gets_the_figures(some):
+def test_a_summary_is_printed_when_the_user_stops_it(some):
     with pytest.raises(KeyboardInterrupt):
         run(some, pcm(speech(3000)), KeyboardInterrupt())
     assert "3.0 s of audio, 375 values" in run.notes
@@ -134,7 +134,7 @@ def test_samples_in_values_out(alone, tmp_path):
 
 
 def test_models_weights_and_precision_are_those_of_the_system(alone, in_precision):
-    """Within one window, live differs from the ordinary prediction only by the scale."""
+    """Within one window, live and ordinary predictions differ only in the scaling of the samples."""
     waveform = (0.1 * np.random.default_rng(2).standard_normal(16_000 * 4)).astype(np.float32)
 
     def both(system):
@@ -150,7 +150,7 @@ def test_models_weights_and_precision_are_those_of_the_system(alone, in_precisio
     assert np.abs(live - coarse).mean() < 0.5 * np.abs(predicted - coarse).mean()
 
 
-def test_other_systems_are_told_which_can(trained):
+def test_the_error_for_other_systems_names_those_that_can_run_live(trained):
     with pytest.raises(UserError, match=r"cannot run live: .* single cnn1d_lstm .*configs/breathing_s1\.py"):
         Ensemble.of(jaxpara.load(trained("breathing")[0]))
     with pytest.raises(UserError, match="cannot run live"):

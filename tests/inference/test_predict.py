@@ -1,4 +1,4 @@
-"""Files of every kind give one table; a broken file or a stop affects no other file."""
+"""Files of all formats give one table; a damaged file or an interruption affects no other file."""
 
 import csv
 import shutil
@@ -56,7 +56,7 @@ def mixed(speech, tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def read_once(monkeypatch, systems={}):  # noqa: B006
-    """Systems are read and compiled once for all tests here."""
+    """Read and compile each system once for all tests here."""
     monkeypatch.setattr(
         predict_module, "System", lambda folder: systems.get(folder) or systems.setdefault(folder, System(folder))
     )
@@ -85,7 +85,7 @@ def test_every_kind_of_audio_gives_a_belt(trained, mixed, speech, tmp_path, caps
     assert list(belts) == sorted(name for name, *_ in MIXED)
     for name, _, _, _, seconds in MIXED:
         expected_s = np.arange(np.ceil(seconds * 25 - 0.01)) / 25
-        if not name.endswith(".mp3"):  # whose encoder adds silence
+        if not name.endswith(".mp3"):  # its encoder adds silence
             np.testing.assert_array_equal(belts[name][:, 0], expected_s)
         image = (tmp_path / "out" / "belts_images" / f"{name}.png").read_bytes()
         assert image.startswith(b"\x89PNG")
@@ -103,7 +103,7 @@ def test_every_kind_of_audio_gives_a_belt(trained, mixed, speech, tmp_path, caps
     assert not list(table.parent.glob("*.parts"))
 
 
-def test_a_pattern_names_files_below_where_it_begins(trained, mixed, tmp_path):
+def test_files_of_a_pattern_are_named_below_its_fixed_folder(trained, mixed, tmp_path):
     workdir, _ = trained("breathing")
     predict(workdir, str(mixed / "**" / "*.flac"), tmp_path / "flac.csv")
     assert list(belts_of(tmp_path / "flac.csv")) == ["long.flac", "sub/deep/é中.flac"]
@@ -111,7 +111,7 @@ def test_a_pattern_names_files_below_where_it_begins(trained, mixed, tmp_path):
     assert list(belts_of(tmp_path / "one.csv")) == ["24.wav"]
 
 
-def test_a_broken_file_is_reported_and_loses_no_other(trained, mixed, speech, tmp_path, monkeypatch):
+def test_a_damaged_file_is_reported_and_the_others_are_predicted(trained, mixed, speech, tmp_path, monkeypatch):
     workdir, _ = trained("breathing")
     folder = tmp_path / "in"
     folder.mkdir()
@@ -145,7 +145,7 @@ def test_a_broken_file_is_reported_and_loses_no_other(trained, mixed, speech, tm
     assert not (tmp_path / "t.csv.parts").exists()
 
 
-def test_a_file_whose_features_fail_loses_no_other(trained, mixed, tmp_path, monkeypatch):
+def test_where_features_fail_the_other_files_are_predicted(trained, mixed, tmp_path, monkeypatch):
     workdir, _ = trained("breathing")
     whole = Waveform.extract
 
@@ -176,7 +176,7 @@ def test_classes_have_a_label_and_probabilities(trained, tmp_path):
     probabilities = np.array([row[2:] for row in rows], float)
     np.testing.assert_allclose(probabilities.sum(1), 1, atol=1e-5)
     assert [row[1] for row in rows] == [header[2 + best] for best in probabilities.argmax(1)]
-    # A long recording is cut into clips of the length that was trained on.
+    # A long recording is cut into clips of the training length.
     np.testing.assert_allclose(probabilities[-1], probabilities[:-1].mean(0), atol=2e-5)
     assert len(list((tmp_path / "t_images").iterdir())) == 6
 
@@ -223,7 +223,7 @@ def test_after_a_kill_it_resumes_with_the_finished_files(trained, mixed, tmp_pat
         ("", "16 bit, plain.wav/t.csv", r"cannot be written"),
     ],
 )
-def test_mistakes_of_a_user_are_reported_before_any_work(trained, mixed, tmp_path, given, output, message):
+def test_wrong_flags_are_reported_before_any_work(trained, mixed, tmp_path, given, output, message):
     workdir, _ = trained("breathing")
     (tmp_path / "empty").mkdir()
     folder = tmp_path if given == "empty" else mixed
@@ -232,22 +232,24 @@ def test_mistakes_of_a_user_are_reported_before_any_work(trained, mixed, tmp_pat
         predict(workdir, str(folder / given), base / output)
 
 
-def test_without_a_system_nothing_is_left(mixed, tmp_path):
+def test_without_a_system_nothing_is_written(mixed, tmp_path):
     with pytest.raises(UserError, match="expected the workdir of a finished run"):
         predict(tmp_path / "none", str(mixed), tmp_path / "t.csv")
     assert not list(tmp_path.iterdir())
 
 
-def test_many_files_are_not_compared_with_each_other(trained, mixed, tmp_path, monkeypatch):
+def test_files_are_not_compared_with_each_other(trained, mixed, tmp_path, monkeypatch):
     workdir, _ = trained("breathing")
     monkeypatch.setattr(AudioFile, "__eq__", None)
     predict(workdir, str(mixed / "*.flac"), tmp_path / "t.csv")
 
 
-def test_out_of_memory_it_names_no_field_of_a_config(tmp_path):
-    code = "from jaxpara import __main__ as cli\ndef full(*_): raise MemoryError('1 GiB')\ncli._do = full\ncli.main()"
-    for mode, words in (("predict", "take a machine with more"), ("evaluate", "lower learner.batch")):
-        flags = [f"--mode={mode}", "--config=configs/mask_s1.py", "--workdir=w", "--input=i", "--output=o.csv"]
+def test_out_of_memory_a_prediction_names_no_config_field(tmp_path):
+    full = "def full(): raise MemoryError('1 GiB')\n"
+    code = f"from jaxpara import __main__ as cli\n{full}cli._command = lambda: full\ncli.main()"
+    for mode, words in (("predict", "use a computer with more memory"), ("evaluate", "lower learner.batch")):
+        flags = [f"--mode={mode}", "--config=configs/mask_s1.py"]
+        flags += ["--workdir=configs", "--input=configs", "--output=o.csv"]
         result = subprocess.run(
             [sys.executable, "-c", code, *flags], cwd=ROOT, capture_output=True, text=True, check=False
         )
@@ -257,7 +259,7 @@ def test_out_of_memory_it_names_no_field_of_a_config(tmp_path):
         assert ("learner" in result.stderr) == (mode == "evaluate")
 
 
-def test_the_command_line_says_what_is_missing():
+def test_a_missing_flag_is_named():
     line = [sys.executable, "launch.py", "--mode=predict", "--workdir=x"]
     result = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, check=False)
     assert result.returncode == 1

@@ -33,9 +33,9 @@ def ragged(largest, seed=0):
         yield rng.integers(0, largest)
 
 
-# Within a hop, at its end, past it but not past the lookahead, at the end of the warm-up, long.
+# Within the first hop, at its end, within the lookahead after it, at the end of the warm-up, and a long one.
 @pytest.mark.parametrize("samples", [1, 640, 1124, 16_000, 50_001])
-def test_live_is_the_offline_causal_prediction(two, samples):
+def test_live_equals_the_offline_causal_prediction(two, samples):
     waveform = speech(samples)
     live, wanted = streamed(two, waveform, ragged(5000)), offline(two, waveform)
     assert len(wanted) == -(-samples // 640)
@@ -54,7 +54,7 @@ def test_any_kernels_and_pools_and_nothing_compiles_after_the_warm_up(model, cap
 
 
 @pytest.mark.parametrize("scale", ["unit", "integer"])
-def test_without_scaling_live_is_what_the_network_makes_of_the_recording(scale):
+def test_without_scaling_live_equals_the_network_over_the_whole_recording(scale):
     some, waveform = ensemble(scale=scale), speech(640 * 30)
     apply = jax.jit(some.model.apply)
     direct = [np.asarray(apply(tree, some.feature(waveform)[None]))[0] for tree in some.networks]
@@ -62,22 +62,22 @@ def test_without_scaling_live_is_what_the_network_makes_of_the_recording(scale):
     np.testing.assert_allclose(streamed(some, waveform, ragged(3000)), expected, rtol=0, atol=1e-5)
 
 
-def test_a_network_computed_in_bfloat16_is_so_live(two):
-    """XLA does not round alike in every program, so the values are near, and nearer than those of float32."""
+def test_a_bfloat16_network_computes_in_bfloat16_live(two):
+    """XLA rounds differently in each program: the values are close, and closer than those of float32."""
     some, waveform = ensemble(precision="bfloat16"), speech(60_000)
     live, wanted = streamed(some, waveform, ragged(5000)), offline(some, waveform)
     np.testing.assert_allclose(live, wanted, rtol=0, atol=2**-6)
     assert np.abs(live - wanted).mean() < 0.5 * np.abs(offline(two, waveform) - wanted).mean()
 
 
-def test_it_does_not_matter_how_the_signal_is_cut(two):
+def test_values_do_not_depend_on_how_the_signal_is_split(two):
     waveform = speech(40_000)
     hops = streamed(two, waveform, every(640))
     for sizes in (every(40_000), every(97), ragged(30_000, seed=2)):
         np.testing.assert_allclose(streamed(two, waveform, sizes), hops, rtol=0, atol=1e-6)
 
 
-def test_a_value_comes_with_its_last_sample():
+def test_a_value_is_returned_with_its_last_sample():
     some = ensemble(scale="unit")
     assert some.model.lookahead == 485
     stream, waveform = Stream(some), speech(3000)
@@ -88,11 +88,11 @@ def test_a_value_comes_with_its_last_sample():
 
 @pytest.mark.parametrize("model", [FOUR, THREE, FAR, HERE], ids=["four", "three", "far", "here"])
 def test_the_lookahead_is_that_of_the_network(model):
-    """A value is a function of the samples as far as `lookahead` says, and of no others."""
+    """A value depends on the samples up to `lookahead` after its own hop, and on no later ones."""
     last = 2 * model.samples_per_output + model.lookahead - 1
     waveform = speech((last // model.samples_per_output + 2) * model.samples_per_output)
     second = jax.jit(lambda tree, waveform: model.apply(tree, waveform[None, :, None])[0, 1])
-    # Pools and ReLU hide a sample from some networks, so there are many.
+    # In some networks pools and ReLU hide a sample, so several networks are tried.
     moved = {"in": 0.0, "beyond": 0.0}
     for seed in range(8):
         tree = ensemble(model, networks=1, seed=seed).networks[0]
@@ -105,13 +105,13 @@ def test_the_lookahead_is_that_of_the_network(model):
 
 
 @pytest.mark.parametrize("value", [0.0, 0.25])
-def test_silence_has_values(two, value):
+def test_silence_gives_finite_constant_values(two, value):
     live = streamed(two, np.full(40_000, value, np.float32), every(640))
     assert np.isfinite(live).all()
-    np.testing.assert_allclose(live[20:-5], live[20], rtol=0, atol=1e-2)  # and they do not move
+    np.testing.assert_allclose(live[20:-5], live[20], rtol=0, atol=1e-2)  # and stay constant
 
 
-# The running scaling by itself.
+# The running scaling alone.
 
 
 def at_1_khz(scale="zscore"):

@@ -1,4 +1,4 @@
-"""A trained system predicts the test recordings of its corpus as the run did, and any other audio."""
+"""A trained system predicts new audio, and the test recordings of its corpus exactly as the run did."""
 
 import json
 import subprocess
@@ -28,12 +28,12 @@ def test_it_predicts_the_test_recordings_as_the_run_did(trained, task):
         np.testing.assert_allclose(estimate.values.reshape(scores_of(rows).shape), scores_of(rows), rtol=0, atol=1e-6)
 
 
-def test_to_import_is_light():
+def test_importing_jaxpara_imports_no_large_library():
     code = "import jaxpara, sys; sys.exit(bool({'jax', 'numpy', 'librosa'} & sys.modules.keys()))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-def test_recordings_of_any_length_share_one_program(trained):
+def test_recordings_of_any_length_use_one_compiled_program(trained):
     workdir, corpus = trained("breathing")
     system = jaxpara.load(workdir)
     waveform, rate_hz = soundfile.read(corpus / "wav" / "test_00.wav")
