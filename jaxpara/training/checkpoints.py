@@ -46,7 +46,8 @@ class Checkpoints:
           keep_best: how many of the best validated epochs are kept, in addition to the latest checkpoint.
           best_by: see `rank`.
         """
-        self.folder, self._keep_best, self._best_by = folder.absolute(), keep_best, best_by
+        self.folder, self._keep_best = folder.absolute(), keep_best
+        self._best_by: BestBy = best_by
         processes.on_main(lambda: self.folder.mkdir(parents=True, exist_ok=True))
         self._manager = ocp.CheckpointManager(
             self.folder,

@@ -50,6 +50,7 @@ def any_process(value: bool) -> bool:
 
 @cache
 def _highest() -> Callable[[Any], Any]:
+    # Not `multihost_utils.process_allgather`: it reduces over sets of devices that `processes.join` has not connected.
     return jax.pmap(lambda x: lax.pmax(x, AXIS), axis_name=AXIS, out_axes=None)
 
 

@@ -21,7 +21,7 @@ from jaxpara.registry import require_one_of
 
 CONTEXT_S = 4.0  # of audio level before and after each label
 FLOOR_DB = -80.0  # the level of digital silence
-MAX_THREADS = 8  # simulating a speaker of 240 s takes half a gigabyte
+MAX_THREADS = 8  # simulating a speaker of 240 s needs half a gigabyte
 PENALTY = 1e3  # of the ridge regression; anything from 1e2 to 1e4 gives the same
 
 
