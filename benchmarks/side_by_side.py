@@ -24,7 +24,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from benchmarks import machine
+from benchmarks import computer
 from benchmarks.cases import Case, cases
 
 PAUSE_S = 0.3  # spinning threads of one side would slow the next one down
@@ -40,7 +40,7 @@ class Process:
     def __init__(self, module: str, case: str, side: str, setting: str, folder: Path, *, tiny: bool):
         self.side, self.setting = side, setting
         self._log = folder / f"{side}_{setting}.log"
-        count = str(machine.threads())
+        count = str(computer.threads())
         # The caches of compiled programs start empty, so that the first call shows what compiling costs.
         caches = {
             "JAXPARA_CACHE": str(folder / "cache"),
@@ -201,8 +201,8 @@ def compare(module: str, known: Mapping[str, Callable[[], Case]], names: list[st
     """Measure cases one after the other, print the table and write `flags.output`."""
     with open(Path(tempfile.gettempdir()) / "jaxpara_side_by_side.lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # two comparisons at the same time would disturb each other
-        about = machine.describe(500 if flags.tiny else 3000)
-        report: dict[str, Any] = {"machine": about, "cases": {}}
+        about = computer.describe(500 if flags.tiny else 3000)
+        report: dict[str, Any] = {"computer": about, "cases": {}}
         print(heading(about), flush=True)
         for name in names:
             with tempfile.TemporaryDirectory() as folder:

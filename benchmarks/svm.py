@@ -10,7 +10,7 @@ import time
 
 import numpy as np
 
-from benchmarks.machine import peak_gib
+from benchmarks.computer import peak_gib
 from jaxpara.training.svm_pipelines import SVMPipelines
 
 

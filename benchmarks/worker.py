@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.machine import peak_gib
+from benchmarks.computer import peak_gib
 
 ROUND_S = 0.4  # short calls are repeated until a round takes about this long
 

@@ -23,7 +23,7 @@ from jaxpara.corpora.simulated import SIMULATED
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
-# Commands that set a machine up, by their beginning.
+# The beginnings of commands that set up an environment.
 BY_CI = ("python3 -m venv", "pip install -e", "pytest")
 BLOCK = re.compile(r"(?:<!-- needs: (?P<needs>[^>]+) -->\n)?```(?P<kind>bash|python)\n(?P<text>.*?)```", re.DOTALL)
 SIZES = {"breathing": {"speakers": (2, 2, 2), "seconds": 12.0}, "mask": {"speakers": (2, 2, 2), "seconds": 8.0}}
@@ -59,7 +59,7 @@ def test_there_are_commands():
 
 
 def added(step):
-    """Whether it is of what docs/extending.md adds, and so run by tests/test_extending.py."""
+    """Return whether tests/test_extending.py runs it, because it needs what docs/extending.md adds."""
     return "snore" in step.text or "breathing_loudness" in step.text
 
 

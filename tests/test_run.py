@@ -1,4 +1,4 @@
-"""The whole way, with a tiny network on a tiny simulated corpus: train, evaluate, stop, kill, go on."""
+"""The whole way, with a tiny network on a tiny simulated corpus: train, evaluate, stop, kill, resume."""
 
 import csv
 import json

@@ -1,4 +1,4 @@
-"""What a file holds is never executed, and a name leads nowhere else; names as markup: evaluation/test_report.py."""
+"""No content of a file is executed, and no name leads out of its folder; for markup see evaluation/test_report.py."""
 
 import re
 import shutil

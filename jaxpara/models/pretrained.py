@@ -71,7 +71,7 @@ def fetch(arch: str, cache: Path) -> Path:
     """
     if arch in _ON_HUB:
         fix = (
-            f"put model.safetensors of the Hugging Face repository {_ON_HUB[arch]} on this machine and set "
+            f"put model.safetensors of the Hugging Face repository {_ON_HUB[arch]} on this computer and set "
             "learner.pretrained to its path, or set it to None for a random start"
         )
         try:

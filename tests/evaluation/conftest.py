@@ -53,7 +53,7 @@ def make_mask(folder, speakers=(4, 4, 4), clips=40, test_truth=True, known=True,
 
 
 def data_of(corpus, **changes):
-    """What evaluation is told of a corpus."""
+    """Return the description of a corpus that evaluation uses."""
     task = corpus.task
     facts = {"simulated": corpus.simulated, "task": task.name, "measure": task.measure, "classes": task.classes}
     facts |= {"root": str(corpus.root), "label_file": str(corpus.label_file), "labels": corpus.labels()}

@@ -90,7 +90,7 @@ def test_files_tell_the_same_as_workdirs(tmp_path, fakes, capsys, kind):
         submission.write(tmp_path / "csv" / f"{name}.csv", test, fakes.data(made.corpus))
     compare(*made.runs)
     expected = capsys.readouterr().out
-    # What a folder is called says nothing, so that the columns and the classes have to tell the task.
+    # The name of the folder is neutral, so that the task has to follow from the columns and the classes.
     task = "mask" if kind == "mask" else None
     compare(*files, root=made.root, task=task)
     assert capsys.readouterr().out == expected

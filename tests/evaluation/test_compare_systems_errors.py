@@ -102,7 +102,7 @@ def test_runs_that_do_not_belong_together(tmp_path, fakes, capsys):
     error = refused(capsys, breathing.runs[0], other.runs[1])
     assert f"is a run on the corpus {other.root}" in error
     assert "give --corpus_root" in error
-    # The names of the recordings are the same, so that only the scores tell.
+    # The names of the recordings are the same, so that only the scores differ.
     error = refused(capsys, breathing.runs[0], other.runs[1], root=breathing.root)
     assert "its results.json has" in error
     compare(*breathing.runs, root=breathing.root)

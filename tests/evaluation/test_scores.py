@@ -157,8 +157,8 @@ def test_one_speaker_has_a_score_and_no_interval_over_speakers(tmp_path, fakes):
 def test_a_speaker_with_one_class_has_no_uar_and_the_mean_neither(tmp_path, fakes):
     corpus = fakes.mask(tmp_path, speakers=(0, 2, 0))
     one = corpus.recordings[0].speaker
-    mended = [replace(r, truth=np.zeros(1)) if r.speaker == one else r for r in corpus.recordings]
-    corpus = Corpus(corpus.task, corpus.root, tuple(mended), 0.0)
+    changed = [replace(r, truth=np.zeros(1)) if r.speaker == one else r for r in corpus.recordings]
+    corpus = Corpus(corpus.task, corpus.root, tuple(changed), 0.0)
     result = score(fakes.predict(corpus, corpus.recordings), fakes.data(corpus))
     assert result["per_speaker"][one] is None
     assert result["undefined"][f"per_speaker.{one}"] == "no label of class 1 (of 2 classes)"
@@ -225,7 +225,7 @@ def test_duplicated_keys_are_refused_within_a_fold_only(tmp_path, fakes):
 
 
 def test_a_recording_in_several_folds_is_one_sample(tmp_path, fakes):
-    """Two models with different seeds, say: the same recordings twice tell no more than once."""
+    """Two models with different seeds, say: recordings that appear twice add no information."""
     corpus = fakes.mask(tmp_path)
     once = fakes.predict(corpus, corpus.partition("test"), fold=0)
     twice = fakes.concatenate([once, once.assign(seed=1)])

@@ -1,6 +1,6 @@
 """Measures the peak speed of this computer, and how busy it is with other work.
 
-    python -m benchmarks.machine
+    python -m benchmarks.computer
 
 The peak is the fastest float32 matrix product of JAX or PyTorch, each in its own process.
 """
@@ -59,7 +59,7 @@ def peak(size: int = 3000) -> dict[str, float]:
     """Return GFLOP/s by library, of the libraries that are installed."""
     found = {}
     for library in ("jax", "torch"):
-        command = [sys.executable, "-m", "benchmarks.machine", "--library", library, "--size", str(size)]
+        command = [sys.executable, "-m", "benchmarks.computer", "--library", library, "--size", str(size)]
         with suppress(subprocess.CalledProcessError):
             done = subprocess.run(command, check=True, capture_output=True, text=True)
             found[library] = float(done.stdout.splitlines()[-1])
