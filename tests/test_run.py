@@ -29,7 +29,7 @@ def cache(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def launch(cache):
-    """Starts the command line in a process of its own, on one device, as a user would."""
+    """Return a function that starts the command in a process of its own, on one device, as a user would."""
     small_programs_too = {"JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
 
     def start(workdir, *flags):
@@ -40,7 +40,7 @@ def launch(cache):
 
 @pytest.fixture(scope="module")
 def finished(launch, tmp_path_factory):
-    """A run that nobody disturbed."""
+    """Return the workdir and the output of a run that was not interrupted."""
     workdir = tmp_path_factory.mktemp("finished") / "run"
     outcome = ended(launch(workdir))
     assert outcome.status == 0, outcome.err
@@ -67,7 +67,7 @@ def results(workdir):
     return json.loads((workdir / "results.json").read_text())
 
 
-def test_a_run_leaves_what_it_promises(finished):
+def test_a_run_writes_all_its_outputs(finished):
     workdir, out = finished
     report = (workdir / "report.html").read_text()
     assert results(workdir)["simulated"] is True
@@ -107,7 +107,7 @@ def test_evaluation_from_checkpoints_gives_the_same_numbers(finished, launch, tm
     assert results(workdir) == results(finished[0])
 
 
-def test_killed_again_and_again_a_run_ends_in_the_same_bits(finished, launch, tmp_path):
+def test_a_run_that_is_killed_several_times_gives_the_same_bits(finished, launch, tmp_path):
     workdir = tmp_path / "killed"
     cnn = workdir / "members" / "cnn"
     for moment in (
@@ -124,7 +124,7 @@ def test_killed_again_and_again_a_run_ends_in_the_same_bits(finished, launch, tm
     assert_same_predictions(workdir, finished[0])
     scores = [{k: v for k, v in results(w)["fusion"].items()} for w in (workdir, finished[0])]
     assert scores[0] == scores[1]
-    # What a killed run wrote after its last checkpoint is not there twice.
+    # Lines that a killed run wrote after its last checkpoint are not duplicated.
     for fold in range(4):
         lines = (cnn / f"fold_{fold}_seed_0" / "metrics.jsonl").read_text().splitlines()
         steps = [json.loads(line)["step"] for line in lines if json.loads(line)["kind"] == "validation"]
@@ -132,7 +132,7 @@ def test_killed_again_and_again_a_run_ends_in_the_same_bits(finished, launch, tm
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_asked_to_stop_a_run_says_how_to_go_on(finished, launch, tmp_path, number):
+def test_a_stopped_run_prints_how_to_resume(finished, launch, tmp_path, number):
     workdir = tmp_path / "stopped"
     process = launch(workdir)
     wait_for(lambda: (workdir / "members/cnn/fold_0_seed_0/metrics.jsonl").exists(), process)
@@ -164,7 +164,7 @@ def test_seeds_are_added_to_a_finished_run_by_a_process_that_compiles_nothing(fi
     assert before.items() <= {p: p.stat().st_mtime_ns for p in workdir.rglob("members/**/*") if p.is_file()}.items()
     assert {path.name for path in (cache / "compiled").glob("*-cache")} == compiled
     member = results(workdir)["members"]["cnn"]
-    assert [(fold["fold"], fold["seed"]) for fold in member["folds"]] == [(f, f // 4) for f in range(8)]
+    assert [(fold["fold"], fold["seed"]) for fold in member["folds"]] == [(f % 4, f // 4) for f in range(8)]
     alone = results(finished[0])["members"]["cnn"]
     assert member["seeds"]["0"] == {"cv": alone["cv"]["mean_of_folds"], "test": alone["test"]["pooled"]}
     assert member["seeds"]["1"]["test"] not in (None, member["seeds"]["0"]["test"])
@@ -202,7 +202,7 @@ def test_an_experiment_in_the_same_workdir_does_not_overwrite_anothers_results(t
     keep_others(tmp_path, "mask_s5")  # nothing there
 
 
-def test_the_fused_predictions_are_kept_too(finished):
+def test_the_fused_predictions_are_saved(finished):
     workdir, _ = finished
     with (
         np.load(workdir / "predictions" / "test.npz") as test,
