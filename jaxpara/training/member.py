@@ -151,7 +151,7 @@ class Member:
         self._predict(self._runs(progress, embeddings), progress, again=True)
 
     def _predict(self, run_of: Callable[[Fold], FoldRun], progress: Progress, *, again: bool) -> None:
-        chosen = self.chosen()
+        chosen = self._chosen_by_main()
         for fold in self.folds if self.predicts else ():
             paths = {part: self._path(fold, part) for part in PARTS}
             missing = processes.on_main(lambda paths=paths: [p for p in PARTS if again or not paths[p].exists()])
@@ -211,7 +211,7 @@ class Member:
             def compute() -> Iterable[tuple[str, Any]]:
                 run = run_of(mine)
                 progress.say(f"{run.name}: embedding all recordings")
-                return self._learner.embed(run, names, self._learner.load(run, self.chosen()[mine.key]))
+                return self._learner.embed(run, names, self._learner.load(run, self._chosen_by_main()[mine.key]))
 
             return stored(self._folder(mine) / "embeddings", names, compute)
 
@@ -220,14 +220,17 @@ class Member:
     def chosen(self) -> dict[FoldSeed, dict[str, Any]]:
         """Return the learner's choice of epoch or C by (fold, seed); only after `train`."""
         try:
-            chosen = processes.on_main(
-                lambda: self._learner.choose([summary_of(self._folder(fold)) for fold in self.folds])
-            )
+            chosen = self._learner.choose([summary_of(self._folder(fold)) for fold in self.folds])
         except (LookupError, TypeError, ValueError, OverflowError) as error:
             raise UserError(
                 f"{self.folder}: a fold_*/{SUMMARY} is damaged ({type(error).__name__}: {error}); delete them and run"
                 " again: the trained models are kept"
             ) from error
+        return {fold.key: choice for fold, choice in zip(self.folds, chosen, strict=True)}
+
+    def _chosen_by_main(self) -> dict[FoldSeed, dict[str, Any]]:
+        """Return `chosen()` of the main process; called by all processes."""
+        chosen = processes.on_main(lambda: list(self.chosen().values()))
         return {fold.key: choice for fold, choice in zip(self.folds, chosen, strict=True)}
 
     def outcome(self) -> MemberOutcome:
