@@ -101,7 +101,7 @@ class Checkpoints:
         except Exception as error:
             raise UserError(
                 f"{self.folder}: the checkpoint of step {step} cannot be written ({reason(error)});"
-                " nothing finished is lost: make room and start the same command again"
+                " finished work is kept: make room and run the same command again"
             ) from error
 
     def latest(self, target: TrainState) -> tuple[TrainState, dict[str, Any]] | None:

@@ -149,7 +149,7 @@ def test_folds_can_leave_recordings_out(corpus, tmp_path):
         assert len(fold.train_names) + len(fold.val_names) == 22
         assert not {"devel_00000.wav", "train_00001.wav"} & {*fold.train_names, *fold.val_names}
     folds = {"name": "official", "leave_out": tuple(f"devel_{i:05d}.wav" for i in range(12))}
-    with pytest.raises(UserError, match=r"leaves the training or validation set of folds \[0\] empty"):
+    with pytest.raises(UserError, match=r"leave_out empties the training or validation set of folds \[0\]"):
         Member("coder", AUTOENCODER | {"folds": folds}, corpus, "f", 12, tmp_path)
     with pytest.raises(
         UserError, match=r"folds.leave_out names 'devel_99.wav', which is not a recording of .*did you mean"
