@@ -77,7 +77,7 @@ def test_an_error_without_a_message_is_named_by_its_type(tmp_path, monkeypatch):
                 raise error
 
             monkeypatch.setattr(checkpoints._manager, "save", failing)
-            with pytest.raises(UserError, match=rf"step 7 cannot be written \({what}\); nothing"):
+            with pytest.raises(UserError, match=rf"step 7 cannot be written \({what}\); finished"):
                 checkpoints.save(state(7), history())
 
 
