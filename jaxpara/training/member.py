@@ -220,9 +220,8 @@ class Member:
     def chosen(self) -> dict[FoldSeed, dict[str, Any]]:
         """Return the learner's choice of epoch or C by (fold, seed); only after `train`."""
         try:
-            chosen = processes.on_main(
-                lambda: self._learner.choose([summary_of(self._folder(fold)) for fold in self.folds])
-            )
+            # Every process reads the files itself: the main one also asks alone, while the others wait for its report.
+            chosen = self._learner.choose([summary_of(self._folder(fold)) for fold in self.folds])
         except (LookupError, TypeError, ValueError, OverflowError) as error:
             raise UserError(
                 f"{self.folder}: a fold_*/{SUMMARY} is damaged ({type(error).__name__}: {error}); delete them and run"
