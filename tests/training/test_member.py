@@ -9,6 +9,7 @@ import pytest
 import soundfile
 
 from configs.breathing_s4 import get_config
+from jaxpara import processes
 from jaxpara.corpora import tasks
 from jaxpara.corpora.corpus import Corpus, Recording
 from jaxpara.errors import Unavailable, UserError
@@ -115,6 +116,14 @@ def test_an_svm_learns_from_a_layer_of_an_untrained_network(run, corpus):
     members, embeddings = run({"net": UNTRAINED, "svm": svm("net")})
     assert accuracy(members["svm"], corpus) == 1
     assert embeddings["net"](members["svm"].folds[0])["test_00003.wav"].shape == (64,)
+
+
+def test_the_main_process_alone_can_ask_for_outcomes(run, monkeypatch):
+    """The others wait for its report meanwhile, so nothing of it may need all processes."""
+    members, _ = run({"net": UNTRAINED, "svm": svm("net")})
+    monkeypatch.setattr(processes, "on_main", None)
+    assert members["svm"].outcome().folds[0].best_step is None
+    assert members["net"].chosen() == {(0, 0): {"step": 0}}
 
 
 def test_a_network_trained_on_validation_recordings_is_refused(run):
