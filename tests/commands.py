@@ -72,7 +72,8 @@ class Commands:
 def serving(cache: Path, where: Path = ROOT) -> Iterator[Commands]:
     """Start a server whose commands run in the folder `where` and keep their caches in another."""
     environment = os.environ | {"JAXPARA_CACHE": str(cache), "JAX_COMPILATION_CACHE_DIR": str(cache / "compiled")}
-    environment |= {"XLA_FLAGS": "", "PYTHONPATH": str(ROOT)}
+    # Small programs are kept too: many commands compile the same ones.
+    environment |= {"JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0", "XLA_FLAGS": "", "PYTHONPATH": str(ROOT)}
     with tempfile.TemporaryDirectory() as folder:
         server = subprocess.Popen(
             [sys.executable, __file__],

@@ -7,6 +7,7 @@ so for the networks, and the workflow for all tests.
 
 import os
 
+import pytest
 from hypothesis import HealthCheck, settings
 
 os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=4"
@@ -23,3 +24,11 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 settings.load_profile("jaxpara")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """Keep the tests of a file, which share fixtures, in one worker, unless they name their own group."""
+    for item in items:
+        if not item.get_closest_marker("xdist_group"):
+            item.add_marker(pytest.mark.xdist_group(item.nodeid.partition("::")[0]))

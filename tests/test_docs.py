@@ -23,6 +23,7 @@ from jaxpara.corpora.simulated import SIMULATED
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+LONGEST = "reproduce.md"  # its sections use no results of one another
 # The beginnings of commands that set up an environment.
 BY_CI = ("python3 -m venv", "pip install -e", "pytest")
 BLOCK = re.compile(r"(?:<!-- needs: (?P<needs>[^>]+) -->\n)?```(?P<kind>bash|python)\n(?P<text>.*?)```", re.DOTALL)
@@ -34,20 +35,26 @@ class Step:
     """A command, or a whole `python` script; `needs`: what the page says that it needs."""
 
     page: str
+    section: str
     kind: str
     text: str
     needs: str | None
 
 
 def steps_of(page):
-    for block in BLOCK.finditer(page.read_text(encoding="utf-8")):
+    for section in re.split(r"^(?=## )", page.read_text(encoding="utf-8"), flags=re.MULTILINE):
+        yield from steps_in(section, page.name, section.partition("\n")[0].strip("# "))
+
+
+def steps_in(text, *where):
+    for block in BLOCK.finditer(text):
         if block["kind"] == "python":
-            yield Step(page.name, "python", block["text"], block["needs"])
+            yield Step(*where, "python", block["text"], block["needs"])
             continue
         for line in block["text"].replace("\\\n", " ").splitlines():
             for command in line.partition("  #")[0].split(" && "):
                 if command.strip() and not command.startswith(". "):
-                    yield Step(page.name, "bash", command.strip(), block["needs"])
+                    yield Step(*where, "bash", command.strip(), block["needs"])
 
 
 STEPS = {page.name: list(steps_of(page)) for page in PAGES}
@@ -157,20 +164,29 @@ def trained(follow, cache, tmp_path_factory):
         if not (folder / name).exists():
             with serving(cache, folder) as commands:
                 launch = f"python launch.py --config=configs/{Path(name).name}.py"
-                follow(Step("", "bash", launch, None), commands, folder)
+                follow(Step("", "", "bash", launch, None), commands, folder)
         return folder / name
 
     return workdir
 
 
-@pytest.mark.parametrize("page", [page for page, steps in STEPS.items() if steps])
-def test_a_page_can_be_followed(page, follow, trained, data, cache, tmp_path):
+def parts():
+    """The pages, the longest one in sections; several workers share them out."""
+    for page, steps in STEPS.items():
+        sections = list(dict.fromkeys(step.section for step in steps))
+        for part in [[section] for section in sections] if page == LONGEST else [sections] if steps else []:
+            name = f"{page}, {part[0]}" if page == LONGEST else page
+            yield pytest.param(page, part, id=name, marks=pytest.mark.xdist_group(name))
+
+
+@pytest.mark.parametrize(("page", "sections"), list(parts()))
+def test_a_page_can_be_followed(page, sections, follow, trained, data, cache, tmp_path):
     shutil.copytree(data / "recordings", tmp_path / "recordings")
     for name in ("speech.wav", "somebody.wav"):
         shutil.copy(data / "speech.wav", tmp_path / name)
     with serving(cache, tmp_path) as commands:
         for step in STEPS[page]:
-            if step.needs or added(step):
+            if step.needs or added(step) or step.section not in sections:
                 continue
             for name in taken(step):
                 if not (tmp_path / name).exists():
