@@ -31,7 +31,6 @@ from jaxpara.predictions import FoldSeed
 from jaxpara.training.fold_run import FoldRun
 from jaxpara.training.net import Net
 from jaxpara.training.state import WEIGHTS, write_weights
-from jaxpara.training.svm import SVM
 
 FILE = "export.json"
 PLATFORMS = ("cpu", "cuda")
@@ -76,13 +75,13 @@ def export(workdir: Path, out: Path, *, overwrite: bool = False) -> list[str]:
                 target.mkdir(parents=True)
                 if (source / FITTED_FILE).exists():
                     shutil.copyfile(source / FITTED_FILE, target / FITTED_FILE)
-                if isinstance(member.learner, SVM):
-                    file = member.learner.file(source)
-                    if not file.exists():
-                        raise UserError(f"{file}: no such file, expected a trained SVM; train this member again")
-                    shutil.copyfile(file, target / file.name)
-                else:
+                if runs:
                     write_weights(target / WEIGHTS, member.load(runs[key]))
+                    continue
+                svm = member.learner.file(source)
+                if not svm.exists():
+                    raise UserError(f"{svm}: no such file, expected a trained SVM; train this member again")
+                shutil.copyfile(svm, target / svm.name)
             if runs:
                 programs[name] = write_program(member, runs, folder / "stablehlo" / f"{name}.bin")
         description = json.loads((workdir / system_file.FILE).read_text(encoding="utf-8"))
@@ -137,12 +136,7 @@ def _replacing_folder(out: Path, overwrite: bool) -> Iterator[Path]:
 
 
 def _card(system: System, results: Mapping[str, Any], programs: Mapping[str, Any]) -> str:
-    """Return the model card.
-
-    Args:
-      results: results.json of the run.
-      programs: by member, from `write_program`.
-    """
+    """Return the model card, from results.json and the facts of `write_program` by member."""
     template = jinja2.Environment(
         loader=jinja2.PackageLoader("jaxpara.inference", ""),
         trim_blocks=True,
@@ -170,9 +164,7 @@ def write_program(member: TrainedMember, runs: Mapping[FoldSeed, FoldRun], path:
     """Write the StableHLO program of a member's network, and compare it with the network for each trained model.
 
     Args:
-      member: a member whose learner is a network.
       runs: from `System.fold_runs`.
-      path: the file to write.
 
     Returns:
       `gives` (`predictions` or `embeddings`), `inputs` and `outputs` (their shapes; letters are symbolic sizes),
@@ -194,14 +186,13 @@ def write_program(member: TrainedMember, runs: Mapping[FoldSeed, FoldRun], path:
     for (fold, seed), variables in networks.items():
         expected = np.asarray(forward(variables, inputs))
         found = np.asarray(program.call(variables, inputs))
-        difference = float(np.abs(found - expected).max() / max(np.abs(expected).max(), 1e-6))
-        if not difference <= tolerance:
+        differences.append(float(np.abs(found - expected).max() / max(np.abs(expected).max(), 1e-6)))
+        if not differences[-1] <= tolerance:
             raise UserError(
                 f"member {member.name}, fold {fold}, seed {seed}: the exported program differs from the network by"
-                f" {difference:.1e} of its largest output, expected at most {tolerance:g}; nothing was exported,"
+                f" {differences[-1]:.1e} of its largest output, expected at most {tolerance:g}; nothing was exported,"
                 " please report this"
             )
-        differences.append(difference)
     return {
         "gives": "predictions" if learner.predicts else "embeddings",
         "inputs": str(program.in_avals[-1].str_short()),
@@ -220,11 +211,12 @@ def _exported(forward: Any, variables: Any, example: np.ndarray, learner: Net) -
         stride = learner.stride
         shapes.insert(0, ("b", f"{stride}*t" if stride > 1 else "t", *example.shape[2:]))
     like = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), variables)
+    # A program records the source files of its operations; not their folders, which exist on this computer only.
+    jax.config.update("jax_hlo_source_file_canonicalization_regex", ".*/")
     for shape in shapes:
         inputs = jax.ShapeDtypeStruct(jax.export.symbolic_shape(", ".join(map(str, shape))), example.dtype)
         try:
-            with _without_folders():
-                exported = jax.export.export(forward, platforms=PLATFORMS)(like, inputs)
+            exported = jax.export.export(forward, platforms=PLATFORMS)(like, inputs)
             break
         except Exception:  # JAX raises many types where a size has to be known
             if shape is shapes[-1]:
@@ -233,15 +225,3 @@ def _exported(forward: Any, variables: Any, example: np.ndarray, learner: Net) -
     size = [sizes[axis] if isinstance(shape[axis], str) else length for axis, length in enumerate(example.shape)]
     noise = np.random.default_rng(0).standard_normal(size)
     return exported, (noise * (example.std() or 1) + example.mean()).astype(example.dtype)
-
-
-@contextmanager
-def _without_folders() -> Iterator[None]:
-    """Remove the folders of the source files that a program records for its operations."""
-    option = "jax_hlo_source_file_canonicalization_regex"
-    before = getattr(jax.config, option)
-    jax.config.update(option, ".*/")
-    try:
-        yield
-    finally:
-        jax.config.update(option, before)

@@ -196,7 +196,7 @@ def test_only_an_export_is_ever_replaced(trained, tmp_path):
     for out in (workdir, workdir.parent):
         with pytest.raises(UserError, match="contains the workdir itself"):
             export(workdir, out, overwrite=True)
-    with pytest.raises(UserError, match="no such folder"):
+    with pytest.raises(UserError, match="no such file, expected the workdir"):
         export(tmp_path / "nothing", tmp_path / "out")
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["mine", "thesis.tex"]
 

@@ -52,9 +52,9 @@ WEIGHT = {"member": "cnn", "fold": 0, "seed": 0, "weight": 1.0}
 
 
 def test_a_folder_without_a_trained_system_is_one_line(trained, tmp_path):
-    with pytest.raises(UserError, match="no such folder, expected the workdir of a finished run"):
+    with pytest.raises(UserError, match="no such file, expected the workdir of a finished run"):
         jaxpara.load(tmp_path / "none")
-    with pytest.raises(UserError, match=r"system\.json: no such file; a finished run writes it"):
+    with pytest.raises(UserError, match=r"system\.json: no such file, expected the workdir of a finished run"):
         jaxpara.load(tmp_path)
     known = json.loads((trained("breathing")[0] / "system.json").read_text())
     for broken in ("{", "[]", json.dumps(known | {"task": "x"}), json.dumps(known | {"weights": 3})):
