@@ -52,7 +52,7 @@ class AudioFile:
         """Read the file in chunks `[sample]` float32, mixed down to one channel and resampled.
 
         Raises:
-          UserError: the file is unreadable, empty or truncated, or its samples are far outside [-1, 1].
+          UserError: the file is unreadable or truncated, or its samples are far outside [-1, 1].
         """
         try:
             with soundfile.SoundFile(self.path) as file:
@@ -62,8 +62,6 @@ class AudioFile:
                 promised_s = 0 if file.format == "MP3" else file.frames / file.samplerate
         except AUDIO_ERRORS as error:
             raise UserError(f"not readable as audio ({reason(error)})") from None
-        if not self.seconds:
-            raise UserError("has no samples")
         if self.seconds < promised_s:
             raise UserError(f"ends after {self.seconds:.2f} s, but its header promises {promised_s:.2f} s")
 
@@ -131,13 +129,7 @@ def to_float(waveform: np.ndarray) -> np.ndarray:
 
 
 def resample(chunks: Iterable[np.ndarray], rate_hz: int, target_hz: int) -> Iterator[np.ndarray]:
-    """Mix channels down and resample, without seams between chunks.
-
-    Args:
-      chunks: `[sample, channel]` or `[sample]` float.
-
-    Yields:
-      `[sample]` float32, clipped to [-1, 1].
+    """Mix `[sample, channel]` down to `[sample]` float32 in [-1, 1] and resample, without seams between chunks.
 
     Raises:
       UserError: samples are not finite, or far outside [-1, 1].
@@ -173,11 +165,7 @@ class Blocks:
 
     @classmethod
     def of(cls, longest_s: float, label_rate_hz: float, sample_rate_hz: int) -> "Blocks":
-        """Return overlapping blocks of at least two predictions; adjacent clips if the label rate is 0.
-
-        Args:
-          longest_s: length of the longest training recording.
-        """
+        """Return overlapping blocks of at least two predictions; adjacent clips if the label rate is 0."""
         size = round(longest_s * sample_rate_hz)
         if not label_rate_hz:
             return cls(max(1, size), max(1, size), 1)

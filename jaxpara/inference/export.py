@@ -43,12 +43,7 @@ VERSIONS = ("jax", "flax", "numpy", "scipy", "librosa", "scikit-learn", "skops",
 
 
 def export(workdir: Path, out: Path, *, overwrite: bool = False) -> list[str]:
-    """Export a trained system, whole or not at all.
-
-    Args:
-      workdir: of a finished run.
-      out: the folder to write, missing or empty.
-      overwrite: replace an existing export.
+    """Export a trained system, whole or not at all, to a missing or empty folder, or over an existing export.
 
     Returns:
       Lines to print: a line per program, and where the export is.
@@ -65,7 +60,7 @@ def export(workdir: Path, out: Path, *, overwrite: bool = False) -> list[str]:
         )
     if workdir.resolve().is_relative_to(out.resolve()):
         raise UserError(f"{out}: contains the workdir itself; choose another folder")
-    programs = {}
+    programs, lines = {}, []
     with _replacing_folder(out, overwrite) as folder:
         for name, member in system.members.items():
             runs = system.fold_runs(name) if isinstance(member.learner, Net) else {}
@@ -83,30 +78,23 @@ def export(workdir: Path, out: Path, *, overwrite: bool = False) -> list[str]:
                     raise UserError(f"{svm}: no such file, expected a trained SVM; train this member again")
                 shutil.copyfile(svm, target / svm.name)
             if runs:
-                programs[name] = write_program(member, runs, folder / "stablehlo" / f"{name}.bin")
-        description = json.loads((workdir / system_file.FILE).read_text(encoding="utf-8"))
-        write_json(folder / system_file.FILE, _without_paths(description))
+                facts = programs[name] = write_program(member, runs, folder / "stablehlo" / f"{name}.bin")
+                lines.append(
+                    f"{name}: {facts['inputs']} to {facts['outputs']}, StableHLO for {' and '.join(PLATFORMS)};"
+                    f" largest difference from the network {facts['difference']:.1e} of its largest output (allowed"
+                    f" {facts['tolerance']:g})"
+                )
+        description = (workdir / system_file.FILE).read_text(encoding="utf-8")
+        write_json(folder / system_file.FILE, json.loads(description, object_hook=_without_paths))
         scores = {part: results["fusion"][part] for part in ("cv", "test")}
         write_json(folder / FILE, {"programs": programs, "measure": results["measure"], "scores": scores})
         write_text(folder / "README.md", _card(system, results, programs))
-    return [
-        *(
-            f"{name}: {facts['inputs']} to {facts['outputs']}, StableHLO for {' and '.join(facts['platforms'])};"
-            f" largest difference from the network {facts['difference']:.1e} of its largest output (allowed"
-            f" {facts['tolerance']:g})"
-            for name, facts in programs.items()
-        ),
-        f"exported: {out}; README.md describes it",
-    ]
+    return [*lines, f"exported: {out}; README.md describes it"]
 
 
-def _without_paths(tree: Any) -> Any:
+def _without_paths(fields: dict[str, Any]) -> dict[str, Any]:
     """Replace absolute paths by file names, as the folders exist on this computer only."""
-    if isinstance(tree, dict):
-        return {key: _without_paths(value) for key, value in tree.items()}
-    if isinstance(tree, list):
-        return [_without_paths(value) for value in tree]
-    return os.path.basename(tree) if isinstance(tree, str) and os.path.isabs(tree) else tree
+    return {k: os.path.basename(v) if isinstance(v, str) and os.path.isabs(v) else v for k, v in fields.items()}
 
 
 @contextmanager

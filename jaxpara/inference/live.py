@@ -22,15 +22,17 @@ class Output:
     """Standard output, with the number of samples and values, and the time spent on computing."""
 
     def __init__(self, ensemble: Ensemble, target: BinaryIO):
-        self._ensemble, self._target = ensemble, target
+        self._target, self._rate_hz = target, ensemble.feature.sample_rate_hz
+        self.hop_s = ensemble.hop / self._rate_hz
+        # A value depends on the audio up to this time after the end of its hop.
+        self.latency_ms = 1e3 * ensemble.model.lookahead / self._rate_hz
         self._times_s: deque[float] = deque(maxlen=MAX_TIMES)
         self._max_s, self._busy_s, self.samples, self._values = 0.0, 0.0, 0, 0
 
     def write(self, values: np.ndarray, samples: int, began: float) -> None:
         """Write values; count them, the samples that they came with, and the time since `began`."""
-        hop_s = self._ensemble.hop_s
-        first_s = self._values * hop_s
-        lines = "".join(f"{first_s + i * hop_s:.3f} {value:.6f}\n" for i, value in enumerate(values)).encode()
+        first_s = self._values * self.hop_s
+        lines = "".join(f"{first_s + i * self.hop_s:.3f} {value:.6f}\n" for i, value in enumerate(values)).encode()
         while lines:
             lines = lines[self._target.write(lines) :]  # a full pipe takes only a part
         seconds = time.perf_counter() - began
@@ -42,7 +44,7 @@ class Output:
 
     def summary(self) -> str:
         """Return a line with the length of the audio, the number of values and the speed."""
-        audio_s = self.samples / self._ensemble.feature.sample_rate_hz
+        audio_s = self.samples / self._rate_hz
         if not self._values:
             return f"live: {audio_s:.1f} s of audio, no value"
         median, slow = np.quantile(self._times_s, (0.5, 0.99)) * 1e3
@@ -50,8 +52,7 @@ class Output:
         return (
             f"live: {audio_s:.1f} s of audio, {self._values} values; computing one took {median:.1f} ms (median),"
             f" {slow:.1f} (99 %), {self._max_s * 1e3:.1f} (maximum), added to a latency of"
-            f" {self._ensemble.latency_s * 1e3:.1f} ms; real-time factor {factor:.3f}"
-            + (", slower than real time" if factor > 1 else "")
+            f" {self.latency_ms:.1f} ms; real-time factor {factor:.3f}{', slower than real time' if factor > 1 else ''}"
         )
 
 
@@ -60,7 +61,6 @@ def live(workdir: Path) -> None:
 
     Raises:
       UserError: the system cannot run live, or the input is not raw audio.
-      KeyboardInterrupt: the user stopped it.
     """
     system = System(workdir)
     ensemble = Ensemble.of(system)
@@ -87,18 +87,22 @@ def run(ensemble: Ensemble, source: BinaryIO, target: BinaryIO, notes: TextIO) -
         print(line, file=notes, flush=True)
 
     precompile(ensemble)
+    output, stream = Output(ensemble, target), Stream(ensemble)
     first_s = ensemble.warm_up / ensemble.feature.sample_rate_hz
     say(
-        f"live: ready; a value every {ensemble.hop_s * 1e3:g} ms, with a latency of {ensemble.latency_s * 1e3:.1f} ms"
+        f"live: ready; a value every {output.hop_s * 1e3:g} ms, with a latency of {output.latency_ms:.1f} ms"
         f" plus the computing time{f'; the first values after {first_s:g} s' if first_s else ''}"
     )
-    output, stream = Output(ensemble, target), Stream(ensemble)
     odd, reported = b"", time.monotonic()  # `odd` is the first byte of a split sample
     try:
         while chunk := source.read(READ_BYTES):
             began = time.perf_counter()
-            if not output.samples:
-                _require_raw(chunk)
+            kind = next((kind for magic, kind in HEADERS.items() if chunk.startswith(magic)), "")
+            if kind and not output.samples:
+                raise UserError(
+                    f"--mode=live: standard input begins like {kind} file, expected raw samples (16-bit, mono,"
+                    " little-endian); decode it first: ffmpeg -i FILE -f s16le -ac 1 -ar 16000 - | ..."
+                )
             chunk = odd + chunk
             chunk, odd = chunk[: len(chunk) & ~1], chunk[len(chunk) & ~1 :]
             waveform = np.frombuffer(chunk, "<i2").astype(np.float32) / 32768
@@ -111,19 +115,10 @@ def run(ensemble: Ensemble, source: BinaryIO, target: BinaryIO, notes: TextIO) -
         if odd:
             say("live: the input ends in the middle of a sample; its last byte is ignored")
         if output.samples % ensemble.hop:
-            say(f"live: the last {ensemble.hop_s * 1e3:g} ms of the input are incomplete and padded with silence")
+            say(f"live: the last {output.hop_s * 1e3:g} ms of the input are incomplete and padded with silence")
         began = time.perf_counter()
         output.write(stream.finish(), 0, began)
     except BrokenPipeError:
         say("live: the reader closed the output")
     finally:
         say(output.summary())
-
-
-def _require_raw(chunk: bytes) -> None:
-    for magic, kind in HEADERS.items():
-        if chunk.startswith(magic):
-            raise UserError(
-                f"--mode=live: standard input begins like {kind} file, expected raw samples (16-bit, mono,"
-                " little-endian); decode it first: ffmpeg -i FILE -f s16le -ac 1 -ar 16000 - | ..."
-            )

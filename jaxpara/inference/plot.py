@@ -28,7 +28,6 @@ def write(path: Path, name: str, estimate: Estimate, levels: np.ndarray, seconds
     """Write an image as PNG, whole or not at all.
 
     Args:
-      name: of the file, for the title.
       levels, seconds: of the audio, see `AudioFile`.
       notice: text on the training corpus below the plot; empty for none.
     """

@@ -75,10 +75,8 @@ def predict(workdir: Path, given: str, output: Path, *, images: bool = False) ->
     """Predict files and write the table; files that were finished before an interruption are not predicted again.
 
     Args:
-      workdir: of a finished run, or an export.
       given: a file, a folder or a pattern.
-      output: the CSV file.
-      images: draw each file into a folder next to the CSV file.
+      images: draw each file into a folder next to `output`, the CSV file.
 
     Raises:
       UserError: an invalid argument or system; or some files cannot be predicted, after all others are written.

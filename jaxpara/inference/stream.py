@@ -62,31 +62,15 @@ class Ensemble:
         return self.model.samples_per_output
 
     @property
-    def hop_s(self) -> float:
-        return self.hop / self.feature.sample_rate_hz
-
-    @property
-    def latency_s(self) -> float:
-        """Seconds of audio after the end of its hop that a value depends on."""
-        return self.model.lookahead / self.feature.sample_rate_hz
-
-    @property
     def warm_up(self) -> int:
         """Samples that have to arrive before the first one is scaled."""
         return round(WARM_UP_S * self.feature.sample_rate_hz) if self.feature.scale == "zscore" else 0
 
-    def combined(self, outputs: Any) -> np.ndarray:
-        """Average the outputs of all networks, `[1, label]` each, to `[label]`."""
-        return np.average([np.asarray(values[0], np.float64) for values in outputs], axis=0, weights=self.weights)
-
-    def start(self) -> list[Carry]:
-        """Return the state of each network before the first sample."""
-        return [self.model.start() for _ in self.networks]
-
     def step(self, samples: np.ndarray, carries: list[Carry], end: bool = False) -> tuple[np.ndarray, list[Carry]]:
         """Map the next scaled samples, `[sample, 1]`, to `[label]` and the new carries, see `CNN1DLSTM.step`."""
         outputs, carries = _step(self.model, self.precision, self.networks, samples[None], carries, end)
-        return self.combined(outputs), carries
+        values = [np.asarray(output[0], np.float64) for output in outputs]
+        return np.average(values, axis=0, weights=self.weights), carries
 
 
 # The program computes the networks one after the other: a convolution batched over networks, each with its own kernels,
@@ -151,8 +135,8 @@ class Stream:
     def __init__(self, ensemble: Ensemble):
         self._ensemble, self._scale = ensemble, RunningScale(ensemble)
         self._pending = np.empty((0, 1), np.float32)  # scaled samples that the networks have not seen
-        self._carries = ensemble.start()
-        self._started, self._received, self._returned = False, 0, 0
+        self._carries = [ensemble.model.start()] * len(ensemble.networks)
+        self._started, self._received = False, 0
 
     def push(self, waveform: np.ndarray) -> np.ndarray:
         """Return the next values, `[label]`, that can be computed with these samples, `[sample]` in [-1, 1]."""
@@ -162,7 +146,7 @@ class Stream:
         """Return the last values, `[label]`."""
         values = [self._advance(self._scale.push(np.empty(0, np.float32), end=True))]
         values.append(self._advance(np.zeros((-self._received % self._ensemble.hop, 1), np.float32)))
-        if self._returned * self._ensemble.hop < self._received:
+        if len(self._pending):
             values.append(self._step(len(self._pending), end=True))
         return np.concatenate(values)
 
@@ -182,7 +166,6 @@ class Stream:
     def _step(self, samples: int, end: bool = False) -> np.ndarray:
         part, self._pending = self._pending[:samples], self._pending[samples:]
         values, self._carries = self._ensemble.step(part, self._carries, end)
-        self._returned += len(values)
         return values
 
 

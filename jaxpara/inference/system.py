@@ -92,26 +92,17 @@ class TrainedMember:
       models: the learner's choice (epoch, or C) of each trained model, by fold and seed.
     """
 
-    def __init__(
-        self,
-        name: str,
-        spec: Mapping[str, Any],
-        task: Task,
-        seed: int,
-        folder: Path,
-        members: "Mapping[str, TrainedMember]",
-    ):
+    def __init__(self, name: str, folder: Path, about: Mapping[str, Any], members: "Mapping[str, TrainedMember]"):
         """Build feature and learner; each model is read when it is first used.
 
         Args:
-          spec: from system.json.
-          seed: of the run.
-          folder: of the trained system.
+          folder, about: of the trained system, and the content of its system.json.
           members: those before this one, whose embeddings it may use.
 
         Raises:
           UserError: it was trained on features that new audio does not have.
         """
+        spec, seed = about["members"][name], about["seed"]
         if spec["table"]:
             raise UserError(
                 f"{folder}: member {name} was trained on the organisers' feature files ({spec['table']}), which new"
@@ -129,7 +120,7 @@ class TrainedMember:
             LEARNERS,
             config["learner"],
             f"{where}.learner",
-            task=task,
+            task=TASKS[about["task"]],
             frame_rate_hz=self.feature.frame_rate_hz,
             precision=spec["precision"],
         )
@@ -194,8 +185,8 @@ class System:
         self.task = TASKS[self.about["task"]]
         self.weights: dict[str, dict[FoldSeed, float]] = self.about["weights"]
         self.members: dict[str, TrainedMember] = {}
-        for name, spec in self.about["members"].items():
-            self.members[name] = TrainedMember(name, spec, self.task, self.about["seed"], folder, self.members)
+        for name in self.about["members"]:
+            self.members[name] = TrainedMember(name, folder, self.about, self.members)
         self._label_rate_hz: float = self.about["label_rate_hz"]
         self.blocks = Blocks.of(self.about["longest_s"], self._label_rate_hz, self.task.sample_rate_hz)
 
@@ -207,14 +198,11 @@ class System:
           sample_rate_hz: any whole number.
 
         Raises:
-          UserError: the waveform or the rate is invalid, or too short for one sample at the system's rate.
+          UserError: the waveform or the rate is invalid, or the waveform too short for one sample at the system's rate.
         """
-        waveform = to_float(waveform)
-        if not len(waveform):
-            raise UserError("waveform has no samples")
         if not (np.isfinite(sample_rate_hz) and 1 <= sample_rate_hz == int(sample_rate_hz)):
             raise UserError(f"sample_rate_hz is {sample_rate_hz}, expected a whole number above 0")
-        cut = self.blocks.cut(resample([waveform], int(sample_rate_hz), self.task.sample_rate_hz))
+        cut = self.blocks.cut(resample([to_float(waveform)], int(sample_rate_hz), self.task.sample_rate_hz))
         batch = max(1, round(MAX_BATCH_S * self.task.sample_rate_hz / self.blocks.size))
         starts, values = [], []
         while group := list(islice(cut, batch)):

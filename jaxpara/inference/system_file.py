@@ -48,7 +48,6 @@ def write(
     Args:
       about: `experiment`, `recipe`, `demo`, `seed` and `corpus`.
       members: all members, each after its sources.
-      weights: of each trained model, from the fusion.
     """
     rows = [
         {"member": name, "fold": fold, "seed": seed, "weight": weight}

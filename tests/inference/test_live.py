@@ -140,7 +140,7 @@ def test_models_weights_and_precision_are_those_of_the_system(alone, in_precisio
     def both(system):
         ensemble = Ensemble.of(system)
         samples, lookahead = ensemble.feature(waveform), ensemble.model.lookahead
-        first, carries = ensemble.step(samples[:lookahead], ensemble.start())
+        first, carries = ensemble.step(samples[:lookahead], [ensemble.model.start()] * len(ensemble.networks))
         rest, _ = ensemble.step(samples[lookahead:], carries, end=True)
         return np.concatenate([first, rest]), system(waveform, 16_000).values
 

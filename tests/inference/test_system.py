@@ -100,7 +100,7 @@ def test_an_edited_system_is_one_line(trained, tmp_path, edit, words):
 @pytest.mark.parametrize(
     ("samples", "rate_hz", "words"),
     [
-        (0, 16_000, "waveform has no samples"),
+        (0, 16_000, "waveform is too short for one sample at the system's rate"),
         (1, 192_000, "waveform is too short for one sample at the system's rate"),
         (1000, float("inf"), "sample_rate_hz is inf, expected a whole number above 0"),
         (1000, float("nan"), "sample_rate_hz is nan, expected a whole number above 0"),
