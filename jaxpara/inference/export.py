@@ -70,7 +70,7 @@ def export(workdir: Path, out: Path, *, overwrite: bool = False) -> list[str]:
                 target.mkdir(parents=True)
                 if (source / FITTED_FILE).exists():
                     shutil.copyfile(source / FITTED_FILE, target / FITTED_FILE)
-                if runs:
+                if isinstance(member.learner, Net):
                     write_weights(target / WEIGHTS, member.load(runs[key]))
                     continue
                 svm = member.learner.file(source)
@@ -100,13 +100,11 @@ def _without_paths(fields: dict[str, Any]) -> dict[str, Any]:
 @contextmanager
 def _replacing_folder(out: Path, overwrite: bool) -> Iterator[Path]:
     """Yield a folder next to `out`, which replaces `out` when the block ends without an error."""
-    if out.is_symlink() or (out.exists() and not out.is_dir()):
-        raise UserError(f"{out}: is not a folder, so it is not replaced; choose another")
-    if out.exists() and any(out.iterdir()):
+    if out.is_symlink() or (out.exists() and not (out.is_dir() and not any(out.iterdir()))):
+        if out.is_symlink() or not (out / FILE).exists():
+            raise UserError(f"{out}: is not an export, so it is not replaced; choose another folder, or empty it first")
         if not overwrite:
             raise UserError(f"{out}: already exists; choose another folder, or replace it with --overwrite")
-        if not (out / FILE).exists():
-            raise UserError(f"{out}: is not an export, so it is not replaced; choose another folder, or empty it first")
     part, old = (out.with_name(f".{out.name}.{suffix}") for suffix in ("part", "old"))
     try:
         shutil.rmtree(part, ignore_errors=True)  # from an export that was killed

@@ -4,7 +4,6 @@ import csv
 import hashlib
 import shutil
 import tempfile
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
@@ -83,7 +82,7 @@ def predict(workdir: Path, given: str, output: Path, *, images: bool = False) ->
     """
     with Progress() as progress:
         files = audio_files.find(given)
-        _require_writable(output, files)
+        _require_writable(output)
         system = System(workdir)
         notice = STAMP if system.about["simulated"] else ""
         if notice:
@@ -133,12 +132,9 @@ def predict(workdir: Path, given: str, output: Path, *, images: bool = False) ->
         shutil.rmtree(finished.folder, ignore_errors=True)
 
 
-def _require_writable(output: Path, files: Sequence[AudioFile]) -> None:
+def _require_writable(output: Path) -> None:
     if output.suffix.lower() != ".csv" or output.is_dir():
         raise UserError(f"--output={output}: expected a file whose name ends in .csv")
-    [(name, count)] = Counter(file.name for file in files).most_common(1)
-    if count > 1:
-        raise UserError(f"--input: two files are called {name!r}; rename one of them")
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=output.parent):

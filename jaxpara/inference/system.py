@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from rich.console import Console
 
+from jaxpara import fusion, seeds
 from jaxpara.corpora.audio import in_threads
 from jaxpara.corpora.corpus import Corpus, Recording
 from jaxpara.corpora.splits import Fold
@@ -19,13 +20,11 @@ from jaxpara.errors import UserError
 from jaxpara.features import FEATURES
 from jaxpara.features.embeddings import Arrays, Read
 from jaxpara.features.feature import Feature
-from jaxpara.fusion import mix
 from jaxpara.inference import system_file
 from jaxpara.inference.audio_files import Blocks, crossfade, resample, to_float
 from jaxpara.predictions import FoldSeed, scores_of
 from jaxpara.progress import Progress
 from jaxpara.registry import build
-from jaxpara.seeds import derive
 from jaxpara.training import LEARNERS, parallel
 from jaxpara.training.fold_run import FoldRun, fold_folder
 from jaxpara.training.state import TrainState
@@ -114,7 +113,7 @@ class TrainedMember:
         where, config = f"members.{name}", spec["config"]
         features = {key: value for key, value in config["features"].items() if key != "table"}
         rates = {source: member.learner.embedding_rate_hz for source, member in self._sources.items()}
-        self.feature = build(FEATURES, features, f"{where}.features", rates=rates, seed=derive(seed, name))
+        self.feature = build(FEATURES, features, f"{where}.features", rates=rates, seed=seeds.derive(seed, name))
         self.feature.require()
         self.learner = build(
             LEARNERS,
@@ -227,7 +226,7 @@ class System:
             for name, model_weights in self.weights.items()
         }
         counts = [len(recording.times_s) for recording in corpus.recordings]
-        return np.split(scores_of(mix(tables, self.weights)), np.cumsum(counts)[:-1])
+        return np.split(scores_of(fusion.mix(tables, self.weights)), np.cumsum(counts)[:-1])
 
     def fold_runs(self, name: str) -> dict[FoldSeed, FoldRun]:
         """Return the folds of a member with a second of noise as test set, to load its models and learn its shapes."""
