@@ -28,7 +28,7 @@ from jaxpara.files import read_json, write_json, write_text
 from jaxpara.inference import system_file
 from jaxpara.inference.system import System, TrainedMember
 from jaxpara.predictions import FoldSeed
-from jaxpara.training.fold_run import FoldRun
+from jaxpara.training.fold_run import FoldRun, fold_folder
 from jaxpara.training.net import Net
 from jaxpara.training.state import WEIGHTS, write_weights
 
@@ -65,7 +65,7 @@ def export(workdir: Path, out: Path, *, overwrite: bool = False) -> list[str]:
         for name, member in system.members.items():
             runs = system.fold_runs(name) if isinstance(member.learner, Net) else {}
             for key in member.models:
-                source = member.folder(key)
+                source = fold_folder(member.folder, key)
                 target = folder / source.relative_to(workdir)
                 target.mkdir(parents=True)
                 if (source / FITTED_FILE).exists():

@@ -27,7 +27,7 @@ class Output:
         # A value depends on the audio up to this time after the end of its hop.
         self.latency_ms = 1e3 * ensemble.model.lookahead / self._rate_hz
         self._times_s: deque[float] = deque(maxlen=MAX_TIMES)
-        self._busy_s, self.samples, self._values = 0.0, 0, 0
+        self._max_s, self._busy_s, self.samples, self._values = 0.0, 0.0, 0, 0
 
     def write(self, values: np.ndarray, samples: int, began: float) -> None:
         """Write values; count them, the samples that they came with, and the time since `began`."""
@@ -40,17 +40,18 @@ class Output:
         self._values += len(values)
         self._busy_s += seconds
         self._times_s.extend([seconds] * len(values))
+        self._max_s = max(self._max_s, seconds if len(values) else 0.0)
 
     def summary(self) -> str:
         """Return a line with the length of the audio, the number of values and the speed."""
         audio_s = self.samples / self._rate_hz
         if not self._values:
             return f"live: {audio_s:.1f} s of audio, no value"
-        median, slow, slowest = np.quantile(self._times_s, (0.5, 0.99, 1)) * 1e3
+        median, slow = np.quantile(self._times_s, (0.5, 0.99)) * 1e3
         factor = self._busy_s / audio_s
         return (
             f"live: {audio_s:.1f} s of audio, {self._values} values; computing one took {median:.1f} ms (median),"
-            f" {slow:.1f} (99 %), {slowest:.1f} (maximum), added to a latency of"
+            f" {slow:.1f} (99 %), {self._max_s * 1e3:.1f} (maximum), added to a latency of"
             f" {self.latency_ms:.1f} ms; real-time factor {factor:.3f}{', slower than real time' if factor > 1 else ''}"
         )
 

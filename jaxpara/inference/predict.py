@@ -34,11 +34,11 @@ class FinishedFiles:
         for file in files:
             status = file.path.stat()
             key = repr((system, str(file.path.absolute()), status.st_size, status.st_mtime_ns))
-            self._paths[file.name] = folder / f"{_digest(key)}.npz"
+            self._paths[file.path] = folder / f"{_digest(key)}.npz"
 
     def save(self, file: AudioFile, estimate: Estimate) -> None:
         """Write a prediction, whole or not at all."""
-        with replacing(self._paths[file.name]) as part, part.open("wb") as raw:
+        with replacing(self._paths[file.path]) as part, part.open("wb") as raw:
             np.savez(
                 raw,
                 times_s=estimate.times_s,
@@ -53,7 +53,7 @@ class FinishedFiles:
         Raises:
           UserError: it is missing or damaged.
         """
-        path = self._paths[file.name]
+        path = self._paths[file.path]
         try:
             with path.open("rb") as raw, np.load(raw, allow_pickle=False) as kept:
                 estimate = Estimate(kept["times_s"], kept["values"], self._classes)

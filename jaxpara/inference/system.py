@@ -89,6 +89,7 @@ class TrainedMember:
     Attributes:
       feature, learner: built from its config.
       models: the learner's choice (epoch, or C) of each trained model, by fold and seed.
+      folder: with a folder for each of them.
     """
 
     def __init__(self, name: str, folder: Path, about: Mapping[str, Any], members: "Mapping[str, TrainedMember]"):
@@ -108,7 +109,7 @@ class TrainedMember:
                 " audio does not have; train it without the corpus' features/ folder to compute them from the audio"
             )
         self.name, self.models = name, spec["models"]
-        self._seed, self._folder = seed, folder / "members" / name
+        self._seed, self.folder = seed, folder / "members" / name
         self._sources = {source: members[source] for source in spec["sources"]}
         where, config = f"members.{name}", spec["config"]
         features = {key: value for key, value in config["features"].items() if key != "table"}
@@ -125,10 +126,6 @@ class TrainedMember:
         )
         self._loaded: dict[FoldSeed, Any] = {}
 
-    def folder(self, key: FoldSeed) -> Path:
-        """Return the folder of a trained model."""
-        return fold_folder(self._folder, key)
-
     def fold_run(self, key: FoldSeed, corpus: Corpus, read: Read) -> FoldRun:
         """Return the fold of a trained model with new audio, from `in_memory`, as its test set."""
         fold = Fold(key[0], (), (), tuple(corpus.by_name), key[1])
@@ -136,8 +133,8 @@ class TrainedMember:
             arrays = read(self.feature, QUIET)
         else:
             sources = {name: source._embeddings(key, corpus, read) for name, source in self._sources.items()}
-            arrays = self.feature.arrays(corpus, fold, read, QUIET, self.folder(key), sources)
-        return FoldRun.of(self.name, self._folder, self._seed, corpus, fold, arrays, self.feature.frame_rate_hz)
+            arrays = self.feature.arrays(corpus, fold, read, QUIET, fold_folder(self.folder, key), sources)
+        return FoldRun.of(self.name, self.folder, self._seed, corpus, fold, arrays, self.feature.frame_rate_hz)
 
     def load(self, run: FoldRun) -> Any:
         """Return a trained model: the state of a network, or an SVM pipeline. It is read once."""

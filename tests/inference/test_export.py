@@ -17,6 +17,7 @@ import jaxpara
 from jaxpara.errors import UserError
 from jaxpara.inference import export as export_module
 from jaxpara.inference.export import export
+from jaxpara.training.fold_run import fold_folder
 
 ROOT = Path(__file__).parents[2]
 PREDICT = """
@@ -95,7 +96,7 @@ def test_programs_match_the_networks(exported, task):
         method = "__call__" if fact["gives"] == "predictions" else "embed"
         inputs = np.concatenate([example, example[:, ::-1], 0.5 * example])
         for key in member.models:
-            file = member.folder(key) / "weights.safetensors"
+            file = fold_folder(member.folder, key) / "weights.safetensors"
             tree = unflatten_dict(load_file(file), sep="/")
             weights = {"params": tree["params"], "batch_stats": tree.get("batch_stats", {})}
             wanted = member.learner.model.apply(weights, inputs, method=method)
@@ -114,7 +115,7 @@ def test_a_program_computes_in_the_precision_of_its_network(alone, in_precision,
     values = np.zeros(100)
     member = system.members["cnn"]
     for key, weight in system.weights["cnn"].items():
-        tree = load_file(member.folder(key) / "weights.safetensors")
+        tree = load_file(fold_folder(member.folder, key) / "weights.safetensors")
         weights = {"params": {}, "batch_stats": {}} | unflatten_dict(tree, sep="/")
         values += weight * np.asarray(program.call(weights, member.feature(waveform)[None]))[0]
     np.testing.assert_allclose(values, system(waveform, 16_000).values, rtol=0, atol=1e-6)
