@@ -25,7 +25,7 @@ MAX_PEAK = 8.0  # decoders and mixes exceed 1 a little; integers stored as float
 OVERLAP = 1 / 8  # of a block: the part that is crossfaded with the next block
 
 
-@dataclass
+@dataclass(eq=False)
 class AudioFile:
     """An audio file to predict.
 
@@ -34,6 +34,8 @@ class AudioFile:
       name: its name in the table, which is the path below the folder in `--input`.
       rate_hz, channels, seconds: of the file; set by `read`.
       levels: largest amplitude of all channels, `LEVELS_HZ` times a second; set by `read`.
+      starts, values: first samples and predictions of the blocks predicted so far.
+      failure: why it cannot be predicted.
     """
 
     path: Path
@@ -42,15 +44,15 @@ class AudioFile:
     channels: int = 0
     seconds: float = 0.0
     levels: list[np.ndarray] = field(default_factory=list)
+    starts: list[int] = field(default_factory=list)
+    values: list[np.ndarray] = field(default_factory=list)
+    failure: str = ""
 
     def read(self, sample_rate_hz: int) -> Iterator[np.ndarray]:
-        """Read the file in chunks, mixed down to one channel and resampled.
-
-        Yields:
-          `[sample]` float32 chunks.
+        """Read the file in chunks `[sample]` float32, mixed down to one channel and resampled.
 
         Raises:
-          UserError: the file is unreadable, empty or truncated, or its samples are far outside [-1, 1].
+          UserError: the file is unreadable or truncated, or its samples are far outside [-1, 1].
         """
         try:
             with soundfile.SoundFile(self.path) as file:
@@ -60,8 +62,6 @@ class AudioFile:
                 promised_s = 0 if file.format == "MP3" else file.frames / file.samplerate
         except AUDIO_ERRORS as error:
             raise UserError(f"not readable as audio ({reason(error)})") from None
-        if not self.seconds:
-            raise UserError("has no samples")
         if self.seconds < promised_s:
             raise UserError(f"ends after {self.seconds:.2f} s, but its header promises {promised_s:.2f} s")
 
@@ -86,44 +86,35 @@ def find(given: str) -> list[AudioFile]:
     Raises:
       UserError: there are none.
     """
-    path = Path(given)
+    path = folder = Path(given)
     if path.is_dir():
-        files = sorted(
-            file
-            for file in path.rglob("*")
-            if file.suffix.lower()[1:] in SUFFIXES
-            and not any(part.startswith(".") for part in file.relative_to(path).parts)
-            and file.is_file()
-        )
-        if not files:
-            raise UserError(
-                f"--input={given}: no audio in this folder; expected files that end in {', '.join(SUFFIXES[:6])}, ..."
-            )
-        return [AudioFile(file, _name(file, path)) for file in files]
-    if path.exists():
-        return [AudioFile(path, _name(path, path.parent))]
-    if not glob.has_magic(given):
-        raise UserError(f"--input={given}: no such file or folder")
-    files = sorted(Path(match) for match in glob.glob(given, recursive=True) if os.path.isfile(match))
-    if not files:
-        raise UserError(f"--input={given}: no file matches this pattern")
-    fixed = Path(re.split(r"[*?\[]", given, maxsplit=1)[0] + "x").parent  # the folder before the first wildcard
-    return [AudioFile(file, _name(file, fixed)) for file in files]
+        found = [file for file in path.rglob("*") if _is_audio(file, path)]
+        problem = f"no audio in this folder; expected files that end in {', '.join(SUFFIXES[:6])}, ..."
+    elif path.exists() or not glob.has_magic(given):
+        folder = path.parent
+        found = [path] if path.exists() else []
+        problem = "no such file or folder"
+    else:
+        folder = Path(re.split(r"[*?\[]", given, maxsplit=1)[0] + "x").parent  # the folder before the first wildcard
+        found = [Path(match) for match in glob.glob(given, recursive=True) if os.path.isfile(match)]
+        problem = "no file matches this pattern"
+    if not found:
+        raise UserError(f"--input={given}: {problem}")
+    names = {file: file.relative_to(folder).as_posix().encode("utf-8", "surrogateescape") for file in sorted(found)}
+    # Not every name is UTF-8.
+    return [AudioFile(file, name.decode("utf-8", "backslashreplace")) for file, name in names.items()]
 
 
-def _name(path: Path, folder: Path) -> str:
-    name = path.relative_to(folder).as_posix()
-    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")  # not every name is UTF-8
+def _is_audio(file: Path, folder: Path) -> bool:
+    hidden = any(part.startswith(".") for part in file.relative_to(folder).parts)
+    return file.suffix.lower()[1:] in SUFFIXES and not hidden and file.is_file()
 
 
 def to_float(waveform: np.ndarray) -> np.ndarray:
     """Scale integers to float32 in [-1, 1]; floats are returned unchanged.
 
-    Args:
-      waveform: `[sample]` or `[sample, channel]`.
-
     Raises:
-      UserError: the array has another shape, or is not numeric.
+      UserError: the array is not numeric, or neither `[sample]` nor `[sample, channel]`.
     """
     waveform = np.asarray(waveform)
     if waveform.ndim not in (1, 2) or waveform.dtype.kind not in "iuf":
@@ -138,13 +129,7 @@ def to_float(waveform: np.ndarray) -> np.ndarray:
 
 
 def resample(chunks: Iterable[np.ndarray], rate_hz: int, target_hz: int) -> Iterator[np.ndarray]:
-    """Mix channels down and resample, without seams between chunks.
-
-    Args:
-      chunks: `[sample, channel]` or `[sample]` float.
-
-    Yields:
-      `[sample]` float32, clipped to [-1, 1].
+    """Mix `[sample, channel]` down to `[sample]` float32 in [-1, 1] and resample, without seams between chunks.
 
     Raises:
       UserError: samples are not finite, or far outside [-1, 1].
@@ -179,23 +164,14 @@ class Blocks:
     cell: int
 
     @classmethod
-    def for_sequences(cls, longest_s: float, rate_hz: float, sample_rate_hz: int) -> "Blocks":
-        """Return overlapping blocks of as many predictions as fit in `longest_s`, at least two.
-
-        Args:
-          longest_s: length of the longest training recording.
-          rate_hz: predictions per second.
-          sample_rate_hz: of the recordings.
-        """
-        cell = (Fraction(sample_rate_hz) / Fraction(rate_hz).limit_denominator(1000)).numerator
-        cells = max(2, round(longest_s * sample_rate_hz) // cell)
+    def of(cls, longest_s: float, label_rate_hz: float, sample_rate_hz: int) -> "Blocks":
+        """Return overlapping blocks of at least two predictions; adjacent clips if the label rate is 0."""
+        size = round(longest_s * sample_rate_hz)
+        if not label_rate_hz:
+            return cls(max(1, size), max(1, size), 1)
+        cell = (Fraction(sample_rate_hz) / Fraction(label_rate_hz).limit_denominator(1000)).numerator
+        cells = max(2, size // cell)
         return cls(cells * cell, (cells - max(1, round(cells * OVERLAP))) * cell, cell)
-
-    @classmethod
-    def for_classes(cls, longest_s: float, sample_rate_hz: int) -> "Blocks":
-        """Return adjacent clips; only the last one may overlap, as it ends with the recording."""
-        size = max(1, round(longest_s * sample_rate_hz))
-        return cls(size, size, 1)
 
     def cut(self, chunks: Iterable[np.ndarray]) -> Iterator[tuple[int, np.ndarray]]:
         """Cut a recording that is read in chunks `[sample]`; at most two blocks of it are in memory.
@@ -221,15 +197,7 @@ class Blocks:
 
 
 def crossfade(starts: Sequence[int], parts: Sequence[np.ndarray]) -> np.ndarray:
-    """Join the sequences of overlapping blocks by crossfading.
-
-    Args:
-      starts: first row of each, increasing.
-      parts: `[row, value]` each.
-
-    Returns:
-      `[row, value]` up to the end of the last part.
-    """
+    """Join the sequences of overlapping blocks, `[row, value]` each, by crossfading; `starts` are their first rows."""
     if len(parts) == 1:
         return parts[0]
     rows = starts[-1] + len(parts[-1])

@@ -28,10 +28,9 @@ from jaxpara.files import read_json, write_json, write_text
 from jaxpara.inference import system_file
 from jaxpara.inference.system import System, TrainedMember
 from jaxpara.predictions import FoldSeed
-from jaxpara.training.fold_run import FoldRun
+from jaxpara.training.fold_run import FoldRun, fold_folder
 from jaxpara.training.net import Net
 from jaxpara.training.state import WEIGHTS, write_weights
-from jaxpara.training.svm import SVM
 
 FILE = "export.json"
 PLATFORMS = ("cpu", "cuda")
@@ -44,12 +43,7 @@ VERSIONS = ("jax", "flax", "numpy", "scipy", "librosa", "scikit-learn", "skops",
 
 
 def export(workdir: Path, out: Path, *, overwrite: bool = False) -> list[str]:
-    """Export a trained system, whole or not at all.
-
-    Args:
-      workdir: of a finished run.
-      out: the folder to write, missing or empty.
-      overwrite: replace an existing export.
+    """Export a trained system, whole or not at all, to a missing or empty folder, or over an existing export.
 
     Returns:
       Lines to print: a line per program, and where the export is.
@@ -66,60 +60,51 @@ def export(workdir: Path, out: Path, *, overwrite: bool = False) -> list[str]:
         )
     if workdir.resolve().is_relative_to(out.resolve()):
         raise UserError(f"{out}: contains the workdir itself; choose another folder")
-    programs = {}
+    programs, lines = {}, []
     with _replacing_folder(out, overwrite) as folder:
         for name, member in system.members.items():
             runs = system.fold_runs(name) if isinstance(member.learner, Net) else {}
             for key in member.models:
-                source = member.folder(key)
+                source = fold_folder(member.folder, key)
                 target = folder / source.relative_to(workdir)
                 target.mkdir(parents=True)
                 if (source / FITTED_FILE).exists():
                     shutil.copyfile(source / FITTED_FILE, target / FITTED_FILE)
-                if isinstance(member.learner, SVM):
-                    file = member.learner.file(source)
-                    if not file.exists():
-                        raise UserError(f"{file}: no such file, expected a trained SVM; train this member again")
-                    shutil.copyfile(file, target / file.name)
-                else:
+                if isinstance(member.learner, Net):
                     write_weights(target / WEIGHTS, member.load(runs[key]))
+                    continue
+                svm = member.learner.file(source)
+                if not svm.exists():
+                    raise UserError(f"{svm}: no such file, expected a trained SVM; train this member again")
+                shutil.copyfile(svm, target / svm.name)
             if runs:
-                programs[name] = write_program(member, runs, folder / "stablehlo" / f"{name}.bin")
-        description = json.loads((workdir / system_file.FILE).read_text(encoding="utf-8"))
-        write_json(folder / system_file.FILE, _without_paths(description))
+                facts = programs[name] = write_program(member, runs, folder / "stablehlo" / f"{name}.bin")
+                lines.append(
+                    f"{name}: {facts['inputs']} to {facts['outputs']}, StableHLO for {' and '.join(PLATFORMS)};"
+                    f" largest difference from the network {facts['difference']:.1e} of its largest output (allowed"
+                    f" {facts['tolerance']:g})"
+                )
+        description = (workdir / system_file.FILE).read_text(encoding="utf-8")
+        write_json(folder / system_file.FILE, json.loads(description, object_hook=_without_paths))
         scores = {part: results["fusion"][part] for part in ("cv", "test")}
         write_json(folder / FILE, {"programs": programs, "measure": results["measure"], "scores": scores})
         write_text(folder / "README.md", _card(system, results, programs))
-    return [
-        *(
-            f"{name}: {facts['inputs']} to {facts['outputs']}, StableHLO for {' and '.join(facts['platforms'])};"
-            f" largest difference from the network {facts['difference']:.1e} of its largest output (allowed"
-            f" {facts['tolerance']:g})"
-            for name, facts in programs.items()
-        ),
-        f"exported: {out}; README.md describes it",
-    ]
+    return [*lines, f"exported: {out}; README.md describes it"]
 
 
-def _without_paths(tree: Any) -> Any:
+def _without_paths(fields: dict[str, Any]) -> dict[str, Any]:
     """Replace absolute paths by file names, as the folders exist on this computer only."""
-    if isinstance(tree, dict):
-        return {key: _without_paths(value) for key, value in tree.items()}
-    if isinstance(tree, list):
-        return [_without_paths(value) for value in tree]
-    return os.path.basename(tree) if isinstance(tree, str) and os.path.isabs(tree) else tree
+    return {k: os.path.basename(v) if isinstance(v, str) and os.path.isabs(v) else v for k, v in fields.items()}
 
 
 @contextmanager
 def _replacing_folder(out: Path, overwrite: bool) -> Iterator[Path]:
     """Yield a folder next to `out`, which replaces `out` when the block ends without an error."""
-    if out.is_symlink() or (out.exists() and not out.is_dir()):
-        raise UserError(f"{out}: is not a folder, so it is not replaced; choose another")
-    if out.exists() and any(out.iterdir()):
+    if out.is_symlink() or (out.exists() and not (out.is_dir() and not any(out.iterdir()))):
+        if out.is_symlink() or not (out / FILE).exists():
+            raise UserError(f"{out}: is not an export, so it is not replaced; choose another folder, or empty it first")
         if not overwrite:
             raise UserError(f"{out}: already exists; choose another folder, or replace it with --overwrite")
-        if not (out / FILE).exists():
-            raise UserError(f"{out}: is not an export, so it is not replaced; choose another folder, or empty it first")
     part, old = (out.with_name(f".{out.name}.{suffix}") for suffix in ("part", "old"))
     try:
         shutil.rmtree(part, ignore_errors=True)  # from an export that was killed
@@ -137,12 +122,7 @@ def _replacing_folder(out: Path, overwrite: bool) -> Iterator[Path]:
 
 
 def _card(system: System, results: Mapping[str, Any], programs: Mapping[str, Any]) -> str:
-    """Return the model card.
-
-    Args:
-      results: results.json of the run.
-      programs: by member, from `write_program`.
-    """
+    """Return the model card, from results.json and the facts of `write_program` by member."""
     template = jinja2.Environment(
         loader=jinja2.PackageLoader("jaxpara.inference", ""),
         trim_blocks=True,
@@ -170,9 +150,7 @@ def write_program(member: TrainedMember, runs: Mapping[FoldSeed, FoldRun], path:
     """Write the StableHLO program of a member's network, and compare it with the network for each trained model.
 
     Args:
-      member: a member whose learner is a network.
       runs: from `System.fold_runs`.
-      path: the file to write.
 
     Returns:
       `gives` (`predictions` or `embeddings`), `inputs` and `outputs` (their shapes; letters are symbolic sizes),
@@ -194,14 +172,13 @@ def write_program(member: TrainedMember, runs: Mapping[FoldSeed, FoldRun], path:
     for (fold, seed), variables in networks.items():
         expected = np.asarray(forward(variables, inputs))
         found = np.asarray(program.call(variables, inputs))
-        difference = float(np.abs(found - expected).max() / max(np.abs(expected).max(), 1e-6))
-        if not difference <= tolerance:
+        differences.append(float(np.abs(found - expected).max() / max(np.abs(expected).max(), 1e-6)))
+        if not differences[-1] <= tolerance:
             raise UserError(
                 f"member {member.name}, fold {fold}, seed {seed}: the exported program differs from the network by"
-                f" {difference:.1e} of its largest output, expected at most {tolerance:g}; nothing was exported,"
+                f" {differences[-1]:.1e} of its largest output, expected at most {tolerance:g}; nothing was exported,"
                 " please report this"
             )
-        differences.append(difference)
     return {
         "gives": "predictions" if learner.predicts else "embeddings",
         "inputs": str(program.in_avals[-1].str_short()),
@@ -220,11 +197,12 @@ def _exported(forward: Any, variables: Any, example: np.ndarray, learner: Net) -
         stride = learner.stride
         shapes.insert(0, ("b", f"{stride}*t" if stride > 1 else "t", *example.shape[2:]))
     like = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), variables)
+    # A program records the source files of its operations; not their folders, which exist on this computer only.
+    jax.config.update("jax_hlo_source_file_canonicalization_regex", ".*/")
     for shape in shapes:
         inputs = jax.ShapeDtypeStruct(jax.export.symbolic_shape(", ".join(map(str, shape))), example.dtype)
         try:
-            with _without_folders():
-                exported = jax.export.export(forward, platforms=PLATFORMS)(like, inputs)
+            exported = jax.export.export(forward, platforms=PLATFORMS)(like, inputs)
             break
         except Exception:  # JAX raises many types where a size has to be known
             if shape is shapes[-1]:
@@ -233,15 +211,3 @@ def _exported(forward: Any, variables: Any, example: np.ndarray, learner: Net) -
     size = [sizes[axis] if isinstance(shape[axis], str) else length for axis, length in enumerate(example.shape)]
     noise = np.random.default_rng(0).standard_normal(size)
     return exported, (noise * (example.std() or 1) + example.mean()).astype(example.dtype)
-
-
-@contextmanager
-def _without_folders() -> Iterator[None]:
-    """Remove the folders of the source files that a program records for its operations."""
-    option = "jax_hlo_source_file_canonicalization_regex"
-    before = getattr(jax.config, option)
-    jax.config.update(option, ".*/")
-    try:
-        yield
-    finally:
-        jax.config.update(option, before)

@@ -3,7 +3,6 @@
 import sys
 import time
 from collections import deque
-from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO, TextIO
 
@@ -19,34 +18,41 @@ MAX_TIMES = 90_000  # computing times kept for the quantiles: one hour of values
 HEADERS = {b"RIFF": "a WAV", b"fLaC": "a FLAC", b"OggS": "an Ogg", b"ID3": "an MP3"}
 
 
-class Meter:
-    """The number of samples and values, and the time spent on computing."""
+class Output:
+    """Standard output, with the number of samples and values, and the time spent on computing."""
 
-    def __init__(self, ensemble: Ensemble):
-        self._ensemble = ensemble
+    def __init__(self, ensemble: Ensemble, target: BinaryIO):
+        self._target, self._rate_hz = target, ensemble.feature.sample_rate_hz
+        self.hop_s = ensemble.hop / self._rate_hz
+        # A value depends on the audio up to this time after the end of its hop.
+        self.latency_ms = 1e3 * ensemble.model.lookahead / self._rate_hz
         self._times_s: deque[float] = deque(maxlen=MAX_TIMES)
-        self._max_s, self._busy_s, self.samples, self.values = 0.0, 0.0, 0, 0
+        self._max_s, self._busy_s, self.samples, self._values = 0.0, 0.0, 0, 0
 
-    def add(self, samples: int, values: int, seconds: float) -> None:
-        """Add the numbers of new samples and values, and the time until the values were written."""
+    def write(self, values: np.ndarray, samples: int, began: float) -> None:
+        """Write values; count them, the samples that they came with, and the time since `began`."""
+        first_s = self._values * self.hop_s
+        lines = "".join(f"{first_s + i * self.hop_s:.3f} {value:.6f}\n" for i, value in enumerate(values)).encode()
+        while lines:
+            lines = lines[self._target.write(lines) :]  # a full pipe takes only a part
+        seconds = time.perf_counter() - began
         self.samples += samples
-        self.values += values
+        self._values += len(values)
         self._busy_s += seconds
-        self._times_s.extend([seconds] * values)
-        self._max_s = max(self._max_s, seconds if values else 0.0)
+        self._times_s.extend([seconds] * len(values))
+        self._max_s = max(self._max_s, seconds if len(values) else 0.0)
 
     def summary(self) -> str:
         """Return a line with the length of the audio, the number of values and the speed."""
-        audio_s = self.samples / self._ensemble.feature.sample_rate_hz
-        if not self.values:
+        audio_s = self.samples / self._rate_hz
+        if not self._values:
             return f"live: {audio_s:.1f} s of audio, no value"
         median, slow = np.quantile(self._times_s, (0.5, 0.99)) * 1e3
         factor = self._busy_s / audio_s
         return (
-            f"live: {audio_s:.1f} s of audio, {self.values} values; computing one took {median:.1f} ms (median),"
+            f"live: {audio_s:.1f} s of audio, {self._values} values; computing one took {median:.1f} ms (median),"
             f" {slow:.1f} (99 %), {self._max_s * 1e3:.1f} (maximum), added to a latency of"
-            f" {self._ensemble.latency_s * 1e3:.1f} ms; real-time factor {factor:.3f}"
-            + (", slower than real time" if factor > 1 else "")
+            f" {self.latency_ms:.1f} ms; real-time factor {factor:.3f}{', slower than real time' if factor > 1 else ''}"
         )
 
 
@@ -55,7 +61,6 @@ def live(workdir: Path) -> None:
 
     Raises:
       UserError: the system cannot run live, or the input is not raw audio.
-      KeyboardInterrupt: the user stopped it.
     """
     system = System(workdir)
     ensemble = Ensemble.of(system)
@@ -76,67 +81,44 @@ def run(ensemble: Ensemble, source: BinaryIO, target: BinaryIO, notes: TextIO) -
       source: raw 16-bit mono little-endian samples at the feature's rate; unbuffered, so that none is delayed.
       target: receives `seconds value` lines, each as soon as the value is known; unbuffered.
       notes: receives all other messages.
-
-    Raises:
-      UserError: the input is empty, or not raw audio.
-      KeyboardInterrupt: the user stopped it.
     """
 
     def say(line: str) -> None:
         print(line, file=notes, flush=True)
 
     precompile(ensemble)
+    output, stream = Output(ensemble, target), Stream(ensemble)
     first_s = ensemble.warm_up / ensemble.feature.sample_rate_hz
     say(
-        f"live: ready; a value every {ensemble.hop_s * 1e3:g} ms, with a latency of {ensemble.latency_s * 1e3:.1f} ms"
+        f"live: ready; a value every {output.hop_s * 1e3:g} ms, with a latency of {output.latency_ms:.1f} ms"
         f" plus the computing time{f'; the first values after {first_s:g} s' if first_s else ''}"
     )
-    meter = Meter(ensemble)
+    odd, reported = b"", time.monotonic()  # `odd` is the first byte of a split sample
     try:
-        _predict(ensemble, source, target, meter, say)
+        while chunk := source.read(READ_BYTES):
+            began = time.perf_counter()
+            kind = next((kind for magic, kind in HEADERS.items() if chunk.startswith(magic)), "")
+            if kind and not output.samples:
+                raise UserError(
+                    f"--mode=live: standard input begins like {kind} file, expected raw samples (16-bit, mono,"
+                    " little-endian); decode it first: ffmpeg -i FILE -f s16le -ac 1 -ar 16000 - | ..."
+                )
+            chunk = odd + chunk
+            chunk, odd = chunk[: len(chunk) & ~1], chunk[len(chunk) & ~1 :]
+            waveform = np.frombuffer(chunk, "<i2").astype(np.float32) / 32768
+            output.write(stream.push(waveform), len(waveform), began)
+            if time.monotonic() - reported >= REPORT_EVERY_S:
+                reported = time.monotonic()
+                say(output.summary())
+        if not output.samples:
+            raise UserError("--mode=live: standard input ended before its first sample; pipe raw 16-bit samples in")
+        if odd:
+            say("live: the input ends in the middle of a sample; its last byte is ignored")
+        if output.samples % ensemble.hop:
+            say(f"live: the last {output.hop_s * 1e3:g} ms of the input are incomplete and padded with silence")
+        began = time.perf_counter()
+        output.write(stream.finish(), 0, began)
     except BrokenPipeError:
         say("live: the reader closed the output")
     finally:
-        say(meter.summary())
-
-
-def _predict(ensemble: Ensemble, source: BinaryIO, target: BinaryIO, meter: Meter, say: Callable[[str], None]) -> None:
-    stream, odd, reported = Stream(ensemble), b"", time.monotonic()  # `odd` is the first byte of a split sample
-    while chunk := source.read(READ_BYTES):
-        began = time.perf_counter()
-        if not meter.samples:
-            _require_raw(chunk)
-        chunk = odd + chunk
-        chunk, odd = chunk[: len(chunk) & ~1], chunk[len(chunk) & ~1 :]
-        waveform = np.frombuffer(chunk, "<i2").astype(np.float32) / 32768
-        values = stream.push(waveform)
-        _write(target, values, meter.values * ensemble.hop_s, ensemble.hop_s)
-        meter.add(len(waveform), len(values), time.perf_counter() - began)
-        if time.monotonic() - reported >= REPORT_EVERY_S:
-            reported = time.monotonic()
-            say(meter.summary())
-    if not meter.samples:
-        raise UserError("--mode=live: standard input ended before its first sample; pipe raw 16-bit samples in")
-    if odd:
-        say("live: the input ends in the middle of a sample; its last byte is ignored")
-    if meter.samples % ensemble.hop:
-        say(f"live: the last {ensemble.hop_s * 1e3:g} ms of the input are incomplete and padded with silence")
-    began = time.perf_counter()
-    values = stream.finish()
-    _write(target, values, meter.values * ensemble.hop_s, ensemble.hop_s)
-    meter.add(0, len(values), time.perf_counter() - began)
-
-
-def _require_raw(chunk: bytes) -> None:
-    for magic, kind in HEADERS.items():
-        if chunk.startswith(magic):
-            raise UserError(
-                f"--mode=live: standard input begins like {kind} file, expected raw samples (16-bit, mono,"
-                " little-endian); decode it first: ffmpeg -i FILE -f s16le -ac 1 -ar 16000 - | ..."
-            )
-
-
-def _write(target: BinaryIO, values: np.ndarray, first_s: float, hop_s: float) -> None:
-    lines = "".join(f"{first_s + i * hop_s:.3f} {value:.6f}\n" for i, value in enumerate(values)).encode()
-    while lines:
-        lines = lines[target.write(lines) :]  # a full pipe takes only a part
+        say(output.summary())

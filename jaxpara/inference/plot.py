@@ -21,13 +21,13 @@ ROW_S = 60.0  # seconds of a belt per row
 MAX_ROWS = 10  # longer recordings are summarised by their breathing rate
 MAX_POINTS = 2000  # per line; more are not visible
 
+Span = tuple[float, float]  # start and end in seconds
+
 
 def write(path: Path, name: str, estimate: Estimate, levels: np.ndarray, seconds: float, notice: str) -> None:
     """Write an image as PNG, whole or not at all.
 
     Args:
-      name: of the file, for the title.
-      estimate: prediction for it.
       levels, seconds: of the audio, see `AudioFile`.
       notice: text on the training corpus below the plot; empty for none.
     """
@@ -35,11 +35,7 @@ def write(path: Path, name: str, estimate: Estimate, levels: np.ndarray, seconds
         warnings.filterwarnings("ignore", "Glyph .* missing")  # characters that the font lacks are drawn as boxes
         shown = "".join(c if c.isprintable() else " " for c in name)
         shown = shown if len(shown) <= 70 else f"...{shown[-67:]}"
-        if estimate.classes:
-            figure = _probabilities(estimate, levels, seconds)
-            found = f"{estimate.label}, {100 * estimate.probabilities.max():.0f} %"
-        else:
-            figure, found = _belt(estimate, levels, seconds)
+        figure, found = (_probabilities if estimate.classes else _belt)(estimate, levels, seconds)
         figure.suptitle(f"{shown}: {found}", x=0.01, ha="left", fontsize=11)
         if notice:
             figure.supxlabel(f"trained on a {notice}", x=0.01, ha="left", fontsize=8, color=ORANGE)
@@ -56,56 +52,45 @@ def _belt(estimate: Estimate, levels: np.ndarray, seconds: float) -> tuple[Figur
         found = f"{len(onsets_s)} inhalations, {len(onsets_s) / minutes:.1f} per minute"
     except Undefined:
         onsets_s, found = np.empty(0), "too short for a breathing rate"
-    spread = float(np.ptp(belt)) or 1.0
-    limits = (float(belt.min()) - 0.1 * spread, float(belt.max()) + 0.15 * spread)
     rows = max(1, int(np.ceil(seconds / ROW_S - 1e-6)))
-    if rows > MAX_ROWS:
-        return _long_belt(estimate, levels, seconds, onsets_s, limits), found
-    figure = Figure((10, 1.1 + 1.5 * rows), layout="constrained")
-    axes = figure.subplots(rows, 1, squeeze=False, sharey=True)[:, 0]
+    if rows > MAX_ROWS:  # the breathing rate minute by minute, and the first minute of the belt
+        figure = Figure((10, 5.2), layout="constrained")
+        rate, *belts = figure.subplots(2, 1)
+        _draw_rate(rate, onsets_s, seconds)
+        belts[0].set(title="the first minute", xlabel="time (s)")
+    else:
+        figure = Figure((10, 1.1 + 1.5 * rows), layout="constrained")
+        belts = figure.subplots(rows, 1, squeeze=False, sharey=True)[:, 0]
+        belts[-1].set_xlabel("time (min:s)" if rows > 1 else "time (s)")
     width_s = ROW_S if rows > 1 else max(seconds, 1.0)
-    for row, one in enumerate(axes):
-        _belt_row(one, estimate, levels, onsets_s, (row * ROW_S, row * ROW_S + width_s), limits)
-    axes[-1].set_xlabel("time (min:s)" if rows > 1 else "time (s)")
-    _legend(figure, axes[0])
+    spread = float(np.ptp(belt)) or 1.0
+    for row, axes in enumerate(belts):
+        _draw_belt(axes, estimate, levels, onsets_s, (row * ROW_S, row * ROW_S + width_s))
+        axes.set(ylim=(float(belt.min()) - 0.1 * spread, float(belt.max()) + 0.15 * spread))
+    handles, labels = belts[0].get_legend_handles_labels()
+    audio = Patch(color=GREY, alpha=0.35)
+    figure.legend([*handles, audio], [*labels, "audio"], loc="outside upper right", ncols=3)
     return figure, found
 
 
-def _long_belt(
-    estimate: Estimate, levels: np.ndarray, seconds: float, onsets_s: np.ndarray, limits: tuple[float, float]
-) -> Figure:
-    """Draw the breathing rate minute by minute, and the first minute of the belt."""
-    figure = Figure((10, 5.2), layout="constrained")
-    rate, first = figure.subplots(2, 1)
+def _draw_rate(axes: Axes, onsets_s: np.ndarray, seconds: float) -> None:
     minutes = np.arange(int(seconds // 60))
     counts = np.histogram(onsets_s, bins=60.0 * np.arange(len(minutes) + 1))[0]
-    hours = seconds > 2 * 3600
-    unit = 60 if hours else 1
-    rate.plot((minutes + 0.5) / unit, counts, color=BLUE, lw=1.2 if len(minutes) < 200 else 0.6)
-    rate.set(
+    unit, name = (60, "hours") if seconds > 2 * 3600 else (1, "minutes")
+    axes.plot((minutes + 0.5) / unit, counts, color=BLUE, lw=1.2 if len(minutes) < 200 else 0.6)
+    axes.set(
         title="inhalations in each minute of the recording",
-        xlabel="time (hours)" if hours else "time (minutes)",
+        xlabel=f"time ({name})",
         ylabel="per minute",
         xlim=(0, seconds / 60 / unit),
         ylim=(0, max(1, counts.max(initial=0)) * 1.15),
     )
-    rate.grid(alpha=0.3)
-    _belt_row(first, estimate, levels, onsets_s, (0.0, ROW_S), limits)
-    first.set(title="the first minute", xlabel="time (s)")
-    _legend(figure, first)
-    return figure
+    axes.grid(alpha=0.3)
 
 
-def _belt_row(
-    axes: Axes,
-    estimate: Estimate,
-    levels: np.ndarray,
-    onsets_s: np.ndarray,
-    span_s: tuple[float, float],
-    limits: tuple[float, float],
-) -> None:
+def _draw_belt(axes: Axes, estimate: Estimate, levels: np.ndarray, onsets_s: np.ndarray, span_s: Span) -> None:
     times_s, belt = estimate.times_s, estimate.values
-    _envelope(axes.twinx(), levels, span_s)
+    _draw_envelope(axes.twinx(), levels, span_s)
     axes.patch.set_visible(False)
     axes.set_zorder(2)  # the belt in front of the waveform
     inside = (times_s >= span_s[0]) & (times_s <= span_s[1])
@@ -113,50 +98,40 @@ def _belt_row(
     if len(onsets_s):
         shown_s = onsets_s[(onsets_s >= span_s[0]) & (onsets_s < span_s[1])]
         axes.plot(shown_s, np.interp(shown_s, times_s, belt), "^", color=ORANGE, ms=6, label="start of inhalation")
-    axes.set(xlim=span_s, ylim=limits, ylabel="belt")
+    axes.set(xlim=span_s, ylabel="belt")
     if span_s[1] > ROW_S:
         axes.xaxis.set_major_formatter(FuncFormatter(lambda s, _: f"{int(s) // 60}:{int(s) % 60:02d}"))
     axes.grid(axis="x", alpha=0.3)
 
 
-def _envelope(axes: Axes, levels: np.ndarray, span_s: tuple[float, float]) -> None:
+def _draw_envelope(axes: Axes, levels: np.ndarray, span_s: Span) -> None:
     """Draw the envelope of the audio, scaled to the peak of the recording."""
     peak = max(float(levels.max()), 1e-6)
     first, last = (int(second * LEVELS_HZ) for second in span_s)
     shown = levels[first : last + 1]
-    step = max(1, len(shown) // MAX_POINTS)
-    starts = np.arange(0, len(shown), step)
+    starts = np.arange(0, len(shown), max(1, len(shown) // MAX_POINTS))
     shown = (np.maximum.reduceat(shown, starts) if len(shown) else shown) / peak
-    times_s = span_s[0] + starts.astype(float) / LEVELS_HZ
-    axes.fill_between(times_s, -shown, shown, color=GREY, alpha=0.35, lw=0)
+    axes.fill_between(span_s[0] + starts.astype(float) / LEVELS_HZ, -shown, shown, color=GREY, alpha=0.35, lw=0)
     axes.set(ylim=(-1.05, 1.05), yticks=())
     axes.spines["right"].set_visible(False)
 
 
-def _legend(figure: Figure, axes: Axes) -> None:
-    handles, labels = axes.get_legend_handles_labels()
-    audio = Patch(color=GREY, alpha=0.35)
-    figure.legend([*handles, audio], [*labels, "audio"], loc="outside upper right", ncols=3)
-
-
-def _probabilities(estimate: Estimate, levels: np.ndarray, seconds: float) -> Figure:
-    """Draw the probability of each class, clip by clip, below the envelope."""
+def _probabilities(estimate: Estimate, levels: np.ndarray, seconds: float) -> tuple[Figure, str]:
+    """Draw the probability of each class, clip by clip, below the envelope; return also the label in words."""
     figure = Figure((10, 3.8), layout="constrained")
     audio, axes = figure.subplots(2, 1, sharex=True, height_ratios=[1, 2])
     span_s = (0.0, max(seconds, 1e-3))
-    _envelope(audio, levels, span_s)
+    _draw_envelope(audio, levels, span_s)
     audio.set(xlim=span_s, ylabel="audio")
     step_s = float(estimate.times_s[1]) if len(estimate.times_s) > 1 else span_s[1]
     # The last clip ends with the recording and may overlap the previous one.
-    starts_s = np.arange(len(estimate.times_s)) * step_s
-    edges_s = np.minimum(np.append(starts_s, span_s[1]), span_s[1])
-    for index, name in enumerate(estimate.classes):
-        label = f"{name} {100 * estimate.probabilities[index]:.0f} %"
-        colour = COLOURS[index % len(COLOURS)]
+    edges_s = np.minimum(np.append(np.arange(len(estimate.times_s)) * step_s, span_s[1]), span_s[1])
+    for index, (name, probability) in enumerate(zip(estimate.classes, estimate.probabilities, strict=True)):
+        label, colour = f"{name} {100 * probability:.0f} %", COLOURS[index % len(COLOURS)]
         axes.stairs(estimate.values[:, index], edges_s, color=colour, baseline=None, lw=1.8, label=label)
     axes.axhline(1 / len(estimate.classes), color=GREY, lw=0.8, ls=":")
     axes.set(ylim=(0, 1.02), ylabel="probability", xlabel="time (s)")
     axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0, symbol=" %"))
     axes.grid(axis="x", alpha=0.3)
     figure.legend(*axes.get_legend_handles_labels(), loc="outside upper right", ncols=4, labelcolor=INK)
-    return figure
+    return figure, f"{estimate.label}, {100 * estimate.probabilities.max():.0f} %"

@@ -11,7 +11,7 @@ import numpy as np
 from jaxpara.errors import UserError
 from jaxpara.features.waveform import Waveform
 from jaxpara.inference.system import System
-from jaxpara.models.cnn1d import CNN1DLSTM
+from jaxpara.models.cnn1d import CNN1DLSTM, Carry
 from jaxpara.training.steps import computed_in
 
 WARM_UP_S = 1.0  # before the first scaled sample: the mean and deviation of fewer samples are not stable
@@ -24,8 +24,7 @@ class Ensemble:
     """Networks of one architecture whose outputs are averaged.
 
     Attributes:
-      model: the network.
-      networks: its variables, one tree per trained model.
+      networks: the variables of each trained model.
       weights: `[network]` of each in the average; they sum to 1.
       feature: input of the network.
       precision: of the network's computations, see `jaxpara.training.steps.PRECISIONS`.
@@ -63,49 +62,23 @@ class Ensemble:
         return self.model.samples_per_output
 
     @property
-    def hop_s(self) -> float:
-        """Seconds from one value to the next."""
-        return self.hop / self.feature.sample_rate_hz
-
-    @property
-    def latency_s(self) -> float:
-        """Seconds of audio after the end of its hop that a value depends on."""
-        return self.model.lookahead / self.feature.sample_rate_hz
-
-    @property
     def warm_up(self) -> int:
         """Samples that have to arrive before the first one is scaled."""
         return round(WARM_UP_S * self.feature.sample_rate_hz) if self.feature.scale == "zscore" else 0
 
-    def combined(self, outputs: Any) -> np.ndarray:
-        """Average the outputs of all networks, `[1, label]` each, to `[label]`."""
-        return np.average([np.asarray(values[0], np.float64) for values in outputs], axis=0, weights=self.weights)
-
-    def start(self) -> list[Any]:
-        """Return the state of each network before the first sample."""
-        return [self.model.start() for _ in self.networks]
-
-    def step(self, samples: np.ndarray, carries: list[Any], end: bool = False) -> tuple[np.ndarray, list[Any]]:
-        """Advance by the next part of a signal, see `CNN1DLSTM.step`.
-
-        Args:
-          samples: `[sample, 1]` scaled.
-          carries: from `start`, or from the call before.
-          end: True if the signal ends with these samples.
-
-        Returns:
-          `[label]`, and the new carries.
-        """
+    def step(self, samples: np.ndarray, carries: list[Carry], end: bool = False) -> tuple[np.ndarray, list[Carry]]:
+        """Map the next scaled samples, `[sample, 1]`, to `[label]` and the new carries, see `CNN1DLSTM.step`."""
         outputs, carries = _step(self.model, self.precision, self.networks, samples[None], carries, end)
-        return self.combined(outputs), carries
+        values = [np.asarray(output[0], np.float64) for output in outputs]
+        return np.average(values, axis=0, weights=self.weights), carries
 
 
 # The program computes the networks one after the other: a convolution batched over networks, each with its own kernels,
 # is several times slower on a CPU.
 @partial(jax.jit, static_argnums=(0, 1, 5))
 def _step(
-    model: CNN1DLSTM, precision: str, networks: Any, samples: jax.Array, carries: list[Any], end: bool
-) -> tuple[list[Any], list[Any]]:
+    model: CNN1DLSTM, precision: str, networks: Any, samples: jax.Array, carries: list[Carry], end: bool
+) -> tuple[list[jax.Array], list[Carry]]:
     pairs = []
     for variables, carry in zip(networks, carries, strict=True):
         variables = variables | {"params": computed_in(precision, variables["params"])}
@@ -126,42 +99,30 @@ class RunningScale:
         self._waiting = np.empty(0, np.float32)
         self._count, self._sum, self._squares = 0, 0.0, 0.0
 
-    def push(self, waveform: np.ndarray) -> np.ndarray:
-        """Scale `[sample]` float32 to `[sample, 1]` float32; during the warm-up no samples are returned."""
+    def push(self, waveform: np.ndarray, end: bool = False) -> np.ndarray:
+        """Scale `[sample]` float32 to `[sample, 1]` float32; the samples of the warm-up are returned at its end."""
         if not self._warm_up:
             return self._feature.extract(waveform)
         if self._count:
-            return self._later(waveform)
+            return self._scaled(waveform)
         self._waiting = np.concatenate([self._waiting, waveform])
-        if len(self._waiting) < self._warm_up:
+        if len(self._waiting) < (1 if end else self._warm_up):
             return np.empty((0, 1), np.float32)
-        waiting, self._waiting = self._waiting, self._waiting[:0]
-        return np.concatenate([self._first(waiting[: self._warm_up]), self._later(waiting[self._warm_up :])])
+        first, rest = np.split(self._waiting, [self._warm_up])
+        return np.concatenate([self._scaled(first, together=True), self._scaled(rest)])
 
-    def finish(self) -> np.ndarray:
-        """Return the samples of a warm-up that the end of the signal cut short, `[sample, 1]` float32."""
-        return self._first(self._waiting) if len(self._waiting) else np.empty((0, 1), np.float32)
-
-    def _first(self, waveform: np.ndarray) -> np.ndarray:
-        self._add(waveform)
-        return _zscore(waveform, self._sum / self._count, self._squares / self._count)
-
-    def _later(self, waveform: np.ndarray) -> np.ndarray:
+    def _scaled(self, waveform: np.ndarray, together: bool = False) -> np.ndarray:
+        squared = np.square(waveform, dtype=np.float64)
         count = self._count + np.arange(1, len(waveform) + 1)
-        mean = (self._sum + np.cumsum(waveform, dtype=np.float64)) / count
-        power = (self._squares + np.cumsum(np.square(waveform, dtype=np.float64))) / count
-        self._add(waveform)
-        return _zscore(waveform, mean, power)
-
-    def _add(self, waveform: np.ndarray) -> None:
+        total, squares = self._sum + np.cumsum(waveform, dtype=np.float64), self._squares + np.cumsum(squared)
         self._count += len(waveform)
         self._sum += float(waveform.sum(dtype=np.float64))
-        self._squares += float(np.square(waveform, dtype=np.float64).sum())
-
-
-def _zscore(waveform: np.ndarray, mean: np.ndarray | float, power: np.ndarray | float) -> np.ndarray:
-    deviation = np.sqrt(np.maximum(power - np.square(mean), MIN_DEVIATION**2))
-    return ((waveform - mean) / deviation).astype(np.float32)[:, None]
+        self._squares += float(squared.sum())
+        if together:
+            count, total, squares = self._count, self._sum, self._squares
+        mean = total / count
+        deviation = np.sqrt(np.maximum(squares / count - np.square(mean), MIN_DEVIATION**2))
+        return ((waveform - mean) / deviation).astype(np.float32)[:, None]
 
 
 class Stream:
@@ -172,25 +133,20 @@ class Stream:
     """
 
     def __init__(self, ensemble: Ensemble):
-        self._ensemble = ensemble
-        self._scale = RunningScale(ensemble)
+        self._ensemble, self._scale = ensemble, RunningScale(ensemble)
         self._pending = np.empty((0, 1), np.float32)  # scaled samples that the networks have not seen
-        self._carries = ensemble.start()
-        self._started, self._received, self._returned = False, 0, 0
+        self._carries = [ensemble.model.start()] * len(ensemble.networks)
+        self._started, self._received = False, 0
 
     def push(self, waveform: np.ndarray) -> np.ndarray:
-        """Return the next values, `[label]`, that can be computed with these samples.
-
-        Args:
-          waveform: `[sample]` float32 in [-1, 1].
-        """
+        """Return the next values, `[label]`, that can be computed with these samples, `[sample]` in [-1, 1]."""
         return self._advance(self._scale.push(waveform))
 
     def finish(self) -> np.ndarray:
         """Return the last values, `[label]`."""
-        values = [self._advance(self._scale.finish())]
+        values = [self._advance(self._scale.push(np.empty(0, np.float32), end=True))]
         values.append(self._advance(np.zeros((-self._received % self._ensemble.hop, 1), np.float32)))
-        if self._returned * self._ensemble.hop < self._received:
+        if len(self._pending):
             values.append(self._step(len(self._pending), end=True))
         return np.concatenate(values)
 
@@ -210,7 +166,6 @@ class Stream:
     def _step(self, samples: int, end: bool = False) -> np.ndarray:
         part, self._pending = self._pending[:samples], self._pending[samples:]
         values, self._carries = self._ensemble.step(part, self._carries, end)
-        self._returned += len(values)
         return values
 
 

@@ -1,8 +1,8 @@
 """A trained system, read from the workdir of a finished run or an export, that predicts new audio."""
 
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import cache
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -11,20 +11,20 @@ import numpy as np
 import pandas as pd
 from rich.console import Console
 
+from jaxpara import fusion, seeds
+from jaxpara.corpora.audio import in_threads
 from jaxpara.corpora.corpus import Corpus, Recording
 from jaxpara.corpora.splits import Fold
 from jaxpara.corpora.tasks import TASKS, Task
 from jaxpara.errors import UserError
 from jaxpara.features import FEATURES
-from jaxpara.features.embeddings import Read
+from jaxpara.features.embeddings import Arrays, Read
 from jaxpara.features.feature import Feature
-from jaxpara.fusion import mix
 from jaxpara.inference import system_file
 from jaxpara.inference.audio_files import Blocks, crossfade, resample, to_float
 from jaxpara.predictions import FoldSeed, scores_of
 from jaxpara.progress import Progress
 from jaxpara.registry import build
-from jaxpara.seeds import derive
 from jaxpara.training import LEARNERS, parallel
 from jaxpara.training.fold_run import FoldRun, fold_folder
 from jaxpara.training.state import TrainState
@@ -32,6 +32,7 @@ from jaxpara.training.state import TrainState
 MAX_BATCH_S = 480.0  # seconds of audio predicted at once: fills batches, and limits memory
 SHORTEST_S = 1.0  # long enough for every feature; shorter audio is padded with silence
 TOO_SHORT = "is too short for one sample at the system's rate"
+QUIET = Progress(Console(quiet=True))
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,42 +60,27 @@ class Estimate:
         return self.classes[int(self.probabilities.argmax())]
 
 
-class InMemoryCorpus:
-    """New audio as a corpus without labels.
+def in_memory(waveforms: Sequence[np.ndarray], task: Task, label_rate_hz: float) -> tuple[Corpus, Read]:
+    """Return new audio as a corpus without labels, and the function that computes its features.
 
-    Attributes:
-      corpus: recordings in the order of the waveforms, all in the partition `test`.
+    Args:
+      waveforms: `[sample]` float32 in [-1, 1] each, at the task's rate.
+      label_rate_hz: predictions per second; 0 for one per recording.
     """
+    shortest, recordings, padded = round(SHORTEST_S * task.sample_rate_hz), [], {}
+    for number, waveform in enumerate(waveforms, 1):
+        name = f"block {number}"
+        # One prediction per label period that starts before the end of the recording.
+        rows = max(1, int(np.ceil(len(waveform) / task.sample_rate_hz * label_rate_hz - 1e-6)))
+        times_s, unknown = np.arange(rows) / (label_rate_hz or 1), np.full(rows, np.nan)
+        recordings.append(Recording(name, Path(name), "test", "", times_s, unknown, unknown))
+        padded[name] = np.pad(waveform, (0, max(0, shortest - len(waveform))))
 
-    def __init__(self, waveforms: Sequence[np.ndarray], task: Task, label_rate_hz: float):
-        """Wrap waveforms.
+    @cache  # members that share a feature compute it once
+    def read(feature: Feature, progress: Progress) -> Arrays:
+        return dict(zip(padded, in_threads(feature, list(padded.values())), strict=True))
 
-        Args:
-          waveforms: `[sample]` float32 in [-1, 1] each, at the task's rate.
-          label_rate_hz: predictions per second; 0 for one per recording.
-        """
-        names = [f"block {number}" for number in range(1, len(waveforms) + 1)]
-        least = round(SHORTEST_S * task.sample_rate_hz)
-        padded = [np.pad(waveform, (0, max(0, least - len(waveform)))) for waveform in waveforms]
-        self._waveforms = dict(zip(names, padded, strict=True))
-        self._features: dict[str, dict[str, Any]] = {}
-        recordings = []
-        for name, waveform in zip(names, waveforms, strict=True):
-            # One prediction per label period that starts before the end of the recording.
-            rows = max(1, int(np.ceil(len(waveform) / task.sample_rate_hz * label_rate_hz - 1e-6)))
-            times_s = np.arange(rows) / (label_rate_hz or 1)
-            unknown = np.full(rows, np.nan)
-            recordings.append(Recording(name, Path(name), "test", "", times_s, unknown, unknown))
-        self.corpus = Corpus(task, Path(), tuple(recordings), label_rate_hz)
-
-    def features(self, feature: Feature, progress: Progress | None = None) -> Mapping[str, Any]:
-        """Return a feature of all recordings by name; members that share it compute it once."""
-        key = str(feature.description())
-        if key not in self._features:
-            with ThreadPoolExecutor() as pool:
-                arrays = pool.map(feature, self._waveforms.values())
-                self._features[key] = dict(zip(self._waveforms, arrays, strict=True))
-        return self._features[key]
+    return Corpus(task, Path(), tuple(recordings), label_rate_hz), read
 
 
 class TrainedMember:
@@ -103,64 +89,52 @@ class TrainedMember:
     Attributes:
       feature, learner: built from its config.
       models: the learner's choice (epoch, or C) of each trained model, by fold and seed.
+      folder: with a folder for each of them.
     """
 
-    def __init__(
-        self,
-        name: str,
-        spec: Mapping[str, Any],
-        task: Task,
-        seed: int,
-        folder: Path,
-        sources: "Mapping[str, TrainedMember]",
-    ):
+    def __init__(self, name: str, folder: Path, about: Mapping[str, Any], members: "Mapping[str, TrainedMember]"):
         """Build feature and learner; each model is read when it is first used.
 
         Args:
-          spec: from system.json.
-          seed: of the run.
-          folder: of the trained system.
-          sources: the members whose embeddings this one may use.
+          folder, about: of the trained system, and the content of its system.json.
+          members: those before this one, whose embeddings it may use.
 
         Raises:
           UserError: it was trained on features that new audio does not have.
         """
+        spec, seed = about["members"][name], about["seed"]
         if spec["table"]:
             raise UserError(
                 f"{folder}: member {name} was trained on the organisers' feature files ({spec['table']}), which new"
                 " audio does not have; train it without the corpus' features/ folder to compute them from the audio"
             )
         self.name, self.models = name, spec["models"]
-        self._seed, self._folder = seed, folder / "members" / name
-        features = {key: value for key, value in spec["config"]["features"].items() if key != "table"}
-        self._sources = {source: sources[source] for source in spec["sources"]}
-        rates = {source: member.embedding_rate_hz for source, member in self._sources.items()}
-        where = f"members.{name}"
-        self.feature = build(FEATURES, features, f"{where}.features", rates=rates, seed=derive(seed, name))
+        self._seed, self.folder = seed, folder / "members" / name
+        self._sources = {source: members[source] for source in spec["sources"]}
+        where, config = f"members.{name}", spec["config"]
+        features = {key: value for key, value in config["features"].items() if key != "table"}
+        rates = {source: member.learner.embedding_rate_hz for source, member in self._sources.items()}
+        self.feature = build(FEATURES, features, f"{where}.features", rates=rates, seed=seeds.derive(seed, name))
         self.feature.require()
         self.learner = build(
             LEARNERS,
-            spec["config"]["learner"],
+            config["learner"],
             f"{where}.learner",
-            task=task,
+            task=TASKS[about["task"]],
             frame_rate_hz=self.feature.frame_rate_hz,
             precision=spec["precision"],
         )
         self._loaded: dict[FoldSeed, Any] = {}
 
-    def folder(self, key: FoldSeed) -> Path:
-        """Return the folder of a trained model."""
-        return fold_folder(self._folder, key)
-
-    def fold_run(self, corpus: Corpus, key: FoldSeed, read: Read, progress: Progress) -> FoldRun:
-        """Return the fold of a trained model with the recordings of a corpus as its test set."""
-        fold = Fold(key[0], (), (), tuple(recording.name for recording in corpus.recordings), key[1])
+    def fold_run(self, key: FoldSeed, corpus: Corpus, read: Read) -> FoldRun:
+        """Return the fold of a trained model with new audio, from `in_memory`, as its test set."""
+        fold = Fold(key[0], (), (), tuple(corpus.by_name), key[1])
         if isinstance(self.feature, Feature):
-            arrays = read(self.feature, progress)
+            arrays = read(self.feature, QUIET)
         else:
-            sources = {name: source.embeddings(corpus, key, read, progress) for name, source in self._sources.items()}
-            arrays = self.feature.arrays(corpus, fold, read, progress, self.folder(key), sources)
-        return FoldRun.of(self.name, self._folder, self._seed, corpus, fold, arrays, self.feature.frame_rate_hz)
+            sources = {name: source._embeddings(key, corpus, read) for name, source in self._sources.items()}
+            arrays = self.feature.arrays(corpus, fold, read, QUIET, fold_folder(self.folder, key), sources)
+        return FoldRun.of(self.name, self.folder, self._seed, corpus, fold, arrays, self.feature.frame_rate_hz)
 
     def load(self, run: FoldRun) -> Any:
         """Return a trained model: the state of a network, or an SVM pipeline. It is read once."""
@@ -174,20 +148,14 @@ class TrainedMember:
             self._loaded[key] = model
         return self._loaded[key]
 
-    def predict(self, corpus: Corpus, key: FoldSeed, read: Read, progress: Progress) -> pd.DataFrame:
-        """Return the predictions of one of `models` for all recordings, a row per time."""
-        run = self.fold_run(corpus, key, read, progress)
+    def predict(self, key: FoldSeed, corpus: Corpus, read: Read) -> pd.DataFrame:
+        """Return the predictions of one of `models` for new audio, a row per time."""
+        run = self.fold_run(key, corpus, read)
         return self.learner.predict(run, run.fold.test_names, self.load(run))
 
-    @property
-    def embedding_rate_hz(self) -> float:
-        """Embeddings per second; 0 where there is one per recording."""
-        return self.learner.embedding_rate_hz
-
-    def embeddings(self, corpus: Corpus, key: FoldSeed, read: Read, progress: Progress) -> Mapping[str, np.ndarray]:
-        """Return the embeddings of all recordings by a trained model."""
+    def _embeddings(self, key: FoldSeed, corpus: Corpus, read: Read) -> Arrays:
         key = key if key in self.models else min(self.models)  # a pretrained network has one model for all folds
-        run = self.fold_run(corpus, key, read, progress)
+        run = self.fold_run(key, corpus, read)
         return dict(self.learner.embed(run, run.fold.test_names, self.load(run)))
 
 
@@ -203,10 +171,7 @@ class System:
     """
 
     def __init__(self, folder: str | Path):
-        """Read a trained system.
-
-        Args:
-          folder: the workdir of a finished run, or an export of it.
+        """Read a trained system from the workdir of a finished run, or an export of it.
 
         Raises:
           UserError: the folder has no trained system, or one that cannot predict new audio.
@@ -216,15 +181,10 @@ class System:
         self.task = TASKS[self.about["task"]]
         self.weights: dict[str, dict[FoldSeed, float]] = self.about["weights"]
         self.members: dict[str, TrainedMember] = {}
-        self._quiet = Progress(Console(quiet=True))
-        for name, spec in self.about["members"].items():
-            self.members[name] = TrainedMember(name, spec, self.task, self.about["seed"], folder, self.members)
-        rate_hz, longest_s = self.about["label_rate_hz"], self.about["longest_s"]
-        self.blocks = (
-            Blocks.for_sequences(longest_s, rate_hz, self.task.sample_rate_hz)
-            if rate_hz
-            else Blocks.for_classes(longest_s, self.task.sample_rate_hz)
-        )
+        for name in self.about["members"]:
+            self.members[name] = TrainedMember(name, folder, self.about, self.members)
+        self._label_rate_hz: float = self.about["label_rate_hz"]
+        self.blocks = Blocks.of(self.about["longest_s"], self._label_rate_hz, self.task.sample_rate_hz)
 
     def __call__(self, waveform: np.ndarray, sample_rate_hz: int) -> Estimate:
         """Predict a recording.
@@ -234,14 +194,11 @@ class System:
           sample_rate_hz: any whole number.
 
         Raises:
-          UserError: the waveform or the rate is invalid, or too short for one sample at the system's rate.
+          UserError: the waveform or the rate is invalid, or the waveform too short for one sample at the system's rate.
         """
-        waveform = to_float(waveform)
-        if not len(waveform):
-            raise UserError("waveform has no samples")
         if not (np.isfinite(sample_rate_hz) and 1 <= sample_rate_hz == int(sample_rate_hz)):
             raise UserError(f"sample_rate_hz is {sample_rate_hz}, expected a whole number above 0")
-        cut = self.blocks.cut(resample([waveform], int(sample_rate_hz), self.task.sample_rate_hz))
+        cut = self.blocks.cut(resample([to_float(waveform)], int(sample_rate_hz), self.task.sample_rate_hz))
         batch = max(1, round(MAX_BATCH_S * self.task.sample_rate_hz / self.blocks.size))
         starts, values = [], []
         while group := list(islice(cut, batch)):
@@ -260,35 +217,24 @@ class System:
         Returns:
           `[row, value]` each: belt positions `label_rate_hz` times a second, or one row of probabilities.
         """
-        audio = InMemoryCorpus(waveforms, self.task, self.about["label_rate_hz"])
+        corpus, read = in_memory(waveforms, self.task, self._label_rate_hz)
         tables = {
-            name: {
-                key: self.members[name].predict(audio.corpus, key, audio.features, self._quiet) for key in model_weights
-            }
+            name: {key: self.members[name].predict(key, corpus, read) for key in model_weights}
             for name, model_weights in self.weights.items()
         }
-        scores = scores_of(mix(tables, self.weights))
-        counts = [len(recording.times_s) for recording in audio.corpus.recordings]
-        return np.split(scores, np.cumsum(counts)[:-1])
+        counts = [len(recording.times_s) for recording in corpus.recordings]
+        return np.split(scores_of(fusion.mix(tables, self.weights)), np.cumsum(counts)[:-1])
 
     def fold_runs(self, name: str) -> dict[FoldSeed, FoldRun]:
         """Return the folds of a member with a second of noise as test set, to load its models and learn its shapes."""
         noise = np.random.default_rng(0).uniform(-0.1, 0.1, self.task.sample_rate_hz).astype(np.float32)
-        audio = InMemoryCorpus([noise], self.task, self.about["label_rate_hz"])
-        member = self.members[name]
-        return {key: member.fold_run(audio.corpus, key, audio.features, self._quiet) for key in member.models}
+        corpus, read = in_memory([noise], self.task, self._label_rate_hz)
+        return {key: self.members[name].fold_run(key, corpus, read) for key in self.members[name].models}
 
     def join(self, starts: Sequence[int], values: Sequence[np.ndarray]) -> Estimate:
-        """Join the predictions of a recording's blocks.
-
-        Args:
-          starts: first sample of each block.
-          values: from `predict`.
-        """
-        rate_hz: float = self.about["label_rate_hz"]
-        if not rate_hz:
-            times_s = np.array(starts) / self.task.sample_rate_hz
-            return Estimate(times_s, np.concatenate(values), self.task.classes)
-        rows = [round(start * rate_hz / self.task.sample_rate_hz) for start in starts]
+        """Join what `predict` returns for the blocks of a recording; `starts` are their first samples."""
+        if not self._label_rate_hz:
+            return Estimate(np.array(starts) / self.task.sample_rate_hz, np.concatenate(values), self.task.classes)
+        rows = [round(start * self._label_rate_hz / self.task.sample_rate_hz) for start in starts]
         belt = crossfade(rows, values)[:, 0]
-        return Estimate(np.arange(len(belt)) / rate_hz, belt)
+        return Estimate(np.arange(len(belt)) / self._label_rate_hz, belt)

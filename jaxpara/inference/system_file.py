@@ -47,21 +47,22 @@ def write(
 
     Args:
       about: `experiment`, `recipe`, `demo`, `seed` and `corpus`.
-      task: key of `jaxpara.corpora.tasks.TASKS`.
-      corpus: of the run.
       members: all members, each after its sources.
-      weights: of each trained model, from the fusion.
     """
     rows = [
-        {"member": name, **_record(key), "weight": weight}
+        {"member": name, "fold": fold, "seed": seed, "weight": weight}
         for name, model_weights in weights.items()
-        for key, weight in model_weights.items()
+        for (fold, seed), weight in model_weights.items()
         if weight
     ]
     needed = {row["member"] for row in rows}
     for name in reversed(list(members)):
         if name in needed:
             needed.update(members[name].sources)
+    if corpus.label_rate_hz:
+        longest_s = max(float(np.max(r.times_s)) for r in corpus.recordings) + 1 / corpus.label_rate_hz
+    else:
+        longest_s = max(recording.seconds or 0.0 for recording in corpus.partition("train", "devel"))
     content = {
         "schema": SCHEMA,
         "jaxpara": __version__,
@@ -69,14 +70,14 @@ def write(
         "simulated": corpus.simulated,
         "task": task,
         "label_rate_hz": corpus.label_rate_hz,
-        "longest_s": _longest_s(corpus),
+        "longest_s": longest_s,
         "members": {
             name: {
                 "config": member.identity["member"],
                 "sources": list(member.sources),
                 "table": member.table,
                 "precision": member.identity.get("precision", "float32"),
-                "models": [_record(key) | choice for key, choice in member.chosen().items()],
+                "models": [{"fold": fold, "seed": seed} | choice for (fold, seed), choice in member.chosen().items()],
             }
             for name, member in members.items()
             if name in needed
@@ -104,28 +105,11 @@ def read(folder: Path) -> dict[str, Any]:
                 f"{path}: was written by another version of jaxpara (schema {content.get('schema', 1)!r}, expected"
                 f" {SCHEMA}); run the training command again with --mode=evaluate, or export the system again"
             )
-        if content["task"] not in TASKS:
-            raise ValueError(f"task {content['task']!r} is unknown")
-        for member in content["members"].values():
-            member["models"] = {_key(row): row for row in member["models"]}
-            _ = member["config"]["features"].items(), member["config"]["learner"].items()
-            _ = member["table"], member["precision"]
-        weights: dict[str, dict[FoldSeed, float]] = {}
-        for row in content["weights"]:
-            weights.setdefault(row["member"], {})[_key(row)] = float(row["weight"])
-        content["weights"] = weights
-        _require_complete(content["members"], weights)
-        rate_hz, longest_s = content["label_rate_hz"], content["longest_s"]
-        if not (0 <= longest_s < float("inf") and (rate_hz == 0 or 0.01 <= rate_hz <= 1000)):
-            raise ValueError(f"label_rate_hz is {rate_hz!r} and longest_s {longest_s!r}")
-        _ = content["seed"], content["simulated"]
-        return content
+        return _by_model(content)
     except FileNotFoundError:
-        if not folder.is_dir():
-            raise UserError(f"{folder}: no such folder, expected the workdir of a finished run") from None
         raise UserError(
-            f"{path}: no such file; a finished run writes it: run the training command to its end (in a workdir of an"
-            " older version: again, with --mode=evaluate)"
+            f"{path}: no such file, expected the workdir of a finished run or an export; run the training command to"
+            " its end (in a workdir of an older version: again, with --mode=evaluate)"
         ) from None
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(
@@ -134,8 +118,33 @@ def read(folder: Path) -> dict[str, Any]:
         ) from error
 
 
-def _record(key: FoldSeed) -> dict[str, Any]:
-    return {"fold": key[0], "seed": key[1]}
+def _by_model(content: dict[str, Any]) -> dict[str, Any]:
+    """Key models and weights by (fold, seed); any error but a UserError means that the content is damaged."""
+    if content["task"] not in TASKS:
+        raise ValueError(f"task {content['task']!r} is unknown")
+    members: dict[str, Any] = {}
+    for name, member in content["members"].items():
+        _ = member["config"]["features"].items(), member["config"]["learner"].items()
+        _ = member["table"], member["precision"]
+        if not member["models"]:
+            raise ValueError(f"member {name!r} has no models")
+        for source in member["sources"]:
+            if source not in members:
+                raise ValueError(f"member {name!r} uses embeddings of {source!r}, which is not a member before it")
+        members[name] = member | {"models": {_key(row): row for row in member["models"]}}
+    if not content["weights"]:
+        raise ValueError("no weights")
+    weights: dict[str, dict[FoldSeed, float]] = {}
+    for row in content["weights"]:
+        name, key = row["member"], _key(row)
+        if name not in members or key not in members[name]["models"]:
+            raise ValueError(f"weights names fold {key[0]}, seed {key[1]} of {name!r}, which members does not have")
+        weights.setdefault(name, {})[key] = float(row["weight"])
+    rate_hz, longest_s = content["label_rate_hz"], content["longest_s"]
+    if not (0 <= longest_s < float("inf") and (rate_hz == 0 or 0.01 <= rate_hz <= 1000)):
+        raise ValueError(f"label_rate_hz is {rate_hz!r} and longest_s {longest_s!r}")
+    _ = content["seed"], content["simulated"]
+    return content | {"members": members, "weights": weights}
 
 
 def _key(row: dict[str, Any]) -> FoldSeed:
@@ -145,32 +154,8 @@ def _key(row: dict[str, Any]) -> FoldSeed:
     return fold, seed
 
 
-def _require_complete(members: Mapping[str, Any], weights: Mapping[str, Mapping[FoldSeed, float]]) -> None:
-    """Raise a ValueError where a model or a source is named that does not exist."""
-    if not weights:
-        raise ValueError("no weights")
-    for name, models in weights.items():
-        for fold, seed in models:
-            if name not in members or (fold, seed) not in members[name]["models"]:
-                raise ValueError(f"weights names fold {fold}, seed {seed} of {name!r}, which members does not have")
-    known: set[str] = set()
-    for name, member in members.items():
-        if not member["models"]:
-            raise ValueError(f"member {name!r} has no models")
-        for source in member["sources"]:
-            if source not in known:
-                raise ValueError(f"member {name!r} uses embeddings of {source!r}, which is not a member before it")
-        known.add(name)
-
-
 def _with_tuples(tree: Any) -> Any:
     """Replace lists by tuples, which the constructors of networks expect."""
     if isinstance(tree, dict):
         return {key: _with_tuples(value) for key, value in tree.items()}
     return tuple(map(_with_tuples, tree)) if isinstance(tree, list) else tree
-
-
-def _longest_s(corpus: Corpus) -> float:
-    if corpus.label_rate_hz:
-        return max(float(np.max(r.times_s)) for r in corpus.recordings) + 1 / corpus.label_rate_hz
-    return max(recording.seconds or 0.0 for recording in corpus.partition("train", "devel"))

@@ -1,7 +1,6 @@
 """Two tiny systems, trained once for all tests here: networks, chained networks, SVMs, features fitted per fold."""
 
 import json
-import os
 import shutil
 from pathlib import Path
 
@@ -100,14 +99,9 @@ def trained(tmp_path_factory):
             )
             config.corpus.update(SIZES[task])
             workdir = tmp_path_factory.mktemp(task) / "run"
-            before = os.environ.get("JAXPARA_CACHE")
-            os.environ["JAXPARA_CACHE"] = str(cache)
-            try:
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setenv("JAXPARA_CACHE", str(cache))
                 run(config, overrides={}, name=task, workdir=workdir, mode="train")
-            finally:
-                os.environ.pop("JAXPARA_CACHE")
-                if before:
-                    os.environ["JAXPARA_CACHE"] = before
             (corpus,) = (cache / "simulated").glob(f"{task}-*")
             finished[task] = (workdir, corpus)
         return finished[task]

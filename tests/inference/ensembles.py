@@ -48,7 +48,8 @@ def offline(ensemble, waveform):
     samples = scaled(ensemble, waveform)
     samples = np.pad(samples, ((0, -len(samples) % ensemble.hop), (0, 0)))[None]
     apply = jax.jit(forward(ensemble.model, ensemble.precision))
-    return ensemble.combined([apply(variables, samples) for variables in ensemble.networks])
+    outputs = [np.asarray(apply(variables, samples)[0], np.float64) for variables in ensemble.networks]
+    return np.average(outputs, axis=0, weights=ensemble.weights)
 
 
 def speech(samples, seed=5):

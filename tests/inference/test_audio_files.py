@@ -13,7 +13,7 @@ from jaxpara.inference.audio_files import Blocks, crossfade, resample, to_float
 @pytest.mark.parametrize("length", [1, 639, 640, 16_000, 63_999, 64_000, 64_001, 300_123])
 @pytest.mark.parametrize("chunk", [1000, 64_000, 10**6])
 def test_a_sequence_that_is_cut_and_joined_is_unchanged(length, chunk):
-    how = Blocks.for_sequences(4.0, 25.0, 16_000)
+    how = Blocks.of(4.0, 25.0, 16_000)
     assert (how.size, how.cell) == (64_000, 640)
     signal = np.arange(length, dtype=np.float32)
     cut = list(how.cut(signal[at : at + chunk] for at in range(0, length, chunk)))
@@ -37,7 +37,7 @@ def test_one_block_fades_into_the_next():
 
 
 def test_clips_follow_each_other_and_the_last_ends_with_the_recording():
-    how = Blocks.for_classes(1.0, 16_000)
+    how = Blocks.of(1.0, 0, 16_000)
     starts = [start for start, _ in how.cut([np.zeros(40_000, np.float32)])]
     assert starts == [0, 16_000, 24_000]
     assert [start for start, _ in how.cut([np.zeros(10, np.float32)])] == [0]
@@ -45,7 +45,7 @@ def test_clips_follow_each_other_and_the_last_ends_with_the_recording():
 
 
 def test_memory_does_not_grow_with_the_recording():
-    how = Blocks.for_sequences(4.0, 25.0, 16_000)
+    how = Blocks.of(4.0, 25.0, 16_000)
     tracemalloc.start()
     for _ in how.cut(np.zeros(16_000, np.float32) for _ in range(300)):
         pass

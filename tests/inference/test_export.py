@@ -17,23 +17,18 @@ import jaxpara
 from jaxpara.errors import UserError
 from jaxpara.inference import export as export_module
 from jaxpara.inference.export import export
+from jaxpara.training.fold_run import fold_folder
 
 ROOT = Path(__file__).parents[2]
 PREDICT = """
 import sys, numpy as np, jaxpara
-estimate = jaxpara.load(sys.argv[1])(np.load(sys.argv[2]), 16_000)
-np.save(sys.argv[3], estimate.values)
+for out in sys.argv[1:]:
+    np.save(f"{out}.npy", jaxpara.load(out)(np.load("in.npy"), 16_000).values)
 """
 
 
 def speech(seconds=5.3):
     return (0.1 * np.random.default_rng(8).standard_normal(int(16_000 * seconds))).astype(np.float32)
-
-
-def python(*arguments, cwd=ROOT):
-    environment = {**os.environ, "XLA_FLAGS": "", "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, *map(str, arguments)]
-    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=300, check=False)
 
 
 @pytest.fixture(scope="module")
@@ -50,19 +45,24 @@ def exported(trained, tmp_path_factory):
     return once
 
 
-@pytest.mark.parametrize("task", ["breathing", "mask"])
-def test_without_the_workdir_a_fresh_process_predicts_the_same(trained, exported, task, tmp_path):
-    workdir, _ = trained(task)
-    out, waveform = exported(task), speech()
-    wanted = jaxpara.load(workdir)(waveform, 16_000).values
+def test_without_the_workdir_a_fresh_process_predicts_the_same(trained, exported, tmp_path):
+    waveform, workdirs = speech(), {task: trained(task)[0] for task in ("breathing", "mask")}
+    wanted = {task: jaxpara.load(workdir)(waveform, 16_000).values for task, workdir in workdirs.items()}
     np.save(tmp_path / "in.npy", waveform)
-    away = workdir.rename(workdir.with_name("away"))
+    for task, workdir in workdirs.items():
+        shutil.copytree(exported(task), tmp_path / task)
+        workdir.rename(workdir.with_name("away"))
     try:
-        result = python("-c", PREDICT, out, tmp_path / "in.npy", tmp_path / "out.npy", cwd=tmp_path)
+        result = subprocess.run(
+            [sys.executable, "-c", PREDICT, *workdirs], cwd=tmp_path, capture_output=True, text=True, timeout=300,
+            env={**os.environ, "XLA_FLAGS": "", "PYTHONPATH": str(ROOT)}, check=False,
+        )  # fmt: skip
     finally:
-        away.rename(workdir)
+        for workdir in workdirs.values():
+            workdir.with_name("away").rename(workdir)
     assert result.returncode == 0, result.stderr
-    np.testing.assert_allclose(np.load(tmp_path / "out.npy"), wanted, rtol=0, atol=1e-6)
+    for task, values in wanted.items():
+        np.testing.assert_allclose(np.load(tmp_path / f"{task}.npy"), values, rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("task", ["breathing", "mask"])
@@ -96,7 +96,7 @@ def test_programs_match_the_networks(exported, task):
         method = "__call__" if fact["gives"] == "predictions" else "embed"
         inputs = np.concatenate([example, example[:, ::-1], 0.5 * example])
         for key in member.models:
-            file = member.folder(key) / "weights.safetensors"
+            file = fold_folder(member.folder, key) / "weights.safetensors"
             tree = unflatten_dict(load_file(file), sep="/")
             weights = {"params": tree["params"], "batch_stats": tree.get("batch_stats", {})}
             wanted = member.learner.model.apply(weights, inputs, method=method)
@@ -115,7 +115,7 @@ def test_a_program_computes_in_the_precision_of_its_network(alone, in_precision,
     values = np.zeros(100)
     member = system.members["cnn"]
     for key, weight in system.weights["cnn"].items():
-        tree = load_file(member.folder(key) / "weights.safetensors")
+        tree = load_file(fold_folder(member.folder, key) / "weights.safetensors")
         weights = {"params": {}, "batch_stats": {}} | unflatten_dict(tree, sep="/")
         values += weight * np.asarray(program.call(weights, member.feature(waveform)[None]))[0]
     np.testing.assert_allclose(values, system(waveform, 16_000).values, rtol=0, atol=1e-6)
@@ -196,7 +196,7 @@ def test_only_an_export_is_ever_replaced(trained, tmp_path):
     for out in (workdir, workdir.parent):
         with pytest.raises(UserError, match="contains the workdir itself"):
             export(workdir, out, overwrite=True)
-    with pytest.raises(UserError, match="no such folder"):
+    with pytest.raises(UserError, match="no such file, expected the workdir"):
         export(tmp_path / "nothing", tmp_path / "out")
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["mine", "thesis.tex"]
 

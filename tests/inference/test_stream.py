@@ -124,7 +124,9 @@ def noise(samples, level=0.1):
 
 def scaled_in_parts(some, waveform, cuts=()):
     running = RunningScale(some)
-    return np.concatenate([*(running.push(part) for part in np.split(waveform, cuts)), running.finish()])
+    return np.concatenate(
+        [*(running.push(part) for part in np.split(waveform, cuts)), running.push(noise(0), end=True)]
+    )
 
 
 def test_a_sample_is_scaled_by_all_samples_up_to_itself():

@@ -52,9 +52,9 @@ WEIGHT = {"member": "cnn", "fold": 0, "seed": 0, "weight": 1.0}
 
 
 def test_a_folder_without_a_trained_system_is_one_line(trained, tmp_path):
-    with pytest.raises(UserError, match="no such folder, expected the workdir of a finished run"):
+    with pytest.raises(UserError, match="no such file, expected the workdir of a finished run"):
         jaxpara.load(tmp_path / "none")
-    with pytest.raises(UserError, match=r"system\.json: no such file; a finished run writes it"):
+    with pytest.raises(UserError, match=r"system\.json: no such file, expected the workdir of a finished run"):
         jaxpara.load(tmp_path)
     known = json.loads((trained("breathing")[0] / "system.json").read_text())
     for broken in ("{", "[]", json.dumps(known | {"task": "x"}), json.dumps(known | {"weights": 3})):
@@ -100,7 +100,7 @@ def test_an_edited_system_is_one_line(trained, tmp_path, edit, words):
 @pytest.mark.parametrize(
     ("samples", "rate_hz", "words"),
     [
-        (0, 16_000, "waveform has no samples"),
+        (0, 16_000, "waveform is too short for one sample at the system's rate"),
         (1, 192_000, "waveform is too short for one sample at the system's rate"),
         (1000, float("inf"), "sample_rate_hz is inf, expected a whole number above 0"),
         (1000, float("nan"), "sample_rate_hz is nan, expected a whole number above 0"),
