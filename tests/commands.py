@@ -20,6 +20,12 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 LONGEST_S = 120
+# For commands that compile the same programs in both workers. JAX locks a cache whose size is limited.
+SHARED_PROGRAMS = {
+    "JAX_COMPILATION_CACHE_DIR": os.environ.get("TEST_PROGRAMS", ""),
+    "JAX_COMPILATION_CACHE_MAX_SIZE": str(10**10),
+    "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+}
 
 
 @dataclass(frozen=True)
@@ -69,16 +75,15 @@ class Commands:
 
 
 @contextlib.contextmanager
-def serving(cache: Path, where: Path = ROOT) -> Iterator[Commands]:
+def serving(cache: Path, where: Path = ROOT, **environment: str) -> Iterator[Commands]:
     """Start a server whose commands run in the folder `where` and keep their caches in another."""
-    environment = os.environ | {"JAXPARA_CACHE": str(cache), "JAX_COMPILATION_CACHE_DIR": str(cache / "compiled")}
-    # Small programs are kept too: many commands compile the same ones.
-    environment |= {"JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0", "XLA_FLAGS": "", "PYTHONPATH": str(ROOT)}
+    surroundings = os.environ | {"JAXPARA_CACHE": str(cache), "JAX_COMPILATION_CACHE_DIR": str(cache / "compiled")}
+    surroundings |= {"XLA_FLAGS": "", "PYTHONPATH": str(ROOT)} | environment
     with tempfile.TemporaryDirectory() as folder:
         server = subprocess.Popen(
             [sys.executable, __file__],
             cwd=where,
-            env=environment,
+            env=surroundings,
             text=True,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

@@ -6,6 +6,8 @@ so for the networks, and the workflow for all tests.
 """
 
 import os
+import shutil
+import tempfile
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -13,6 +15,9 @@ from hypothesis import HealthCheck, settings
 os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=4"
 os.environ["JAX_PLATFORMS"] = "cpu"
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+# One folder for `commands.SHARED_PROGRAMS`; the workers inherit it.
+PROGRAMS = None if "TEST_PROGRAMS" in os.environ else tempfile.mkdtemp(prefix="jaxpara-programs-")
+os.environ.setdefault("TEST_PROGRAMS", str(PROGRAMS))
 
 # By default the same examples in every run; JAXPARA_FUZZ=2000 tries 2000 new ones of each kind.
 MANY = int(os.environ.get("JAXPARA_FUZZ", 0))
@@ -32,3 +37,8 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if not item.get_closest_marker("xdist_group"):
             item.add_marker(pytest.mark.xdist_group(item.nodeid.partition("::")[0]))
+
+
+def pytest_unconfigure():
+    if PROGRAMS:
+        shutil.rmtree(PROGRAMS)

@@ -15,7 +15,7 @@ import pytest
 import soundfile
 import tiny
 from absl import flags
-from commands import ended, serving, started
+from commands import SHARED_PROGRAMS, ended, serving, started
 from ml_collections import config_flags
 
 from jaxpara import __main__ as main
@@ -162,7 +162,7 @@ def trained(follow, cache, tmp_path_factory):
 
     def workdir(name):
         if not (folder / name).exists():
-            with serving(cache, folder) as commands:
+            with serving(cache, folder, **SHARED_PROGRAMS) as commands:
                 launch = f"python launch.py --config=configs/{Path(name).name}.py"
                 follow(Step("", "", "bash", launch, None), commands, folder)
         return folder / name
@@ -184,7 +184,7 @@ def test_a_page_can_be_followed(page, sections, follow, trained, data, cache, tm
     shutil.copytree(data / "recordings", tmp_path / "recordings")
     for name in ("speech.wav", "somebody.wav"):
         shutil.copy(data / "speech.wav", tmp_path / name)
-    with serving(cache, tmp_path) as commands:
+    with serving(cache, tmp_path, **SHARED_PROGRAMS) as commands:
         for step in STEPS[page]:
             if step.needs or added(step) or step.section not in sections:
                 continue
