@@ -155,7 +155,7 @@ def log_mel(waveforms: Sequence[np.ndarray]) -> Side:
 
 
 def mfcc(waveforms: Sequence[np.ndarray]) -> Side:
-    from jaxpara.features.mfcc import MFCC
+    from jaxpara.features.mel import MFCC
 
     feature = MFCC(orders=(0, 1, 2))
     return _outputs(lambda: np.stack([feature(waveform) for waveform in waveforms]))

@@ -11,16 +11,16 @@ from jaxpara.errors import UserError
 # Fields of one name have the same limits everywhere: the least value, True if that is itself allowed, and the upper
 # bound, which is not allowed.
 _SIZES = (
-    *("batch", "blocks", "chunk", "filters", "gru", "keep_best", "kernels", "layers", "lstm", "piece_frames", "pools"),
-    *("seeds", "stages", "stem", "stem_kernel", "units", "validate_every"),
+    *("bands", "batch", "blocks", "chunk", "filters", "gru", "keep_best", "kernels", "layers", "lstm", "piece_frames"),
+    *("pools", "seeds", "stages", "stem", "stem_kernel", "units", "validate_every"),
 )
-_COUNTS = ("decay_steps", "epochs", "microbatch", "plateau_patience", "warmup_steps")
+_COUNTS = ("decay_steps", "epochs", "microbatch", "mirror_frames", "plateau_patience", "warmup_steps")
 WHOLE = {*_SIZES, *_COUNTS}
 LIMITS: dict[str, tuple[float, bool, float]] = {
     **dict.fromkeys(_SIZES, (1, True, math.inf)),
     **dict.fromkeys((*_COUNTS, "clip_norm", "weight_decay", "eps"), (0, True, math.inf)),
     **dict.fromkeys(("clip_s", "window_s", "step_s", "hop_s"), (0, True, math.inf)),
-    "lr": (0, False, math.inf),
+    **dict.fromkeys(("lr", "top_db"), (0, False, math.inf)),
     "plateau_factor": (0, False, 1),
     **dict.fromkeys(("dropout", "head_dropout", "momentum"), (0, True, 1)),
 }

@@ -62,7 +62,7 @@ ROWS = [
     Row("layers that do not match", r"filters \(4, 4\), kernels .* differ in length; give", (f"{CNN}.learner.model.filters=(4,4)",)),
     Row("an unknown output", r"model.output is 'tan', expected one of \['tanh', 'linear'\]", (f"{CNN}.learner.model.output=tan",), config="--config=configs/breathing_e2e.py"),
     Row("an unknown last pool", r"model.last_pool is 'mid', expected one of \['max', 'mean'\]", (f"{CNN}.learner.model.last_pool=mid",), config="--config=configs/breathing_e2e.py"),
-    Row("bands of nothing", "LogMel has bands 0 .*: expected both above 0", (f"{SVR}.features.bands=0",)),
+    Row("bands of nothing", "svr.features.bands is 0, expected a whole number, at least 1", (f"{SVR}.features.bands=0",)),
     Row("a hop back", "svr.features.hop_s is -0.1, expected", (f"{SVR}.features.hop_s=-0.1",)),
     Row("no C", r"svr.learner.c is \(\), expected one or more numbers above 0", (f"{SVR}.learner.c=()",)),
     Row("more folds than recordings", "folds.n is 20, but there are 4 recordings in train; use fewer", (f"{CNN}.folds.n=20",)),

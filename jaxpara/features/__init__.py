@@ -5,9 +5,8 @@ from collections.abc import Callable
 from jaxpara.features.boaw import Bags
 from jaxpara.features.embeddings import Embeddings
 from jaxpara.features.feature import Feature
-from jaxpara.features.image import MelImage
-from jaxpara.features.mel import LogMel, MelStrip
-from jaxpara.features.mfcc import MFCC
+from jaxpara.features.image import MelImage, MelStrip
+from jaxpara.features.mel import MFCC, LogMel
 from jaxpara.features.opensmile import OpenSmile
 from jaxpara.features.waveform import Waveform
 

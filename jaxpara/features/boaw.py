@@ -1,7 +1,6 @@
 """Bags of audio words: counts of the frames of a recording that are near each word of a codebook, as in openXBOW."""
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -51,9 +50,6 @@ class Bags:
           where, seed: not in the config: the config path for messages, and the seed of the words.
           size: words in each of the two codebooks.
           nearest: number of words that each frame counts for.
-
-        Raises:
-          UserError: impossible sizes.
         """
         if not 1 <= nearest <= size <= CANDIDATES:
             raise UserError(
@@ -66,117 +62,94 @@ class Bags:
         """Raise a UserError if openSMILE is not installed."""
         self._frames.require()
 
-    def arrays(
-        self,
-        corpus: Corpus,
-        fold: Fold,
-        read: Read,
-        progress: Progress,
-        folder: Path,
-        sources: Mapping[str, Arrays] | None = None,
-    ) -> Arrays:
-        """Return the bags of all recordings.
-
-        Args:
-          fold: its training set determines the codebooks.
-          read: returns a feature of all recordings.
-          folder: of the fold, for the codebooks.
-          corpus, sources: not used, but by embeddings.
-        """
+    def arrays(self, corpus: Corpus, fold: Fold, read: Read, progress: Progress, folder: Path, *_: Any) -> Arrays:
+        """Return the bags of all recordings; the arguments are those of `Embeddings.arrays`."""
         frames = read(self._frames, progress)
 
         def fit() -> dict[str, np.ndarray]:
             progress.say(f"fold {fold.index}: codebooks from {len(fold.train_names)} recordings")
-            return asdict(Codebooks.fit(((name, frames[name]) for name in fold.train_names), self._size, self._seed))
+            return codebooks(frames, fold.train_names, self._size, self._seed)
 
-        return Codebooks(**fitted(folder, fold.train_names, fit)).bags(frames, self._nearest)
+        return bags(frames, self._nearest, **fitted(folder, fold.train_names, fit))
 
 
-@dataclass(frozen=True, eq=False)
-class Codebooks:
-    """The words, and the standardisation of the frames.
+def codebooks(frames: Arrays, names: Sequence[str], size: int, seed: int) -> dict[str, np.ndarray]:
+    """Choose words at random among different frames, with a random number per frame and `CANDIDATES` frames in memory.
 
-    Attributes:
-      words: `[codebook, word, descriptor]` float64, standardised. The columns of a frame are split into equal parts,
-        one per codebook.
-      mean, scale: `[descriptor]` float64, of all parts.
+    Args:
+      frames: `[time, descriptor]` by recording.
+      names: of the recordings to choose from.
+      size: words per codebook.
+
+    Returns:
+      The arguments of `bags`, float64: `words`, `[codebook, word, descriptor]`, standardised; `mean` and `scale`,
+      `[descriptor]`. Each codebook has an equal part of the columns of a frame.
+
+    Raises:
+      UserError: a value is not finite, or there are fewer different frames than words.
     """
+    scaler, lengths = StandardScaler(), []
+    for name in names:
+        array = _checked(frames[name], name)
+        scaler.partial_fit(array)
+        lengths.append(len(array))
+    mean, scale = np.asarray(scaler.mean_), np.asarray(scaler.scale_)
+    # The frames with the smallest random keys. Recordings are read twice, because they may not fit into memory.
+    keys = np.random.default_rng(derive(seed, "candidates")).random(sum(lengths))
+    chosen = keys <= np.sort(keys)[:CANDIDATES][-1]
+    rows = zip(names, np.split(chosen, np.cumsum(lengths)[:-1]), strict=True)
+    sample = np.concatenate([frames[name][own] for name, own in rows])
+    words = []
+    for part in _standardised(sample[keys[chosen].argsort()], mean, scale):
+        # The first different frames: `part` is in random order.
+        different = np.sort(np.unique(part.round(DECIMALS), axis=0, return_index=True)[1])
+        if len(different) < size:
+            raise UserError(
+                f"boaw.size is {size}, but only {len(different)} of the {len(part)} frames that words are chosen from"
+                " are different; set a smaller size, or use more recordings for training"
+            )
+        words.append(part[different[:size]])
+    return {"words": np.stack(words), "mean": mean, "scale": scale}
 
-    words: np.ndarray
-    mean: np.ndarray
-    scale: np.ndarray
 
-    @classmethod
-    def fit(cls, frames: Iterable[tuple[str, np.ndarray]], size: int, seed: int) -> "Codebooks":
-        """Choose words at random among different frames, in one pass with `CANDIDATES` frames in memory.
+def bags(frames: Arrays, nearest: int, words: np.ndarray, mean: np.ndarray, scale: np.ndarray) -> Arrays:
+    """Return log10(count + 1) of each word, `[word]` float32 by recording; the codebooks' words follow each other.
 
-        Args:
-          frames: recording names and their `[time, descriptor]`.
-          size: words per codebook.
-
-        Raises:
-          UserError: a value is not finite, or there are fewer different frames than words.
-        """
-        scaler, random = StandardScaler(), np.random.default_rng(derive(seed, "candidates"))
-        # The random sample of a stream: the frames with the smallest random keys.
-        keys, sample, count = [], [], 0
-        for name, array in frames:
-            scaler.partial_fit(_checked(array, name))
-            keys.append(random.random(len(array)))
-            sample.append(array)
-            count += len(array)
-            if count > 2 * CANDIDATES:  # not after every recording, because sorting is slow
-                (keys, sample), count = _sample(keys, sample), CANDIDATES
-        if not keys:
-            raise UserError("the fold has no training recordings, so boaw has no frames to choose words from")
-        _, (candidates,) = _sample(keys, sample)
-        mean, scale = np.asarray(scaler.mean_), np.asarray(scaler.scale_)
-        words = [_words(part, size) for part in _parts(candidates, mean, scale)]
-        return cls(np.stack(words), mean, scale)
-
-    def bags(self, frames: Mapping[str, np.ndarray], nearest: int) -> dict[str, np.ndarray]:
-        """Count the words of every recording.
-
-        Args:
-          frames: `[time, descriptor]` by recording.
-          nearest: number of words that each frame counts for.
-
-        Returns:
-          log10(count + 1) by recording, `[word]` float32; the codebooks' words follow each other.
-        """
-        searches = [NearestNeighbors(n_neighbors=nearest, algorithm="brute").fit(words) for words in self.words]
-        bags: dict[str, np.ndarray] = {}
-        for block in _blocks(frames):
-            counts = self._counts([_checked(array, name) for name, array in block.items()], searches)
-            bags |= zip(block, np.log10(counts + 1), strict=True)
-        return bags
-
-    def _counts(self, arrays: list[np.ndarray], searches: list[NearestNeighbors]) -> np.ndarray:
-        """Return `[recording, word]` float32."""
-        size = self.words.shape[1]
-        recording = np.repeat(np.arange(len(arrays)), [len(array) for array in arrays])[:, None]
-        counts = np.empty((len(arrays), CODEBOOKS, size), np.float32)
-        for index, part in enumerate(_parts(np.concatenate(arrays), self.mean, self.scale)):
+    Args:
+      frames: `[time, descriptor]` by recording.
+      nearest: number of words that each frame counts for.
+      words, mean, scale: from `codebooks`.
+    """
+    size = words.shape[1]
+    searches = [NearestNeighbors(n_neighbors=nearest, algorithm="brute").fit(part) for part in words]
+    result: dict[str, np.ndarray] = {}
+    for block in _blocks(frames):
+        recording = np.repeat(np.arange(len(block)), [len(array) for array in block.values()])[:, None]
+        counts = np.empty((len(block), CODEBOOKS, size), np.float32)
+        for index, part in enumerate(_standardised(np.concatenate(list(block.values())), mean, scale)):
             # One number per pair of recording and word, so that one bincount serves all recordings.
             cells = recording * size + searches[index].kneighbors(part, return_distance=False)
-            counts[:, index] = np.bincount(cells.ravel(), minlength=len(arrays) * size).reshape(-1, size)
-        return counts.reshape(len(arrays), -1)
+            counts[:, index] = np.bincount(cells.ravel(), minlength=len(block) * size).reshape(-1, size)
+        result |= zip(block, np.log10(counts.reshape(len(block), -1) + 1), strict=True)
+    return result
 
 
-def _parts(frames: np.ndarray, mean: np.ndarray, scale: np.ndarray) -> list[np.ndarray]:
-    """Return the standardised frames, `[time, descriptor]` float64, for each codebook."""
+def _blocks(frames: Arrays) -> Iterator[dict[str, np.ndarray]]:
+    """Yield groups of recordings with at least `BLOCK` frames."""
+    block, count = {}, 0
+    for name, array in frames.items():
+        block[name] = _checked(array, name)
+        count += len(array)
+        if count >= BLOCK:
+            yield block
+            block, count = {}, 0
+    if block:
+        yield block
+
+
+def _standardised(frames: np.ndarray, mean: np.ndarray, scale: np.ndarray) -> list[np.ndarray]:
+    """Return each codebook's part of the frames, `[time, descriptor]` float64."""
     return np.split((frames.astype(np.float64) - mean) / scale, CODEBOOKS, axis=1)
-
-
-def _words(candidates: np.ndarray, size: int) -> np.ndarray:
-    """Return the first different frames, `[word, descriptor]`; the candidates are in random order."""
-    different = np.sort(np.unique(candidates.round(DECIMALS), axis=0, return_index=True)[1])
-    if len(different) < size:
-        raise UserError(
-            f"boaw.size is {size}, but only {len(different)} of the {len(candidates)} frames that words are chosen from"
-            " are different; set a smaller size, or use more recordings for training"
-        )
-    return candidates[different[:size]]
 
 
 def _checked(frames: np.ndarray, name: str) -> np.ndarray:
@@ -189,23 +162,3 @@ def _checked(frames: np.ndarray, name: str) -> np.ndarray:
     if len(bad):
         raise UserError(f"{name}: descriptor {bad[0][1]} is {frames[tuple(bad[0])]} in frame {bad[0][0]}")
     return frames
-
-
-def _sample(keys: list[np.ndarray], frames: list[np.ndarray]) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """Return the `CANDIDATES` smallest keys, sorted, and their frames."""
-    all_keys, all_frames = np.concatenate(keys), np.concatenate(frames)
-    order = np.argsort(all_keys)[:CANDIDATES]
-    return [all_keys[order]], [all_frames[order]]
-
-
-def _blocks(frames: Mapping[str, np.ndarray]) -> Iterator[dict[str, np.ndarray]]:
-    """Yield groups of recordings with at least `BLOCK` frames."""
-    block, count = {}, 0
-    for name, array in frames.items():
-        block[name] = array
-        count += len(array)
-        if count >= BLOCK:
-            yield block
-            block, count = {}, 0
-    if block:
-        yield block

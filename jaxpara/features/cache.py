@@ -25,15 +25,12 @@ FITTED_FILE = "features.npz"
 
 
 class LazyArrays(Mapping[str, np.ndarray]):
-    """Arrays by recording name, each made at access."""
+    """Arrays by recording name, each made by `load` at access."""
 
     def __init__(self, names: Iterable[str], load: Callable[[str], np.ndarray]):
-        """Initialise with the names, and a function that returns the array of one of them."""
         self._names, self._load = dict.fromkeys(names), load
 
     def __getitem__(self, name: str) -> np.ndarray:
-        if name not in self._names:
-            raise KeyError(name)
         return self._load(name)
 
     def __iter__(self) -> Iterator[str]:
@@ -43,23 +40,13 @@ class LazyArrays(Mapping[str, np.ndarray]):
         return len(self._names)
 
 
-def read_arrays(
-    paths: Mapping[str, Path], expand: Callable[[np.ndarray], np.ndarray] = lambda stored: stored
-) -> LazyArrays:
-    """Return the arrays in files of `write_array`, expanded; memory-mapped at access, so that no file stays open."""
-
-    def load(name: str) -> np.ndarray:
-        return expand(np.load(paths[name], mmap_mode="r", allow_pickle=False).view(np.ndarray))
-
-    return LazyArrays(paths, load)
+def read_array(path: Path) -> np.ndarray:
+    """Return the array in a file of `write_array`, memory-mapped; the file is open as long as the array exists."""
+    return np.load(path, mmap_mode="r", allow_pickle=False).view(np.ndarray)
 
 
 def write_array(path: Path, array: np.ndarray) -> None:
-    """Write an array to a `.npy` file, whole or not at all. Several processes may write the same file at once.
-
-    Raises:
-      OSError: the disk is full, or the folder cannot be written.
-    """
+    """Write an array to a `.npy` file, whole or not at all. Several processes may write the same file at once."""
     content = io.BytesIO()
     np.save(content, array, allow_pickle=False)
     part = path.with_name(f".{uuid.uuid4().hex}.part")
@@ -92,7 +79,6 @@ def load_features(
     Several processes may share the folder. A killed process loses only the recordings that it was computing.
 
     Args:
-      feature: its class, version and fields determine the subfolder.
       recordings: identified by `digest`, or by reading the audio if that is empty.
       folder: for all features of all corpora.
       progress: called after each recording with the number of computed recordings and of those to compute.
@@ -104,7 +90,11 @@ def load_features(
       UserError: a recording cannot be read, is too short, or has changed since its digest was computed.
       OSError: the disk is full, or the folder cannot be written; the files written before stay usable.
     """
-    home = _feature_folder(feature, folder)
+    description = json.dumps(feature.description(), sort_keys=True, indent=2)
+    home = folder / f"{type(feature).__name__}-{hashlib.sha256(description.encode()).hexdigest()[:16]}"
+    home.mkdir(parents=True, exist_ok=True)
+    if not (home / "feature.json").exists():
+        (home / "feature.json").write_text(description + "\n", encoding="utf-8")
     digests = audio.in_threads(lambda r: r.digest or digest_of(audio.read(r.path, feature.sample_rate_hz)), recordings)
     paths = [home / f"{digest}.npy" for digest in digests]
     wanted = dict(zip(paths, zip(recordings, digests, strict=True), strict=True))
@@ -127,22 +117,13 @@ def load_features(
 
     # Each thread writes its arrays itself, so that no results wait in memory.
     audio.in_threads(compute, missing[first:] + missing[:first], progress)
-    names = [recording.name for recording in recordings]
-    return read_arrays(dict(zip(names, paths, strict=True)), feature.expand)
+    files = dict(zip([recording.name for recording in recordings], paths, strict=True))
+    return LazyArrays(files, lambda name: feature.expand(read_array(files[name])))
 
 
 def digest_of(waveform: np.ndarray) -> str:
     """Return the SHA-256 of decoded float32 samples, hexadecimal."""
     return hashlib.sha256(np.ascontiguousarray(waveform).data).hexdigest()
-
-
-def _feature_folder(feature: Feature, folder: Path) -> Path:
-    description = json.dumps(feature.description(), sort_keys=True, indent=2)
-    home = folder / f"{type(feature).__name__}-{hashlib.sha256(description.encode()).hexdigest()[:16]}"
-    home.mkdir(parents=True, exist_ok=True)
-    if not (home / "feature.json").exists():
-        (home / "feature.json").write_text(description + "\n", encoding="utf-8")
-    return home
 
 
 def fitted(folder: Path, names: Sequence[str], fit: Callable[[], dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
@@ -160,22 +141,22 @@ def fitted(folder: Path, names: Sequence[str], fit: Callable[[], dict[str, np.nd
     path = folder / FITTED_FILE
 
     def ensure() -> None:
-        try:
-            _read_fitted(path)
-        except UserError:
-            arrays = fit()
+        if not _read_fitted(path):
             with replacing(path) as part, part.open("wb") as file:
-                np.savez(file, **arrays)  # pyright: ignore[reportArgumentType]
+                np.savez(file, **fit())  # pyright: ignore[reportArgumentType]
 
     if names:
         processes.on_main(ensure)
-    return _read_fitted(path)
+    if arrays := _read_fitted(path):
+        return arrays
+    found = "not readable" if path.exists() else "no such file"
+    raise UserError(f"{path}: {found}; run the training command again with --mode=evaluate, which writes it")
 
 
 def _read_fitted(path: Path) -> dict[str, np.ndarray]:
+    """Return the arrays in a file; none if it is missing or damaged."""
     try:
         with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
             return dict(file)
-    except Exception as error:  # NumPy and zipfile raise many kinds
-        found = "no such file" if isinstance(error, FileNotFoundError) else "not readable"
-    raise UserError(f"{path}: {found}; run the training command again with --mode=evaluate, which writes it")
+    except Exception:  # NumPy and zipfile raise many kinds
+        return {}

@@ -1,13 +1,12 @@
 """The base class of features: arrays computed from a waveform, whose config fields are their key on disk."""
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Literal, get_args, get_origin, get_type_hints
 
 import numpy as np
 
 from jaxpara.errors import UserError
-from jaxpara.registry import build, require_one_of
+from jaxpara.registry import require_one_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,7 +18,6 @@ class Feature:
 
     Attributes:
       version: raise it when the same fields and audio result in other numbers, so that stored arrays are not reused.
-      sample_rate_hz: of the waveforms.
     """
 
     version: ClassVar[int] = 1
@@ -36,53 +34,28 @@ class Feature:
     @property
     def frame_rate_hz(self) -> float:
         """Steps of the first axis per second; 0 if the array describes a whole recording."""
-        raise NotImplementedError
+        return 0.0
 
     def require(self) -> None:
         """Raise a UserError if a package that the feature needs is not installed."""
 
     def extract(self, waveform: np.ndarray) -> np.ndarray:
-        """Compute the stored form from a waveform, `[sample]` float32."""
+        """Compute the stored form from a waveform, `[sample]` float32 in [-1, 1]; a UserError if it is too short."""
         raise NotImplementedError
 
     def expand(self, stored: np.ndarray) -> Any:
-        """Make the feature from its stored form."""
+        """Make the feature, `[time, ...]` or a sequence of images `[height, width, channel]`, from its stored form."""
         return stored
 
     def __call__(self, waveform: np.ndarray) -> Any:
-        """Compute the feature of a waveform.
-
-        Args:
-          waveform: `[sample]` float32 in [-1, 1].
-
-        Returns:
-          `[time, ...]`, or a sequence of images `[height, width, channel]`.
-
-        Raises:
-          UserError: the recording is too short for a single value.
-        """
+        """Compute the feature of a waveform."""
         return self.expand(self.extract(waveform))
 
     def description(self) -> dict[str, Any]:
         """Return everything but the audio that the numbers depend on, as JSON types."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}
-        return {
-            "feature": type(self).__name__,
-            "version": self.version,
-            **{name: v.description() if isinstance(v, Feature) else v for name, v in values.items()},
-        }
-
-    def build_matrix(self, registry: Mapping[str, Callable[..., "Feature"]]) -> None:
-        """Build the field `matrix` if it is a config; raise a UserError if it has another sample rate."""
-        matrix: Any = vars(self)["matrix"]
-        if isinstance(matrix, Mapping):
-            matrix = build(registry, matrix, "features.matrix", sample_rate_hz=self.sample_rate_hz)
-            object.__setattr__(self, "matrix", matrix)  # the dataclass is frozen
-        if matrix.sample_rate_hz != self.sample_rate_hz:
-            raise UserError(
-                f"{type(self).__name__} is for {self.sample_rate_hz} Hz, its matrix for {matrix.sample_rate_hz} Hz;"
-                " set both to the same sample_rate_hz"
-            )
+        nested = {name: value.description() for name, value in values.items() if isinstance(value, Feature)}
+        return {"feature": type(self).__name__, "version": self.version} | values | nested
 
 
 def samples(seconds: float, sample_rate_hz: int, what: str) -> int:

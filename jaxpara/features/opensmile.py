@@ -40,13 +40,11 @@ class OpenSmile(Feature):
 
     def __post_init__(self):
         super().__post_init__()
-        if bool(self.window_s) != bool(self.hop_s) or min(self.window_s, self.hop_s) < 0:
+        if bool(self.window_s) != bool(self.hop_s) or (self.window_s and self.level == "lld"):
             raise UserError(
-                f"OpenSmile.window_s is {self.window_s:g} and hop_s {self.hop_s:g}: set both, or 0 and 0 for the"
-                " whole recording"
+                f"OpenSmile.window_s is {self.window_s:g} and hop_s {self.hop_s:g} for {self.level}: set both for"
+                " functionals of windows, or 0 and 0 for the whole recording and for descriptors, whose rate is fixed"
             )
-        if self.window_s and self.level == "lld":
-            raise UserError("OpenSmile.window_s is for functionals; descriptors have a fixed rate, set it to 0")
 
     @property
     def frame_rate_hz(self) -> float:
@@ -59,42 +57,37 @@ class OpenSmile(Feature):
             raise UserError("openSMILE is not installed: pip install 'jaxpara[opensmile]' (free for research only)")
 
     def extract(self, waveform: np.ndarray) -> np.ndarray:
-        if self.level == "lld":
-            parts = [self._values(extractor, waveform) for extractor in self._extractors()]
-            # Deltas have a few frames more than their descriptors.
-            frames = min(len(part) for part in parts)
-            return np.concatenate([part[:frames] for part in parts], axis=1)
-        (extractor,) = self._extractors()
-        if not self.window_s:
-            return self._values(extractor, waveform)[0]
-        half = samples(self.window_s, self.sample_rate_hz, "OpenSmile.window_s") // 2
-        hop = samples(self.hop_s, self.sample_rate_hz, "OpenSmile.hop_s")
-        middles = range(0, len(waveform), hop)
-        windows = [waveform[max(0, middle - half) : middle + half] for middle in middles]
-        return np.concatenate([self._values(extractor, window) for window in windows])
-
-    def _values(self, extractor: Any, waveform: np.ndarray) -> np.ndarray:
-        """Return `[time, feature]`; one row for functionals."""
+        windows = [waveform]
+        if self.window_s:
+            half = samples(self.window_s, self.sample_rate_hz, "OpenSmile.window_s") // 2
+            hop = samples(self.hop_s, self.sample_rate_hz, "OpenSmile.hop_s")
+            windows = [waveform[max(0, i - half) : i + half] for i in range(0, len(waveform), hop)]
         # Checked here, because the package warns and returns NaN, and warnings cannot be silenced in one thread.
-        if len(waveform) < MIN_S * self.sample_rate_hz:
+        if (shortest := min(map(len, windows))) < MIN_S * self.sample_rate_hz:
             fix = "lengthen window_s (the first window is half of it)" if self.window_s else "leave the recording out"
             raise UserError(
-                f"{len(waveform) / self.sample_rate_hz:g} s are too short for openSMILE's {self.feature_set}"
+                f"{shortest / self.sample_rate_hz:g} s are too short for openSMILE's {self.feature_set}"
                 f" ({MIN_S:g} s at least); {fix}"
             )
-        return extractor.process_signal(waveform, self.sample_rate_hz).to_numpy(np.float32)
+        columns = [
+            np.concatenate([extractor.process_signal(window, self.sample_rate_hz) for window in windows])
+            for extractor in self._extractors()
+        ]
+        # Deltas have a few frames more than their descriptors.
+        frames = min(map(len, columns))
+        joined = np.concatenate([part[:frames] for part in columns], axis=1, dtype=np.float32)
+        return joined if self.frame_rate_hz else joined[0]
 
     def _extractors(self) -> list[Any]:
         """Return the extractors whose outputs are concatenated, built once per thread."""
-        built: dict[Any, list[Any]] = _of_this_thread.__dict__.setdefault("built", {})
-        key = (self.feature_set, self.level)
+        built, key = vars(_of_this_thread), f"{self.feature_set} {self.level}"
         if key not in built:
             self.require()
             import opensmile
 
-            known = opensmile.FeatureLevel
-            levels = [known.Functionals] if self.level == "functionals" else [known.LowLevelDescriptors]
-            if self.level == "lld" and self.feature_set == "ComParE_2016":
-                levels.append(known.LowLevelDescriptors_Deltas)
-            built[key] = [opensmile.Smile(opensmile.FeatureSet[self.feature_set], level) for level in levels]
+            levels = ["Functionals"] if self.level == "functionals" else ["LowLevelDescriptors"]
+            if key == "ComParE_2016 lld":
+                levels.append("LowLevelDescriptors_Deltas")
+            feature_set = opensmile.FeatureSet[self.feature_set]
+            built[key] = [opensmile.Smile(feature_set, opensmile.FeatureLevel[level]) for level in levels]
         return built[key]

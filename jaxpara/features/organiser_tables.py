@@ -1,7 +1,7 @@
 """The feature files that the organisers of the challenges ship with the audio."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,11 +47,7 @@ def path_of(corpus: Corpus, name: str, partition: str) -> Path:
 
 
 def available(corpus: Corpus, name: str, where: str) -> bool:
-    """Return True if the corpus has a file of the set `name` for any partition.
-
-    Raises:
-      UserError: there is no such set; the message names the field `table` of the config path `where`.
-    """
+    """Return True if the corpus has a file of a set for any partition; a UserError if there is no such set."""
     require_one_of(f"config.{where}.table", name, FORMATS)
     return any(path_of(corpus, name, partition).exists() for partition in PARTITIONS)
 
@@ -68,10 +64,7 @@ def digest(corpus: Corpus, name: str) -> str:
 
 
 def read(corpus: Corpus, name: str) -> Mapping[str, np.ndarray]:
-    """Read a feature set; the rows of a file may be in any order.
-
-    Returns:
-      `[feature]` float32 by recording.
+    """Read a feature set, `[feature]` float32 by recording; the rows of a file may be in any order.
 
     Raises:
       UserError: a file is missing, lacks a recording or has one that the label file does not name; a row is duplicated
@@ -79,21 +72,22 @@ def read(corpus: Corpus, name: str) -> Mapping[str, np.ndarray]:
     """
     features: dict[str, np.ndarray] = {}
     for partition in PARTITIONS:
-        recordings = corpus.partition(partition)
-        if not recordings:
+        # Feature extractors drop the extension or quote the name.
+        known = {Path(recording.name).stem: recording.name for recording in corpus.partition(partition)}
+        if not known:
             continue
         path = path_of(corpus, name, partition)
         if not path.exists():
             raise UserError(f"{path}: missing, though {folder(corpus)} has {name} of another partition; copy it there")
-        rows = _rows(path, FORMATS[name])
-        # Feature extractors drop the extension or quote the name.
-        known = {Path(recording.name).stem: recording.name for recording in recordings}
-        for stem, (row, values) in rows.items():
+        rows: dict[str, int] = {}
+        for row, stem, values in _rows(path, FORMATS[name]):
             if stem not in known:
                 raise UserError(
                     f"{path}, row {row}: {corpus.label_file} has no {partition} recording {stem!r}; delete the row"
                 )
-            features[known[stem]] = values
+            if stem in rows:
+                raise UserError(f"{path}, row {row}: {stem!r} is also in row {rows[stem]}; delete one of the rows")
+            rows[stem], features[known[stem]] = row, values
         if missing := known.keys() - rows.keys():
             raise UserError(
                 f"{path}: no row for {min(missing)!r} and {len(missing) - 1} more recordings of {corpus.label_file};"
@@ -105,32 +99,25 @@ def read(corpus: Corpus, name: str) -> Mapping[str, np.ndarray]:
     return features
 
 
-def _rows(path: Path, form: Format) -> dict[str, tuple[int, np.ndarray]]:
-    """Return the row number and the values by recording, without extension."""
-    rows: dict[str, tuple[int, np.ndarray]] = {}
-    # Bytes that are not UTF-8 become a name or a cell that fails below, with its row.
+def _rows(path: Path, form: Format) -> Iterator[tuple[int, str, np.ndarray]]:
+    """Yield the number of each row, its recording without extension, and its values, `[feature]` float32."""
+    # Bytes that are not UTF-8 become a name or a cell that fails, with its row.
     with path.open(encoding="utf-8-sig", errors="replace") as file:
         for row, line in enumerate(file, 1):
             if (row == 1 and form.header) or not line.strip():
                 continue
             # Not with pandas or csv: NumPy parses the 6373 cells of a row at once and exactly, and row and column are
             # known for the messages.
-            *leading, rest = line.rstrip("\r\n").split(form.separator, form.leading)
-            stem = Path(leading[0].strip("'\"")).stem if leading else ""
-            cells = rest.split(form.separator)
-            if len(leading) < form.leading or len(cells) != form.columns:
+            cells = line.rstrip("\r\n").split(form.separator)
+            if len(cells) != form.leading + form.columns:
                 raise UserError(
-                    f"{path}, row {row}: {len(leading) + len(cells)} columns, expected {form.leading + form.columns}"
-                    f" separated by {form.separator!r}; use the file of the right set, or correct the row"
+                    f"{path}, row {row}: {len(cells)} columns, expected {form.leading + form.columns} separated by"
+                    f" {form.separator!r}; use the file of the right set, or correct the row"
                 )
             try:
-                values = np.array(cells, np.float32)
+                values = np.array(cells[form.leading :], np.float32)
+                if not np.isfinite(values).all():
+                    raise ValueError(f"not a finite number in column {form.leading + np.isfinite(values).argmin() + 1}")
             except ValueError as error:
                 raise UserError(f"{path}, row {row}: {error}; correct the cell") from None
-            if not np.isfinite(values).all():
-                column = form.leading + int(np.argmin(np.isfinite(values))) + 1
-                raise UserError(f"{path}, row {row}, column {column}: not a finite number; correct the cell")
-            if stem in rows:
-                raise UserError(f"{path}, row {row}: {stem!r} is also in row {rows[stem][0]}; delete one of the rows")
-            rows[stem] = (row, values)
-    return rows
+            yield row, Path(cells[0].strip("'\"")).stem, values

@@ -4,20 +4,14 @@ import numpy as np
 
 
 def starts(length: int, window: int, step: int, *, keep_duplicates: bool = False) -> np.ndarray:
-    """Return the start of every window of a sequence.
+    """Return the start of every window of a sequence, `[window]`, ascending; all arguments are in positions.
 
     Windows follow each other by `step` as long as they fit; one more ends exactly at the end of the sequence, so that
     every position is covered. A sequence shorter than a window has one window, which the caller pads.
 
     Args:
-      length: positions in the sequence.
-      window: positions in a window.
-      step: positions from one window to the next.
       keep_duplicates: append the last window even if a regular window already ends at the end, as the authors'
         published scripts do (with 16-s windows in 240 s the last window counts twice).
-
-    Returns:
-      `[window]` the first position of each window, ascending.
     """
     if length <= window:
         return np.zeros(1, int)
@@ -29,15 +23,9 @@ def starts(length: int, window: int, step: int, *, keep_duplicates: bool = False
 
 
 def overlap_average(length: int, starts: np.ndarray, windows: np.ndarray) -> np.ndarray:
-    """Return the mean of all windows at every position.
+    """Return the mean of all windows, `[window, position, value]`, at every position, `[length, value]` float64.
 
-    Args:
-      length: positions in the sequence.
-      starts: `[window]` from `starts`.
-      windows: `[window, position, value]`; positions past the end of the sequence are ignored.
-
-    Returns:
-      `[length, value]` float64.
+    Positions past the end of the sequence are ignored.
     """
     total = np.zeros((length, windows.shape[2]))
     count = np.zeros((length, 1))

@@ -1,4 +1,5 @@
 import io
+from dataclasses import replace
 
 import librosa
 import librosa.display
@@ -8,10 +9,10 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 from PIL import Image
-from signals import SIGNALS
+from signals import RATE_HZ, SIGNALS
 
 from jaxpara.errors import UserError
-from jaxpara.features import FEATURES, MFCC, LogMel, MelImage
+from jaxpara.features import FEATURES, MFCC, LogMel, MelImage, MelStrip
 from jaxpara.features.image import color_indices, colors
 from jaxpara.registry import build
 
@@ -166,9 +167,84 @@ def test_config_builds_the_matrix_too():
         ({"style": "publishd"}, "did you mean 'published'"),
         ({"size": (288,)}, "size is"),
         ({"size": (0, 288)}, "size is"),
-        ({"sample_rate_hz": 8000}, "its matrix for 16000 Hz"),
+        ({"sample_rate_hz": 8000}, "fmax_hz <= 4000"),
     ],
 )
 def test_impossible_fields_are_refused(fields: dict, message: str):
     with pytest.raises(UserError, match=message):
         MelImage(**fields)
+
+
+# The long image of system 4.
+
+FIELDS = {"window_s": 0.04, "hop_s": 0.02, "bands": 128, "center": True, "levels": "uint8_inverted", "high_first": True}
+LEVELS = LogMel(**FIELDS)
+
+
+def published_strip(waveform: np.ndarray, mirror_frames: int) -> np.ndarray:
+    """Return `[band, frame]` uint8 by the steps of the published scripts."""
+    power = librosa.feature.melspectrogram(y=waveform, sr=RATE_HZ, n_fft=640, hop_length=320, pad_mode="reflect")
+    decibels = librosa.power_to_db(power, ref=np.max)
+    fractions = (decibels - decibels.min()) / (decibels.max() - decibels.min())
+    levels = 255 - np.flip((fractions * 255).astype(np.uint8), axis=0)
+    before = levels[:, mirror_frames:0:-1]
+    after = levels[:, -2 : -2 - mirror_frames : -1]
+    return np.concatenate([before, levels, after], axis=1)
+
+
+@pytest.mark.parametrize("mirror_frames", [24, 49])
+@pytest.mark.parametrize("name", ["noise", "sweep", "voice", "decay", "click"])
+def test_a_strip_is_equal_to_the_published_steps(name: str, mirror_frames: int):
+    ours = MelStrip(matrix=LEVELS, mirror_frames=mirror_frames)(SIGNALS[name])
+    theirs = published_strip(SIGNALS[name], mirror_frames).T[:-1]
+    assert ours.dtype == np.uint8
+    assert ours.shape == theirs.shape == (50 + 2 * mirror_frames, 128)
+    # Levels are truncated, so that the last bit of a decibel may move a value by a step.
+    moved = ours.astype(int) - theirs
+    assert np.abs(moved).max() <= 1
+    assert np.count_nonzero(moved) <= 2
+
+
+def test_two_frames_a_label_and_the_context():
+    feature = MelStrip(matrix=LEVELS)
+    assert feature.frame_rate_hz == 50
+    assert feature(np.tile(SIGNALS["noise"], 4)).shape == (2 * 25 * 4 + 48, 128)
+    assert MelStrip(matrix=LEVELS, mirror_frames=49)(SIGNALS["noise"]).shape == (2 * 25 + 98, 128)
+
+
+def test_loud_is_dark_and_low_is_at_the_bottom():
+    strip = MelStrip(matrix=LEVELS, mirror_frames=0)(SIGNALS["sweep"])  # 0 to 8 kHz
+    assert strip.min() == 0
+    darkest = strip.argmin(axis=1)
+    assert darkest[2] > 110
+    assert darkest[-3] < 10
+    light = MelStrip(mirror_frames=0, matrix=replace(LEVELS, levels="uint8"))(SIGNALS["sweep"])
+    assert np.array_equal(light, 255 - strip)
+
+
+def test_a_strips_config_builds_the_matrix_too():
+    assert build(FEATURES, {"name": "mel_strip", "matrix": {"name": "log_mel", **FIELDS}}, "x") == MelStrip(
+        matrix=LEVELS
+    )
+    with pytest.raises(UserError, match=r"features\.matrix\.name is 'mfcc'"):
+        MelStrip(matrix={"name": "mfcc"})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"matrix": replace(LEVELS, center=False)}, "center False"),
+        ({"matrix": replace(LEVELS, high_first=False)}, "high_first False"),
+        ({"matrix": replace(LEVELS, levels="db")}, "levels 'db', expected"),
+        ({"mirror_frames": -1}, "mirror_frames is -1, expected a whole number, at least 0"),
+    ],
+)
+def test_impossible_fields_of_a_strip_are_refused(fields: dict, message: str):
+    with pytest.raises(UserError, match=message):
+        build(FEATURES, {"name": "mel_strip", "matrix": LEVELS, **fields}, "x")
+
+
+def test_recording_too_short_to_mirror_is_refused():
+    assert MelStrip(matrix=LEVELS)(SIGNALS["noise"][: 24 * 320]).shape == (24 + 48, 128)
+    with pytest.raises(UserError, match="24 frames, but mirroring 24 needs one more"):
+        MelStrip(matrix=LEVELS)(SIGNALS["noise"][: 24 * 320 - 1])

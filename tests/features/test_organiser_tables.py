@@ -68,7 +68,10 @@ def test_order_quotes_and_endings_do_not_matter(corpus):
             r"devel.csv, row 2: 7 columns, expected 6 separated by ';'",
         ),
         (lambda rows: [rows[0], "devel_00001.wav;1;2;x;4;5", *rows[2:]], r"devel.csv, row 2: .*'x'"),
-        (lambda rows: [rows[0], "devel_00001.wav;1;2;nan;4;5", *rows[2:]], r"devel.csv, row 2, column 4: not a finite"),
+        (
+            lambda rows: [rows[0], "devel_00001.wav;1;2;nan;4;5", *rows[2:]],
+            r"devel.csv, row 2: not a finite number in column 4",
+        ),
     ],
 )
 def test_the_error_names_the_row_that_does_not_fit(corpus, change, message):
