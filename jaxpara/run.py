@@ -34,7 +34,7 @@ from jaxpara.progress import Progress
 from jaxpara.registry import build, suggest
 from jaxpara.seeds import derive
 from jaxpara.training.dependencies import in_order
-from jaxpara.training.member import Embeddings, Member
+from jaxpara.training.member import Member
 from jaxpara.training.train import Interrupted
 
 LIBRARIES = ("jax", "flax", "optax", "numpy", "librosa")  # whose versions are in results.json
@@ -104,17 +104,15 @@ def run(
             experiment = build_members(name, settings, demo, checked, workdir)
 
             # Training is not a function of its own: that keeps the path to the gradient short.
-            embeddings: Embeddings = {}
             left_out: dict[str, str] = {}
             for member in experiment.members.values():
                 with leaving_out(member, left_out, progress):
                     if missing := [source for source in member.sources if source in left_out]:
                         raise Unavailable(f"uses the embeddings of {missing[0]}, which was left out")
                     if mode == "evaluate":
-                        member.evaluate(progress, embeddings)
+                        member.evaluate(progress)
                     else:
-                        member.train(progress, embeddings, together=settings["parallel"] == "folds")
-                    embeddings[member.name] = member.embeddings(progress, embeddings)
+                        member.train(progress, together=settings["parallel"] == "folds")
 
             if processes.is_main():
                 progress.say("scoring, plotting, writing the report")

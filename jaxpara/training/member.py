@@ -23,16 +23,12 @@ from jaxpara.progress import Progress
 from jaxpara.registry import build
 from jaxpara.runtime import cache_folder
 from jaxpara.seeds import derive
-from jaxpara.training import LEARNERS
-from jaxpara.training.dependencies import REQUIRED, claim, sources_of
+from jaxpara.training import LEARNERS, dependencies
 from jaxpara.training.fold_run import SUMMARY, FoldRun, fold_folder, summary_of
 
+FIELDS = (*dependencies.REQUIRED, "optional")
 PARTS = ("validation", "test")  # the sets of a fold that are predicted
-FIELDS = (*REQUIRED, "optional")
-
-Arrays = Mapping[str, Any]
-# By member, a function of a fold that returns the embeddings of all recordings from that fold's network.
-Embeddings = Mapping[str, Callable[[Fold], Arrays]]
+Arrays = Mapping[str, Any]  # by recording
 
 
 class Member:
@@ -44,6 +40,7 @@ class Member:
       table: the organisers' file set that contains its features; empty if they are computed.
       identity: everything that its numbers depend on.
       optional: True if the run continues without it when something that it needs is not available.
+      predicts: True if it predicts labels; if not, it only computes embeddings for other members.
     """
 
     def __init__(
@@ -61,17 +58,15 @@ class Member:
         """Build features, folds and learner from the config; nothing is computed or written.
 
         Args:
-          config: of the member, see `configs.common.experiment`.
+          config: of the member, see `configs.common.experiment`, as are `seed`, `seeds` and `precision`.
           fingerprint: of the corpus.
-          seed, seeds, precision: fields of the experiment's config.
           sources: the members whose embeddings this one may use.
 
         Raises:
           UserError: the config has something unknown or impossible.
         """
         self.name, self._corpus, self._seed = name, corpus, seed
-        self.folder = workdir / "members" / name
-        where = f"members.{name}"
+        self.folder, where = workdir / "members" / name, f"members.{name}"
         if unknown := [key for key in config if key not in FIELDS]:
             raise UserError(f"config.{where}.{unknown[0]} is not a part of a member, which has {', '.join(FIELDS)}")
         self.optional = bool(config.get("optional", False))
@@ -79,22 +74,18 @@ class Member:
         self.table = features.pop("table", "")
         if self.table and not organiser_tables.available(corpus, self.table, f"{where}.features"):
             self.table = ""
-        self.sources = () if self.table else sources_of(config)
-        rates = {source: sources[source].embedding_rate_hz for source in sources_of(config)}
+        self.sources = () if self.table else dependencies.sources_of(config)
+        self._sources = {source: sources[source] for source in self.sources}
+        rates = {source: sources[source].embedding_rate_hz for source in dependencies.sources_of(config)}
         self._feature = build(FEATURES, features, f"{where}.features", rates=rates, seed=derive(seed, name))
         self.folds = folds_of(config["folds"], f"{where}.folds", corpus, seeds)
-        self._frame_rate_hz = 0.0 if self.table else self._feature.frame_rate_hz
-        self._learner = build(
-            LEARNERS,
-            config["learner"],
-            f"{where}.learner",
-            task=corpus.task,
-            frame_rate_hz=self._frame_rate_hz,
-            precision=precision,
-        )
+        self._rate_hz = 0.0 if self.table else self._feature.frame_rate_hz
+        given = {"task": corpus.task, "frame_rate_hz": self._rate_hz, "precision": precision}
+        self._learner = build(LEARNERS, config["learner"], f"{where}.learner", **given)
+        self.predicts: bool = self._learner.predicts
         self.identity = {"member": config, "seed": seed, "corpus": fingerprint}
         if self.sources:
-            self.identity["sources"] = {source: sources[source].identity for source in self.sources}
+            self.identity["sources"] = {name: source.identity for name, source in self._sources.items()}
         if getattr(self._learner, "precision", "float32") != "float32":
             self.identity["precision"] = precision
         if self.table:
@@ -110,27 +101,17 @@ class Member:
             )
 
     @property
-    def predicts(self) -> bool:
-        """True if it predicts labels; if not, it only computes embeddings for other members."""
-        return self._learner.predicts
-
-    @property
     def embedding_rate_hz(self) -> float:
-        """Embeddings per second; 0 for one per recording."""
+        """Embeddings per second; 0 for one per recording. A UserError for a learner that has none."""
         return self._learner.embedding_rate_hz
 
     def claim(self) -> None:
         """Write the identity into the folder, or refuse a folder with another one."""
-        claim(self.folder, self.identity)
+        dependencies.claim(self.folder, self.identity)
 
-    def train(self, progress: Progress, embeddings: Embeddings, *, together: bool = False) -> None:
-        """Train every fold and write its predictions; skip those that exist.
-
-        Args:
-          embeddings: of the members in `sources`.
-          together: train all folds at once.
-        """
-        run_of = self._runs(progress, embeddings)
+    def train(self, progress: Progress, *, together: bool = False) -> None:
+        """Train every fold, or all of them together, and write its predictions; skip those that exist."""
+        run_of = self._runs(progress)
         with progress.task(f"{self.name}: folds", len(self.folds)) as bar:
             for group in [self.folds] if together else [[fold] for fold in self.folds]:
                 if not all(self._is_trained(fold) for fold in group):
@@ -138,7 +119,7 @@ class Member:
                 bar.advance(by=len(group))
         self._predict(run_of, progress, again=False)
 
-    def evaluate(self, progress: Progress, embeddings: Embeddings) -> None:
+    def evaluate(self, progress: Progress) -> None:
         """Predict again with the trained models; raise Unavailable if training is not finished."""
         for fold in self.folds:
             folder = self._folder(fold)
@@ -148,7 +129,7 @@ class Member:
                     f"{folder}: training is not finished, so there is nothing to evaluate;"
                     " run the same command without --mode"
                 )
-        self._predict(self._runs(progress, embeddings), progress, again=True)
+        self._predict(self._runs(progress), progress, again=True)
 
     def _predict(self, run_of: Callable[[Fold], FoldRun], progress: Progress, *, again: bool) -> None:
         chosen = self._chosen_by_main()
@@ -163,8 +144,9 @@ class Member:
                     predictions = self._learner.predict(run, _names(fold, part), trained)
                     processes.on_main(partial(save, predictions, paths[part]))
 
-    def _runs(self, progress: Progress, embeddings: Embeddings) -> Callable[[Fold], FoldRun]:
+    def _runs(self, progress: Progress) -> Callable[[Fold], FoldRun]:
         """Return a function of a fold that returns its run; features that all folds share are loaded once."""
+        embeddings = {name: source.embeddings(progress) for name, source in self._sources.items()}
 
         def read(feature: Feature, progress: Progress) -> Arrays:
             with progress.task(f"{self.name}: features", len(self._corpus.recordings)) as task:
@@ -181,32 +163,31 @@ class Member:
             if self.table or isinstance(self._feature, Feature):
                 features = shared()
             else:  # they depend on the training set of the fold, or on the networks of that fold
-                sources = {source: embeddings[source](fold) for source in self.sources}
+                sources = {name: embeddings_for(fold) for name, embeddings_for in embeddings.items()}
                 features = self._feature.arrays(self._corpus, fold, read, progress, self._folder(fold), sources)
-            given = (self._corpus, fold, features, self._frame_rate_hz)
-            return FoldRun.of(self.name, self.folder, self._seed, *given)
+            given = {"corpus": self._corpus, "features": features, "frame_rate_hz": self._rate_hz}
+            return FoldRun.of(self.name, self.folder, self._seed, fold, **given)
 
         return run_of
 
-    def embeddings(self, progress: Progress, embeddings: Embeddings) -> Callable[[Fold], Arrays]:
+    def embeddings(self, progress: Progress) -> Callable[[Fold], Arrays]:
         """Return a function of a fold that returns the embeddings of all recordings; only after `train`.
 
         The fold is one of the member that uses them. They come from the network of the same fold and seed (an untrained
         network serves every fold), are computed once and kept on disk. The function raises a UserError if there is no
         such fold, or if its network was trained on validation or test recordings of the given fold.
         """
-        run_of, names = self._runs(progress, embeddings), tuple(r.name for r in self._corpus.recordings)
+        run_of, names = self._runs(progress), tuple(r.name for r in self._corpus.recordings)
 
         def embeddings_for(fold: Fold) -> Arrays:
             mine = {own.key: own for own in self.folds}.get(fold.key, self.folds[0])
-            if self._learner.learns:
-                seen = set(mine.train_names) & {*fold.val_names, *fold.test_names}
-                if mine.key != fold.key or seen:
-                    raise UserError(
-                        f"config.members.{self.name}.folds: its fold {fold.index} is missing, or was trained on"
-                        " recordings in the validation or test set of the member using its embeddings"
-                        f" ({min(seen, default='none')}); give both members the same folds"
-                    )
+            seen = set(mine.train_names) & {*fold.val_names, *fold.test_names}
+            if self._learner.learns and (mine.key != fold.key or seen):
+                raise UserError(
+                    f"config.members.{self.name}.folds: its fold {fold.index} is missing, or was trained on recordings"
+                    " in the validation or test set of the member using its embeddings"
+                    f" ({min(seen, default='none')}); give both members the same folds"
+                )
 
             def compute() -> Iterable[tuple[str, Any]]:
                 run = run_of(mine)
@@ -230,14 +211,14 @@ class Member:
 
     def _chosen_by_main(self) -> dict[FoldSeed, dict[str, Any]]:
         """Return `chosen()` of the main process; called by all processes."""
-        chosen = processes.on_main(lambda: list(self.chosen().values()))
+        chosen = processes.on_main(lambda: list(self.chosen().values()))  # JSON has no tuples as keys
         return {fold.key: choice for fold, choice in zip(self.folds, chosen, strict=True)}
 
     def outcome(self) -> MemberOutcome:
         """Return its predictions and facts about its training; only after `train`."""
-        chosen, summaries = self.chosen(), [summary_of(self._folder(fold)) for fold in self.folds]
-        folds = [
-            FoldOutcome(
+        folds, chosen, summaries = [], self.chosen(), [summary_of(self._folder(fold)) for fold in self.folds]
+        for fold, summary in zip(self.folds, summaries, strict=True):
+            outcome = FoldOutcome(
                 fold=fold.index,
                 seed=fold.seed,
                 validation=self._predicted(fold, "validation"),
@@ -248,8 +229,7 @@ class Member:
                 last_epoch=summary["epochs"][-1]["epoch"] if summary.get("epochs") else None,
                 shared_speakers=len(leaks(self._corpus, fold)) if self._corpus.speakers_known else None,
             )
-            for fold, summary in zip(self.folds, summaries, strict=True)
-        ]
+            folds.append(outcome)
         parameters, test = summaries[0].get("parameters"), average([fold.test for fold in folds])
         return MemberOutcome(folds=folds, test=test, parameters=parameters, leak=self.leak)
 

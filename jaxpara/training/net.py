@@ -19,10 +19,10 @@ from jaxpara.progress import Progress
 from jaxpara.registry import build, require_one_of
 from jaxpara.seeds import derive
 from jaxpara.training import parallel, steps
-from jaxpara.training.batches import Arrays, Examples, batches
+from jaxpara.training.batches import batches
 from jaxpara.training.checkpoints import Checkpoints, best_epochs
-from jaxpara.training.examples import EXAMPLES, Windows
-from jaxpara.training.fold_run import SUMMARY, FoldRun, summary_of
+from jaxpara.training.examples import EXAMPLES, Arrays, Examples, Windows
+from jaxpara.training.fold_run import SUMMARY, FoldRun
 from jaxpara.training.logs import Log
 from jaxpara.training.losses import LOSSES, mean_loss
 from jaxpara.training.optimizers import OPTIMIZERS
@@ -66,25 +66,32 @@ class NetConfig:
 
 
 class Net:
-    """A network with its loss, optimizer and compiled steps, which all folds share."""
+    """A network with its loss, optimizer and compiled steps, which all folds share.
+
+    Attributes:
+      learns: True if it is trained; if not, its initial weights are used.
+      predicts: True if it predicts labels; if not, it is used for its embeddings.
+      stride: frames of the features per output.
+      context_frames: frames of the features beyond those of the outputs.
+      embedding_rate_hz: embeddings per second; 0 where one stands for a whole recording.
+    """
 
     Config = NetConfig  # the schema of its config
 
     def __init__(self, config: NetConfig, *, task: Task, frame_rate_hz: float, where: str, precision: str = "float32"):
-        """Build everything that does not depend on the fold.
-
-        Args:
-          frame_rate_hz: frames of a feature per second.
-          where: the path of the config, for messages.
-          precision: one of `jaxpara.training.steps.PRECISIONS`.
-        """
-        self.config, self.precision, self._frame_rate_hz = config, precision, frame_rate_hz
+        """Build everything that does not depend on the fold; `where` is the path of the config, for messages."""
+        self.config, self.precision = config, precision
         # On the command line, None is a word.
         self.pretrained = "" if config.pretrained in (None, "None", "none") else config.pretrained
         self._examples = build(EXAMPLES, config.examples, f"{where}.examples")
         self.model = build(MODELS, config.model, f"{where}.model", axis_name=parallel.AXIS, classes=len(task.classes))
         self._loss = build(LOSSES, config.loss, f"{where}.loss")
         self._optimizer = build(OPTIMIZERS, config.optimizer, f"{where}.optimizer")
+        self.learns = config.epochs > 0
+        self.predicts = self.learns and self._examples.supervised
+        self.stride: int = getattr(self.model, "samples_per_output", 1)
+        self.context_frames: int = getattr(self.model, "context_frames", 0)
+        self.embedding_rate_hz = frame_rate_hz / self.stride if isinstance(self._examples, Windows) else 0.0
         require_one_of(f"config.{where}.best_by", config.best_by, ("score", "loss"))
         if config.common_epoch and config.keep_best < config.epochs:
             raise UserError(
@@ -101,31 +108,6 @@ class Net:
         step = steps.train_step(self.model, prepare, self._loss, self._optimizer.transform, precision)
         self.train_step = cache(lambda placement: placement.spread(step))
         self._output_step = cache(lambda embed: parallel.spread(steps.predict_step(prepare, self.forward(embed=embed))))
-
-    @property
-    def context_frames(self) -> int:
-        """Frames of the features beyond those of the outputs."""
-        return getattr(self.model, "context_frames", 0)
-
-    @property
-    def stride(self) -> int:
-        """Frames of the features per output."""
-        return getattr(self.model, "samples_per_output", 1)
-
-    @property
-    def learns(self) -> bool:
-        """True if it is trained; if not, its initial weights are used."""
-        return self.config.epochs > 0
-
-    @property
-    def predicts(self) -> bool:
-        """True if it predicts labels; if not, it is used for its embeddings."""
-        return self.learns and self._examples.supervised
-
-    @property
-    def embedding_rate_hz(self) -> float:
-        """Embeddings per second; 0 where one stands for a whole recording."""
-        return self._frame_rate_hz / self.stride if isinstance(self._examples, Windows) else 0.0
 
     def examples(
         self, run: FoldRun, names: tuple[str, ...], *, training: bool = False, overlapping: bool = True
@@ -151,17 +133,12 @@ class Net:
         """Return a state with random weights."""
         return create(self.model, self.example(run), self._optimizer.transform, derive(run.seed, "net"))
 
-    def train(self, runs: Iterable[FoldRun], progress: Progress) -> list[dict[str, Any]]:
+    def train(self, runs: Iterable[FoldRun], progress: Progress) -> None:
         """Train runs that are not trained yet; resume those that were interrupted.
 
-        Several runs are trained as one program, with the results of one after the other on one device.
-
-        Returns:
-          The content of summary.json of each run: `epochs` (the validated ones, with score and loss), `seconds` (an
-          equal part of those of several runs) and `parameters`.
-
-        Raises:
-          Interrupted: SIGINT or SIGTERM; checkpoints were saved.
+        Several runs are trained as one program, with the results of one after the other on one device. Each writes
+        summary.json: `epochs` (the validated ones, with score and loss), `seconds` (an equal part of those of several
+        runs) and `parameters`. After SIGINT or SIGTERM, Interrupted is raised; checkpoints were saved.
         """
         runs = list(runs)
         if len(runs) > 1 and processes.count() > 1:
@@ -174,7 +151,6 @@ class Net:
                     [self._start(runs[n], n, placement, stack, progress) for n in missing],
                     self.train_step(placement),
                     placement,
-                    epochs=self.config.epochs,
                     validate_every=self.config.validate_every,
                     optimizer=self._optimizer,
                     stop_requested=stop_requested,
@@ -182,7 +158,6 @@ class Net:
                 )
             if parallel.any_process(stop_requested()):  # in the last step or validation
                 raise Interrupted(f"{runs[-1].name}: trained; stopped before the next step of the experiment")
-        return processes.on_main(lambda: [summary_of(run.folder) for run in runs])
 
     def _start(
         self, run: FoldRun, slot: int, placement: parallel.Placement, stack: ExitStack, progress: Progress
@@ -205,22 +180,19 @@ class Net:
         state, history = latest or (state, {"losses": [], "epochs": [], "seconds": 0.0})
         if not self.learns and not latest:
             checkpoints.save(state, history)
-        epochs, step, steps_per_epoch = self.config.epochs, int(state.step), -(-len(training) // self.config.batch)
-        seed = derive(run.seed, "shuffle")
+        epochs, step, seed = self.config.epochs, int(state.step), derive(run.seed, "shuffle")
         return ActiveRun(
             name=run.name,
             folder=run.folder,
             slot=slot,
-            step=step,
-            steps_per_epoch=steps_per_epoch,
-            total_steps=epochs * steps_per_epoch,
+            steps_per_epoch=-(-len(training) // self.config.batch),
+            epochs=epochs,
             history=history,
             state=state,
             batches=self.batches(training, placement, first=step, epochs=epochs, shuffle_seed=seed),
             score_and_loss=partial(self._score_and_loss, run, validation),
             checkpoints=checkpoints,
             log=stack.enter_context(Log(run.folder, step)),
-            parameters=sum(leaf.size for leaf in jax.tree.leaves(state.variables)),  # as Keras counts them
         )
 
     def _checkpoints(self, run: FoldRun) -> Checkpoints:
@@ -252,11 +224,7 @@ class Net:
         return run.predictions(names, examples.scores(self.outputs(state, examples)))
 
     def embed(self, run: FoldRun, names: tuple[str, ...], state: TrainState) -> Iterator[tuple[str, np.ndarray]]:
-        """Yield the names of recordings and their embeddings.
-
-        Yields:
-          `[time, channel]` at `embedding_rate_hz`, from windows that do not overlap; `[channel]` for clips.
-        """
+        """Yield recordings with their embeddings: `[time, channel]` from adjacent windows, or `[channel]` for clips."""
         at_once = 1 if self.embedding_rate_hz else EMBEDDED_AT_ONCE  # embeddings of sequences are large
         for first in range(0, len(names), at_once):
             examples = self.examples(run, names[first : first + at_once], overlapping=False)
@@ -284,5 +252,5 @@ class Net:
         return np.concatenate(outputs)[: len(examples)]
 
     def forward(self, *, embed: bool = False) -> steps.Forward:
-        """Return the network, or its embeddings, as a function of variables and inputs."""
+        """Return the network as a function, see `jaxpara.training.steps.forward`."""
         return steps.forward(self.model, self.precision, embed=embed, layer=self.config.layer)

@@ -55,23 +55,13 @@ def _highest() -> Callable[[Any], Any]:
 
 
 def spread(step: Step, *, donate: bool = False) -> Step:
-    """Run `step(state, batch)` on every device, each with its own part of the batch.
+    """Run `step(state, batch)` on every device, each with its own part of the batch; it has to reduce over `AXIS`.
 
-    Args:
-      step: has to return the same on every device: it reduces over `AXIS`.
-      donate: if True, the memory of the state is reused for the result.
-
-    Returns:
-      A function of a replicated state and a batch from `shard`; its result has no device axis.
+    The result is a function of a replicated state and a batch from `shard`, whose results have no device axis. If
+    `donate` is True, it reuses the memory of the state.
     """
-    return jax.pmap(
-        step,
-        axis_name=AXIS,
-        in_axes=(None, 0),
-        out_axes=None,
-        donate_argnums=(0,) if donate else (),
-        devices=devices(),
-    )
+    donated = (0,) if donate else ()
+    return jax.pmap(step, AXIS, in_axes=(None, 0), out_axes=None, donate_argnums=donated, devices=devices())
 
 
 @dataclass(frozen=True)

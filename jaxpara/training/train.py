@@ -18,8 +18,8 @@ from jaxpara import processes
 from jaxpara.errors import UserError
 from jaxpara.files import write_json
 from jaxpara.progress import Progress
-from jaxpara.training.batches import Arrays
 from jaxpara.training.checkpoints import Checkpoints
+from jaxpara.training.examples import Arrays
 from jaxpara.training.fold_run import SUMMARY
 from jaxpara.training.logs import Log
 from jaxpara.training.optimizers import Optimizer, with_lr_scale
@@ -65,36 +65,32 @@ class ActiveRun:
     """A run that is being trained.
 
     Attributes:
-      name, folder: of the run.
       slot: its index among the stacked runs; 0 for a single one.
-      step: updates so far.
-      steps_per_epoch, total_steps: updates in an epoch, and in the whole training.
       history: the part of a checkpoint besides the state: `losses` of the steps of the current epoch; `epochs`, a dict
         per validated epoch with `epoch`, `step`, `score` and `loss`; `seconds` of training so far.
       state: the start of training; None as soon as it is on the devices.
-      batches: those after `step`, to the end of training.
+      batches: those after the state's step, to the end of training.
       score_and_loss: maps a state to the validation score (None if undefined) and the validation loss.
-      checkpoints, log: open.
-      parameters: the number of the network's weights, for the summary.
+      step, epoch: updates so far, and the epoch of the last of them, from 0.
       together: the number of runs that are trained at once and divide the time among them.
     """
 
     name: str
     folder: Path
     slot: int
-    step: int
     steps_per_epoch: int
-    total_steps: int
+    epochs: int
     history: dict[str, Any]
     state: TrainState | None
     batches: Iterator[Arrays]
     score_and_loss: Callable[[TrainState], tuple[float | None, float]]
     checkpoints: Checkpoints
     log: Log
-    parameters: int
-    together: int = 1
 
     def __post_init__(self):
+        assert self.state
+        self.step, self.total_steps, self.together = int(self.state.step), self.epochs * self.steps_per_epoch, 1
+        self.parameters = sum(leaf.size for leaf in jax.tree.leaves(self.state.variables))  # as Keras counts them
         self.batch: Any = None
         self.unread: list[Any] = []  # losses of the last steps, still on the devices
         self.waited_s = 0.0  # for batches, since the last line of the log
@@ -105,7 +101,6 @@ class ActiveRun:
 
     @property
     def epoch(self) -> int:
-        """The epoch of the last step, from 0."""
         return (self.step - 1) // self.steps_per_epoch
 
     @property
@@ -169,8 +164,8 @@ class ActiveRun:
             self.logged_at = self.saved_at
 
     def write_summary(self) -> None:
-        seconds, epochs = round(self.history["seconds"], 1), self.history["epochs"]
-        summary = {"parameters": self.parameters, "seconds": seconds, "epochs": epochs}
+        seconds = round(self.history["seconds"], 1)
+        summary = {"parameters": self.parameters, "seconds": seconds, "epochs": self.history["epochs"]}
         processes.on_main(lambda: write_json(self.folder / SUMMARY, summary))
 
     def require_finite(self, what: str, value: float, step: int) -> None:
@@ -188,7 +183,6 @@ def train(
     step: Step,
     placement: Placement,
     *,
-    epochs: int,
     validate_every: int,
     optimizer: Optimizer,
     stop_requested: Callable[[], bool],
@@ -199,10 +193,8 @@ def train(
     Args:
       runs: at most `placement.runs`.
       step: the compiled training step of that placement.
-      epochs: passes over the training set.
       validate_every: epochs between validations, counted from the first; the last epoch is always validated.
       optimizer: for the plateau rule, and for the learning rate in the log.
-      stop_requested: from `stop_requests`.
 
     Raises:
       Interrupted: a stop was requested; checkpoints were saved.
@@ -228,7 +220,7 @@ def train(
             run.together = len(active)
             if run.step:
                 progress.say(f"{run.name}: resumes after step {run.step} of {run.total_steps}")
-            bars = progress.task(f"{run.name}: epochs", epochs, run.step // run.steps_per_epoch)
+            bars = progress.task(f"{run.name}: epochs", run.epochs, run.step // run.steps_per_epoch)
             epoch_bars[run] = stack.enter_context(bars)
             step_bars[run] = stack.enter_context(progress.task(f"{run.name}: steps", run.total_steps, run.step))
 
@@ -253,11 +245,11 @@ def train(
                 state_of = placement.split(states)
                 for run in ended:
                     loss, score = fmean(run.history["losses"]), None
-                    if run.epoch % validate_every == 0 or run.epoch == epochs - 1:
+                    if run.epoch % validate_every == 0 or run.epoch == run.epochs - 1:
                         score = run.validate(state_of[run.slot])
                     run.history["losses"] = []
                     epoch_bars[run].advance(f"loss {loss:.3f}" + ("" if score is None else f", validation {score:.3f}"))
-                if optimizer.has_lr_scale:
+                if optimizer.schedule == "plateau":
                     scales = [np.float32(optimizer.lr_scale(run.validation_losses)) for run in slots]
                     states = replace(states, opt_state=with_lr_scale(states.opt_state, placement.put(scales)))
 

@@ -83,17 +83,21 @@ def run(corpus, tmp_path, monkeypatch):
     monkeypatch.setenv("JAXPARA_CACHE", str(tmp_path / "cache"))
 
     def run(configs, workdir=tmp_path / "run"):
-        members, embeddings = {}, {}
+        members = {}
         with Progress() as progress:
             for name in in_order(configs):
                 members[name] = Member(name, configs[name], corpus, "f", 12, workdir, members)
                 members[name].claim()
-            for name, member in members.items():
-                member.train(progress, embeddings)
-                embeddings[name] = member.embeddings(progress, embeddings)
-        return members, embeddings
+            for member in members.values():
+                member.train(progress)
+        return members
 
     return run
+
+
+def embedding(member, fold, recording):
+    with Progress() as progress:
+        return member.embeddings(progress)(fold)[recording]
 
 
 def accuracy(member, corpus):
@@ -103,24 +107,24 @@ def accuracy(member, corpus):
 
 
 def test_an_autoencoder_learns_without_labels_and_an_svm_from_its_embeddings(run, corpus):
-    members, embeddings = run({"coder": AUTOENCODER, "svm": svm("coder")})
+    members = run({"coder": AUTOENCODER, "svm": svm("coder")})
     epochs = summary_of(fold_folder(members["coder"].folder, (0, 0)))["epochs"]
     assert epochs[-1]["loss"] < 0.9 * epochs[0]["loss"]
     assert all(epoch["score"] is None for epoch in epochs)
     assert not members["coder"].predicts
     assert accuracy(members["svm"], corpus) == 1
-    assert embeddings["coder"](members["svm"].folds[0])["train_00005.wav"].shape == (2 * 2 * 8,)
+    assert embedding(members["coder"], members["svm"].folds[0], "train_00005.wav").shape == (2 * 2 * 8,)
 
 
 def test_an_svm_learns_from_a_layer_of_an_untrained_network(run, corpus):
-    members, embeddings = run({"net": UNTRAINED, "svm": svm("net")})
+    members = run({"net": UNTRAINED, "svm": svm("net")})
     assert accuracy(members["svm"], corpus) == 1
-    assert embeddings["net"](members["svm"].folds[0])["test_00003.wav"].shape == (64,)
+    assert embedding(members["net"], members["svm"].folds[0], "test_00003.wav").shape == (64,)
 
 
 def test_the_main_process_alone_can_ask_for_outcomes(run, monkeypatch):
     """The others wait for its report meanwhile, so nothing of it may need all processes."""
-    members, _ = run({"net": UNTRAINED, "svm": svm("net")})
+    members = run({"net": UNTRAINED, "svm": svm("net")})
     monkeypatch.setattr(processes, "on_main", None)
     assert members["svm"].outcome().folds[0].best_step is None
     assert members["net"].chosen() == {(0, 0): {"step": 0}}
@@ -142,9 +146,9 @@ def test_the_organisers_file_replaces_the_embeddings(run, corpus, monkeypatch):
     waves = {
         "features": {"name": "waveform", "table": "tones"}
     }  # waveforms have 16 kHz, the file has a row per recording
-    members, _ = run({"coder": short, "svm": svm("coder", table="tones"), "waves": svm() | waves})
+    members = run({"coder": short, "svm": svm("coder", table="tones"), "waves": svm() | waves})
     with Progress() as progress:
-        assert members["waves"]._runs(progress, {})(members["waves"].folds[0]).frame_rate_hz == 0
+        assert members["waves"]._runs(progress)(members["waves"].folds[0]).frame_rate_hz == 0
     shutil.rmtree(organiser_tables.folder(corpus))
     assert members["svm"].sources == ()
     assert accuracy(members["svm"], corpus) == 1
@@ -214,7 +218,7 @@ def test_a_change_of_the_organisers_files_changes_the_identity(corpus, tmp_path,
 def test_evaluation_before_training_is_unavailable(corpus, tmp_path):
     member = Member("coder", AUTOENCODER, corpus, "f", 12, tmp_path)
     with Progress() as progress, pytest.raises(Unavailable, match="training is not finished"):
-        member.evaluate(progress, {})
+        member.evaluate(progress)
 
 
 def test_mirrored_ends_that_differ_from_the_context_are_refused(tmp_path):
