@@ -1,9 +1,9 @@
 """Checkpoints of one run: the latest and the best few, each with the history of the run, through orbax."""
 
-import contextlib
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,22 +17,22 @@ from jaxpara.errors import UserError, reason
 from jaxpara.training.state import TrainState
 
 BestBy = Literal["score", "loss"]
+Restored = tuple[TrainState, dict[str, Any]]  # a state and the history of its run
 
 # Orbax logs each failure with its whole traceback, once per thread, and raises it as well.
 logging.get_absl_logger().addFilter(lambda record: "orbax" not in record.pathname)
-_show_unraisable = sys.unraisablehook
 
 
-def _unraisable(found: Any) -> None:
+def _unraisable(found: Any, show: Any = sys.unraisablehook) -> None:
     """Hide what tensorstore reports to orbax of other arrays after one could not be read."""
     if str(found.exc_value) != "Event loop is closed":
-        _show_unraisable(found)
+        show(found)
 
 
 sys.unraisablehook = _unraisable
 
 
-class Checkpoints(contextlib.AbstractContextManager):
+class Checkpoints(AbstractContextManager):
     """The checkpoint folder of one run; a context manager.
 
     A save is visible only when it is complete, so a run that is killed while it saves resumes from the checkpoint
@@ -66,8 +66,8 @@ class Checkpoints(contextlib.AbstractContextManager):
     def save(self, state: TrainState, history: dict[str, Any]) -> None:
         """Save a state in the main process, and delete the checkpoints that are neither the latest nor among the best.
 
-        `history` is what training needs to resume, as JSON; its `epochs` are the validated epochs so far. A UserError
-        is raised if the checkpoint cannot be written, because the disk is full for instance.
+        `history` is what training needs to resume, as JSON; its `epochs` are the validated epochs so far. Raises a
+        UserError if the disk is full, for instance.
         """
         if not processes.is_main():
             return
@@ -94,13 +94,13 @@ class Checkpoints(contextlib.AbstractContextManager):
                 " finished work is kept: make room and run the same command again"
             ) from error
 
-    def latest(self, target: TrainState) -> tuple[TrainState, dict[str, Any]] | None:
+    def latest(self, target: TrainState) -> Restored | None:
         """Read the newest checkpoint that can be read, as `read` does; None if there is no checkpoint."""
         found = self._newest_whole(target) if processes.is_main() else None
         step = processes.on_main(lambda: found and int(found[0].step))
         return found if processes.is_main() or step is None else self.read(step, target)
 
-    def _newest_whole(self, target: TrainState) -> tuple[TrainState, dict[str, Any]] | None:
+    def _newest_whole(self, target: TrainState) -> Restored | None:
         """Read the newest checkpoint that can be read, and set damaged ones after it aside."""
         damaged: dict[int, UserError] = {}
         for step in sorted(self._manager.all_steps(), reverse=True):
@@ -120,13 +120,14 @@ class Checkpoints(contextlib.AbstractContextManager):
             raise next(iter(damaged.values()))
         return None
 
-    def read(self, step: int, target: TrainState) -> tuple[TrainState, dict[str, Any]]:
+    def read(self, step: int, target: TrainState) -> Restored:
         """Return the state of a checkpoint as NumPy arrays, for any number of devices, and its history.
 
         Raises:
           UserError: it is missing, damaged, or not of the network of `target`, a state or its shapes and types.
         """
         like = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), target)
+        this = f"{self.folder / str(step)}: this checkpoint"
         again = f"delete {self.folder.parent} and start again, which trains this fold again"
         try:
             restored = self._manager.restore(
@@ -137,12 +138,10 @@ class Checkpoints(contextlib.AbstractContextManager):
                 ),
             )
         except Exception as error:  # orbax's errors have no common base
-            raise UserError(
-                f"{self.folder / str(step)}: this checkpoint cannot be read ({reason(error)}); {again}"
-            ) from error
+            raise UserError(f"{this} cannot be read ({reason(error)}); {again}") from error
         # Orbax returns what is there, whatever shape it was asked for.
         if [x.shape for x in jax.tree.leaves(restored["state"])] != [x.shape for x in jax.tree.leaves(like)]:
-            raise UserError(f"{self.folder / str(step)}: this checkpoint belongs to another network; {again}")
+            raise UserError(f"{this} belongs to another network; {again}")
         return restored["state"], restored["history"]
 
 

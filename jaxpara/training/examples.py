@@ -89,7 +89,7 @@ class WindowExamples:
                 f"config.{settings.where} has window_s {window_s} and step_s {step_s}: shorter than one output of the"
                 f" network ({1 / rate_hz:g} s); make them longer"
             )
-        self._grids, self._targets, self._weights, self._starts = [], [], [], []
+        self._grids, self._labels, self._starts = [], [], []
         for recording in recordings:
             frames = len(features[recording.name]) - context_frames
             # The grid covers the audio and the last label, whichever ends later.
@@ -98,8 +98,7 @@ class WindowExamples:
             targets = np.interp(grid_s, recording.times_s, recording.labels, left=np.nan, right=np.nan)
             known = np.isfinite(targets)
             self._grids.append(grid_s)
-            self._targets.append(np.where(known, targets, 0).astype(np.float32))
-            self._weights.append(known.astype(np.float32))
+            self._labels.append(np.stack([np.where(known, targets, 0), known], axis=1).astype(np.float32))
             self._starts.append(windows.starts(outputs, self._window, step, keep_duplicates=twice))
         self._windows = [(r, start) for r, all_starts in enumerate(self._starts) for start in all_starts]
 
@@ -117,8 +116,8 @@ class WindowExamples:
     def labels(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         """Return the targets and weights of `load`, without reading the inputs."""
         recording, start = self._windows[index]
-        series = self._targets[recording], self._weights[recording]
-        return _padded_slice(series[0], start, self._window), _padded_slice(series[1], start, self._window)
+        targets, weights = _padded_slice(self._labels[recording], start, self._window).T
+        return targets, weights
 
     def by_recording(self, outputs: np.ndarray) -> ByRecording:
         """Average overlapping windows: `[window, output, value]` to `[output, value]` on the grid of each recording."""
@@ -166,7 +165,7 @@ class Clips:
             raise UserError(f"config.{self.where}.size is {size!r}, expected height and width in pixels, as (224, 224)")
 
     def examples(
-        self, recordings: Sequence[Recording], features: Features, *, training: bool, **_: Any
+        self, recordings: Sequence[Recording], features: Features, *, training: bool = False, **_: Any
     ) -> "ClipExamples":
         if self.augment == "partition":
             return ClipExamples(recordings, features, [recording.partition == "train" for recording in recordings])

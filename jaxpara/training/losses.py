@@ -85,7 +85,6 @@ class BatchPCC(_Loss):
         return 1 - pearson(outputs.ravel(), targets.ravel(), weights.ravel(), self.eps)
 
 
-@dataclass(frozen=True)
 class CrossEntropy(_Loss):
     """Softmax cross-entropy of one class per example (paper §3.1.2)."""
 
@@ -97,7 +96,6 @@ class CrossEntropy(_Loss):
         return xp.log(xp.exp(shifted).sum(-1)) - own
 
 
-@dataclass(frozen=True)
 class RootMeanSquare(_Loss):
     """The root of the mean squared error of each example, averaged over the examples (auDeep)."""
 

@@ -66,20 +66,12 @@ class NetConfig:
 
 
 class Net:
-    """A network with its loss, optimizer and compiled steps, which all folds share.
-
-    Attributes:
-      learns: True if it is trained; if not, its initial weights are used.
-      predicts: True if it predicts labels; if not, it is used for its embeddings.
-      stride: frames of the features per output.
-      context_frames: frames of the features beyond those of the outputs.
-      embedding_rate_hz: embeddings per second; 0 where one stands for a whole recording.
-    """
+    """A network with its loss, optimizer and compiled steps, which all folds share."""
 
     Config = NetConfig  # the schema of its config
 
     def __init__(self, config: NetConfig, *, task: Task, frame_rate_hz: float, where: str, precision: str = "float32"):
-        """Build everything that does not depend on the fold; `where` is the path of the config, for messages."""
+        """Build everything that does not depend on the fold; `where` is the path of the config."""
         self.config, self.precision = config, precision
         # On the command line, None is a word.
         self.pretrained = "" if config.pretrained in (None, "None", "none") else config.pretrained
@@ -87,10 +79,11 @@ class Net:
         self.model = build(MODELS, config.model, f"{where}.model", axis_name=parallel.AXIS, classes=len(task.classes))
         self._loss = build(LOSSES, config.loss, f"{where}.loss")
         self._optimizer = build(OPTIMIZERS, config.optimizer, f"{where}.optimizer")
-        self.learns = config.epochs > 0
-        self.predicts = self.learns and self._examples.supervised
-        self.stride: int = getattr(self.model, "samples_per_output", 1)
-        self.context_frames: int = getattr(self.model, "context_frames", 0)
+        self.learns = config.epochs > 0  # or else its initial weights are used
+        self.predicts = self.learns and self._examples.supervised  # or else it is used for its embeddings
+        self.stride: int = getattr(self.model, "samples_per_output", 1)  # frames of the features per output
+        self.context_frames: int = getattr(self.model, "context_frames", 0)  # beyond those of the outputs
+        # Embeddings per second; 0 where one stands for a whole recording.
         self.embedding_rate_hz = frame_rate_hz / self.stride if isinstance(self._examples, Windows) else 0.0
         require_one_of(f"config.{where}.best_by", config.best_by, ("score", "loss"))
         if config.common_epoch and config.keep_best < config.epochs:
@@ -109,18 +102,11 @@ class Net:
         self.train_step = cache(lambda placement: placement.spread(step))
         self._output_step = cache(lambda embed: parallel.spread(steps.predict_step(prepare, self.forward(embed=embed))))
 
-    def examples(
-        self, run: FoldRun, names: tuple[str, ...], *, training: bool = False, overlapping: bool = True
-    ) -> Examples:
-        return self._examples.examples(
-            run.recordings(names),
-            run.features,
-            frame_rate_hz=run.frame_rate_hz,
-            frames_per_output=self.stride,
-            context_frames=self.context_frames,
-            overlapping=overlapping,
-            training=training,
-        )
+    def examples(self, run: FoldRun, names: tuple[str, ...], **role: bool) -> Examples:
+        """Return the examples of recordings; the role is `training=True`, or `overlapping=False` for embeddings."""
+        grid = {"frame_rate_hz": run.frame_rate_hz, "frames_per_output": self.stride}
+        recordings, context = run.recordings(names), self.context_frames
+        return self._examples.examples(recordings, run.features, context_frames=context, **grid, **role)
 
     def example(self, run: FoldRun) -> jax.Array:
         """Return an input of the network, `[1, ...]`, as an example of its shape."""
@@ -134,11 +120,11 @@ class Net:
         return create(self.model, self.example(run), self._optimizer.transform, derive(run.seed, "net"))
 
     def train(self, runs: Iterable[FoldRun], progress: Progress) -> None:
-        """Train runs that are not trained yet; resume those that were interrupted.
+        """Train runs that are not trained yet; resume those that were interrupted, see `Interrupted`.
 
         Several runs are trained as one program, with the results of one after the other on one device. Each writes
         summary.json: `epochs` (the validated ones, with score and loss), `seconds` (an equal part of those of several
-        runs) and `parameters`. After SIGINT or SIGTERM, Interrupted is raised; checkpoints were saved.
+        runs) and `parameters`.
         """
         runs = list(runs)
         if len(runs) > 1 and processes.count() > 1:
@@ -244,10 +230,8 @@ class Net:
 
     def outputs(self, state: TrainState, examples: Examples, *, embed: bool = False) -> np.ndarray:
         """Return the network's outputs, or embeddings, of all examples in their order."""
-        step = self._output_step(embed)
-        devices = len(parallel.devices())
+        step, state, devices = self._output_step(embed), parallel.replicate(state), len(parallel.devices())
         rows = self._parts(devices)[1] * devices
-        state = parallel.replicate(state)
         outputs = [np.asarray(step(state, parallel.shard(batch))) for batch in batches(examples, rows)]
         return np.concatenate(outputs)[: len(examples)]
 

@@ -5,7 +5,6 @@ Either the devices share every batch of one run (`Placement`), or each trains ot
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
 import jax
@@ -27,7 +26,6 @@ def devices() -> Sequence[Any]:
 
 
 def own_devices() -> Sequence[Any]:
-    """Return the devices of this process."""
     return [device for device in devices() if device.process_index == jax.process_index()]
 
 
@@ -45,13 +43,11 @@ def any_process(value: bool) -> bool:
     """Return True if the value is True in any process. All have to call this together; it waits for their devices."""
     if processes.count() == 1:
         return value
-    return bool(_highest()(np.full(len(own_devices()), value, np.int32)))
+    return bool(_highest(np.full(len(own_devices()), value, np.int32)))
 
 
-@cache
-def _highest() -> Callable[[Any], Any]:
-    # Not `multihost_utils.process_allgather`: it reduces over sets of devices that `processes.join` has not connected.
-    return jax.pmap(lambda x: lax.pmax(x, AXIS), axis_name=AXIS, out_axes=None)
+# Not `multihost_utils.process_allgather`: it reduces over sets of devices that `processes.join` has not connected.
+_highest = jax.pmap(lambda x: lax.pmax(x, AXIS), AXIS, out_axes=None)
 
 
 def spread(step: Step, *, donate: bool = False) -> Step:

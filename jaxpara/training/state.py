@@ -1,7 +1,6 @@
 """The train state as one plain pytree, and the file with its weights."""
 
 import dataclasses
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -40,13 +39,13 @@ class TrainState:
 
 def create(model: nn.Module, example: Any, optimizer: optax.GradientTransformation, seed: int) -> TrainState:
     """Return a freshly initialised state; of `example`, an input `[1, ...]`, only the shape is used."""
-    return _state(_init(model, jax.random.key(seed), example), optimizer.init, seed)
+    variables = _init(model, jax.random.key(seed), example)
+    return _first(variables, optimizer.init(variables["params"]), seed)
 
 
-def _state(variables: Any, init: Callable[[Any], Any] = lambda params: (), seed: int = 0) -> TrainState:
-    """Return the state at step 0, without an optimizer by default."""
-    params, batch_stats = variables["params"], variables.get("batch_stats", {})
-    return TrainState(jnp.zeros((), jnp.int32), params, batch_stats, init(params), jnp.uint32(seed))
+def _first(variables: Any, opt_state: Any = (), seed: int = 0) -> TrainState:
+    batch_stats = variables.get("batch_stats", {})
+    return TrainState(jnp.zeros((), jnp.int32), variables["params"], batch_stats, opt_state, jnp.uint32(seed))
 
 
 @partial(jax.jit, static_argnums=0)
@@ -96,4 +95,4 @@ def read_weights(path: Path, target: TrainState) -> TrainState:
             f"{path}: not of the network of system.json ({len(different)} tensors differ, the first is {name}:"
             f" {found.get(name, 'absent')}, expected {wanted.get(name, 'absent')}); export the system again"
         )
-    return _state(unflatten_dict(arrays, sep="/"))
+    return _first(unflatten_dict(arrays, sep="/"))

@@ -102,10 +102,9 @@ def forward(model: nn.Module, precision: str = "float32", *, embed: bool = False
     If `embed` is True it returns embeddings instead of predictions: the outputs of `layer` (`jaxpara.models.layers`),
     or by default those of the model's `embed`.
     """
+    compute: Any = partial(model.apply, train=False, method="embed" if embed else None)
     if embed and layer:
-        compute: Any = partial(output_of, model, layer=layer)
-    else:
-        compute = partial(model.apply, train=False, **({"method": "embed"} if embed else {}))
+        compute = partial(output_of, model, layer=layer)
 
     def outputs(variables: Any, inputs: jax.Array) -> jax.Array:
         variables = variables | {"params": computed_in(precision, variables["params"])}

@@ -117,20 +117,21 @@ class SVM:
         """Train runs that are not trained yet, one after the other, in the main process.
 
         Each writes summary.json: `tried` (for each C its validation `score`, None if undefined, and `converged`),
-        `chosen` (the best of them) and `seconds`. A UserError names features or labels that cannot be learned from.
+        `chosen` (the best of them) and `seconds`. Raises a UserError for what cannot be learned from.
         """
         runs = list(runs)  # in all processes, as all may take part in computing the features
         processes.on_main(lambda: [self._train_one(r, progress) for r in runs if not (r.folder / SUMMARY).exists()])
 
     def _train_one(self, run: FoldRun, progress: Progress) -> None:
         began = time.monotonic()
-        tried, best, val_names = [], (-np.inf, {}, None), run.fold.val_names
+        best: Any = ()
+        tried, val_names = [], run.fold.val_names
         rows = self._rows(run, val_names)
         with progress.task(f"{run.name}: C", len(self.c)) as bar:
             for c, pipeline, converged in self._trained(run, run.fold.train_names, self.c, progress):
                 score = run.score(val_names, self._scores(pipeline, run.recordings(val_names), rows))
                 rank = -np.inf if score is None else score
-                if not tried or rank > best[0]:
+                if not best or rank > best[0]:
                     best = (rank, {"c": c, "score": score}, pipeline)
                 tried.append({"c": c, "score": score, "converged": converged})
                 bar.advance(f"{c:g}: " + ("no score" if score is None else f"{score:.3f}"))
@@ -149,7 +150,17 @@ class SVM:
 
     def load(self, run: FoldRun, choice: Mapping[str, Any], *, part: str = "test") -> Pipeline:
         """Read a trained SVM; for the `validation` part, the one that was not trained on it."""
-        return _load(run.folder / FITTED if part == "validation" else self.file(run.folder))
+        import skops.io  # here, because the import takes seconds
+
+        path = run.folder / FITTED if part == "validation" else self.file(run.folder)
+        try:
+            pipeline = skops.io.load(path, trusted=TRUSTED)
+            if isinstance(pipeline, Pipeline):
+                return pipeline
+            found = "contains something else"
+        except Exception as error:  # skops and zipfile raise many kinds
+            found = "no such file" if isinstance(error, FileNotFoundError) else f"not readable ({reason(error)})"
+        raise UserError(f"{path}: {found}, expected a trained SVM; delete {path.parent} to train it again")
 
     def file(self, folder: Path) -> Path:
         """Return the file of a run's SVM for test and for new audio."""
@@ -172,11 +183,13 @@ class SVM:
     ) -> Iterator[tuple[float, Pipeline, bool]]:
         """Yield each C with the pipeline trained on the labels of some recordings, and True if the solver converged."""
         inputs, counts = self._rows(run, names)
-        targets = [recording.labels for recording in run.recordings(names)]
-        if self.frame_rate_hz:
-            for i, (count, recording) in enumerate(zip(counts, run.recordings(names), strict=True)):
+        targets = []
+        for recording, count in zip(run.recordings(names), counts, strict=True):
+            labels = recording.labels
+            if self.frame_rate_hz:
                 times_s = np.arange(count) / self.frame_rate_hz
-                targets[i] = np.interp(times_s, recording.times_s, recording.labels, left=np.nan, right=np.nan)
+                labels = np.interp(times_s, recording.times_s, labels, left=np.nan, right=np.nan)
+            targets.append(labels)
         known = np.isfinite(targets := np.concatenate(targets))
         labelled = {"frames with a label": known.sum()}
         if classes := self.task.classes:
@@ -282,20 +295,7 @@ def _spline(values: np.ndarray, rate_hz: float, times_s: np.ndarray) -> np.ndarr
 
 
 def _save(pipeline: Pipeline, path: Path) -> None:
-    import skops.io  # here, because the import takes seconds
+    import skops.io
 
     with replacing(path) as part:
         skops.io.dump(pipeline, part)
-
-
-def _load(path: Path) -> Pipeline:
-    import skops.io
-
-    try:
-        pipeline = skops.io.load(path, trusted=TRUSTED)
-        if isinstance(pipeline, Pipeline):
-            return pipeline
-        found = "contains something else"
-    except Exception as error:  # skops and zipfile raise many kinds
-        found = "no such file" if isinstance(error, FileNotFoundError) else f"not readable ({reason(error)})"
-    raise UserError(f"{path}: {found}, expected a trained SVM; delete {path.parent} to train it again")

@@ -64,43 +64,37 @@ def stop_requests() -> Iterator[Callable[[], bool]]:
 class ActiveRun:
     """A run that is being trained.
 
-    Attributes:
-      slot: its index among the stacked runs; 0 for a single one.
-      history: the part of a checkpoint besides the state: `losses` of the steps of the current epoch; `epochs`, a dict
-        per validated epoch with `epoch`, `step`, `score` and `loss`; `seconds` of training so far.
-      state: the start of training; None as soon as it is on the devices.
-      batches: those after the state's step, to the end of training.
-      score_and_loss: maps a state to the validation score (None if undefined) and the validation loss.
-      step, epoch: updates so far, and the epoch of the last of them, from 0.
-      together: the number of runs that are trained at once and divide the time among them.
+    Its history is the part of a checkpoint besides the state: `losses` of the steps of the current epoch; `epochs`, a
+    dict per validated epoch with `epoch`, `step`, `score` and `loss`; and the `seconds` of training so far.
     """
 
     name: str
     folder: Path
-    slot: int
+    slot: int  # its index among the stacked runs; 0 for a single one
     steps_per_epoch: int
     epochs: int
     history: dict[str, Any]
-    state: TrainState | None
-    batches: Iterator[Arrays]
-    score_and_loss: Callable[[TrainState], tuple[float | None, float]]
+    state: TrainState | None  # the start of training; None as soon as it is on the devices
+    batches: Iterator[Arrays]  # those after the state's step, to the end of training
+    score_and_loss: Callable[[TrainState], tuple[float | None, float]]  # of the validation set; None if undefined
     checkpoints: Checkpoints
     log: Log
 
     def __post_init__(self):
         assert self.state
-        self.step, self.total_steps, self.together = int(self.state.step), self.epochs * self.steps_per_epoch, 1
+        self.step, self.total_steps = int(self.state.step), self.epochs * self.steps_per_epoch
+        self.together = 1  # runs that are trained at once and divide the time among them
         self.parameters = sum(leaf.size for leaf in jax.tree.leaves(self.state.variables))  # as Keras counts them
         self.batch: Any = None
         self.unread: list[Any] = []  # losses of the last steps, still on the devices
         self.waited_s = 0.0  # for batches, since the last line of the log
         self.note = ""  # next to the progress bar
-        self.seconds_before = self.history["seconds"]
+        self.seconds_before, self.logged_step = self.history["seconds"], self.step
         self.began = self.saved_at = self.logged_at = time.monotonic()
-        self.logged_step = self.step
 
     @property
     def epoch(self) -> int:
+        """The epoch of the last step, from 0."""
         return (self.step - 1) // self.steps_per_epoch
 
     @property
@@ -116,11 +110,6 @@ class ActiveRun:
     def validation_losses(self) -> list[float]:
         return [entry["loss"] for entry in self.history["epochs"]]
 
-    def load_batch(self) -> None:
-        began = time.monotonic()
-        self.batch = next(self.batches)
-        self.waited_s += time.monotonic() - began
-
     def read_losses(self, placement: Placement) -> None:
         """Move the losses of the last steps to the history; waits for the devices."""
         first = self.step - len(self.unread) + 1
@@ -134,15 +123,9 @@ class ActiveRun:
         """Write a line with the mean loss and the speed since the line before."""
         losses, passed_s = self.history["losses"], time.monotonic() - self.logged_at
         recent = losses[-((len(losses) - 1) % LOG_EVERY + 1) :]
-        self.log.write(
-            "train",
-            self.step,
-            self.epoch,
-            loss=sum(recent) / len(recent),
-            lr=lr,
-            steps_per_s=round((self.step - self.logged_step) / passed_s, 3),
-            waiting=round(self.waited_s / passed_s, 4),
-        )
+        speed, waiting = round((self.step - self.logged_step) / passed_s, 3), round(self.waited_s / passed_s, 4)
+        mean = sum(recent) / len(recent)
+        self.log.write("train", self.step, self.epoch, loss=mean, lr=lr, steps_per_s=speed, waiting=waiting)
         self.note = f"loss {losses[-1]:.3f}"
         self.logged_at, self.logged_step, self.waited_s = time.monotonic(), self.step, 0.0
 
@@ -190,11 +173,7 @@ def train(
 ) -> None:
     """Train runs from their current step to the end; write checkpoints, logs and summaries.
 
-    Args:
-      runs: at most `placement.runs`.
-      step: the compiled training step of that placement.
-      validate_every: epochs between validations, counted from the first; the last epoch is always validated.
-      optimizer: for the plateau rule, and for the learning rate in the log.
+    Every `validate_every`-th epoch, counted from the first, and the last one are validated.
 
     Raises:
       Interrupted: a stop was requested; checkpoints were saved.
@@ -226,7 +205,9 @@ def train(
 
         while active:
             for run in active:
-                run.load_batch()
+                began = time.monotonic()
+                run.batch = next(run.batches)
+                run.waited_s += time.monotonic() - began
             # A finished run repeats its last batch until the others are finished.
             states, losses = step(states, placement.batch([run.batch for run in slots]))
             in_flight.append(losses)
