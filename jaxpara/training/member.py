@@ -3,6 +3,7 @@
 import shutil
 from collections.abc import Callable, Iterable, Mapping
 from functools import cache, partial
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,8 @@ from jaxpara.training import LEARNERS, dependencies
 from jaxpara.training.fold_run import SUMMARY, FoldRun, fold_folder, summary_of
 
 FIELDS = (*dependencies.REQUIRED, "optional")
-PARTS = ("validation", "test")  # the sets of a fold that are predicted
+# The sets of a fold that are predicted, and the names of their recordings.
+PARTS = {"validation": attrgetter("val_names"), "test": attrgetter("test_names")}
 Arrays = Mapping[str, Any]  # by recording
 
 
@@ -141,7 +143,7 @@ class Member:
                 progress.say(f"{run.name}: predicting")
                 for part in missing:
                     trained = self._learner.load(run, chosen[fold.key], part=part)
-                    predictions = self._learner.predict(run, _names(fold, part), trained)
+                    predictions = self._learner.predict(run, PARTS[part](fold), trained)
                     processes.on_main(partial(save, predictions, paths[part]))
 
     def _runs(self, progress: Progress) -> Callable[[Fold], FoldRun]:
@@ -238,7 +240,7 @@ class Member:
         path = self._path(fold, part)
         predictions, labels = load(path), self._corpus.labels()
         try:
-            match(predictions, labels[labels["recording"].isin(_names(fold, part))], "of no such label")
+            match(predictions, labels[labels["recording"].isin(PARTS[part](fold))], "of no such label")
         except UserError as error:
             raise UserError(f"{path}: of the labels of this fold, {error}; delete it and run again") from None
         return predictions
@@ -266,7 +268,3 @@ class Member:
 
     def _is_trained(self, fold: Fold) -> bool:
         return processes.on_main((self._folder(fold) / SUMMARY).exists)
-
-
-def _names(fold: Fold, part: str) -> tuple[str, ...]:
-    return fold.val_names if part == "validation" else fold.test_names

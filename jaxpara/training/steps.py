@@ -18,18 +18,15 @@ Batch = dict[str, jax.Array]
 # Maps a part of a batch and a key to the network's inputs, on the device: cropping of images, for instance.
 Prepare = Callable[[Batch, jax.Array], jax.Array]
 Forward = Callable[[Any, jax.Array], jax.Array]
+Update = Callable[[TrainState, Batch], tuple[TrainState, jax.Array]]
 
 # The types that networks compute in. Weights, optimizer, BatchNorm statistics and loss stay in float32.
 PRECISIONS = {"float32": None, "bfloat16": jnp.bfloat16}
 
 
 def train_step(
-    model: nn.Module,
-    prepare: Prepare,
-    loss: Any,
-    optimizer: optax.GradientTransformation,
-    precision: str = "float32",
-) -> Callable[[TrainState, Batch], tuple[TrainState, jax.Array]]:
+    model: nn.Module, prepare: Prepare, loss: Any, optimizer: optax.GradientTransformation, precision: str = "float32"
+) -> Update:
     """Return a function that makes one update, with the gradient of the whole batch.
 
     Its arguments are the state and this device's part of the batch, `{"inputs", "targets", "weights"}` each `[part,

@@ -99,13 +99,12 @@ class SVM:
             raise UserError(f"{where}.gamma is {gamma!r}, expected 'scale' or a number above 0")
         if self.max_iter is not None and self.max_iter < 1:
             raise UserError(f"{where}.max_iter is {self.max_iter}, expected at least 1")
-        sequence = task.kind == "sequence"
+        sequence, one = task.kind == "sequence", "one vector per recording"
         if sequence and (self.kernel == "rbf" or self.probabilities):
             field = "kernel is 'rbf'" if self.kernel == "rbf" else "probabilities is True"
             raise UserError(f"{where}.{field}, which needs classes, but {task.name} has a sequence; change it")
         if sequence != (self.frame_rate_hz > 0):
-            found = f"{self.frame_rate_hz:g} frames per second" if self.frame_rate_hz else "one vector per recording"
-            wanted = "frames" if sequence else "one vector per recording"
+            found, wanted = (f"{self.frame_rate_hz:g} frames per second", one) if not sequence else (one, "frames")
             raise UserError(f"{where}: the features are {found}, but {task.name} needs {wanted}; choose others")
         self._limit = self.max_iter or (-1 if self.kernel == "rbf" else 100_000)
 
@@ -124,15 +123,15 @@ class SVM:
 
     def _train_one(self, run: FoldRun, progress: Progress) -> None:
         began = time.monotonic()
-        best: Any = ()
+        best: Any = None
         tried, val_names = [], run.fold.val_names
         rows = self._rows(run, val_names)
         with progress.task(f"{run.name}: C", len(self.c)) as bar:
             for c, pipeline, converged in self._trained(run, run.fold.train_names, self.c, progress):
                 score = run.score(val_names, self._scores(pipeline, run.recordings(val_names), rows))
                 rank = -np.inf if score is None else score
-                if not best or rank > best[0]:
-                    best = (rank, {"c": c, "score": score}, pipeline)
+                if best is None or rank > best[0]:
+                    best = rank, {"c": c, "score": score}, pipeline
                 tried.append({"c": c, "score": score, "converged": converged})
                 bar.advance(f"{c:g}: " + ("no score" if score is None else f"{score:.3f}"))
         _, chosen, pipeline = best
@@ -215,9 +214,7 @@ class SVM:
     ) -> Iterator[tuple[Pipeline, bool]]:
         """Yield a trained pipeline for each C, and True if its solver converged; they share their scaling and kernel.
 
-        Args:
-          inputs: `[row, feature]` float32.
-          targets: `[row]` numbers or class indices, none missing.
+        The inputs are `[row, feature]` float32, the targets `[row]` numbers or class indices, none missing.
         """
         scaler, kernel, gamma = SCALERS[self.scale](), FunctionTransformer(), self.gamma
         scaled = scaler.fit_transform(inputs)

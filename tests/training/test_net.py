@@ -17,7 +17,7 @@ from jaxpara.progress import Progress
 from jaxpara.training import parallel
 from jaxpara.training.checkpoints import Checkpoints
 from jaxpara.training.fold_run import FoldRun, summary_of
-from jaxpara.training.net import Net, NetConfig
+from jaxpara.training.net import Net
 from jaxpara.training.train import Interrupted
 
 TASK = tasks.TASKS["breathing"]
@@ -64,10 +64,7 @@ def folds_in():
 
 
 def net(config=CONFIG, waves=False, **fields):
-    given = config | fields
-    precision = given.pop("precision", "float32")
-    rate_hz = 200.0 if waves else 25.0
-    return Net(NetConfig(**given), task=TASK, frame_rate_hz=rate_hz, where="net", precision=precision)
+    return Net(task=TASK, frame_rate_hz=200.0 if waves else 25.0, where="net", **config | fields)
 
 
 def trained(network, *groups):
