@@ -11,7 +11,8 @@ import time
 import numpy as np
 
 from benchmarks.computer import peak_gib
-from jaxpara.training.svm_pipelines import SVMPipelines
+from jaxpara.corpora.tasks import TASKS
+from jaxpara.training.svm import SVM
 
 
 def bags(rows: int, words: int, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
@@ -27,13 +28,11 @@ def main() -> None:
     parser.add_argument("--words", type=int, default=4000)
     flags = parser.parse_args()
     inputs, targets = bags(flags.rows + flags.rows // 10, flags.words, np.random.default_rng(0))
-    pipelines = SVMPipelines(
-        regression=False, kernel="rbf", gamma="scale", scale="minmax", probabilities=False, max_iter=-1
-    )
+    learner = SVM(task=TASKS["mask"], frame_rate_hz=0.0, where="svm", c=(1.0,), kernel="rbf")
     began = time.monotonic()
-    svm, _ = pipelines.fitting(inputs[: flags.rows], targets[: flags.rows], 0)(1.0)
+    ((svm, _),) = learner.fit(inputs[: flags.rows], targets[: flags.rows], learner.c, 0)
     trained = time.monotonic()
-    predicted = pipelines.outputs(svm, inputs[flags.rows :]).argmax(1)
+    predicted = learner.outputs(svm, inputs[flags.rows :]).argmax(1)
     done = time.monotonic()
     accuracy = (predicted == targets[flags.rows :]).mean()
     print(

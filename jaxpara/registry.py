@@ -70,8 +70,7 @@ def build(registry: Mapping[str, Callable[..., Any]], spec: Mapping[str, Any], w
     """Call the entry of `registry` that `spec["name"]` names, with the rest of `spec` as keyword arguments.
 
     Args:
-      registry: the known names, each with a constructor, whose signature is the schema of `spec`. A constructor with a
-        dataclass as its attribute `Config` has that as its schema, and an instance of it as its first argument.
+      registry: the known names, each with a constructor, whose signature is the schema of `spec`.
       spec: `{"name": ..., **arguments}`, usually a part of the config.
       where: the config path of `spec`, for error messages (`members.net.learner.model`).
       **context: other arguments, which come from the program; passed, as `where`, if the constructor has them.
@@ -87,9 +86,8 @@ def build(registry: Mapping[str, Callable[..., Any]], spec: Mapping[str, Any], w
     name = arguments.pop("name", None)
     require_one_of(f"config.{where}.name", name, sorted(registry))
     constructor = registry[name]
-    schema = getattr(constructor, "Config", constructor)
     # Flax adds `parent` and `name` to the constructors of modules; configs cannot set them.
-    accepted = [p for p in inspect.signature(schema).parameters.values() if p.name not in ("parent", "name")]
+    accepted = [p for p in inspect.signature(constructor).parameters.values() if p.name not in ("parent", "name")]
     fields = [p.name for p in accepted if p.name not in context]
     for key, value in arguments.items():
         if key not in fields:
@@ -100,8 +98,6 @@ def build(registry: Mapping[str, Callable[..., Any]], spec: Mapping[str, Any], w
     for p in accepted:
         if p.name in fields and p.name not in arguments and p.default is inspect.Parameter.empty:
             raise UserError(f"config.{where}.{p.name} is missing: {name!r} needs it")
-    if schema is not constructor:
-        return constructor(schema(**arguments), **context)
     names = {p.name for p in accepted}
     try:
         return constructor(**arguments, **{k: v for k, v in context.items() if k in names})

@@ -115,7 +115,7 @@ def test_a_network_takes_a_step_at_demo_sizes(name, member_name, shape, tmp_path
     fold = member.folds[0]
     run = FoldRun("", spoken, fold, features, member._feature.frame_rate_hz, tmp_path, 3)
     net = member._learner
-    examples = net.examples(run, fold.train_names[:2], training=True)
+    examples = net.examples_of(run, fold.train_names[:2], training=True)
     state = net.init(run)
     before = jax.device_get(state.params)
     placement = parallel.Placement()

@@ -134,7 +134,8 @@ class TrainedMember:
         else:
             sources = {name: source._embeddings(key, corpus, read) for name, source in self._sources.items()}
             arrays = self.feature.arrays(corpus, fold, read, QUIET, fold_folder(self.folder, key), sources)
-        return FoldRun.of(self.name, self.folder, self._seed, corpus, fold, arrays, self.feature.frame_rate_hz)
+        given = {"corpus": corpus, "features": arrays, "frame_rate_hz": self.feature.frame_rate_hz}
+        return FoldRun.of(self.name, self.folder, self._seed, fold, **given)
 
     def load(self, run: FoldRun) -> Any:
         """Return a trained model: the state of a network, or an SVM pipeline. It is read once."""

@@ -1,37 +1,13 @@
 """Batches of examples: a stream that is a pure function of the seed and the step, so that training resumes anywhere."""
 
 from collections.abc import Iterator, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import grain
 import numpy as np
 
 from jaxpara import processes
-
-Arrays = dict[str, np.ndarray]
-ByRecording = Iterator[tuple[str, np.ndarray]]
-
-
-class Examples(Protocol):
-    """The examples of some recordings, by index."""
-
-    def __len__(self) -> int: ...
-
-    def load(self, index: int) -> Arrays:
-        """Return `{"inputs", "targets", "weights"}` of one example, and whatever else `prepare` needs."""
-        ...
-
-    def labels(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return the targets and weights of one example, without reading its inputs."""
-        ...
-
-    def by_recording(self, outputs: np.ndarray) -> ByRecording:
-        """Combine the outputs of all examples, in their order, into one array per recording."""
-        ...
-
-    def scores(self, outputs: np.ndarray) -> np.ndarray:
-        """Return `[row, score]`, a row per label of each recording, from the outputs of all examples."""
-        ...
+from jaxpara.training.examples import Arrays, Examples
 
 
 def batches(
@@ -43,21 +19,17 @@ def batches(
     epochs: int = 1,
     shuffle_seed: int | None = None,
 ) -> Iterator[Arrays]:
-    """Return this process's part of every batch.
+    """Return this process's part of every batch: the stacked results of `examples.load`.
 
     Padding consists of copies of the batch's own examples, with `weights` and `real` 0. It is not zeros, because
     BatchNorm takes its statistics over all rows.
 
     Args:
-      examples: what `load` returns is stacked.
       size: examples in a batch; the last batch of an epoch may have fewer.
-      rows: rows in a batch with its padding, a multiple of the number of devices; `size` by default.
+      rows: rows in a batch of all processes with its padding, a multiple of the number of devices; `size` by default.
       first: the first batch wanted, counted from the start of training.
       epochs: passes over the examples, each in another order.
       shuffle_seed: None keeps the order.
-
-    Returns:
-      An iterator of arrays with `rows / processes` rows each.
     """
     if not epochs:
         return iter(())

@@ -3,6 +3,7 @@
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,22 +17,22 @@ from jaxpara.errors import UserError, reason
 from jaxpara.training.state import TrainState
 
 BestBy = Literal["score", "loss"]
+Restored = tuple[TrainState, dict[str, Any]]  # a state and the history of its run
 
 # Orbax logs each failure with its whole traceback, once per thread, and raises it as well.
 logging.get_absl_logger().addFilter(lambda record: "orbax" not in record.pathname)
-_show_unraisable = sys.unraisablehook
 
 
-def _unraisable(found: Any) -> None:
+def _unraisable(found: Any, show: Any = sys.unraisablehook) -> None:
     """Hide what tensorstore reports to orbax of other arrays after one could not be read."""
     if str(found.exc_value) != "Event loop is closed":
-        _show_unraisable(found)
+        show(found)
 
 
 sys.unraisablehook = _unraisable
 
 
-class Checkpoints:
+class Checkpoints(AbstractContextManager):
     """The checkpoint folder of one run; a context manager.
 
     A save is visible only when it is complete, so a run that is killed while it saves resumes from the checkpoint
@@ -40,12 +41,7 @@ class Checkpoints:
     """
 
     def __init__(self, folder: Path, keep_best: int, best_by: BestBy):
-        """Open a folder, and create it if needed.
-
-        Args:
-          keep_best: how many of the best validated epochs are kept, in addition to the latest checkpoint.
-          best_by: see `rank`.
-        """
+        """Open a folder, for the latest checkpoint and those of the best validated epochs by `rank`."""
         self.folder, self._keep_best = folder.absolute(), keep_best
         self._best_by: BestBy = best_by
         processes.on_main(lambda: self.folder.mkdir(parents=True, exist_ok=True))
@@ -64,20 +60,14 @@ class Checkpoints:
             ),
         )
 
-    def __enter__(self) -> "Checkpoints":
-        return self
-
     def __exit__(self, *_: object) -> None:
         self._manager.close()
 
     def save(self, state: TrainState, history: dict[str, Any]) -> None:
         """Save a state in the main process, and delete the checkpoints that are neither the latest nor among the best.
 
-        Args:
-          history: what training needs to resume, as JSON: `epochs` are the validated epochs so far.
-
-        Raises:
-          UserError: it cannot be written, because the disk is full for instance.
+        `history` is what training needs to resume, as JSON; its `epochs` are the validated epochs so far. Raises a
+        UserError if the disk is full, for instance.
         """
         if not processes.is_main():
             return
@@ -104,17 +94,13 @@ class Checkpoints:
                 " finished work is kept: make room and run the same command again"
             ) from error
 
-    def latest(self, target: TrainState) -> tuple[TrainState, dict[str, Any]] | None:
-        """Read the newest checkpoint that can be read, as `read` does; None if there is no checkpoint.
-
-        Raises:
-          UserError: every one is damaged or belongs to another network.
-        """
+    def latest(self, target: TrainState) -> Restored | None:
+        """Read the newest checkpoint that can be read, as `read` does; None if there is no checkpoint."""
         found = self._newest_whole(target) if processes.is_main() else None
         step = processes.on_main(lambda: found and int(found[0].step))
         return found if processes.is_main() or step is None else self.read(step, target)
 
-    def _newest_whole(self, target: TrainState) -> tuple[TrainState, dict[str, Any]] | None:
+    def _newest_whole(self, target: TrainState) -> Restored | None:
         """Read the newest checkpoint that can be read, and set damaged ones after it aside."""
         damaged: dict[int, UserError] = {}
         for step in sorted(self._manager.all_steps(), reverse=True):
@@ -134,19 +120,14 @@ class Checkpoints:
             raise next(iter(damaged.values()))
         return None
 
-    def read(self, step: int, target: TrainState) -> tuple[TrainState, dict[str, Any]]:
-        """Read a checkpoint as NumPy arrays, for any number of devices.
-
-        Args:
-          target: a state of the same shapes, or only shapes and types (`jax.eval_shape`).
-
-        Returns:
-          The state and its history.
+    def read(self, step: int, target: TrainState) -> Restored:
+        """Return the state of a checkpoint as NumPy arrays, for any number of devices, and its history.
 
         Raises:
-          UserError: the checkpoint is missing, damaged or belongs to another network.
+          UserError: it is missing, damaged, or not of the network of `target`, a state or its shapes and types.
         """
         like = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), target)
+        this = f"{self.folder / str(step)}: this checkpoint"
         again = f"delete {self.folder.parent} and start again, which trains this fold again"
         try:
             restored = self._manager.restore(
@@ -157,12 +138,10 @@ class Checkpoints:
                 ),
             )
         except Exception as error:  # orbax's errors have no common base
-            raise UserError(
-                f"{self.folder / str(step)}: this checkpoint cannot be read ({reason(error)}); {again}"
-            ) from error
+            raise UserError(f"{this} cannot be read ({reason(error)}); {again}") from error
         # Orbax returns what is there, whatever shape it was asked for.
         if [x.shape for x in jax.tree.leaves(restored["state"])] != [x.shape for x in jax.tree.leaves(like)]:
-            raise UserError(f"{self.folder / str(step)}: this checkpoint belongs to another network; {again}")
+            raise UserError(f"{this} belongs to another network; {again}")
         return restored["state"], restored["history"]
 
 
@@ -179,11 +158,9 @@ def best_epochs(
     """Return the best validated epoch of each run, the first of equals.
 
     Args:
-      by_run: validated epochs, `{"epoch", "step", "score", "loss"}` each.
+      by_run: validated epochs, `{"epoch", "step", "score", "loss"}` each. If they are not, as in a file that somebody
+        edited, a LookupError, TypeError, ValueError or OverflowError is raised.
       common: the same epoch in every run, the best by the mean over runs.
-
-    Raises:
-      LookupError, TypeError, ValueError, OverflowError: these are no epochs, as in a file that somebody edited.
     """
     if common:
         by_epoch = list(zip(*by_run, strict=True))

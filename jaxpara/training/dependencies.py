@@ -22,10 +22,7 @@ def sources_of(member: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def in_order(members: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """Return the names of members, each after those whose embeddings it uses, otherwise sorted.
-
-    Args:
-      members: their configs, by name.
+    """Return the names of members, by name their configs, each after those whose embeddings it uses, otherwise sorted.
 
     Raises:
       UserError: a member lacks a part, its name cannot name a folder, or it uses the embeddings of one that does not
@@ -65,15 +62,7 @@ def _numbers_as_numbers(name: str) -> list[tuple[int, str]]:
 
 
 def claim(folder: Path, identity: Mapping[str, Any]) -> None:
-    """Write the identity of a member into its folder, or refuse a folder with another one.
-
-    Args:
-      identity: the member's config, the seed, the corpus and everything else that its numbers depend on.
-
-    Raises:
-      UserError: the folder belongs to another config or corpus, its file is damaged, or the main process of this run
-        has another config or corpus.
-    """
+    """Write the identity of a member into its folder; raise a UserError if the folder, or main, has another one."""
     path, content = folder / "config.json", json.loads(json.dumps(identity))
     fix = f"delete {folder} to train this member again"
 

@@ -4,7 +4,7 @@
 `Reconstruction` are spectrograms that an autoencoder copies (auDeep).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -20,8 +20,11 @@ from jaxpara.features import windows
 from jaxpara.models import crop
 from jaxpara.models.pretrained import IMAGENET_MEAN, IMAGENET_STD
 from jaxpara.registry import require_one_of
-from jaxpara.training.batches import Arrays, ByRecording
 from jaxpara.training.parallel import AXIS
+
+Arrays = dict[str, np.ndarray]
+Features = Mapping[str, Any]  # by recording name
+ByRecording = Iterator[tuple[str, np.ndarray]]
 
 
 @dataclass(frozen=True)
@@ -29,26 +32,20 @@ class Windows:
     """Windows of recordings whose labels form a sequence, see `jaxpara.features.windows.starts`.
 
     Attributes:
-      where: the path of this config, for messages; set by the program.
       window_s: seconds in a window.
       step_s: seconds from the start of one window to that of the next.
       keep_duplicates: count the window that ends with the recording twice where a regular one ends there too, as in the
         authors' published scripts.
     """
 
-    where: str
+    where: str  # the path of this config, for messages; set by the program
     window_s: float
     step_s: float
     keep_duplicates: bool = False
     supervised: ClassVar[bool] = True
 
     def examples(
-        self,
-        recordings: Sequence[Recording],
-        features: Mapping[str, np.ndarray],
-        *,
-        training: bool = False,
-        **given: Any,
+        self, recordings: Sequence[Recording], features: Features, *, training: bool = False, **given: Any
     ) -> "WindowExamples":
         return WindowExamples(self, recordings, features, **given)
 
@@ -66,7 +63,7 @@ class WindowExamples:
         self,
         settings: Windows,
         recordings: Sequence[Recording],
-        features: Mapping[str, np.ndarray],
+        features: Features,
         *,
         frame_rate_hz: float,
         frames_per_output: int,
@@ -86,14 +83,13 @@ class WindowExamples:
         window_s, step_s = settings.window_s, settings.step_s if overlapping else settings.window_s
         twice = settings.keep_duplicates and overlapping
         rate_hz = frame_rate_hz / frames_per_output
-        self._window = round(window_s * rate_hz)
-        step = round(step_s * rate_hz)
+        self._window, step = round(window_s * rate_hz), round(step_s * rate_hz)
         if self._window < 1 or step < 1:
             raise UserError(
                 f"config.{settings.where} has window_s {window_s} and step_s {step_s}: shorter than one output of the"
                 f" network ({1 / rate_hz:g} s); make them longer"
             )
-        self._grids, self._targets, self._weights, self._starts = [], [], [], []
+        self._grids, self._labels, self._starts = [], [], []
         for recording in recordings:
             frames = len(features[recording.name]) - context_frames
             # The grid covers the audio and the last label, whichever ends later.
@@ -102,8 +98,7 @@ class WindowExamples:
             targets = np.interp(grid_s, recording.times_s, recording.labels, left=np.nan, right=np.nan)
             known = np.isfinite(targets)
             self._grids.append(grid_s)
-            self._targets.append(np.where(known, targets, 0).astype(np.float32))
-            self._weights.append(known.astype(np.float32))
+            self._labels.append(np.stack([np.where(known, targets, 0), known], axis=1).astype(np.float32))
             self._starts.append(windows.starts(outputs, self._window, step, keep_duplicates=twice))
         self._windows = [(r, start) for r, all_starts in enumerate(self._starts) for start in all_starts]
 
@@ -119,11 +114,10 @@ class WindowExamples:
         return {"inputs": inputs, "targets": targets, "weights": weights}
 
     def labels(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return the targets and weights of `load`, without reading the inputs."""
         recording, start = self._windows[index]
-        return (
-            _padded_slice(self._targets[recording], start, self._window),
-            _padded_slice(self._weights[recording], start, self._window),
-        )
+        targets, weights = _padded_slice(self._labels[recording], start, self._window).T
+        return targets, weights
 
     def by_recording(self, outputs: np.ndarray) -> ByRecording:
         """Average overlapping windows: `[window, output, value]` to `[output, value]` on the grid of each recording."""
@@ -133,11 +127,8 @@ class WindowExamples:
 
     def scores(self, outputs: np.ndarray) -> np.ndarray:
         """Return `[row, 1]` at the times of the labels from `[window, output]`."""
-        series = self.by_recording(outputs[..., None])
-        scores = [
-            np.interp(recording.times_s, grid_s, values[:, 0])
-            for recording, grid_s, (_, values) in zip(self._recordings, self._grids, series, strict=True)
-        ]
+        series = zip(self._recordings, self._grids, self.by_recording(outputs[..., None]), strict=True)
+        scores = [np.interp(recording.times_s, grid_s, values[:, 0]) for recording, grid_s, (_, values) in series]
         return np.concatenate(scores)[:, None]
 
 
@@ -153,7 +144,6 @@ class Clips:
     """Images of recordings, cropped, resized and normalised on the device.
 
     Attributes:
-      where: the path of this config, for messages; set by the program.
       size: height and width that images are resized to.
       augment: the images that are cropped at random, differently in every step: those of the training set (`role`);
         those of the train partition, also when they serve as validation data (`partition`, as in the authors' published
@@ -161,7 +151,7 @@ class Clips:
       normalise: by the mean and deviation of ImageNet, by those of the batch (z-score, paper §3.1.1), or not at all.
     """
 
-    where: str
+    where: str  # the path of this config, for messages; set by the program
     size: tuple[int, int] = (224, 224)
     augment: Literal["role", "partition", "none"] = "role"
     normalise: Literal["imagenet", "batch", "none"] = "imagenet"
@@ -175,13 +165,11 @@ class Clips:
             raise UserError(f"config.{self.where}.size is {size!r}, expected height and width in pixels, as (224, 224)")
 
     def examples(
-        self, recordings: Sequence[Recording], features: Mapping[str, Any], *, training: bool, **_: Any
+        self, recordings: Sequence[Recording], features: Features, *, training: bool = False, **_: Any
     ) -> "ClipExamples":
         if self.augment == "partition":
-            cropped = np.array([recording.partition == "train" for recording in recordings])
-        else:
-            cropped = np.full(len(recordings), training and self.augment == "role")
-        return ClipExamples(recordings, features, cropped)
+            return ClipExamples(recordings, features, [recording.partition == "train" for recording in recordings])
+        return ClipExamples(recordings, features, [training and self.augment == "role"] * len(recordings))
 
     def prepare(self, batch: dict[str, jax.Array], key: jax.Array) -> jax.Array:
         """Turn images `[example, height, width, channel]` into network inputs."""
@@ -215,9 +203,7 @@ class Clips:
 class ClipExamples:
     """Images `[height, width, channel]`, one or more per recording, with the class of the recording."""
 
-    def __init__(
-        self, recordings: Sequence[Recording], features: Mapping[str, Sequence[np.ndarray]], cropped: np.ndarray
-    ):
+    def __init__(self, recordings: Sequence[Recording], features: Features, cropped: Sequence[bool]):
         self._recordings, self._features, self._cropped = recordings, features, cropped
         counts = [len(features[recording.name]) for recording in recordings]
         self._of = np.repeat(np.arange(len(recordings)), counts)  # the recording of each example
@@ -242,7 +228,7 @@ class ClipExamples:
         return self._features[self._recordings[self._of[index]].name][int(self._image[index])]
 
     def labels(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return the class index and its weight, 0 if the class is unknown."""
+        """Return the class index and its weight, 0 if the class is unknown, without reading the image."""
         label = self._recordings[self._of[index]].labels[0]
         known = np.isfinite(label)
         return np.asarray(label if known else 0, np.float32), np.asarray(known, np.float32)
@@ -263,20 +249,17 @@ class Reconstruction:
 
     supervised: ClassVar[bool] = False
 
-    def examples(
-        self, recordings: Sequence[Recording], features: Mapping[str, Any], **_: Any
-    ) -> "ReconstructionExamples":
-        return ReconstructionExamples(recordings, features, np.zeros(len(recordings), bool))
+    def examples(self, recordings: Sequence[Recording], features: Features, **_: Any) -> "ReconstructionExamples":
+        return ReconstructionExamples(recordings, features, [False] * len(recordings))
 
     def prepare(self, batch: dict[str, jax.Array], key: jax.Array) -> jax.Array:
         return batch["inputs"]
 
 
 class ReconstructionExamples(ClipExamples):
-    """Spectrograms whose targets are the spectrograms themselves."""
-
     def labels(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         return self._inputs(index), np.asarray(1, np.float32)
 
 
 EXAMPLES = {"windows": Windows, "clips": Clips, "reconstruction": Reconstruction}
+Examples = WindowExamples | ClipExamples

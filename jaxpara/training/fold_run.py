@@ -20,41 +20,22 @@ SUMMARY = "summary.json"  # in the folder of a trained run
 
 @dataclass(frozen=True, eq=False)
 class FoldRun:
-    """A fold of a member with one seed, and its features.
+    """A fold of a member with one seed, and its features."""
 
-    Attributes:
-      name: for messages: `cnn, fold 2`.
-      corpus: all recordings of the member.
-      fold: the names of its training, validation and test recordings.
-      features: an array per recording name.
-      frame_rate_hz: frames of a feature per second; 0 for one vector or image per recording.
-      folder: for everything that this run writes.
-      seed: of all its randomness.
-    """
-
-    name: str
+    name: str  # for messages: `cnn, fold 2`
     corpus: Corpus
     fold: Fold
-    features: Mapping[str, np.ndarray]
-    frame_rate_hz: float
-    folder: Path
-    seed: int
+    features: Mapping[str, np.ndarray]  # by recording
+    frame_rate_hz: float  # of the features; 0 for one vector or image per recording
+    folder: Path  # for everything that this run writes
+    seed: int  # of all its randomness
 
     @classmethod
-    def of(
-        cls,
-        member: str,
-        member_folder: Path,
-        config_seed: int,
-        corpus: Corpus,
-        fold: Fold,
-        features: Mapping[str, np.ndarray],
-        frame_rate_hz: float,
-    ) -> "FoldRun":
-        """Return the run of a fold; its name, folder and seed follow from the member, the fold and `config.seed`."""
+    def of(cls, member: str, member_folder: Path, config_seed: int, fold: Fold, **given: Any) -> "FoldRun":
+        """Return the run of a fold; its name, folder and seed follow from the member, and `given` are the others."""
         name = f"{member}, fold {fold.index}" + (f", seed {fold.seed}" if fold.seed else "")
         seed = derive(config_seed, member, fold.stream)
-        return cls(name, corpus, fold, features, frame_rate_hz, fold_folder(member_folder, fold.key), seed)
+        return cls(name=name, fold=fold, folder=fold_folder(member_folder, fold.key), seed=seed, **given)
 
     def recordings(self, names: tuple[str, ...]) -> tuple[Recording, ...]:
         return tuple(self.corpus.by_name[name] for name in names)
@@ -65,10 +46,9 @@ class FoldRun:
 
     def score(self, names: tuple[str, ...], scores: np.ndarray) -> float | None:
         """Return the official measure over all labels of some recordings together; None if undefined."""
-        truth = np.concatenate([recording.labels for recording in self.recordings(names)])
+        truth, task = np.concatenate([recording.labels for recording in self.recordings(names)]), self.corpus.task
         known = np.isfinite(truth)
         try:
-            task = self.corpus.task
             return official_score(task.measure, truth[known], scores[known].astype(np.float64), len(task.classes))
         except Undefined:
             return None

@@ -3,6 +3,7 @@
 import json
 import os
 import time
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 from tensorboardX.event_file_writer import EventsWriter
@@ -13,7 +14,7 @@ from jaxpara import processes
 from jaxpara.files import read_json_lines, write_text
 
 
-class Log:
+class Log(AbstractContextManager):
     """The files `<folder>/metrics.jsonl` and `<folder>/tensorboard`, written by the main process; a context manager.
 
     Lines: `{"kind": "train", "step", "epoch", "loss", "lr", "steps_per_s", "waiting"}` every few steps, where `waiting`
@@ -38,22 +39,13 @@ class Log:
         self._events = EventsWriter(str(folder / "tensorboard" / "events"))
         self._events.write_event(Event(step=from_step + 1, session_log=SessionLog(status=SessionLog.START)))
 
-    def __enter__(self) -> "Log":
-        return self
-
     def __exit__(self, *_: object) -> None:
         if self._writes:
             self._file.close()
             self._events.close()
 
     def write(self, kind: str, step: int, epoch: int, **values: float | None) -> None:
-        """Append a line; TensorBoard gets the values that are not None.
-
-        Args:
-          kind: `train` or `validation`.
-          step, epoch: updates so far, and the epoch of the last of them, from 0.
-          **values: the other fields of the line.
-        """
+        """Append a line; TensorBoard gets the values that are not None."""
         if not self._writes:
             return
         self._file.write(json.dumps({"kind": kind, "step": step, "epoch": epoch, **values}) + "\n")

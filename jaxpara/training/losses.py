@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from jaxpara.training.batches import Examples
+from jaxpara.training.examples import Examples
 
 BATCH_SIZE = 1024  # examples
 
@@ -21,11 +21,9 @@ Array = Any  # JAX or NumPy
 
 
 def pearson(outputs: Array, targets: Array, weights: Array, eps: float) -> Array:
-    """Return Pearson's r along the last axis, `[...]`, over the positions with a weight.
+    """Return Pearson's r along the last axis, `[...]` from `[..., time]`, over the positions with a weight.
 
-    Args:
-      outputs, targets, weights: `[..., time]`.
-      eps: added to each energy under its root, so that a constant sequence gives r = 0 instead of 0 / 0.
+    `eps` is added to each energy under its root, so that a constant sequence gives r = 0 instead of 0 / 0.
     """
     xp = outputs.__array_namespace__()
     total = xp.maximum(weights.sum(-1, keepdims=True), 1e-9)  # a window may have no label
@@ -43,26 +41,32 @@ def pearson(outputs: Array, targets: Array, weights: Array, eps: float) -> Array
     return xp.where((energies[0] > 0) & (energies[1] > 0), (x * y).sum(-1) / (norms[0] * norms[1]), xp.nan)
 
 
+class _Loss:
+    whole_batch: ClassVar[bool] = False
+
+    def example_weights(self, targets: Array, weights: Array) -> Array:
+        """Return the weight of each example in the mean, `[example]`."""
+        return weights
+
+
 @dataclass(frozen=True)
-class WindowPCC:
+class WindowPCC(_Loss):
     """1 - r of every window, averaged over the windows (paper §3.2; the authors' systems 2, 3 and 5).
 
     Windows whose labels are constant or missing have no weight in the mean.
 
     Attributes:
-      eps: added to each energy under its root, so that a constant output gives r = 0; the authors use none, which gives
-        NaN.
+      eps: see `pearson`; the authors use none, which gives NaN for a constant output.
     """
 
     eps: float = 1e-8
-    whole_batch: ClassVar[bool] = False
 
     def __call__(self, outputs: Array, targets: Array, weights: Array) -> Array:
         """Return `[example]` from `[example, time]` arrays."""
         return 1 - pearson(outputs, targets, weights, self.eps)
 
     def example_weights(self, targets: Array, weights: Array) -> Array:
-        """Return `[example]` from `[example, time]`: 1 where labels vary, 0 where r is undefined."""
+        """Return 1 where the labels of an example, `[example, time]`, vary, and 0 where r is undefined."""
         xp = targets.__array_namespace__()
         low = xp.where(weights > 0, targets, xp.inf).min(-1)
         high = xp.where(weights > 0, targets, -xp.inf).max(-1)
@@ -70,14 +74,10 @@ class WindowPCC:
 
 
 @dataclass(frozen=True)
-class BatchPCC:
-    """1 - r over all windows of the batch as one long sequence (the authors' system 1).
+class BatchPCC(_Loss):
+    """1 - r over all windows of the batch as one long sequence (the authors' system 1)."""
 
-    Attributes:
-      eps: added to each energy under its root, so that a constant output gives r = 0.
-    """
-
-    eps: float = 1e-8
+    eps: float = 1e-8  # see `pearson`
     whole_batch: ClassVar[bool] = True
 
     def __call__(self, outputs: Array, targets: Array, weights: Array) -> Array:
@@ -85,17 +85,7 @@ class BatchPCC:
         return 1 - pearson(outputs.ravel(), targets.ravel(), weights.ravel(), self.eps)
 
 
-class _OfExamples:
-    """A loss whose weights are given per example."""
-
-    whole_batch: ClassVar[bool] = False
-
-    def example_weights(self, targets: Array, weights: Array) -> Array:
-        return weights
-
-
-@dataclass(frozen=True)
-class CrossEntropy(_OfExamples):
+class CrossEntropy(_Loss):
     """Softmax cross-entropy of one class per example (paper §3.1.2)."""
 
     def __call__(self, outputs: Array, targets: Array, weights: Array) -> Array:
@@ -106,8 +96,7 @@ class CrossEntropy(_OfExamples):
         return xp.log(xp.exp(shifted).sum(-1)) - own
 
 
-@dataclass(frozen=True)
-class RootMeanSquare(_OfExamples):
+class RootMeanSquare(_Loss):
     """The root of the mean squared error of each example, averaged over the examples (auDeep)."""
 
     def __call__(self, outputs: Array, targets: Array, weights: Array) -> Array:
@@ -125,12 +114,7 @@ LOSSES = {
 
 
 def mean_loss(loss: Any, outputs: np.ndarray, examples: Examples) -> float:
-    """Return the loss over all examples, in float64.
-
-    Args:
-      loss: one of `LOSSES`.
-      outputs: `[example, ...]` the network's outputs in the order of the examples.
-    """
+    """Return the loss over all examples, in float64, from the network's outputs `[example, ...]` in their order."""
     size = len(outputs) if loss.whole_batch else BATCH_SIZE
     total = count = 0.0
     for first in range(0, len(outputs), size):

@@ -3,6 +3,7 @@
 import shutil
 from collections.abc import Callable, Iterable, Mapping
 from functools import cache, partial
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -23,16 +24,14 @@ from jaxpara.progress import Progress
 from jaxpara.registry import build
 from jaxpara.runtime import cache_folder
 from jaxpara.seeds import derive
-from jaxpara.training import LEARNERS
-from jaxpara.training.dependencies import REQUIRED, claim, sources_of
+from jaxpara.training import LEARNERS, dependencies
 from jaxpara.training.fold_run import SUMMARY, FoldRun, fold_folder, summary_of
 
-PARTS = ("validation", "test")  # the sets of a fold that are predicted
-FIELDS = (*REQUIRED, "optional")
-
-Arrays = Mapping[str, Any]
-# By member, a function of a fold that returns the embeddings of all recordings from that fold's network.
-Embeddings = Mapping[str, Callable[[Fold], Arrays]]
+FIELDS = (*dependencies.REQUIRED, "optional")
+# The sets of a fold that are predicted, and the names of their recordings.
+PARTS = {"validation": attrgetter("val_names"), "test": attrgetter("test_names")}
+Arrays = Mapping[str, Any]  # by recording
+Embeddings = Mapping[str, Callable[[Fold], Arrays]]  # by member, from `Member.embeddings`
 
 
 class Member:
@@ -44,6 +43,7 @@ class Member:
       table: the organisers' file set that contains its features; empty if they are computed.
       identity: everything that its numbers depend on.
       optional: True if the run continues without it when something that it needs is not available.
+      predicts: True if it predicts labels; if not, it only computes embeddings for other members.
     """
 
     def __init__(
@@ -61,17 +61,15 @@ class Member:
         """Build features, folds and learner from the config; nothing is computed or written.
 
         Args:
-          config: of the member, see `configs.common.experiment`.
+          config: of the member, see `configs.common.experiment`, as are `seed`, `seeds` and `precision`.
           fingerprint: of the corpus.
-          seed, seeds, precision: fields of the experiment's config.
           sources: the members whose embeddings this one may use.
 
         Raises:
           UserError: the config has something unknown or impossible.
         """
         self.name, self._corpus, self._seed = name, corpus, seed
-        self.folder = workdir / "members" / name
-        where = f"members.{name}"
+        self.folder, where = workdir / "members" / name, f"members.{name}"
         if unknown := [key for key in config if key not in FIELDS]:
             raise UserError(f"config.{where}.{unknown[0]} is not a part of a member, which has {', '.join(FIELDS)}")
         self.optional = bool(config.get("optional", False))
@@ -79,19 +77,14 @@ class Member:
         self.table = features.pop("table", "")
         if self.table and not organiser_tables.available(corpus, self.table, f"{where}.features"):
             self.table = ""
-        self.sources = () if self.table else sources_of(config)
-        rates = {source: sources[source].embedding_rate_hz for source in sources_of(config)}
+        self.sources = () if self.table else dependencies.sources_of(config)
+        rates = {source: sources[source].embedding_rate_hz for source in dependencies.sources_of(config)}
         self._feature = build(FEATURES, features, f"{where}.features", rates=rates, seed=derive(seed, name))
         self.folds = folds_of(config["folds"], f"{where}.folds", corpus, seeds)
-        self._frame_rate_hz = 0.0 if self.table else self._feature.frame_rate_hz
-        self._learner = build(
-            LEARNERS,
-            config["learner"],
-            f"{where}.learner",
-            task=corpus.task,
-            frame_rate_hz=self._frame_rate_hz,
-            precision=precision,
-        )
+        self._rate_hz = 0.0 if self.table else self._feature.frame_rate_hz
+        given = {"task": corpus.task, "frame_rate_hz": self._rate_hz, "precision": precision}
+        self._learner = build(LEARNERS, config["learner"], f"{where}.learner", **given)
+        self.predicts: bool = self._learner.predicts
         self.identity = {"member": config, "seed": seed, "corpus": fingerprint}
         if self.sources:
             self.identity["sources"] = {source: sources[source].identity for source in self.sources}
@@ -110,25 +103,19 @@ class Member:
             )
 
     @property
-    def predicts(self) -> bool:
-        """True if it predicts labels; if not, it only computes embeddings for other members."""
-        return self._learner.predicts
-
-    @property
     def embedding_rate_hz(self) -> float:
-        """Embeddings per second; 0 for one per recording."""
+        """Embeddings per second; 0 for one per recording. A UserError for a learner that has none."""
         return self._learner.embedding_rate_hz
 
     def claim(self) -> None:
         """Write the identity into the folder, or refuse a folder with another one."""
-        claim(self.folder, self.identity)
+        dependencies.claim(self.folder, self.identity)
 
     def train(self, progress: Progress, embeddings: Embeddings, *, together: bool = False) -> None:
-        """Train every fold and write its predictions; skip those that exist.
+        """Train every fold, or all of them together, and write its predictions; skip those that exist.
 
         Args:
           embeddings: of the members in `sources`.
-          together: train all folds at once.
         """
         run_of = self._runs(progress, embeddings)
         with progress.task(f"{self.name}: folds", len(self.folds)) as bar:
@@ -160,7 +147,7 @@ class Member:
                 progress.say(f"{run.name}: predicting")
                 for part in missing:
                     trained = self._learner.load(run, chosen[fold.key], part=part)
-                    predictions = self._learner.predict(run, _names(fold, part), trained)
+                    predictions = self._learner.predict(run, PARTS[part](fold), trained)
                     processes.on_main(partial(save, predictions, paths[part]))
 
     def _runs(self, progress: Progress, embeddings: Embeddings) -> Callable[[Fold], FoldRun]:
@@ -183,8 +170,8 @@ class Member:
             else:  # they depend on the training set of the fold, or on the networks of that fold
                 sources = {source: embeddings[source](fold) for source in self.sources}
                 features = self._feature.arrays(self._corpus, fold, read, progress, self._folder(fold), sources)
-            given = (self._corpus, fold, features, self._frame_rate_hz)
-            return FoldRun.of(self.name, self.folder, self._seed, *given)
+            given = {"corpus": self._corpus, "features": features, "frame_rate_hz": self._rate_hz}
+            return FoldRun.of(self.name, self.folder, self._seed, fold, **given)
 
         return run_of
 
@@ -199,14 +186,13 @@ class Member:
 
         def embeddings_for(fold: Fold) -> Arrays:
             mine = {own.key: own for own in self.folds}.get(fold.key, self.folds[0])
-            if self._learner.learns:
-                seen = set(mine.train_names) & {*fold.val_names, *fold.test_names}
-                if mine.key != fold.key or seen:
-                    raise UserError(
-                        f"config.members.{self.name}.folds: its fold {fold.index} is missing, or was trained on"
-                        " recordings in the validation or test set of the member using its embeddings"
-                        f" ({min(seen, default='none')}); give both members the same folds"
-                    )
+            seen = set(mine.train_names) & {*fold.val_names, *fold.test_names}
+            if self._learner.learns and (mine.key != fold.key or seen):
+                raise UserError(
+                    f"config.members.{self.name}.folds: its fold {fold.index} is missing, or was trained on recordings"
+                    " in the validation or test set of the member using its embeddings"
+                    f" ({min(seen, default='none')}); give both members the same folds"
+                )
 
             def compute() -> Iterable[tuple[str, Any]]:
                 run = run_of(mine)
@@ -230,14 +216,14 @@ class Member:
 
     def _chosen_by_main(self) -> dict[FoldSeed, dict[str, Any]]:
         """Return `chosen()` of the main process; called by all processes."""
-        chosen = processes.on_main(lambda: list(self.chosen().values()))
+        chosen = processes.on_main(lambda: list(self.chosen().values()))  # JSON has no tuples as keys
         return {fold.key: choice for fold, choice in zip(self.folds, chosen, strict=True)}
 
     def outcome(self) -> MemberOutcome:
         """Return its predictions and facts about its training; only after `train`."""
-        chosen, summaries = self.chosen(), [summary_of(self._folder(fold)) for fold in self.folds]
-        folds = [
-            FoldOutcome(
+        folds, chosen, summaries = [], self.chosen(), [summary_of(self._folder(fold)) for fold in self.folds]
+        for fold, summary in zip(self.folds, summaries, strict=True):
+            outcome = FoldOutcome(
                 fold=fold.index,
                 seed=fold.seed,
                 validation=self._predicted(fold, "validation"),
@@ -248,8 +234,7 @@ class Member:
                 last_epoch=summary["epochs"][-1]["epoch"] if summary.get("epochs") else None,
                 shared_speakers=len(leaks(self._corpus, fold)) if self._corpus.speakers_known else None,
             )
-            for fold, summary in zip(self.folds, summaries, strict=True)
-        ]
+            folds.append(outcome)
         parameters, test = summaries[0].get("parameters"), average([fold.test for fold in folds])
         return MemberOutcome(folds=folds, test=test, parameters=parameters, leak=self.leak)
 
@@ -258,7 +243,7 @@ class Member:
         path = self._path(fold, part)
         predictions, labels = load(path), self._corpus.labels()
         try:
-            match(predictions, labels[labels["recording"].isin(_names(fold, part))], "of no such label")
+            match(predictions, labels[labels["recording"].isin(PARTS[part](fold))], "of no such label")
         except UserError as error:
             raise UserError(f"{path}: of the labels of this fold, {error}; delete it and run again") from None
         return predictions
@@ -286,7 +271,3 @@ class Member:
 
     def _is_trained(self, fold: Fold) -> bool:
         return processes.on_main((self._folder(fold) / SUMMARY).exists)
-
-
-def _names(fold: Fold, part: str) -> tuple[str, ...]:
-    return fold.val_names if part == "validation" else fold.test_names

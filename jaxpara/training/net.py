@@ -19,10 +19,10 @@ from jaxpara.progress import Progress
 from jaxpara.registry import build, require_one_of
 from jaxpara.seeds import derive
 from jaxpara.training import parallel, steps
-from jaxpara.training.batches import Arrays, Examples, batches
+from jaxpara.training.batches import batches
 from jaxpara.training.checkpoints import Checkpoints, best_epochs
-from jaxpara.training.examples import EXAMPLES, Windows
-from jaxpara.training.fold_run import SUMMARY, FoldRun, summary_of
+from jaxpara.training.examples import EXAMPLES, Arrays, Examples, Windows
+from jaxpara.training.fold_run import SUMMARY, FoldRun
 from jaxpara.training.logs import Log
 from jaxpara.training.losses import LOSSES, mean_loss
 from jaxpara.training.optimizers import OPTIMIZERS
@@ -32,12 +32,13 @@ from jaxpara.training.train import ActiveRun, Interrupted, stop_requests, train
 EMBEDDED_AT_ONCE = 1024  # recordings with one vector each
 
 
-@dataclass(frozen=True, kw_only=True)
-class NetConfig:
-    """The fields of a network in the config.
+@dataclass(kw_only=True, eq=False)
+class Net:
+    """A network with its loss, optimizer and compiled steps, which all folds share.
 
     Attributes:
-      examples, model, loss, optimizer: `{"name": ..., **fields}` of `EXAMPLES`, `MODELS`, `LOSSES`, `OPTIMIZERS`.
+      examples, model, loss, optimizer: built from `{"name": ..., **fields}` of `EXAMPLES`, `MODELS`, `LOSSES`,
+        `OPTIMIZERS`.
       batch: examples per update.
       epochs: passes over the training set; 0 for a network that is used untrained, for its embeddings.
       pretrained: `imagenet`, or a file with the initial weights; None for a random start.
@@ -50,10 +51,14 @@ class NetConfig:
         the head, or before the recurrent ones.
     """
 
-    examples: Mapping[str, Any]
-    model: Mapping[str, Any]
-    loss: Mapping[str, Any]
-    optimizer: Mapping[str, Any]
+    task: Task  # this and the next three are set by the program
+    frame_rate_hz: float  # of the features
+    where: str  # the path of this config, for messages
+    precision: str = "float32"  # one of `steps.PRECISIONS`
+    examples: Any
+    model: Any
+    loss: Any
+    optimizer: Any
     batch: int
     epochs: int
     pretrained: str | None = None
@@ -64,104 +69,62 @@ class NetConfig:
     keep_best: int = 1
     layer: str = ""
 
-
-class Net:
-    """A network with its loss, optimizer and compiled steps, which all folds share."""
-
-    Config = NetConfig  # the schema of its config
-
-    def __init__(self, config: NetConfig, *, task: Task, frame_rate_hz: float, where: str, precision: str = "float32"):
-        """Build everything that does not depend on the fold.
-
-        Args:
-          frame_rate_hz: frames of a feature per second.
-          where: the path of the config, for messages.
-          precision: one of `jaxpara.training.steps.PRECISIONS`.
-        """
-        self.config, self.precision, self._frame_rate_hz = config, precision, frame_rate_hz
-        # On the command line, None is a word.
-        self.pretrained = "" if config.pretrained in (None, "None", "none") else config.pretrained
-        self._examples = build(EXAMPLES, config.examples, f"{where}.examples")
-        self.model = build(MODELS, config.model, f"{where}.model", axis_name=parallel.AXIS, classes=len(task.classes))
-        self._loss = build(LOSSES, config.loss, f"{where}.loss")
-        self._optimizer = build(OPTIMIZERS, config.optimizer, f"{where}.optimizer")
-        require_one_of(f"config.{where}.best_by", config.best_by, ("score", "loss"))
-        if config.common_epoch and config.keep_best < config.epochs:
+    def __post_init__(self):
+        where, model_name, loss_name = self.where, self.model.get("name"), self.loss.get("name")
+        if self.pretrained in ("None", "none"):  # on the command line, None is a word
+            self.pretrained = None
+        classes = len(self.task.classes)
+        self.examples = build(EXAMPLES, self.examples, f"{where}.examples")
+        self.model = build(MODELS, self.model, f"{where}.model", axis_name=parallel.AXIS, classes=classes)
+        self.loss = build(LOSSES, self.loss, f"{where}.loss")
+        self.optimizer = build(OPTIMIZERS, self.optimizer, f"{where}.optimizer")
+        self.learns = self.epochs > 0  # or else its initial weights are used
+        self.predicts = self.learns and self.examples.supervised  # or else it is used for its embeddings
+        self.stride: int = getattr(self.model, "samples_per_output", 1)  # frames of the features per output
+        self.context_frames: int = getattr(self.model, "context_frames", 0)  # beyond those of the outputs
+        # Embeddings per second; 0 where one stands for a whole recording.
+        self.embedding_rate_hz = self.frame_rate_hz / self.stride if isinstance(self.examples, Windows) else 0.0
+        require_one_of(f"config.{where}.best_by", self.best_by, ("score", "loss"))
+        if self.common_epoch and self.keep_best < self.epochs:
             raise UserError(
-                f"config.{where}.keep_best is {config.keep_best}: common_epoch needs all {config.epochs} epochs kept"
+                f"config.{where}.keep_best is {self.keep_best}: common_epoch needs all {self.epochs} epochs kept"
             )
-        if self._loss.whole_batch and self._parts(devices=1)[0] > 1:
-            name = config.loss["name"]
-            raise UserError(f"config.{where}.microbatch: {name!r} needs the whole batch at once; set it to 0")
+        if self.loss.whole_batch and self._parts(devices=1)[0] > 1:
+            raise UserError(f"config.{where}.microbatch: {loss_name!r} needs the whole batch at once; set it to 0")
+        # The network whose pretrained weights can be used, and the part of this one that has its layers.
+        self._arch, self._part = getattr(self.model, "pretrained", (model_name, ""))
         self._frozen = getattr(self.model, "frozen", ()) != ()
-        if self._frozen and config.optimizer.get("weight_decay"):
+        if self._frozen and self.optimizer.weight_decay:
             raise UserError(f"config.{where}.optimizer.weight_decay would change the frozen stages too; set it to 0")
         # Compiled once for all folds: the training step by placement, and the prediction step by `embed`.
-        prepare = self._examples.prepare
-        step = steps.train_step(self.model, prepare, self._loss, self._optimizer.transform, precision)
+        prepare = self.examples.prepare
+        step = steps.train_step(self.model, prepare, self.loss, self.optimizer.transform, self.precision)
         self.train_step = cache(lambda placement: placement.spread(step))
         self._output_step = cache(lambda embed: parallel.spread(steps.predict_step(prepare, self.forward(embed=embed))))
 
-    @property
-    def context_frames(self) -> int:
-        """Frames of the features beyond those of the outputs."""
-        return getattr(self.model, "context_frames", 0)
-
-    @property
-    def stride(self) -> int:
-        """Frames of the features per output."""
-        return getattr(self.model, "samples_per_output", 1)
-
-    @property
-    def learns(self) -> bool:
-        """True if it is trained; if not, its initial weights are used."""
-        return self.config.epochs > 0
-
-    @property
-    def predicts(self) -> bool:
-        """True if it predicts labels; if not, it is used for its embeddings."""
-        return self.learns and self._examples.supervised
-
-    @property
-    def embedding_rate_hz(self) -> float:
-        """Embeddings per second; 0 where one stands for a whole recording."""
-        return self._frame_rate_hz / self.stride if isinstance(self._examples, Windows) else 0.0
-
-    def examples(
-        self, run: FoldRun, names: tuple[str, ...], *, training: bool = False, overlapping: bool = True
-    ) -> Examples:
-        return self._examples.examples(
-            run.recordings(names),
-            run.features,
-            frame_rate_hz=run.frame_rate_hz,
-            frames_per_output=self.stride,
-            context_frames=self.context_frames,
-            overlapping=overlapping,
-            training=training,
-        )
+    def examples_of(self, run: FoldRun, names: tuple[str, ...], **role: bool) -> Examples:
+        """Return the examples of recordings; the role is `training=True`, or `overlapping=False` for embeddings."""
+        grid = {"frame_rate_hz": run.frame_rate_hz, "frames_per_output": self.stride}
+        recordings, context = run.recordings(names), self.context_frames
+        return self.examples.examples(recordings, run.features, context_frames=context, **grid, **role)
 
     def example(self, run: FoldRun) -> jax.Array:
         """Return an input of the network, `[1, ...]`, as an example of its shape."""
-        examples = self.examples(run, (run.corpus.recordings[0].name,))
+        examples = self.examples_of(run, (run.corpus.recordings[0].name,))
         one = {name: value[None, None] for name, value in examples.load(0).items()}
-        prepare = jax.vmap(self._examples.prepare, in_axes=(0, None), axis_name=parallel.AXIS)  # as if on one device
+        prepare = jax.vmap(self.examples.prepare, in_axes=(0, None), axis_name=parallel.AXIS)  # as if on one device
         return prepare(one, jax.random.key(0))[0]
 
     def init(self, run: FoldRun) -> TrainState:
         """Return a state with random weights."""
-        return create(self.model, self.example(run), self._optimizer.transform, derive(run.seed, "net"))
+        return create(self.model, self.example(run), self.optimizer.transform, derive(run.seed, "net"))
 
-    def train(self, runs: Iterable[FoldRun], progress: Progress) -> list[dict[str, Any]]:
-        """Train runs that are not trained yet; resume those that were interrupted.
+    def train(self, runs: Iterable[FoldRun], progress: Progress) -> None:
+        """Train runs that are not trained yet; resume those that were interrupted, see `Interrupted`.
 
-        Several runs are trained as one program, with the results of one after the other on one device.
-
-        Returns:
-          The content of summary.json of each run: `epochs` (the validated ones, with score and loss), `seconds` (an
-          equal part of those of several runs) and `parameters`.
-
-        Raises:
-          Interrupted: SIGINT or SIGTERM; checkpoints were saved.
+        Several runs are trained as one program, with the results of one after the other on one device. Each writes
+        summary.json: `epochs` (the validated ones, with score and loss), `seconds` (an equal part of those of several
+        runs) and `parameters`.
         """
         runs = list(runs)
         if len(runs) > 1 and processes.count() > 1:
@@ -174,70 +137,63 @@ class Net:
                     [self._start(runs[n], n, placement, stack, progress) for n in missing],
                     self.train_step(placement),
                     placement,
-                    epochs=self.config.epochs,
-                    validate_every=self.config.validate_every,
-                    optimizer=self._optimizer,
+                    validate_every=self.validate_every,
+                    optimizer=self.optimizer,
                     stop_requested=stop_requested,
                     progress=progress,
                 )
             if parallel.any_process(stop_requested()):  # in the last step or validation
                 raise Interrupted(f"{runs[-1].name}: trained; stopped before the next step of the experiment")
-        return processes.on_main(lambda: [summary_of(run.folder) for run in runs])
 
     def _start(
         self, run: FoldRun, slot: int, placement: parallel.Placement, stack: ExitStack, progress: Progress
     ) -> ActiveRun:
         """Load the latest checkpoint of a run or its initial weights, and open its log and checkpoints."""
         state = self.init(run)
-        # The network whose pretrained weights can be used, and the part of this one that has its layers.
-        arch, part = getattr(self.model, "pretrained", (self.config.model["name"], ""))
         if self.pretrained:
-            state, notes = with_pretrained(state, self.pretrained, arch, part)
+            state, notes = with_pretrained(state, self.pretrained, self._arch, self._part)
             for note in notes:
                 progress.say(f"{run.name}: {note}")
-        elif arch in KNOWN or part:
+        elif self._arch in KNOWN or self._part:
             frozen = "; its frozen stages stay random" if self._frozen else ""
             progress.say(f"{run.name}: random start, as learner.pretrained is None{frozen}")
-        training = self.examples(run, run.fold.train_names, training=True)
-        validation = self.examples(run, run.fold.val_names)
+        training = self.examples_of(run, run.fold.train_names, training=True)
+        validation = self.examples_of(run, run.fold.val_names)
         checkpoints = stack.enter_context(self._checkpoints(run))
         latest = checkpoints.latest(state)
         state, history = latest or (state, {"losses": [], "epochs": [], "seconds": 0.0})
         if not self.learns and not latest:
             checkpoints.save(state, history)
-        epochs, step, steps_per_epoch = self.config.epochs, int(state.step), -(-len(training) // self.config.batch)
-        seed = derive(run.seed, "shuffle")
+        epochs, step, seed = self.epochs, int(state.step), derive(run.seed, "shuffle")
         return ActiveRun(
             name=run.name,
             folder=run.folder,
             slot=slot,
-            step=step,
-            steps_per_epoch=steps_per_epoch,
-            total_steps=epochs * steps_per_epoch,
+            steps_per_epoch=-(-len(training) // self.batch),
+            epochs=epochs,
             history=history,
             state=state,
             batches=self.batches(training, placement, first=step, epochs=epochs, shuffle_seed=seed),
             score_and_loss=partial(self._score_and_loss, run, validation),
             checkpoints=checkpoints,
             log=stack.enter_context(Log(run.folder, step)),
-            parameters=sum(leaf.size for leaf in jax.tree.leaves(state.variables)),  # as Keras counts them
         )
 
     def _checkpoints(self, run: FoldRun) -> Checkpoints:
-        return Checkpoints(run.folder / "checkpoints", self.config.keep_best, self.config.best_by)
+        return Checkpoints(run.folder / "checkpoints", self.keep_best, self.best_by)
 
     def _score_and_loss(self, run: FoldRun, validation: Examples, state: TrainState) -> tuple[float | None, float]:
         """Return the official score over the whole validation set, None if undefined, and the mean loss."""
         outputs = self.outputs(state, validation)
         score = run.score(run.fold.val_names, validation.scores(outputs)) if self.predicts else None
-        return score, mean_loss(self._loss, outputs, validation)
+        return score, mean_loss(self.loss, outputs, validation)
 
     def choose(self, summaries: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         """Return the validated epoch of each run whose checkpoint is used, from the summaries of all runs."""
         if not self.learns:
             return [{"step": 0} for _ in summaries]
         by_run = [summary["epochs"] for summary in summaries]
-        return best_epochs(by_run, self.config.best_by, common=self.config.common_epoch)
+        return best_epochs(by_run, self.best_by, common=self.common_epoch)
 
     def load(self, run: FoldRun, choice: Mapping[str, Any], *, part: str = "test") -> TrainState:
         """Load the checkpoint that `choose` chose, or the weights of an export; `part` makes no difference."""
@@ -248,41 +204,35 @@ class Net:
             return checkpoints.read(choice["step"], target)[0]
 
     def predict(self, run: FoldRun, names: tuple[str, ...], state: TrainState) -> pd.DataFrame:
-        examples = self.examples(run, names)
+        examples = self.examples_of(run, names)
         return run.predictions(names, examples.scores(self.outputs(state, examples)))
 
     def embed(self, run: FoldRun, names: tuple[str, ...], state: TrainState) -> Iterator[tuple[str, np.ndarray]]:
-        """Yield the names of recordings and their embeddings.
-
-        Yields:
-          `[time, channel]` at `embedding_rate_hz`, from windows that do not overlap; `[channel]` for clips.
-        """
+        """Yield recordings with their embeddings: `[time, channel]` from adjacent windows, or `[channel]` for clips."""
         at_once = 1 if self.embedding_rate_hz else EMBEDDED_AT_ONCE  # embeddings of sequences are large
         for first in range(0, len(names), at_once):
-            examples = self.examples(run, names[first : first + at_once], overlapping=False)
+            examples = self.examples_of(run, names[first : first + at_once], overlapping=False)
             yield from examples.by_recording(self.outputs(state, examples, embed=True))
 
     def _parts(self, devices: int) -> tuple[int, int]:
         """Return the number of parts in which each device computes its rows of a batch, and the rows of a part."""
-        on_device = -(-self.config.batch // devices)
-        parts = -(-on_device // self.config.microbatch) if self.config.microbatch else 1
+        on_device = -(-self.batch // devices)
+        parts = -(-on_device // self.microbatch) if self.microbatch else 1
         return parts, -(-on_device // parts)
 
     def batches(self, examples: Examples, placement: parallel.Placement, **which: Any) -> Iterator[Arrays]:
         """Return training batches `[device * part, row, ...]`; `which` as in `jaxpara.training.batches.batches`."""
         parts, rows = self._parts(placement.devices)
-        for batch in batches(examples, self.config.batch, rows=parts * rows * placement.devices, **which):
+        for batch in batches(examples, self.batch, rows=parts * rows * placement.devices, **which):
             yield {name: value.reshape(-1, rows, *value.shape[1:]) for name, value in batch.items()}
 
     def outputs(self, state: TrainState, examples: Examples, *, embed: bool = False) -> np.ndarray:
         """Return the network's outputs, or embeddings, of all examples in their order."""
-        step = self._output_step(embed)
-        devices = len(parallel.devices())
+        step, state, devices = self._output_step(embed), parallel.replicate(state), len(parallel.devices())
         rows = self._parts(devices)[1] * devices
-        state = parallel.replicate(state)
         outputs = [np.asarray(step(state, parallel.shard(batch))) for batch in batches(examples, rows)]
         return np.concatenate(outputs)[: len(examples)]
 
     def forward(self, *, embed: bool = False) -> steps.Forward:
-        """Return the network, or its embeddings, as a function of variables and inputs."""
-        return steps.forward(self.model, self.precision, embed=embed, layer=self.config.layer)
+        """Return the network as a function, see `jaxpara.training.steps.forward`."""
+        return steps.forward(self.model, self.precision, embed=embed, layer=self.layer)

@@ -33,7 +33,6 @@ class Optimizer:
     """The fields of all optimizers: clipping, weight decay and the schedule of the learning rate.
 
     Attributes:
-      where: the path of this config, for messages; set by the program.
       lr: the learning rate; with a schedule the highest.
       weight_decay: PyTorch's coupled one, twice the factor of an L2 term of the loss.
       decay: the weights that it applies to: `all`, or `kernels` of convolutions and dense layers.
@@ -46,7 +45,7 @@ class Optimizer:
       plateau_factor: the factor of the rate then.
     """
 
-    where: str
+    where: str  # the path of this config, for messages; set by the program
     lr: float
     weight_decay: float = 0.0
     decay: Literal["all", "kernels"] = "all"
@@ -72,9 +71,7 @@ class Optimizer:
     @property
     def transform(self) -> optax.GradientTransformation:
         """The transformation of gradients into updates."""
-        parts = []
-        if self.clip_norm:
-            parts.append(optax.clip_by_global_norm(self.clip_norm))
+        parts = [optax.clip_by_global_norm(self.clip_norm)] if self.clip_norm else []
         if self.weight_decay:
             # Coupled, as in PyTorch's Adam and in an L2 term of the loss: added to the gradient before the moments.
             parts.append(optax.add_decayed_weights(self.weight_decay, DECAYS[self.decay]))
@@ -94,19 +91,14 @@ class Optimizer:
             return optax.warmup_cosine_decay_schedule(0.0, self.lr, self.warmup_steps, end)
         return optax.constant_schedule(self.lr)
 
-    @property
-    def has_lr_scale(self) -> bool:
-        """True if validation losses change the learning rate."""
-        return self.schedule == "plateau"
-
     def lr_scale(self, validation_losses: Sequence[float]) -> float:
-        """Return the factor of the learning rate after these validation losses, of all validations so far in order.
+        """Return the factor of the learning rate after the losses of all validations so far.
 
         Reference: `torch.optim.lr_scheduler.ReduceLROnPlateau` with its defaults (paper §3.1.2).
         `optax.contrib.reduce_on_plateau` counts differently (its patience is PyTorch's plus 1) and compares in float32.
         """
         best, waited, scale = float("inf"), 0, 1.0
-        for loss in validation_losses if self.has_lr_scale else ():
+        for loss in validation_losses if self.schedule == "plateau" else ():
             if loss < best * (1 - PLATEAU_THRESHOLD):
                 best, waited = loss, 0
             else:
@@ -122,14 +114,9 @@ class Optimizer:
 
 @dataclass(frozen=True, kw_only=True)
 class Adam(Optimizer):
-    """Adam, or with `nesterov` Nadam, with Keras's eps.
+    """Adam, or with `nesterov` Nadam."""
 
-    Attributes:
-      eps: added to the root of the second moment; 1e-7 in Keras, 1e-8 in PyTorch.
-      nesterov: Nesterov momentum.
-    """
-
-    eps: float = 1e-7
+    eps: float = 1e-7  # added to the root of the second moment; 1e-7 in Keras, 1e-8 in PyTorch
     nesterov: bool = False
 
     def _scaler(self) -> optax.GradientTransformation:
@@ -138,11 +125,7 @@ class Adam(Optimizer):
 
 @dataclass(frozen=True, kw_only=True)
 class SGD(Optimizer):
-    """Stochastic gradient descent with PyTorch's momentum.
-
-    Attributes:
-      momentum: the fraction of the last update that a step keeps.
-    """
+    """Stochastic gradient descent with PyTorch's momentum."""
 
     momentum: float = 0.9
 

@@ -5,7 +5,6 @@ Either the devices share every batch of one run (`Placement`), or each trains ot
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
 import jax
@@ -27,7 +26,6 @@ def devices() -> Sequence[Any]:
 
 
 def own_devices() -> Sequence[Any]:
-    """Return the devices of this process."""
     return [device for device in devices() if device.process_index == jax.process_index()]
 
 
@@ -45,33 +43,21 @@ def any_process(value: bool) -> bool:
     """Return True if the value is True in any process. All have to call this together; it waits for their devices."""
     if processes.count() == 1:
         return value
-    return bool(_highest()(np.full(len(own_devices()), value, np.int32)))
+    return bool(_highest(np.full(len(own_devices()), value, np.int32)))
 
 
-@cache
-def _highest() -> Callable[[Any], Any]:
-    # Not `multihost_utils.process_allgather`: it reduces over sets of devices that `processes.join` has not connected.
-    return jax.pmap(lambda x: lax.pmax(x, AXIS), axis_name=AXIS, out_axes=None)
+# Not `multihost_utils.process_allgather`: it reduces over sets of devices that `processes.join` has not connected.
+_highest = jax.pmap(lambda x: lax.pmax(x, AXIS), AXIS, out_axes=None)
 
 
 def spread(step: Step, *, donate: bool = False) -> Step:
-    """Run `step(state, batch)` on every device, each with its own part of the batch.
+    """Run `step(state, batch)` on every device, each with its own part of the batch; it has to reduce over `AXIS`.
 
-    Args:
-      step: has to return the same on every device: it reduces over `AXIS`.
-      donate: if True, the memory of the state is reused for the result.
-
-    Returns:
-      A function of a replicated state and a batch from `shard`; its result has no device axis.
+    The result is a function of a replicated state and a batch from `shard`, whose results have no device axis. If
+    `donate` is True, it reuses the memory of the state.
     """
-    return jax.pmap(
-        step,
-        axis_name=AXIS,
-        in_axes=(None, 0),
-        out_axes=None,
-        donate_argnums=(0,) if donate else (),
-        devices=devices(),
-    )
+    donated = (0,) if donate else ()
+    return jax.pmap(step, AXIS, in_axes=(None, 0), out_axes=None, donate_argnums=donated, devices=devices())
 
 
 @dataclass(frozen=True)

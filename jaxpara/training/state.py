@@ -24,21 +24,13 @@ WEIGHTS = "weights.safetensors"  # in the folder of a run of an export
 
 @flax.struct.dataclass
 class TrainState:
-    """The state of one run.
+    """The state of one run."""
 
-    Attributes:
-      step: updates so far, int32.
-      params: the network's weights.
-      batch_stats: running statistics of BatchNorm layers; empty where there are none.
-      opt_state: the optimizer's state; it contains the factor of the plateau rule.
-      seed: of dropout and augmentation, uint32. It is data, so that all runs share one compiled step.
-    """
-
-    step: jax.Array
+    step: jax.Array  # updates so far, int32
     params: Any
-    batch_stats: Any
-    opt_state: Any
-    seed: jax.Array
+    batch_stats: Any  # running statistics of BatchNorm layers; empty where there are none
+    opt_state: Any  # it contains the factor of the plateau rule
+    seed: jax.Array  # of dropout and augmentation, uint32; it is data, so that all runs share one compiled step
 
     @property
     def variables(self) -> dict[str, Any]:
@@ -46,21 +38,14 @@ class TrainState:
 
 
 def create(model: nn.Module, example: Any, optimizer: optax.GradientTransformation, seed: int) -> TrainState:
-    """Return a freshly initialised state.
-
-    Args:
-      example: `[1, ...]` an input of the network; only its shape is used.
-      seed: of the initial weights, dropout and augmentation.
-    """
+    """Return a freshly initialised state; of `example`, an input `[1, ...]`, only the shape is used."""
     variables = _init(model, jax.random.key(seed), example)
-    params = variables["params"]
-    return TrainState(
-        step=jnp.zeros((), jnp.int32),
-        params=params,
-        batch_stats=variables.get("batch_stats", {}),
-        opt_state=optimizer.init(params),
-        seed=jnp.uint32(seed),
-    )
+    return _first(variables, optimizer.init(variables["params"]), seed)
+
+
+def _first(variables: Any, opt_state: Any = (), seed: int = 0) -> TrainState:
+    batch_stats = variables.get("batch_stats", {})
+    return TrainState(jnp.zeros((), jnp.int32), variables["params"], batch_stats, opt_state, jnp.uint32(seed))
 
 
 @partial(jax.jit, static_argnums=0)
@@ -70,14 +55,9 @@ def _init(model: nn.Module, key: jax.Array, example: Any) -> Any:
 
 
 def with_pretrained(state: TrainState, spec: str, arch: str, part: str = "") -> tuple[TrainState, list[str]]:
-    """Return the state with pretrained weights in its network, or in one part of it.
+    """Return the state with pretrained weights in its network, or in one part of it, and notes about missing tensors.
 
-    Args:
-      spec, arch: see `jaxpara.models.pretrained.load`.
-      part: name of the part; the whole network by default.
-
-    Returns:
-      The state, and notes about the tensors that the weights do not have.
+    `spec` and `arch` are those of `jaxpara.models.pretrained.load`.
     """
     whole = state.variables
     own = {kind: tree[part] for kind, tree in whole.items()} if part else whole
@@ -89,22 +69,16 @@ def with_pretrained(state: TrainState, spec: str, arch: str, part: str = "") -> 
 
 def write_weights(path: Path, state: TrainState) -> None:
     """Write the weights and BatchNorm statistics as safetensors, named by their path: `params/convs_0/kernel`."""
-    arrays = {
-        name: np.ascontiguousarray(leaf)
-        for name, leaf in flatten_dict(jax.device_get(state.variables), sep="/").items()
-    }
+    arrays: dict[str, Any] = flatten_dict(jax.device_get(state.variables), sep="/")
     with replacing(path) as part:
-        part.write_bytes(save(arrays))
+        part.write_bytes(save({name: np.ascontiguousarray(leaf) for name, leaf in arrays.items()}))
 
 
 def read_weights(path: Path, target: TrainState) -> TrainState:
     """Read the weights that `write_weights` wrote, as a state without an optimizer.
 
-    Args:
-      target: a state of the same network, or only its shapes and types.
-
     Raises:
-      UserError: the file is missing, damaged, or belongs to another network.
+      UserError: the file is missing, damaged, or not of the network of `target`, a state or its shapes and types.
     """
     try:
         arrays = load_file(path)
@@ -121,11 +95,4 @@ def read_weights(path: Path, target: TrainState) -> TrainState:
             f"{path}: not of the network of system.json ({len(different)} tensors differ, the first is {name}:"
             f" {found.get(name, 'absent')}, expected {wanted.get(name, 'absent')}); export the system again"
         )
-    tree: dict[str, Any] = unflatten_dict(arrays, sep="/")
-    return TrainState(
-        step=jnp.zeros((), jnp.int32),
-        params=tree["params"],
-        batch_stats=tree.get("batch_stats", {}),
-        opt_state=(),
-        seed=jnp.uint32(0),
-    )
+    return _first(unflatten_dict(arrays, sep="/"))

@@ -1,6 +1,5 @@
 """The steps that run on every device: training, predictions and embeddings."""
 
-import dataclasses
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -19,30 +18,20 @@ Batch = dict[str, jax.Array]
 # Maps a part of a batch and a key to the network's inputs, on the device: cropping of images, for instance.
 Prepare = Callable[[Batch, jax.Array], jax.Array]
 Forward = Callable[[Any, jax.Array], jax.Array]
+Update = Callable[[TrainState, Batch], tuple[TrainState, jax.Array]]
 
 # The types that networks compute in. Weights, optimizer, BatchNorm statistics and loss stay in float32.
 PRECISIONS = {"float32": None, "bfloat16": jnp.bfloat16}
 
 
 def train_step(
-    model: nn.Module,
-    prepare: Prepare,
-    loss: Any,
-    optimizer: optax.GradientTransformation,
-    precision: str = "float32",
-) -> Callable[[TrainState, Batch], tuple[TrainState, jax.Array]]:
-    """Return a function that makes one update.
+    model: nn.Module, prepare: Prepare, loss: Any, optimizer: optax.GradientTransformation, precision: str = "float32"
+) -> Update:
+    """Return a function that makes one update, with the gradient of the whole batch.
 
-    Args:
-      model: called as `model(inputs, train=True)` with a `dropout` key.
-      loss: one of `jaxpara.training.losses`.
-      optimizer: applied to the gradient of the whole batch.
-      precision: one of `PRECISIONS`.
-
-    Returns:
-      A function of the state and this device's part of the batch, `{"inputs", "targets", "weights"}` each
-      `[part, example, ...]`; only one part at a time has to fit in memory. It returns the new state and the loss of the
-      whole batch.
+    Its arguments are the state and this device's part of the batch, `{"inputs", "targets", "weights"}` each `[part,
+    example, ...]`; only one part at a time has to fit in memory. It returns the new state and the loss of the whole
+    batch. The loss is one of `jaxpara.training.losses`, the precision one of `PRECISIONS`.
     """
 
     def step(state: TrainState, batch: Batch) -> tuple[TrainState, jax.Array]:
@@ -93,10 +82,7 @@ def train_step(
         gradient, value = lax.psum((gradient, value), AXIS)
         updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
-        state = dataclasses.replace(
-            state, step=state.step + 1, params=params, batch_stats=batch_stats, opt_state=opt_state
-        )
-        return state, value
+        return TrainState(state.step + 1, params, batch_stats, opt_state, state.seed), value
 
     return step
 
@@ -110,15 +96,12 @@ def computed_in(precision: str, tree: Any) -> Any:
 def forward(model: nn.Module, precision: str = "float32", *, embed: bool = False, layer: str = "") -> Forward:
     """Return the network in inference mode, as a function of variables and inputs that returns float32.
 
-    Args:
-      precision: one of `PRECISIONS`.
-      embed: if True, it returns embeddings instead of predictions.
-      layer: the layer whose outputs are the embeddings (`jaxpara.models.layers`); the model's `embed` by default.
+    If `embed` is True it returns embeddings instead of predictions: the outputs of `layer` (`jaxpara.models.layers`),
+    or by default those of the model's `embed`.
     """
+    compute: Any = partial(model.apply, train=False, method="embed" if embed else None)
     if embed and layer:
-        compute: Any = partial(output_of, model, layer=layer)
-    else:
-        compute = partial(model.apply, train=False, **({"method": "embed"} if embed else {}))
+        compute = partial(output_of, model, layer=layer)
 
     def outputs(variables: Any, inputs: jax.Array) -> jax.Array:
         variables = variables | {"params": computed_in(precision, variables["params"])}

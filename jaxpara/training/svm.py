@@ -1,47 +1,56 @@
 """The learner that is a support vector machine (SVM): the classical baseline, on a vector per recording or frame."""
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import warnings
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import numpy as np
 import pandas as pd
 from scipy.interpolate import CubicSpline
+from scipy.special import softmax
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.metrics.pairwise import rbf_kernel
 from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import FunctionTransformer, MinMaxScaler, StandardScaler
+from sklearn.svm import SVC, LinearSVC, LinearSVR
 
 from jaxpara import processes
 from jaxpara.corpora.corpus import Recording
 from jaxpara.corpora.tasks import Task
-from jaxpara.errors import UserError
-from jaxpara.files import write_json
+from jaxpara.errors import UserError, reason
+from jaxpara.files import replacing, write_json
 from jaxpara.progress import Progress
 from jaxpara.registry import require_one_of
 from jaxpara.seeds import derive
-from jaxpara.training.fold_run import SUMMARY, FoldRun, summary_of
-from jaxpara.training.svm_pipelines import (
-    FITTED,
-    KERNELS,
-    PLATT_FOLDS,
-    REFITTED,
-    SCALERS,
-    SVMPipelines,
-    load,
-    save,
-)
+from jaxpara.training.fold_run import SUMMARY, FoldRun
+
+SCALERS = {
+    "minmax": MinMaxScaler,
+    "minmax_clipped": partial(MinMaxScaler, clip=True),
+    "standard": StandardScaler,
+    "none": FunctionTransformer,
+}
+# Files in the folder of a run: trained on the training set, and on the training and validation sets.
+FITTED, REFITTED = "fitted.skops", "refitted.skops"
+PLATT_FOLDS = 5  # LIBSVM's
+CACHE_MIB = 2000  # of kernel rows in LIBSVM
+BATCH_SIZE = 1024  # rows that are predicted at once: their kernel with all training rows is large
+# The types that the file of a pipeline may contain in addition to those that skops trusts.
+TRUSTED = [
+    "sklearn.calibration._CalibratedClassifier",
+    "sklearn.calibration._SigmoidCalibration",
+    "sklearn.metrics.pairwise.rbf_kernel",
+]
+# The features of recordings, `[row, feature]` float32, and the number of rows of each recording.
+_Rows = tuple[np.ndarray, list[int]]
 
 
-@dataclass(frozen=True, eq=False)
-class _Rows:
-    """Recordings as a matrix, with a row per recording or per frame."""
-
-    recordings: tuple[Recording, ...]
-    inputs: np.ndarray  # [row, feature] float32
-    targets: np.ndarray  # [row] class indices or belt positions, NaN where unknown
-    counts: list[int]  # rows of each recording
-
-
+@dataclass(kw_only=True, eq=False)
 class SVM:
     """An SVM with its scaling, and the C with the best score on the validation set.
 
@@ -54,113 +63,85 @@ class SVM:
     trains on a row per label, 25 per frame. A spline of linear outputs is the output of splined features, so one SVM
     predicts the same both ways, but training differs. So do the ends, where their splines continue into the next
     recording.
+
+    Attributes:
+      c: the values of C that are tried; of equally good ones the first is used.
+      gamma: of the RBF kernel; `scale` is 1 / (features * variance of the scaled features), as in scikit-learn.
+      scale: scaling of each feature by its range or its moments in the training set. If clipped to that range, a single
+        odd value of another voice cannot outweigh all others.
+      probabilities: calibrate class scores (Platt, over five folds of the training set, which trains six times instead
+        of once). If not, they are the softmax of the margins, which does not measure confidence.
+      refit: predict test with another SVM of the same C, trained on the training and validation sets, as in the
+        challenge; for the official split.
+      max_iter: of the solver; None is 100 000 for the linear kernel, and no limit for `rbf`.
     """
 
+    task: Task  # this and the next two are set by the program
+    frame_rate_hz: float  # of the features
+    where: str  # the path of this config, for messages
+    c: Sequence[float]
+    kernel: Literal["linear", "rbf"] = "linear"
+    gamma: float | Literal["scale"] = "scale"
+    scale: Literal["minmax", "minmax_clipped", "standard", "none"] = "minmax"
+    probabilities: bool = False
+    refit: bool = False
+    max_iter: int | None = None
     predicts: ClassVar[bool] = True
     learns: ClassVar[bool] = True
 
-    def __init__(
-        self,
-        *,
-        task: Task,
-        frame_rate_hz: float,
-        where: str,
-        c: Sequence[float],
-        kernel: Literal["linear", "rbf"] = "linear",
-        gamma: float | Literal["scale"] = "scale",
-        scale: Literal["minmax", "minmax_clipped", "standard", "none"] = "minmax",
-        probabilities: bool = False,
-        refit: bool = False,
-        max_iter: int | None = None,
-    ):
-        """Check the fields and combine them.
-
-        Args:
-          task, frame_rate_hz, where: the task, the rate of the features, and the path of this config for messages; set
-            by the program.
-          c: the values of C that are tried; of equally good ones the first is used.
-          kernel: `linear` or `rbf`.
-          gamma: of the RBF kernel; `scale` is 1 / (features * variance of the scaled features), as in scikit-learn.
-          scale: scaling of each feature by its range or its moments in the training set. If clipped to that range, a
-            single odd value of another voice cannot outweigh all others.
-          probabilities: calibrate class scores (Platt, over five folds of the training set, which trains six times
-            instead of once). If not, they are the softmax of the margins, which does not measure confidence.
-          refit: predict test with another SVM of the same C, trained on the training and validation sets, as in the
-            challenge; for the official split.
-          max_iter: of the solver; None is 100 000 for the linear kernel, and no limit for `rbf`.
-
-        Raises:
-          UserError: an impossible value or combination.
-        """
-        require_one_of(f"config.{where}.kernel", kernel, KERNELS)
-        require_one_of(f"config.{where}.scale", scale, SCALERS)
+    def __post_init__(self):
+        where, task, c, gamma = f"config.{self.where}", self.task, self.c, self.gamma
+        require_one_of(f"{where}.kernel", self.kernel, ("linear", "rbf"))
+        require_one_of(f"{where}.scale", self.scale, SCALERS)
         if not isinstance(c, (tuple, list)) or not c or not all(_positive(value) for value in c):
-            raise UserError(f"config.{where}.c is {c!r}, expected one or more numbers above 0, as (0.01, 0.1)")
+            raise UserError(f"{where}.c is {c!r}, expected one or more numbers above 0, as (0.01, 0.1)")
         if gamma != "scale" and not _positive(gamma):
-            raise UserError(f"config.{where}.gamma is {gamma!r}, expected 'scale' or a number above 0")
-        if max_iter is not None and max_iter < 1:
-            raise UserError(f"config.{where}.max_iter is {max_iter}, expected at least 1")
-        sequence = task.kind == "sequence"
-        if sequence and (kernel == "rbf" or probabilities):
-            field = "kernel is 'rbf'" if kernel == "rbf" else "probabilities is True"
-            raise UserError(f"config.{where}.{field}, which needs classes, but {task.name} has a sequence; change it")
-        if sequence != (frame_rate_hz > 0):
-            found = f"{frame_rate_hz:g} frames per second" if frame_rate_hz else "one vector per recording"
-            wanted = "frames" if sequence else "one vector per recording"
-            raise UserError(f"config.{where}: the features are {found}, but {task.name} needs {wanted}; choose others")
-        self._task, self._rate_hz, self._where, self._c, self._refit = task, frame_rate_hz, where, tuple(c), refit
-        self._pipelines = SVMPipelines(
-            regression=sequence,
-            kernel=kernel,
-            gamma=gamma,
-            scale=scale,
-            probabilities=probabilities,
-            max_iter=max_iter or (-1 if kernel == "rbf" else 100_000),
-        )
+            raise UserError(f"{where}.gamma is {gamma!r}, expected 'scale' or a number above 0")
+        if self.max_iter is not None and self.max_iter < 1:
+            raise UserError(f"{where}.max_iter is {self.max_iter}, expected at least 1")
+        sequence, one = task.kind == "sequence", "one vector per recording"
+        if sequence and (self.kernel == "rbf" or self.probabilities):
+            field = "kernel is 'rbf'" if self.kernel == "rbf" else "probabilities is True"
+            raise UserError(f"{where}.{field}, which needs classes, but {task.name} has a sequence; change it")
+        if sequence != (self.frame_rate_hz > 0):
+            found, wanted = (f"{self.frame_rate_hz:g} frames per second", one) if not sequence else (one, "frames")
+            raise UserError(f"{where}: the features are {found}, but {task.name} needs {wanted}; choose others")
+        self._limit = self.max_iter or (-1 if self.kernel == "rbf" else 100_000)
 
     @property
     def embedding_rate_hz(self) -> float:
-        raise UserError(f"config.{self._where}: a support vector machine has no embeddings; name a network instead")
+        raise UserError(f"config.{self.where}: a support vector machine has no embeddings; name a network instead")
 
-    def train(self, runs: Iterable[FoldRun], progress: Progress) -> list[dict[str, Any]]:
+    def train(self, runs: Iterable[FoldRun], progress: Progress) -> None:
         """Train runs that are not trained yet, one after the other, in the main process.
 
-        Returns:
-          The content of summary.json of each run: `tried` (for each C its validation `score`, None if undefined, and
-          `converged`, True if the solver did), `chosen` (the best of them) and `seconds`.
-
-        Raises:
-          UserError: features or labels that cannot be learned from.
+        Each writes summary.json: `tried` (for each C its validation `score`, None if undefined, and `converged`),
+        `chosen` (the best of them) and `seconds`. Raises a UserError for what cannot be learned from.
         """
         runs = list(runs)  # in all processes, as all may take part in computing the features
-        return processes.on_main(lambda: [self._train_one(run, progress) for run in runs])
+        processes.on_main(lambda: [self._train_one(r, progress) for r in runs if not (r.folder / SUMMARY).exists()])
 
-    def _train_one(self, run: FoldRun, progress: Progress) -> dict[str, Any]:
-        if (run.folder / SUMMARY).exists():
-            return summary_of(run.folder)
+    def _train_one(self, run: FoldRun, progress: Progress) -> None:
         began = time.monotonic()
-        val_names = run.fold.val_names
-        validation = self._rows(run, val_names)
-        fit = self._fitting(run, run.fold.train_names, progress)
-        tried, best = [], None
-        with progress.task(f"{run.name}: C", len(self._c)) as bar:
-            for c in self._c:
-                pipeline, converged = fit(c)
-                score = run.score(val_names, self._scores(pipeline, validation))
-                if best is None or _rank(score) > _rank(best[0]["score"]):
-                    best = ({"c": c, "score": score}, pipeline)
+        best: Any = None
+        tried, val_names = [], run.fold.val_names
+        rows = self._rows(run, val_names)
+        with progress.task(f"{run.name}: C", len(self.c)) as bar:
+            for c, pipeline, converged in self._trained(run, run.fold.train_names, self.c, progress):
+                score = run.score(val_names, self._scores(pipeline, run.recordings(val_names), rows))
+                rank = -np.inf if score is None else score
+                if best is None or rank > best[0]:
+                    best = rank, {"c": c, "score": score}, pipeline
                 tried.append({"c": c, "score": score, "converged": converged})
                 bar.advance(f"{c:g}: " + ("no score" if score is None else f"{score:.3f}"))
-        assert best
-        chosen, pipeline = best
-        save(pipeline, run.folder / FITTED)
-        del best, pipeline, fit  # frees the kernel matrix before there is another
-        if self._refit:
-            fit = self._fitting(run, (*run.fold.train_names, *val_names), progress)
-            save(fit(chosen["c"])[0], run.folder / REFITTED)
+        _, chosen, pipeline = best
+        _save(pipeline, run.folder / FITTED)
+        del best, pipeline  # frees their training rows before there are others
+        if self.refit:
+            ((_, pipeline, _),) = self._trained(run, (*run.fold.train_names, *val_names), (chosen["c"],), progress)
+            _save(pipeline, run.folder / REFITTED)
         summary = {"seconds": round(time.monotonic() - began, 1), "chosen": chosen, "tried": tried}
         write_json(run.folder / SUMMARY, summary)
-        return summary
 
     def choose(self, summaries: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         """Return the C that each run chose for itself, from the summaries of all runs."""
@@ -168,88 +149,134 @@ class SVM:
 
     def load(self, run: FoldRun, choice: Mapping[str, Any], *, part: str = "test") -> Pipeline:
         """Read a trained SVM; for the `validation` part, the one that was not trained on it."""
-        return load(run.folder / FITTED if part == "validation" else self.file(run.folder))
+        import skops.io  # here, because the import takes seconds
+
+        path = run.folder / FITTED if part == "validation" else self.file(run.folder)
+        try:
+            pipeline = skops.io.load(path, trusted=TRUSTED)
+            if isinstance(pipeline, Pipeline):
+                return pipeline
+            found = "contains something else"
+        except Exception as error:  # skops and zipfile raise many kinds
+            found = "no such file" if isinstance(error, FileNotFoundError) else f"not readable ({reason(error)})"
+        raise UserError(f"{path}: {found}, expected a trained SVM; delete {path.parent} to train it again")
 
     def file(self, folder: Path) -> Path:
         """Return the file of a run's SVM for test and for new audio."""
-        return folder / (REFITTED if self._refit else FITTED)
+        return folder / (REFITTED if self.refit else FITTED)
 
     def predict(self, run: FoldRun, names: tuple[str, ...], pipeline: Pipeline) -> pd.DataFrame:
-        return run.predictions(names, self._scores(pipeline, self._rows(run, names)))
+        return run.predictions(names, self._scores(pipeline, run.recordings(names), self._rows(run, names)))
 
-    def _scores(self, pipeline: Pipeline, rows: _Rows) -> np.ndarray:
+    def _scores(self, pipeline: Pipeline, recordings: Sequence[Recording], rows: _Rows) -> np.ndarray:
         """Return `[row, score]`, a row per label."""
-        outputs = self._pipelines.outputs(pipeline, rows.inputs)
-        if not self._rate_hz:
+        inputs, counts = rows
+        outputs = self.outputs(pipeline, inputs)
+        if not self.frame_rate_hz:
             return outputs
-        series = zip(rows.recordings, np.split(outputs, np.cumsum(rows.counts)[:-1]), strict=True)
-        return np.concatenate([_spline(values, self._rate_hz, r.times_s) for r, values in series])[:, None]
+        series = zip(recordings, np.split(outputs, np.cumsum(counts)[:-1]), strict=True)
+        return np.concatenate([_spline(values, self.frame_rate_hz, r.times_s) for r, values in series])[:, None]
 
-    def _fitting(
-        self, run: FoldRun, names: tuple[str, ...], progress: Progress
-    ) -> Callable[[float], tuple[Pipeline, bool]]:
-        rows = self._rows(run, names)
-        known = np.isfinite(rows.targets)
-        self._require_learnable(run, rows.targets[known])
-        fit = self._pipelines.fitting(rows.inputs[known], rows.targets[known], derive(run.seed, "svm"))
-
-        def fit_and_warn(c: float) -> tuple[Pipeline, bool]:
-            pipeline, converged = fit(c)
-            if not converged:
-                progress.say(
-                    f"{run.name}: with C {c:g} the solver stopped at max_iter, {self._pipelines.max_iter}, before it"
-                    " converged; its SVM is used as it is (raise max_iter, or leave this C out)"
-                )
-            return pipeline, converged
-
-        return fit_and_warn
-
-    def _require_learnable(self, run: FoldRun, targets: np.ndarray) -> None:
-        """Raise a UserError if a class or all labels are missing."""
-        if self._rate_hz:
-            counts, least, what = np.array([len(targets)]), 1, ["frames with a label"]
-        else:
-            counts = np.bincount(targets.astype(int), minlength=len(self._task.classes))
-            least = PLATT_FOLDS if self._pipelines.probabilities else 1
-            what = [f"labelled recordings of class {name!r}" for name in self._task.classes]
-        scarce = int(counts.argmin())
-        if counts[scarce] < least:
+    def _trained(
+        self, run: FoldRun, names: tuple[str, ...], c: Sequence[float], progress: Progress
+    ) -> Iterator[tuple[float, Pipeline, bool]]:
+        """Yield each C with the pipeline trained on the labels of some recordings, and True if the solver converged."""
+        inputs, counts = self._rows(run, names)
+        targets = []
+        for recording, count in zip(run.recordings(names), counts, strict=True):
+            labels = recording.labels
+            if self.frame_rate_hz:
+                times_s = np.arange(count) / self.frame_rate_hz
+                labels = np.interp(times_s, recording.times_s, labels, left=np.nan, right=np.nan)
+            targets.append(labels)
+        known = np.isfinite(targets := np.concatenate(targets))
+        labelled = {"frames with a label": known.sum()}
+        if classes := self.task.classes:
+            labelled = {f"labelled recordings of class {c!r}": (targets == i).sum() for i, c in enumerate(classes)}
+        scarcest = min(labelled, key=lambda what: labelled[what])
+        if labelled[scarcest] < (least := PLATT_FOLDS if self.probabilities else 1):
             raise UserError(
-                f"{run.name}: {counts[scarce]} {what[scarce]} to train on, at least {least} needed"
+                f"{run.name}: {labelled[scarcest]} {scarcest} to train on, at least {least} needed"
                 + ("; set learner.probabilities to False or" if least > 1 else ";")
                 + " choose other folds"
             )
+        pipelines = self.fit(inputs[known], targets[known], c, derive(run.seed, "svm"))
+        for value, (pipeline, converged) in zip(c, pipelines, strict=True):
+            if not converged:
+                progress.say(
+                    f"{run.name}: with C {value:g} the solver stopped at max_iter, {self._limit}, before it converged;"
+                    " its SVM is used as it is (raise max_iter, or leave this C out)"
+                )
+            yield value, pipeline, converged
+
+    def fit(
+        self, inputs: np.ndarray, targets: np.ndarray, c: Sequence[float], seed: int
+    ) -> Iterator[tuple[Pipeline, bool]]:
+        """Yield a trained pipeline for each C, and True if its solver converged; they share their scaling and kernel.
+
+        The inputs are `[row, feature]` float32, the targets `[row]` numbers or class indices, none missing.
+        """
+        scaler, kernel, gamma = SCALERS[self.scale](), FunctionTransformer(), self.gamma
+        scaled = scaler.fit_transform(inputs)
+        if self.kernel == "rbf":
+            if gamma == "scale":
+                gamma = 1 / (scaled.shape[1] * (float(scaled.var(dtype=np.float64)) or 1))
+            # One matrix product for the whole kernel: LIBSVM computes it row by row, many times as slowly.
+            kernel = FunctionTransformer(rbf_kernel, kw_args={"Y": scaled.astype(np.float64), "gamma": gamma})
+        mapped = kernel.fit_transform(scaled)
+        for value in c:
+            solver = self._solver(value, derive(seed, "solver"))
+            with warnings.catch_warnings(record=True, action="always", category=ConvergenceWarning) as caught:
+                solver.fit(mapped, targets)
+            others = [warning for warning in caught if not issubclass(warning.category, ConvergenceWarning)]
+            for warning in others:
+                warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
+            yield Pipeline([("scale", scaler), ("kernel", kernel), ("solver", solver)]), len(others) == len(caught)
+
+    def _solver(self, c: float, seed: int) -> LinearSVR | LinearSVC | SVC | CalibratedClassifierCV:
+        if self.frame_rate_hz:
+            return LinearSVR(C=c, random_state=seed, max_iter=self._limit)
+        if self.kernel == "rbf":
+            solver = SVC(C=c, kernel="precomputed", max_iter=self._limit, cache_size=CACHE_MIB)
+        else:
+            solver = LinearSVC(C=c, random_state=seed, max_iter=self._limit)
+        if not self.probabilities:
+            return solver
+        # As in SVC(probability=True); the type stub declares `ensemble` a string.
+        return CalibratedClassifierCV(solver, cv=PLATT_FOLDS, ensemble=False)  # pyright: ignore[reportArgumentType]
+
+    def outputs(self, pipeline: Pipeline, inputs: np.ndarray) -> np.ndarray:
+        """Return `[row]` numbers, or `[row, class]` scores that sum to 1, from `[row, feature]`."""
+        if (expected := getattr(pipeline, "n_features_in_", inputs.shape[1])) != inputs.shape[1]:
+            raise UserError(
+                f"a trained SVM expects {expected} features and got {inputs.shape[1]}: it belongs to another member;"
+                " delete the member's folder to train it again"
+            )
+        margins = not (self.frame_rate_hz or self.probabilities)
+        method = "predict" if self.frame_rate_hz else "decision_function" if margins else "predict_proba"
+        blocks = np.split(inputs, range(BATCH_SIZE, len(inputs), BATCH_SIZE))
+        outputs = np.concatenate([getattr(pipeline, method)(block) for block in blocks])
+        if margins and outputs.ndim == 1:  # with two classes there is one margin, of the second
+            outputs = np.stack([np.zeros_like(outputs), outputs], 1)
+        return softmax(outputs, axis=1) if margins else outputs
 
     def _rows(self, run: FoldRun, names: tuple[str, ...]) -> _Rows:
-        recordings = run.recordings(names)
-        arrays = [self._array(run, name) for name in names]
-        for name, array in zip(names, arrays, strict=True):
+        arrays = []
+        for name in names:
+            array = np.asarray(run.features[name], np.float32)
+            expected = "[frame, feature]" if self.frame_rate_hz else "[feature]"
+            if array.ndim != (2 if self.frame_rate_hz else 1) or not array.size:
+                raise UserError(f"{name}: features are {list(array.shape)}, but config.{self.where} expects {expected}")
+            arrays.append(array := np.atleast_2d(array))
+            if len(bad := np.argwhere(~np.isfinite(array))):
+                at = f" in frame {bad[0][0]}" if self.frame_rate_hz else ""
+                raise UserError(
+                    f"{name}: feature {bad[0][1]} (counted from 0) is {array[tuple(bad[0])]}{at};"
+                    " a support vector machine needs numbers: fix the features or leave the recording out"
+                )
             if array.shape[1] != arrays[0].shape[1]:
                 raise UserError(f"{name}: {array.shape[1]} features, but {names[0]} has {arrays[0].shape[1]}")
-        targets = [self._targets(recording, len(a)) for recording, a in zip(recordings, arrays, strict=True)]
-        return _Rows(recordings, np.concatenate(arrays), np.concatenate(targets), [len(array) for array in arrays])
-
-    def _array(self, run: FoldRun, name: str) -> np.ndarray:
-        """Return the `[row, feature]` of one recording."""
-        array = np.asarray(run.features[name], np.float32)
-        expected = "[frame, feature]" if self._rate_hz else "[feature]"
-        if array.ndim != (2 if self._rate_hz else 1) or not array.size:
-            raise UserError(f"{name}: features are {list(array.shape)}, but config.{self._where} expects {expected}")
-        array = np.atleast_2d(array)
-        bad = np.argwhere(~np.isfinite(array))
-        if len(bad):
-            at = f" in frame {bad[0][0]}" if self._rate_hz else ""
-            raise UserError(
-                f"{name}: feature {bad[0][1]} (counted from 0) is {array[tuple(bad[0])]}{at};"
-                " a support vector machine needs numbers: fix the features or leave the recording out"
-            )
-        return array
-
-    def _targets(self, recording: Recording, rows: int) -> np.ndarray:
-        if not self._rate_hz:
-            return recording.labels
-        times_s = np.arange(rows) / self._rate_hz
-        return np.interp(times_s, recording.times_s, recording.labels, left=np.nan, right=np.nan)
+        return np.concatenate(arrays), [len(array) for array in arrays]
 
 
 def _positive(value: Any) -> bool:
@@ -264,5 +291,8 @@ def _spline(values: np.ndarray, rate_hz: float, times_s: np.ndarray) -> np.ndarr
     return CubicSpline(frames_s, values)(np.minimum(times_s, frames_s[-1]))
 
 
-def _rank(score: float | None) -> float:
-    return -np.inf if score is None else score
+def _save(pipeline: Pipeline, path: Path) -> None:
+    import skops.io
+
+    with replacing(path) as part:
+        skops.io.dump(pipeline, part)

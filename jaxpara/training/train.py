@@ -18,8 +18,8 @@ from jaxpara import processes
 from jaxpara.errors import UserError
 from jaxpara.files import write_json
 from jaxpara.progress import Progress
-from jaxpara.training.batches import Arrays
 from jaxpara.training.checkpoints import Checkpoints
+from jaxpara.training.examples import Arrays
 from jaxpara.training.fold_run import SUMMARY
 from jaxpara.training.logs import Log
 from jaxpara.training.optimizers import Optimizer, with_lr_scale
@@ -64,44 +64,33 @@ def stop_requests() -> Iterator[Callable[[], bool]]:
 class ActiveRun:
     """A run that is being trained.
 
-    Attributes:
-      name, folder: of the run.
-      slot: its index among the stacked runs; 0 for a single one.
-      step: updates so far.
-      steps_per_epoch, total_steps: updates in an epoch, and in the whole training.
-      history: the part of a checkpoint besides the state: `losses` of the steps of the current epoch; `epochs`, a dict
-        per validated epoch with `epoch`, `step`, `score` and `loss`; `seconds` of training so far.
-      state: the start of training; None as soon as it is on the devices.
-      batches: those after `step`, to the end of training.
-      score_and_loss: maps a state to the validation score (None if undefined) and the validation loss.
-      checkpoints, log: open.
-      parameters: the number of the network's weights, for the summary.
-      together: the number of runs that are trained at once and divide the time among them.
+    Its history is the part of a checkpoint besides the state: `losses` of the steps of the current epoch; `epochs`, a
+    dict per validated epoch with `epoch`, `step`, `score` and `loss`; and the `seconds` of training so far.
     """
 
     name: str
     folder: Path
-    slot: int
-    step: int
+    slot: int  # its index among the stacked runs; 0 for a single one
     steps_per_epoch: int
-    total_steps: int
+    epochs: int
     history: dict[str, Any]
-    state: TrainState | None
-    batches: Iterator[Arrays]
-    score_and_loss: Callable[[TrainState], tuple[float | None, float]]
+    state: TrainState | None  # the start of training; None as soon as it is on the devices
+    batches: Iterator[Arrays]  # those after the state's step, to the end of training
+    score_and_loss: Callable[[TrainState], tuple[float | None, float]]  # of the validation set; None if undefined
     checkpoints: Checkpoints
     log: Log
-    parameters: int
-    together: int = 1
 
     def __post_init__(self):
+        assert self.state
+        self.step, self.total_steps = int(self.state.step), self.epochs * self.steps_per_epoch
+        self.together = 1  # runs that are trained at once and divide the time among them
+        self.parameters = sum(leaf.size for leaf in jax.tree.leaves(self.state.variables))  # as Keras counts them
         self.batch: Any = None
         self.unread: list[Any] = []  # losses of the last steps, still on the devices
         self.waited_s = 0.0  # for batches, since the last line of the log
         self.note = ""  # next to the progress bar
-        self.seconds_before = self.history["seconds"]
+        self.seconds_before, self.logged_step = self.history["seconds"], self.step
         self.began = self.saved_at = self.logged_at = time.monotonic()
-        self.logged_step = self.step
 
     @property
     def epoch(self) -> int:
@@ -121,11 +110,6 @@ class ActiveRun:
     def validation_losses(self) -> list[float]:
         return [entry["loss"] for entry in self.history["epochs"]]
 
-    def load_batch(self) -> None:
-        began = time.monotonic()
-        self.batch = next(self.batches)
-        self.waited_s += time.monotonic() - began
-
     def read_losses(self, placement: Placement) -> None:
         """Move the losses of the last steps to the history; waits for the devices."""
         first = self.step - len(self.unread) + 1
@@ -139,15 +123,9 @@ class ActiveRun:
         """Write a line with the mean loss and the speed since the line before."""
         losses, passed_s = self.history["losses"], time.monotonic() - self.logged_at
         recent = losses[-((len(losses) - 1) % LOG_EVERY + 1) :]
-        self.log.write(
-            "train",
-            self.step,
-            self.epoch,
-            loss=sum(recent) / len(recent),
-            lr=lr,
-            steps_per_s=round((self.step - self.logged_step) / passed_s, 3),
-            waiting=round(self.waited_s / passed_s, 4),
-        )
+        speed, waiting = round((self.step - self.logged_step) / passed_s, 3), round(self.waited_s / passed_s, 4)
+        mean = sum(recent) / len(recent)
+        self.log.write("train", self.step, self.epoch, loss=mean, lr=lr, steps_per_s=speed, waiting=waiting)
         self.note = f"loss {losses[-1]:.3f}"
         self.logged_at, self.logged_step, self.waited_s = time.monotonic(), self.step, 0.0
 
@@ -169,8 +147,8 @@ class ActiveRun:
             self.logged_at = self.saved_at
 
     def write_summary(self) -> None:
-        seconds, epochs = round(self.history["seconds"], 1), self.history["epochs"]
-        summary = {"parameters": self.parameters, "seconds": seconds, "epochs": epochs}
+        seconds = round(self.history["seconds"], 1)
+        summary = {"parameters": self.parameters, "seconds": seconds, "epochs": self.history["epochs"]}
         processes.on_main(lambda: write_json(self.folder / SUMMARY, summary))
 
     def require_finite(self, what: str, value: float, step: int) -> None:
@@ -188,7 +166,6 @@ def train(
     step: Step,
     placement: Placement,
     *,
-    epochs: int,
     validate_every: int,
     optimizer: Optimizer,
     stop_requested: Callable[[], bool],
@@ -196,13 +173,7 @@ def train(
 ) -> None:
     """Train runs from their current step to the end; write checkpoints, logs and summaries.
 
-    Args:
-      runs: at most `placement.runs`.
-      step: the compiled training step of that placement.
-      epochs: passes over the training set.
-      validate_every: epochs between validations, counted from the first; the last epoch is always validated.
-      optimizer: for the plateau rule, and for the learning rate in the log.
-      stop_requested: from `stop_requests`.
+    Every `validate_every`-th epoch, counted from the first, and the last one are validated.
 
     Raises:
       Interrupted: a stop was requested; checkpoints were saved.
@@ -228,13 +199,15 @@ def train(
             run.together = len(active)
             if run.step:
                 progress.say(f"{run.name}: resumes after step {run.step} of {run.total_steps}")
-            bars = progress.task(f"{run.name}: epochs", epochs, run.step // run.steps_per_epoch)
+            bars = progress.task(f"{run.name}: epochs", run.epochs, run.step // run.steps_per_epoch)
             epoch_bars[run] = stack.enter_context(bars)
             step_bars[run] = stack.enter_context(progress.task(f"{run.name}: steps", run.total_steps, run.step))
 
         while active:
             for run in active:
-                run.load_batch()
+                began = time.monotonic()
+                run.batch = next(run.batches)
+                run.waited_s += time.monotonic() - began
             # A finished run repeats its last batch until the others are finished.
             states, losses = step(states, placement.batch([run.batch for run in slots]))
             in_flight.append(losses)
@@ -253,11 +226,11 @@ def train(
                 state_of = placement.split(states)
                 for run in ended:
                     loss, score = fmean(run.history["losses"]), None
-                    if run.epoch % validate_every == 0 or run.epoch == epochs - 1:
+                    if run.epoch % validate_every == 0 or run.epoch == run.epochs - 1:
                         score = run.validate(state_of[run.slot])
                     run.history["losses"] = []
                     epoch_bars[run].advance(f"loss {loss:.3f}" + ("" if score is None else f", validation {score:.3f}"))
-                if optimizer.has_lr_scale:
+                if optimizer.schedule == "plateau":
                     scales = [np.float32(optimizer.lr_scale(run.validation_losses)) for run in slots]
                     states = replace(states, opt_state=with_lr_scale(states.opt_state, placement.put(scales)))
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from ml_collections import ConfigDict
+from small_members import BAGS, autoencoder
 
 from configs import common
 from jaxpara.run import run
@@ -48,26 +49,7 @@ SPLINES = {
     "learner": SVM,
 }
 STRATIFIED = {"name": "stratified", "n": 2}
-MATRIX = {"name": "log_mel", "window_s": 0.080, "hop_s": 0.040, "bands": 16}
-AUTOENCODER = {
-    "features": {
-        "name": "mel_image",
-        "style": "frames",
-        "colormap": "none",
-        "clip_s": 1.0,
-        "matrix": MATRIX | {"levels": "unit"},
-    },
-    "folds": STRATIFIED,
-    "learner": NET
-    | {
-        "examples": {"name": "reconstruction"},
-        "model": {"name": "sequence_autoencoder", "units": 4, "dropout": 0.0},
-        "loss": {"name": "root_mean_square"},
-        "batch": 8,
-        "best_by": "loss",
-    },
-}
-BAGS = {"name": "boaw", "frames": {"name": "opensmile", "level": "lld"}, "size": 10, "nearest": 3}
+AUTOENCODER = autoencoder(STRATIFIED, clip_s=1.0, units=4, lr=1e-3, epochs=1)
 
 
 def svm(features, **more):

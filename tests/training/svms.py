@@ -8,7 +8,7 @@ from rich.console import Console
 from jaxpara.corpora.corpus import Corpus
 from jaxpara.corpora.splits import official
 from jaxpara.progress import Progress
-from jaxpara.training.fold_run import FoldRun
+from jaxpara.training.fold_run import FoldRun, summary_of
 from jaxpara.training.svm import SVM
 
 GRID = (1e-4, 1e-2, 1.0)
@@ -44,6 +44,7 @@ def predicted(svm, run, part="validation"):
 def trained(run, **fields):
     """Return the learner, its summary, and its predictions of the validation and the test set."""
     svm = learner(run, **fields)
-    (summary,) = svm.train([run], quiet())
+    svm.train([run], quiet())
+    summary = summary_of(run.folder)
     assert svm.choose([summary]) == [summary["chosen"]]
     return svm, summary, predicted(svm, run), predicted(svm, run, "test")

@@ -7,6 +7,7 @@ import numpy as np
 import organisers
 import pytest
 import soundfile
+from small_members import BAGS, MATRIX, autoencoder
 
 from configs.breathing_s4 import get_config
 from jaxpara import processes
@@ -20,37 +21,25 @@ from jaxpara.training.dependencies import in_order
 from jaxpara.training.fold_run import fold_folder, summary_of
 from jaxpara.training.member import Member
 
-MATRIX = {"name": "log_mel", "window_s": 0.08, "hop_s": 0.04, "bands": 16}
-FRAMES = {"name": "mel_image", "style": "frames", "colormap": "none", "clip_s": 0.5}
 IMAGE = {"name": "mel_image", "style": "resize", "size": (32, 32), "clip_s": 0.5}
 OFFICIAL = {"name": "official"}
-NET = {"name": "net", "optimizer": {"name": "adam", "lr": 1e-2}, "batch": 8}
-AUTOENCODER = {
-    "features": FRAMES | {"matrix": MATRIX | {"levels": "unit"}},
-    "folds": OFFICIAL,
-    "learner": NET
-    | {
-        "examples": {"name": "reconstruction"},
-        "model": {"name": "sequence_autoencoder", "units": 8, "dropout": 0.0},
-        "loss": {"name": "root_mean_square"},
-        "epochs": 6,
-        "best_by": "loss",
-    },
-}
+AUTOENCODER = autoencoder(OFFICIAL, clip_s=0.5, units=8, lr=1e-2, epochs=6)
+SHORT = autoencoder(OFFICIAL, clip_s=0.5, units=8, lr=1e-2, epochs=1)
 UNTRAINED = {
     "features": IMAGE | {"matrix": MATRIX},
     "folds": OFFICIAL,
-    "learner": NET
-    | {
+    "learner": {
+        "name": "net",
         "examples": {"name": "clips", "size": (32, 32), "augment": "none"},
         "model": {"name": "resnet18"},
         "loss": {"name": "cross_entropy"},
+        "optimizer": {"name": "adam", "lr": 1e-2},
+        "batch": 8,
         "epochs": 0,
         "pretrained": "None",
         "layer": "layer1",
     },
 }
-BAGS = {"name": "boaw", "frames": {"name": "opensmile", "level": "lld"}, "size": 10, "nearest": 3}
 
 
 def svm(*of, **features):
@@ -78,12 +67,10 @@ def corpus(tmp_path_factory):
     return Corpus(task, root, tuple(recordings), 0.0)
 
 
-@pytest.fixture
-def run(corpus, tmp_path, monkeypatch):
-    monkeypatch.setenv("JAXPARA_CACHE", str(tmp_path / "cache"))
-
-    def run(configs, workdir=tmp_path / "run"):
-        members, embeddings = {}, {}
+@pytest.fixture(scope="module")
+def run(corpus, tmp_path_factory):
+    def run(configs):
+        members, embeddings, workdir = {}, {}, tmp_path_factory.mktemp("run")
         with Progress() as progress:
             for name in in_order(configs):
                 members[name] = Member(name, configs[name], corpus, "f", 12, workdir, members)
@@ -93,7 +80,14 @@ def run(corpus, tmp_path, monkeypatch):
                 embeddings[name] = member.embeddings(progress, embeddings)
         return members, embeddings
 
-    return run
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("JAXPARA_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield run
+
+
+@pytest.fixture(scope="module")
+def untrained(run):
+    return run({"net": UNTRAINED, "svm": svm("net")})
 
 
 def accuracy(member, corpus):
@@ -112,24 +106,24 @@ def test_an_autoencoder_learns_without_labels_and_an_svm_from_its_embeddings(run
     assert embeddings["coder"](members["svm"].folds[0])["train_00005.wav"].shape == (2 * 2 * 8,)
 
 
-def test_an_svm_learns_from_a_layer_of_an_untrained_network(run, corpus):
-    members, embeddings = run({"net": UNTRAINED, "svm": svm("net")})
+def test_an_svm_learns_from_a_layer_of_an_untrained_network(untrained, corpus):
+    members, embeddings = untrained
     assert accuracy(members["svm"], corpus) == 1
     assert embeddings["net"](members["svm"].folds[0])["test_00003.wav"].shape == (64,)
 
 
-def test_the_main_process_alone_can_ask_for_outcomes(run, monkeypatch):
+def test_the_main_process_alone_can_ask_for_outcomes(untrained, monkeypatch):
     """The others wait for its report meanwhile, so nothing of it may need all processes."""
-    members, _ = run({"net": UNTRAINED, "svm": svm("net")})
     monkeypatch.setattr(processes, "on_main", None)
+    members, _ = untrained
     assert members["svm"].outcome().folds[0].best_step is None
     assert members["net"].chosen() == {(0, 0): {"step": 0}}
 
 
 def test_a_network_trained_on_validation_recordings_is_refused(run):
-    folds = {"name": "stratified", "n": 4}
+    folds = {"name": "stratified", "n": 4, "only": (0,)}
     with pytest.raises(UserError, match="was trained on recordings in the validation or test set"):
-        run({"coder": AUTOENCODER | {"folds": folds}, "svm": svm("coder")})
+        run({"coder": SHORT | {"folds": folds}, "svm": svm("coder")})
 
 
 def test_the_organisers_file_replaces_the_embeddings(run, corpus, monkeypatch):
@@ -138,13 +132,12 @@ def test_the_organisers_file_replaces_the_embeddings(run, corpus, monkeypatch):
     for partition in ("train", "devel", "test"):
         values = {r.name: np.array([i, r.truth[0], 1]) for i, r in enumerate(corpus.partition(partition))}
         organisers.write(organiser_tables.path_of(corpus, "tones", partition), "tones", values)
-    short = AUTOENCODER | {"learner": AUTOENCODER["learner"] | {"epochs": 1}}
     waves = {
         "features": {"name": "waveform", "table": "tones"}
     }  # waveforms have 16 kHz, the file has a row per recording
-    members, _ = run({"coder": short, "svm": svm("coder", table="tones"), "waves": svm() | waves})
+    members, embeddings = run({"coder": SHORT, "svm": svm("coder", table="tones"), "waves": svm() | waves})
     with Progress() as progress:
-        assert members["waves"]._runs(progress, {})(members["waves"].folds[0]).frame_rate_hz == 0
+        assert members["waves"]._runs(progress, embeddings)(members["waves"].folds[0]).frame_rate_hz == 0
     shutil.rmtree(organiser_tables.folder(corpus))
     assert members["svm"].sources == ()
     assert accuracy(members["svm"], corpus) == 1

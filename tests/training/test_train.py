@@ -18,7 +18,7 @@ from jaxpara.training.logs import Log
 from jaxpara.training.state import TrainState
 from jaxpara.training.train import ActiveRun, Interrupted, stop_requests, train
 
-OPTIMIZER = SimpleNamespace(has_lr_scale=False, lr_at=lambda step, losses: 0.1)
+OPTIMIZER = SimpleNamespace(schedule="constant", lr_at=lambda step, losses: 0.1)
 
 
 def trained(folder, losses, validation_loss=0.5, stop_requested=lambda: False, seconds=0.0, signalled=0):
@@ -45,22 +45,19 @@ def trained(folder, losses, validation_loss=0.5, stop_requested=lambda: False, s
             name="net",
             folder=folder,
             slot=0,
-            step=0,
             steps_per_epoch=len(losses),
-            total_steps=len(losses),
+            epochs=1,
             history={"losses": [], "epochs": [], "seconds": 0.0},
             state=state,
             batches=batches(),
             score_and_loss=lambda state: (None, validation_loss),
             checkpoints=checkpoints,
             log=log,
-            parameters=2,
         )
         train(
             [run],
             step,
             parallel.Placement(),
-            epochs=1,
             validate_every=1,
             optimizer=OPTIMIZER,
             stop_requested=stop_requested,
