@@ -18,14 +18,9 @@ ASPECT = (3 / 4, 4 / 3)  # smallest and largest width over height
 
 
 def sample(key: Array, batch: int, height: int, width: int) -> Array:
-    """Draw a crop for every image: area and logarithm of the aspect ratio are uniform, then the position.
+    """Draw crops of images: area and logarithm of the aspect ratio are uniform, then the position.
 
     The first of ten draws that fits is used; if none fits, the largest central crop with an allowed aspect ratio.
-
-    Args:
-      key: JAX's PRNG key.
-      batch: number of crops.
-      height, width: of the images.
 
     Returns:
       `[batch, 4]`, int32: top, left, height, width of each crop, in pixels.
@@ -46,16 +41,10 @@ def sample(key: Array, batch: int, height: int, width: int) -> Array:
     top = jax.random.randint(key_top, (batch,), 0, jnp.maximum(height - h, 0) + 1)
     left = jax.random.randint(key_left, (batch,), 0, jnp.maximum(width - w, 0) + 1)
     drawn = jnp.stack([top, left, h, w], axis=1)
-    return jnp.where(fits.any(1)[:, None], drawn, jnp.array(_central(height, width), jnp.int32))
-
-
-def _central(height: int, width: int) -> tuple[int, int, int, int]:
-    h, w = height, width
-    if width / height < ASPECT[0]:
-        h = round(width / ASPECT[0])
-    elif width / height > ASPECT[1]:
-        w = round(height * ASPECT[1])
-    return (height - h) // 2, (width - w) // 2, h, w
+    # The largest central crop; at most one of the two sides is cut.
+    h, w = min(height, round(width / ASPECT[0])), min(width, round(height * ASPECT[1]))
+    central = jnp.array([(height - h) // 2, (width - w) // 2, h, w], jnp.int32)
+    return jnp.where(fits.any(1)[:, None], drawn, central)
 
 
 def crop_resize(images: Array, boxes: Array, size: tuple[int, int]) -> Array:
@@ -64,10 +53,7 @@ def crop_resize(images: Array, boxes: Array, size: tuple[int, int]) -> Array:
     Args:
       images: `[batch, height, width, channel]`, floating point.
       boxes: `[batch, 4]`: top, left, height, width in pixels, inside the images.
-      size: height and width of the result.
-
-    Returns:
-      `[batch, *size, channel]`.
+      size: height and width of the result `[batch, *size, channel]`.
 
     Reference: torchvision.transforms.functional.resized_crop with bilinear interpolation, on PIL images.
     """

@@ -9,50 +9,38 @@ from jax import Array
 
 from jaxpara.registry import require_one_of
 
-HEADS = ("v1", "v2", "torchvision")
+Initializer = nn.initializers.Initializer
+torch_kernel = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")  # uniform within 1 / sqrt(fan-in)
 
 
-def torch_kernel(key: Array, shape: Sequence[int], dtype=jnp.float32) -> Array:
-    """Initialise kernels as PyTorch's Linear and Conv: uniform within 1 / sqrt(fan-in)."""
-    return nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")(key, tuple(shape), dtype)
-
-
-def torch_bias(fan_in: int) -> nn.initializers.Initializer:
-    """Return PyTorch's default initialiser of biases: uniform within 1 / sqrt(fan-in) of the layer."""
+def torch_bias(fan_in: int) -> Initializer:
+    """Return PyTorch's initialiser of biases: uniform within 1 / sqrt(fan-in) of the layer."""
     bound = fan_in**-0.5
     return lambda key, shape, dtype=jnp.float32: jax.random.uniform(key, shape, dtype, -bound, bound)
 
 
 class Linear(nn.Module):
-    """A dense layer with PyTorch's initialisation; `bias_init` maps the fan-in to an initialiser."""
+    """A dense layer with PyTorch's initialisation."""
 
     features: int
-    kernel_init: nn.initializers.Initializer = torch_kernel
-    bias_init: Callable[[int], nn.initializers.Initializer] = torch_bias
+    kernel_init: Initializer = torch_kernel
+    bias_init: Callable[[int], Initializer] = torch_bias  # from fan-in
 
     @nn.compact
     def __call__(self, x: Array, train: bool = False) -> Array:
-        """Map `[batch, feature]` to `[batch, self.features]`."""
         kernel = self.param("kernel", self.kernel_init, (x.shape[-1], self.features))
         bias = self.param("bias", self.bias_init(x.shape[-1]), (self.features,))
         return x @ kernel + bias
 
 
 class Classifier(nn.Module):
-    """Dense layers with ReLU and dropout, named by their index in torchvision's `torch.nn.Sequential`.
+    """Dense layers with ReLU and dropout, named by their index in torchvision's `torch.nn.Sequential`."""
 
-    Attributes:
-      layers: (index, features) of every dense layer; ReLU follows all but the last.
-      dropout: rate.
-      dropout_first: apply dropout before every dense layer but the last (AlexNet) instead of after each ReLU.
-      kernel_init, bias_init: as in `Linear`.
-    """
-
-    layers: Sequence[tuple[str, int]]
+    layers: Sequence[tuple[str, int]]  # index and features of every dense layer; ReLU follows all but the last
     dropout: float
-    dropout_first: bool = False
-    kernel_init: nn.initializers.Initializer = torch_kernel
-    bias_init: Callable[[int], nn.initializers.Initializer] = torch_bias
+    dropout_first: bool = False  # dropout before every dense layer but the last (AlexNet) instead of after each ReLU
+    kernel_init: Initializer = torch_kernel
+    bias_init: Callable[[int], Initializer] = torch_bias
 
     @nn.compact
     def __call__(self, x: Array, train: bool = False) -> Array:
@@ -70,19 +58,12 @@ class Classifier(nn.Module):
 def make_head(kind: str, classes: int, own: Classifier | None = None, dropout: float = 0.6) -> nn.Module:
     """Return a head by its name in the config.
 
-    Args:
-      kind: "v1" (dense 256, 16 and `classes`, with ReLU and dropout between them), "v2" (one dense layer), or
-        "torchvision" (the network's own classifier, its last layer with `classes` outputs).
-      classes: number of logits.
-      own: the network's own classifier; None if it is one dense layer.
-      dropout: rate of "v1".
-
-    Raises:
-      UserError: an unknown kind.
+    It is "v1" (dense 256, 16 and `classes`, with ReLU and dropout between them), "v2" (one dense layer), or
+    "torchvision" (the network's own classifier; None if that is one dense layer).
 
     Reference: paper §3.1.2 (ResNet18v1, ResNet18v2), sizes and dropout from the authors' published scripts.
     """
-    require_one_of("model.head", kind, HEADS)
+    require_one_of("model.head", kind, ("v1", "v2", "torchvision"))
     if kind == "v1":
         return Classifier((("0", 256), ("3", 16), ("6", classes)), dropout=dropout)
     return Linear(classes) if kind == "v2" or own is None else own
