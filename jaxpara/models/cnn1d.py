@@ -35,11 +35,10 @@ class ConvPool(nn.Module):
     @nn.compact
     def __call__(self, inputs, train: bool = False, padding: tuple[int, int] | None = None):
         """Map `[batch, time, channel]` to `[batch, time / pool, filters]`; padding as in `ops1d.conv1d`."""
-        channels = inputs.shape[-1]
-        kernel = self.param("kernel", glorot, (self.kernel, channels, self.filters))
+        kernel = self.param("kernel", glorot, (self.kernel, inputs.shape[-1], self.filters))
         bias = self.param("bias", nn.initializers.zeros, (self.filters,))
         seed = dropout_seed(self.make_rng("dropout")) if train and self.dropout else None
-        if channels == 1 and self.pool_kind == "max":
+        if inputs.shape[-1] == 1 and self.pool_kind == "max":
             return ops1d.conv_relu_dropout_max_pool(
                 inputs[..., 0], kernel[:, 0], bias, self.pool, seed, self.dropout, padding
             )
@@ -48,7 +47,7 @@ class ConvPool(nn.Module):
 
 
 class WaveformNet(nn.Module):
-    """Convolutions and `pools` over the raw waveform (`convolved`), then LSTM layers (`sequence`)."""
+    """Convolutions and `pools` over the raw waveform (`trunk`), then LSTM layers (`sequence`)."""
 
     def __post_init__(self):
         super().__post_init__()
@@ -72,7 +71,7 @@ class WaveformNet(nn.Module):
                 f"the network got inputs of shape {inputs.shape}, expected [batch, sample, 1] with a multiple of "
                 f"{self.samples_per_output} samples: set a window of a whole number of labels"
             )
-        return self.convolved(inputs, train)
+        return self.trunk(inputs, train)
 
     def __call__(self, inputs, train: bool = False) -> jax.Array:
         """Map `[batch, sample, 1]` to one value per label, `[batch, label]`; `train` as in `embed`."""
@@ -112,7 +111,7 @@ class CNN1DLSTM(WaveformNet):
         self.convs = [ConvPool(*layer, dropout=self.dropout) for layer in layers]
         self.sequence = SequenceLSTM(lstm=self.lstm, dropout=0.0, output=self.output)
 
-    def convolved(self, inputs, train: bool) -> jax.Array:
+    def trunk(self, inputs, train: bool) -> jax.Array:
         for conv in self.convs:
             inputs = conv(inputs, train)
         return inputs
@@ -134,11 +133,10 @@ class CNN1DLSTM(WaveformNet):
         )
 
     def step(self, inputs, carry: Carry, end: bool = False):
-        """Map the next part of a signal, `[batch, sample, 1]`, to `[batch, label]` and the carry for the part after it.
+        """Map the next part of a signal, `[batch, sample, 1]`, to `[batch, label]`, as `__call__` would, and the carry.
 
-        The outputs of all parts are those of `__call__` on the whole signal. The first part has `lookahead` samples and
-        no output. The next ones have any multiple of `samples_per_output` samples, and the last one (`end`) completes
-        such a multiple: only there the convolutions are padded on the right.
+        The first part has `lookahead` samples and no output. The next ones have any multiple of `samples_per_output`
+        samples, and the last one (`end`) completes such a multiple: only there convolutions are padded on the right.
         """
         x, seen = inputs, []
         for conv, before in zip(self.convs, carry.seen, strict=True):

@@ -7,7 +7,7 @@ import flax.linen as nn
 from jax import Array
 
 from jaxpara.models import ops2d
-from jaxpara.models.heads import Classifier, Initializer, make_head, torch_bias, torch_kernel
+from jaxpara.models.layers import Classifier, Initializer, make_head, torch_bias, torch_kernel
 from jaxpara.models.resnet import he_fan_out
 
 

@@ -18,12 +18,10 @@ ASPECT = (3 / 4, 4 / 3)  # smallest and largest width over height
 
 
 def sample(key: Array, batch: int, height: int, width: int) -> Array:
-    """Draw crops of images: area and logarithm of the aspect ratio are uniform, then the position.
+    """Draw crops of images, int32 `[batch, 4]`: top, left, height and width in pixels.
 
-    The first of ten draws that fits is used; if none fits, the largest central crop with an allowed aspect ratio.
-
-    Returns:
-      `[batch, 4]`, int32: top, left, height, width of each crop, in pixels.
+    Area and logarithm of the aspect ratio are uniform, then the position. The first of ten draws that fits is used; if
+    none fits, the largest central crop with an allowed aspect ratio.
 
     Reference: torchvision.transforms.RandomResizedCrop.
     """
@@ -48,12 +46,7 @@ def sample(key: Array, batch: int, height: int, width: int) -> Array:
 
 
 def crop_resize(images: Array, boxes: Array, size: tuple[int, int]) -> Array:
-    """Cut a box out of every image and resize it.
-
-    Args:
-      images: `[batch, height, width, channel]`, floating point.
-      boxes: `[batch, 4]`: top, left, height, width in pixels, inside the images.
-      size: height and width of the result `[batch, *size, channel]`.
+    """Cut boxes, as `sample` draws them, out of `[batch, height, width, channel]` floats; resize to this height, width.
 
     Reference: torchvision.transforms.functional.resized_crop with bilinear interpolation, on PIL images.
     """
@@ -65,7 +58,7 @@ def crop_resize(images: Array, boxes: Array, size: tuple[int, int]) -> Array:
 
 
 def resize(images: Array, size: tuple[int, int]) -> Array:
-    """Resize whole images `[batch, height, width, channel]` to `[batch, *size, channel]`, as `crop_resize` does."""
+    """Resize whole images `[batch, height, width, channel]`, as `crop_resize` does."""
     whole = jnp.array([[0, 0, *images.shape[1:3]]], jnp.int32)
     return crop_resize(images, jnp.broadcast_to(whole, (len(images), 4)), size)
 

@@ -26,10 +26,7 @@ def same_padding(taps: int) -> tuple[int, int]:
 
 
 def conv1d(inputs, kernel, bias, padding: tuple[int, int] | None = None):
-    """Convolve `[batch, time, channel]` along time with a kernel `[tap, channel, filter]`, at stride 1.
-
-    `padding` is the number of zeros before and after; by default those that keep the length.
-    """
+    """Convolve `[batch, time, channel]` with a kernel `[tap, channel, filter]`; by default the length is kept."""
     padding = same_padding(len(kernel)) if padding is None else padding
     return bias + jax.lax.conv_general_dilated(
         inputs, kernel, window_strides=(1,), padding=(padding,), dimension_numbers=("NWC", "WIO", "NWC")
@@ -44,15 +41,9 @@ def relu_dropout_mean_pool(inputs, pool: int, seed=None, rate: float = 0.0):
 
 
 def relu_dropout_max_pool(inputs, pool: int, seed=None, rate: float = 0.0):
-    """Return the maximum of every `pool` steps of dropout(ReLU(inputs)).
+    """Return the maximum of every `pool` (at most 255) steps of dropout(ReLU(inputs)), `[batch, time, channel]`.
 
-    Args:
-      inputs: `[batch, time, channel]`, time a multiple of `pool`.
-      pool: at most 255.
-      seed: of the dropout mask, uint32 `[2]`; None for no dropout.
-
-    Returns:
-      `[batch, time / pool, channel]`.
+    `seed`, uint32 `[2]`, is that of the dropout mask; None for no dropout.
     """
     seed, rate = (_NO_SEED, 0.0) if seed is None else (seed, rate)
     batch, time, channels = inputs.shape
@@ -66,12 +57,8 @@ def conv_relu_dropout_max_pool(signal, kernel, bias, pool: int, seed=None, rate:
     A row contains the samples under the kernel during one pool; each step ("phase") of the pool is the product of some
     of the row's columns with the kernel. Chunks of rows stay in the cache; the backward pass needs the winners only.
 
-    Args:
-      signal: `[batch, sample]`; convolved, it has a multiple of `pool` samples.
-      kernel: `[tap, filter]`.
-
-    Returns:
-      `[batch, convolved sample / pool, filter]`, equal to the result of the two functions with the same mask.
+    The signal is `[batch, sample]`, convolved a multiple of `pool` samples, and the kernel `[tap, filter]`. The result
+    `[batch, time, filter]` is that of the two functions with the same mask.
     """
     seed, rate = (_NO_SEED, 0.0) if seed is None else (seed, rate)
     batch, samples = signal.shape
@@ -90,8 +77,7 @@ def conv_relu_dropout_max_pool(signal, kernel, bias, pool: int, seed=None, rate:
 def _winners(phases, seed, rate, first_row=0):
     """Return the largest of the phases `[row, channel]` of a pool after ReLU and dropout, and its index.
 
-    The index is the number of phases where none is positive. With `first_row`, the number of rows in earlier chunks,
-    the mask does not depend on the chunks.
+    The index is the number of phases where none is positive. `first_row` is the number of rows in earlier chunks.
     """
     rows, channels = phases[0].shape
     row = jnp.uint32(first_row) + jnp.arange(rows, dtype=jnp.uint32)[:, None]

@@ -51,14 +51,9 @@ def output_size(image: Sequence[int], kernel: Sequence[int], strides: Sequence[i
 
 
 def max_pool(maps: Array, size: int, stride: int, pad: int = 0) -> Array:
-    """Return the largest value of every square window, ignoring the padding.
+    """Return the largest value of every square window of `[batch, height, width, channel]`, ignoring the padding.
 
     The gradient goes to the first maximum of a window in reading order, as in PyTorch and XLA.
-
-    Args:
-      maps: `[batch, height, width, channel]`; height and width of the result are rounded down.
-      size: rows and columns of a window.
-      pad: points added on every side.
     """
     pads = ((pad, pad), (pad, pad))
     heights = output_size(maps.shape[1:3], (size, size), (stride, stride), pads)

@@ -5,7 +5,6 @@ import os
 import shutil
 import urllib.request
 from collections.abc import Mapping
-from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
@@ -43,15 +42,12 @@ def load(spec: str, arch: str, variables: Mapping[str, Any], cache: Path) -> tup
 
     Returns:
       New variables of the same shapes (NumPy, float32), and notes, one line each.
-
-    Raises:
-      UserError: the file is not available, not readable, or does not fit.
     """
     path = fetch(arch, cache) if spec == "imagenet" else Path(spec)
     tensors = dict(_as_torchvision(name, tensor) for name, tensor in _read(path).items())
     starts = {torch_name(where): (where, np.asarray(x)) for where, x in traverse_util.flatten_dict(variables).items()}
-    fresh = {
-        _layer(name)
+    fresh = {  # layers of the head
+        name.rpartition(".")[0]
         for name, (_, start) in starts.items()
         if name.startswith(_HEADS) and (name not in tensors or _as_flax(tensors[name]).shape != start.shape)
     }
@@ -60,7 +56,7 @@ def load(spec: str, arch: str, variables: Mapping[str, Any], cache: Path) -> tup
         raise UserError(f"{path}: has {len(unknown)} tensors that this network does not have, such as {unknown[0]!r}")
     loaded, notes = {}, []
     for name, (where, start) in starts.items():
-        if _layer(name) in fresh:
+        if name.rpartition(".")[0] in fresh:
             loaded[where] = start
             continue
         if name not in tensors:
@@ -81,33 +77,26 @@ def load(spec: str, arch: str, variables: Mapping[str, Any], cache: Path) -> tup
 
 
 def fetch(arch: str, cache: Path) -> Path:
-    """Return the local file with the ImageNet weights of `arch`; download it on first use.
-
-    Raises:
-      UserError: no weights are known, the download fails, huggingface_hub is missing, or the checksum is wrong.
-    """
-    if arch in _ON_HUB:
-        fix = (
-            f"put model.safetensors of the Hugging Face repository {_ON_HUB[arch]} on this computer and set "
-            "learner.pretrained to its path, or set it to None for a random start"
-        )
-        try:
-            from huggingface_hub import hf_hub_download
-        except ImportError as error:
-            raise Unavailable(f"learner.pretrained='imagenet' needs `pip install huggingface_hub`; or {fix}") from error
-        try:
-            return Path(hf_hub_download(_ON_HUB[arch], "model.safetensors"))
-        except Exception as error:  # the hub's errors have no common base class
-            raise Unavailable(
-                f"learner.pretrained='imagenet': {arch} cannot be fetched ({reason(error)}); {fix}"
-            ) from error
-    if arch not in _ON_WEB:
+    """Return the local file with the ImageNet weights of `arch`; download it on first use."""
+    if arch not in KNOWN:
         raise UserError(
             f"learner.pretrained='imagenet' is for {sorted(KNOWN)}, not for {arch!r}; give the path of a file"
         )
-    path = cache / _ON_WEB[arch].rsplit("/", 1)[1]
-    if not path.exists():
-        _download(_ON_WEB[arch], path)
+    try:
+        if arch in _ON_HUB:
+            from huggingface_hub import hf_hub_download
+
+            return Path(hf_hub_download(_ON_HUB[arch], "model.safetensors"))
+        path = cache / _ON_WEB[arch].rsplit("/", 1)[1]
+        if not path.exists():
+            _download(_ON_WEB[arch], path)
+    except Exception as error:  # the hub's errors have no common base class
+        fault = "without `pip install huggingface_hub`" if isinstance(error, ImportError) else f"({reason(error)})"
+        source = _ON_WEB.get(arch) or f"model.safetensors of the Hugging Face repository {_ON_HUB[arch]}"
+        raise Unavailable(
+            f"learner.pretrained='imagenet': {arch} cannot be fetched {fault}; put {source} on this computer and set "
+            "learner.pretrained to its path, or set it to None for a random start"
+        ) from error
     with open(path, "rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     expected = path.stem.rsplit("-", 1)[1]
@@ -123,12 +112,8 @@ def _download(url: str, path: Path) -> None:
         with urllib.request.urlopen(url, timeout=60) as answer, open(partial, "wb") as file:
             shutil.copyfileobj(answer, file)
         partial.replace(path)
-    except (OSError, HTTPException) as error:
+    finally:
         partial.unlink(missing_ok=True)
-        raise Unavailable(
-            f"learner.pretrained='imagenet': {url} cannot be fetched to {path} ({reason(error)}); put it there by "
-            "hand, or set learner.pretrained to the path of another copy, or to None for a random start"
-        ) from error
 
 
 def _read(path: Path) -> dict[str, np.ndarray]:
@@ -155,10 +140,6 @@ def torch_name(path: tuple[str, ...]) -> str:
     if path[-1] not in _LEAVES:
         raise UserError(f"learner.pretrained: {'.'.join(path[1:])} has no name in PyTorch's files; set it to None")
     return ".".join((*path[1:-1], _LEAVES[path[-1]]))
-
-
-def _layer(name: str) -> str:
-    return name.rpartition(".")[0]
 
 
 def _as_torchvision(name: str, tensor: np.ndarray) -> tuple[str, np.ndarray]:

@@ -68,7 +68,7 @@ class LSTM(nn.Module):
         size = self.features
         kernel = self.param("kernel", glorot, (inputs.shape[-1], 4 * size))
         recurrent = self.param("recurrent_kernel", orthogonal, (size, 4 * size))
-        bias = self.param("bias", _forget_bias, (4 * size,))
+        bias = self.param("bias", lambda _: jnp.repeat(jnp.float32([0, 1, 0, 0]), size))
         # The inputs of all steps are projected in one product; only the recurrent product must wait for its step.
         projected = inputs @ kernel + bias
         if carry is None:
@@ -113,11 +113,6 @@ class GRU(nn.Module):
 def _widen(arrays):
     """Cast to float32 at least: a state in bfloat16 would lose what each step adds to it."""
     return jax.tree.map(lambda x: x.astype(jnp.promote_types(x.dtype, jnp.float32)), arrays)
-
-
-def _forget_bias(_, shape, dtype=jnp.float32):
-    size = shape[0] // 4
-    return jnp.zeros(shape, dtype).at[size : 2 * size].set(1)
 
 
 def _lstm_forward(projected, recurrent, carry):

@@ -9,8 +9,7 @@ from jax import Array, lax
 
 from jaxpara.errors import UserError
 from jaxpara.models import ops2d
-from jaxpara.models.heads import make_head
-from jaxpara.models.layers import BatchNorm
+from jaxpara.models.layers import BatchNorm, make_head
 
 Norm = Callable[..., nn.Module]
 StageFunction = Callable[[Array, bool], Array]
@@ -35,15 +34,12 @@ he_uniform_conv = partial(conv, init=nn.initializers.he_uniform())
 
 
 class StagedNet(nn.Module):
-    """A network of `stages`, whose first few can be frozen.
+    """A network whose `stages`, functions of maps and `train` by name, can be frozen, the first few of them.
 
     A frozen stage gets no gradient, and its BatchNorm uses the running statistics in training too.
     """
 
     frozen: Sequence[str] = ()  # names of the first few stages, which are not trained
-
-    def stages(self) -> dict[str, StageFunction]:
-        raise NotImplementedError
 
     def prefix(self, images: Array) -> Array:
         """Apply the frozen stages to images `[batch, height, width, channel]`; the identity if none is frozen."""

@@ -26,7 +26,6 @@ class Bottleneck(nn.Module):
 
     @nn.compact
     def __call__(self, inputs, train: bool = False):
-        """Map `[batch, time, channel]` to `[batch, time, 4 * filters]`."""
         x = inputs
         for index, (filters, kernel) in enumerate(((self.filters, 1), (self.filters, 5), (4 * self.filters, 1))):
             if index:
@@ -73,21 +72,18 @@ class StemNorm(nn.Module):
         mean, var = running_mean.value, running_var.value
         if train:
             wide = jnp.promote_types(signal.dtype, jnp.float32)
-            mean, var = self._of_batch(signal.astype(wide), kernel.astype(wide), bias.astype(wide))
+            mean, covariance = moments(signal.astype(wide), len(kernel))
+            if self.axis_name is not None and not self.is_initializing():
+                own, mean = mean, jax.lax.pmean(mean, self.axis_name)
+                # Covariance within the devices plus covariance of their means.
+                covariance = jax.lax.pmean(covariance + jnp.outer(own - mean, own - mean), self.axis_name)
+            taps = kernel.astype(wide)
+            mean, var = mean @ taps + bias.astype(wide), ((covariance @ taps) * taps).sum(axis=0)
             if not self.is_initializing():
                 follow(running_mean, mean, MOMENTUM)
                 follow(running_var, var, MOMENTUM)
         factor = scale * jax.lax.rsqrt(var + EPSILON)
         return (kernel * factor).astype(kernel.dtype), ((bias - mean) * factor + offset).astype(bias.dtype)
-
-    def _of_batch(self, signal, kernel, bias) -> tuple[jax.Array, jax.Array]:
-        """Return mean and variance `[filter]` over the batch, on all devices."""
-        mean, covariance = moments(signal, len(kernel))
-        if self.axis_name is not None and not self.is_initializing():
-            own, mean = mean, jax.lax.pmean(mean, self.axis_name)
-            # Covariance within the devices plus covariance of their means.
-            covariance = jax.lax.pmean(covariance + jnp.outer(own - mean, own - mean), self.axis_name)
-        return mean @ kernel + bias, ((covariance @ kernel) * kernel).sum(axis=0)
 
 
 def moments(signal, taps: int) -> tuple[jax.Array, jax.Array]:
@@ -106,7 +102,7 @@ def moments(signal, taps: int) -> tuple[jax.Array, jax.Array]:
 
 
 class ResNet1D(nn.Module):
-    """The convolutional part of `ResNet1DLSTM`, with its attributes."""
+    """The convolutional part of `ResNet1DLSTM`, with its fields."""
 
     stem: int
     stem_kernel: int
@@ -158,6 +154,3 @@ class ResNet1DLSTM(WaveformNet):
     def setup(self):
         self.trunk = ResNet1D(self.stem, self.stem_kernel, self.stages, self.blocks, self.pools, self.axis_name)
         self.sequence = SequenceLSTM(lstm=self.lstm, dropout=self.dropout, output=self.output)
-
-    def convolved(self, inputs, train: bool) -> jax.Array:
-        return self.trunk(inputs, train)
