@@ -101,27 +101,18 @@ def test_module_is_the_identity_unless_training():
 IMAGES = np.random.RandomState(0).normal(size=(2, 64, 64, 3)).astype(np.float32)
 
 
-@pytest.fixture(scope="module")
-def resnet():
+def test_outputs_of_layers_by_name():
     model = MODELS["resnet18"]()
-    return model, seeded_variables(model, IMAGES, jnp.float32)
 
+    @jax.jit
+    def outputs(variables):
+        layers = {name: output_of(model, variables, IMAGES, name) for name in ("layer4", "fc", "layer2.0.conv1")}
+        return layers, model.apply(variables, IMAGES, method="embed"), model.apply(variables, IMAGES)
 
-def test_the_last_stage_averaged_over_the_image_is_the_input_of_the_head(resnet):
-    model, variables = resnet
-    embedded = model.apply(variables, IMAGES, method="embed")
-    np.testing.assert_allclose(output_of(model, variables, IMAGES, "layer4"), embedded, rtol=1e-5, atol=1e-5)
-
-
-def test_a_dense_layer_gives_its_vector(resnet):
-    model, variables = resnet
-    logits = model.apply(variables, IMAGES)
-    np.testing.assert_array_equal(output_of(model, variables, IMAGES, "fc"), logits)
-
-
-def test_layers_inside_others_are_named_with_dots(resnet):
-    model, variables = resnet
-    assert output_of(model, variables, IMAGES, "layer2.0.conv1").shape == (2, 128)
+    layers, embedded, logits = outputs(seeded_variables(model, IMAGES, jnp.float32))
+    np.testing.assert_allclose(layers["layer4"], embedded, rtol=1e-5, atol=1e-5)  # averaged over the image
+    np.testing.assert_allclose(layers["fc"], logits, rtol=1e-5, atol=1e-5)
+    assert layers["layer2.0.conv1"].shape == (2, 128)
 
 
 @pytest.mark.parametrize(("arch", "layer"), [("alexnet", "classifier.4"), ("vgg16", "classifier.3")])
@@ -131,8 +122,9 @@ def test_second_dense_layer_of_the_older_networks(arch, layer):
     assert jax.eval_shape(lambda v: output_of(model, v, IMAGES, layer), shapes).shape == (2, 4096)
 
 
-def test_unknown_layer_lists_the_known_ones(resnet):
-    model, variables = resnet
+def test_unknown_layer_lists_the_known_ones():
+    model = MODELS["resnet18"]()
+    variables = jax.eval_shape(model.init, jax.random.key(0), IMAGES)
     with pytest.raises(UserError, match=r"learner.layer is 'layer5', expected one of .*'layer4'.*did you mean"):
         jax.eval_shape(lambda v: output_of(model, v, IMAGES, "layer5"), variables)
 
