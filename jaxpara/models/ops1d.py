@@ -52,13 +52,11 @@ def relu_dropout_max_pool(inputs, pool: int, seed=None, rate: float = 0.0):
 
 
 def conv_relu_dropout_max_pool(signal, kernel, bias, pool: int, seed=None, rate: float = 0.0, padding=None):
-    """Compute `conv1d` of one channel and `relu_dropout_max_pool`, without storing the convolution.
+    """Compute `conv1d` and `relu_dropout_max_pool` of `[batch, sample]`, without storing the convolution.
 
-    A row contains the samples under the kernel during one pool; each step ("phase") of the pool is the product of some
-    of the row's columns with the kernel. Chunks of rows stay in the cache; the backward pass needs the winners only.
-
-    The signal is `[batch, sample]`, convolved a multiple of `pool` samples, and the kernel `[tap, filter]`. The result
-    `[batch, time, filter]` is that of the two functions with the same mask.
+    The kernel is `[tap, filter]`; convolved, the signal has a multiple of `pool` samples. A row contains the samples
+    under the kernel during one pool; each step ("phase") of the pool is the product of some of the row's columns with
+    the kernel. Chunks of rows stay in the cache; the backward pass needs the winners only.
     """
     seed, rate = (_NO_SEED, 0.0) if seed is None else (seed, rate)
     batch, samples = signal.shape

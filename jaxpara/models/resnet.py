@@ -34,7 +34,7 @@ he_uniform_conv = partial(conv, init=nn.initializers.he_uniform())
 
 
 class StagedNet(nn.Module):
-    """A network whose `stages`, functions of maps and `train` by name, can be frozen, the first few of them.
+    """A network of named `stages`, functions of maps and `train`, of which the first few can be frozen.
 
     A frozen stage gets no gradient, and its BatchNorm uses the running statistics in training too.
     """
