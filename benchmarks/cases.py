@@ -24,22 +24,14 @@ TINY_DEMO = (
 
 @dataclass(frozen=True)
 class Network:
-    """A network of a config and a random batch; times do not depend on the values.
+    """A network of a config, in the recipe `recommended`, and a random batch; times do not depend on the values."""
 
-    Attributes:
-      config, member: the module in `configs` and the member in it, in the recipe `recommended`.
-      rows: examples in the batch.
-      labels: labels in a window; 0 for images.
-      size: height and width of the input images.
-      changes: fields that replace those of the learner's parts, such as `{"model": {"trunk": "dense"}}`.
-    """
-
-    config: str
+    config: str  # the module in `configs`
     member: str
-    rows: int
-    labels: int = 0
-    size: tuple[int, int] = (0, 0)
-    changes: dict[str, Any] = field(default_factory=dict)
+    rows: int  # examples in the batch
+    labels: int = 0  # in a window; 0 for images
+    size: tuple[int, int] = (0, 0)  # height and width of the input images
+    changes: dict[str, Any] = field(default_factory=dict)  # of the learner's parts: `{"model": {"trunk": "dense"}}`
 
     @property
     def task(self) -> str:
@@ -156,8 +148,8 @@ def network(case: Network, *, train: bool, target: float = 0.0, **others: tuple[
         size, unit = f"{case.rows} of {' x '.join(map(str, case.learner()['examples']['size']))}", "images"
     if case.config == "breathing_s4":
         size = f"{case.rows * case.labels} pieces"
-    peers = {"torch": peer(case, target), **{name: peer(*other) for name, other in others.items()}}
-    tolerances = {"outputs": 1e-4, "loss": 1e-4, "gradient": 1e-5} if train else {"outputs": 1e-4}
+    peers = {name: peer(*other) for name, other in {"torch": (case, target), **others}.items()}
+    tolerances = {"outputs": 1e-4} | ({"loss": 1e-4, "gradient": 1e-5} if train else {})
     return Case(size, case.rows, unit, ours, peers, tolerances)
 
 
@@ -210,12 +202,11 @@ def spectrograms(count: int) -> list[np.ndarray]:
     return [random.uniform(-80, 0, (97, 64)).astype(np.float32) for _ in range(count)]
 
 
-def series(rows: int, members: int = 3) -> tuple[np.ndarray, np.ndarray]:
-    """Return a truth `[row]` and predictions of it `[member, row]`, float64."""
+def series(rows: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return a truth `[row]` and three predictions of it `[member, row]`, float64."""
     random = np.random.default_rng(1)
     truth = random.standard_normal(rows)
-    noise = np.array([1.0, 1.5, 2.0])[:members, None] * random.standard_normal((members, rows))
-    return truth, truth + noise
+    return truth, truth + np.array([[1.0], [1.5], [2.0]]) * random.standard_normal((3, rows))
 
 
 def dirichlet(rows: int, draws: int) -> Case:

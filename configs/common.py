@@ -1,7 +1,7 @@
 """Builders shared by the configs.
 
 The general fields are explained here. The fields in `features`, `folds`, `learner` and `fusion` are the arguments of
-the class or function that their `name` selects, and are explained in its docstring.
+the class or function that their `name` selects, and are explained there.
 """
 
 from typing import Any

@@ -7,31 +7,20 @@ from jaxpara.models.layers import Dropout
 from jaxpara.models.recurrent import GRU, glorot
 
 
-class Stack(nn.Module):
-    """GRU layers with dropout before and after each.
+class _Part(nn.Module):
+    """The fields of the autoencoder and of its parts."""
 
-    Attributes:
-      units: size of each layer.
-      layers: number of layers.
-      dropout: rate; every step has its own mask, and states are kept whole.
-    """
+    units: int = 256  # size of each GRU layer
+    layers: int = 2  # of the encoder, and of each direction of the decoder
+    dropout: float = 0.2  # rate before and after each GRU layer; every step has its own mask, and states are kept whole
 
-    units: int
-    layers: int
-    dropout: float
+
+class Stack(_Part):
+    """GRU layers with dropout before and after each."""
 
     @nn.compact
     def __call__(self, inputs, states=None, train: bool = False):
-        """Run all layers over a whole sequence.
-
-        Args:
-          inputs: `[batch, time, channel]`.
-          states: initial states, `[batch, layer, units]`; zeros if None.
-          train: turns dropout on (rng "dropout").
-
-        Returns:
-          outputs of the last layer, `[batch, time, units]`, and the last states, `[batch, layer, units]`.
-        """
+        """Map `[batch, time, channel]` to `[batch, time, units]` and the last states, `[batch, layer, units]`."""
         x, last = inputs, []
         for layer in range(self.layers):
             initial = None if states is None else states[:, layer]
@@ -41,12 +30,8 @@ class Stack(nn.Module):
         return x, jnp.stack(last, axis=1)
 
 
-class Encoder(nn.Module):
-    """GRU layers; a dense layer with tanh maps their last states to the embedding. Attributes as in `Stack`."""
-
-    units: int
-    layers: int
-    dropout: float
+class Encoder(_Part):
+    """GRU layers; a dense layer with tanh maps their last states to the embedding."""
 
     @nn.compact
     def __call__(self, inputs, train: bool = False):
@@ -56,7 +41,7 @@ class Encoder(nn.Module):
         return nn.tanh(embedding(last.reshape(last.shape[0], -1)))
 
 
-class Decoder(nn.Module):
+class Decoder(_Part):
     """GRU layers in both directions that start from the embedding and see earlier target frames (teacher forcing).
 
     The two directions are separate stacks (`Stack`), which meet only after their last layers. As in auDeep's code,
@@ -66,23 +51,20 @@ class Decoder(nn.Module):
     backward stack has already seen the frame and may remember it.
     """
 
-    units: int
-    layers: int
-    dropout: float
-
     @nn.compact
     def __call__(self, embedding, targets, train: bool = False):
         """Reconstruct `targets` `[batch, time, band]` from `embedding` `[batch, layer * direction * units]`."""
+
+        def frame(x, name: str):
+            return nn.tanh(nn.Dense(targets.shape[-1], kernel_init=glorot, name=name)(x))
+
         states = embedding.reshape(embedding.shape[0], self.layers, -1, self.units)
         inputs = {"forward": _lag(_lag(targets)), "backward": _lag(_lag(targets)[:, ::-1])}
         frames = []
         for direction, (name, x) in enumerate(inputs.items()):
             x, _ = Stack(self.units, self.layers, self.dropout, name=name)(x, states[:, :, direction], train)
-            frames.append(self._frame(x, targets.shape[-1], f"{name}_frame"))
-        return self._frame(jnp.concatenate(frames, axis=-1), targets.shape[-1], "frame")
-
-    def _frame(self, x, bands: int, name: str):
-        return nn.tanh(nn.Dense(bands, kernel_init=glorot, name=name)(x))
+            frames.append(frame(x, f"{name}_frame"))
+        return frame(jnp.concatenate(frames, axis=-1), "frame")
 
 
 def _lag(frames):
@@ -90,7 +72,7 @@ def _lag(frames):
     return jnp.pad(frames, ((0, 0), (1, 0), (0, 0)))[:, :-1]
 
 
-class SequenceAutoencoder(nn.Module):
+class SequenceAutoencoder(_Part):
     """An autoencoder of spectrograms in [-1, 1]; its embedding is one vector.
 
     The defaults are the network of the auDeep baseline features of ComParE 2020 (2 697 600 parameters for 128 bands,
@@ -100,36 +82,19 @@ class SequenceAutoencoder(nn.Module):
       - Recurrent kernels start orthogonal and biases at zero; in auDeep glorot uniform, with gate biases of 1.
       - Options that the baseline does not use are missing: input noise, feeding back outputs, masking.
 
-    Attributes:
-      units: size of each GRU layer.
-      layers: GRU layers of the encoder, and of each direction of the decoder.
-      dropout: rate before and after each GRU layer.
-
     Reference: Freitag et al., "auDeep: Unsupervised Learning of Representations from Audio with Deep Recurrent Neural
     Networks", JMLR 18 (2018); structure of its published code.
     """
-
-    units: int = 256
-    layers: int = 2
-    dropout: float = 0.2
 
     def setup(self):
         self.encoder = Encoder(self.units, self.layers, self.dropout)
         self.decoder = Decoder(self.units, self.layers, self.dropout)
 
     def embed(self, inputs, train: bool = False):
-        """Return the embedding.
-
-        Args:
-          inputs: `[batch, time, band]`, values in [-1, 1].
-          train: turns dropout on (rng "dropout").
-
-        Returns:
-          `[batch, 2 * layers * units]`, values in [-1, 1].
-        """
+        """Map `[batch, time, band]` in [-1, 1] to `[batch, 2 * layers * units]` in [-1, 1]."""
         return self.encoder(inputs, train)
 
     def __call__(self, inputs, train: bool = False):
-        """Reconstruct `inputs`, `[batch, time, band]`; arguments as in `embed`."""
+        """Reconstruct `inputs`, `[batch, time, band]`; `train` turns dropout on (rng "dropout")."""
         # The decoder works backwards in time, because the encoder's states remember the last frame best.
         return self.decoder(self.embed(inputs, train), inputs[:, ::-1], train)[:, ::-1]

@@ -24,30 +24,21 @@ class Carry(NamedTuple):
 
 
 class ConvPool(nn.Module):
-    """Convolution over time, ReLU, dropout and pooling.
-
-    Attributes:
-      filters: output channels.
-      kernel: taps of the convolution (stride 1, zero-padded to the same length).
-      pool: steps per pool.
-      pool_kind: "max" or "mean".
-      dropout: rate, before the pool.
-    """
+    """Convolution over time, ReLU, dropout and pooling."""
 
     filters: int
-    kernel: int
-    pool: int
-    pool_kind: str = "max"
-    dropout: float = 0.0
+    kernel: int  # taps
+    pool: int  # steps
+    pool_kind: str  # one of POOLS
+    dropout: float  # rate, before the pool
 
     @nn.compact
     def __call__(self, inputs, train: bool = False, padding: tuple[int, int] | None = None):
         """Map `[batch, time, channel]` to `[batch, time / pool, filters]`; padding as in `ops1d.conv1d`."""
-        channels = inputs.shape[-1]
-        kernel = self.param("kernel", glorot, (self.kernel, channels, self.filters))
+        kernel = self.param("kernel", glorot, (self.kernel, inputs.shape[-1], self.filters))
         bias = self.param("bias", nn.initializers.zeros, (self.filters,))
         seed = dropout_seed(self.make_rng("dropout")) if train and self.dropout else None
-        if channels == 1 and self.pool_kind == "max":
+        if inputs.shape[-1] == 1 and self.pool_kind == "max":
             return ops1d.conv_relu_dropout_max_pool(
                 inputs[..., 0], kernel[:, 0], bias, self.pool, seed, self.dropout, padding
             )
@@ -56,26 +47,21 @@ class ConvPool(nn.Module):
 
 
 class WaveformNet(nn.Module):
-    """Convolutions over the raw waveform, then `sequence`, an LSTM; one output every `samples_per_output` samples."""
+    """Convolutions and `pools` over the raw waveform (`trunk`), then LSTM layers (`sequence`)."""
+
+    def __post_init__(self):
+        super().__post_init__()
+        require_one_of("model.output", self.output, OUTPUTS)
 
     @property
     def samples_per_output(self) -> int:
         """Samples from one output to the next."""
-        raise NotImplementedError
-
-    def convolved(self, inputs, train: bool) -> jax.Array:
-        """Map `[batch, sample, 1]` to `[batch, label, channel]`."""
-        raise NotImplementedError
+        return math.prod(self.pools)
 
     def embed(self, inputs, train: bool = False) -> jax.Array:
-        """Return the input of the recurrent layers.
+        """Map `[batch, sample, 1]` to the input of the LSTM layers, `[batch, label, channel]`.
 
-        Args:
-          inputs: `[batch, sample, 1]`, a multiple of `samples_per_output` samples.
-          train: turns dropout on (rng "dropout"); BatchNorm uses the statistics of the batch and updates "batch_stats".
-
-        Returns:
-          `[batch, label, channel]`.
+        `train` turns dropout on (rng "dropout"); BatchNorm uses the statistics of the batch and updates "batch_stats".
 
         Raises:
           UserError: the number of samples is not a multiple of `samples_per_output`.
@@ -85,10 +71,10 @@ class WaveformNet(nn.Module):
                 f"the network got inputs of shape {inputs.shape}, expected [batch, sample, 1] with a multiple of "
                 f"{self.samples_per_output} samples: set a window of a whole number of labels"
             )
-        return self.convolved(inputs, train)
+        return self.trunk(inputs, train)
 
     def __call__(self, inputs, train: bool = False) -> jax.Array:
-        """Map `[batch, sample, 1]` to one value per label, `[batch, label]`; arguments as in `embed`."""
+        """Map `[batch, sample, 1]` to one value per label, `[batch, label]`; `train` as in `embed`."""
         return self.sequence(self.embed(inputs, train), train)
 
 
@@ -99,25 +85,16 @@ class CNN1DLSTM(WaveformNet):
     and output "linear" (1 379 777). Its three-layer sister: filters (64, 128, 256), kernels (8, 6, 6), pools
     (10, 8, 8), last_pool "max", dropout 0.2 and output "linear" (1 297 601).
 
-    Attributes:
-      filters: channels of each convolution.
-      kernels: taps of each convolution.
-      pools: steps per pool, after each convolution.
-      last_pool: kind of the last pool, "mean" or "max"; the others are "max".
-      dropout: rate after each convolution.
-      lstm: size of each LSTM layer.
-      output: activation of the last layer, "tanh" or "linear".
-
     Reference: paper §3.2.2 and figure 3; layers and initialisation of the authors' published scripts (Keras).
     """
 
-    filters: tuple[int, ...] = (64, 128, 256, 256)
-    kernels: tuple[int, ...] = (10, 8, 6, 5)
-    pools: tuple[int, ...] = (10, 4, 4, 4)
-    last_pool: str = "mean"
-    dropout: float = 0.3
-    lstm: tuple[int, ...] = (256, 256)
-    output: str = "tanh"
+    filters: tuple[int, ...] = (64, 128, 256, 256)  # channels of each convolution
+    kernels: tuple[int, ...] = (10, 8, 6, 5)  # taps of each convolution
+    pools: tuple[int, ...] = (10, 4, 4, 4)  # steps per pool, after each convolution
+    last_pool: str = "mean"  # kind of the last pool, "mean" or "max"; the others are "max"
+    dropout: float = 0.3  # rate after each convolution
+    lstm: tuple[int, ...] = (256, 256)  # size of each LSTM layer
+    output: str = "tanh"  # activation of the last layer, "tanh" or "linear"
 
     def __post_init__(self):
         super().__post_init__()
@@ -127,7 +104,6 @@ class CNN1DLSTM(WaveformNet):
                 " length; give each one number per layer"
             )
         require_one_of("model.last_pool", self.last_pool, POOLS)
-        require_one_of("model.output", self.output, OUTPUTS)
 
     def setup(self):
         kinds = ["max"] * (len(self.pools) - 1) + [self.last_pool]
@@ -135,11 +111,7 @@ class CNN1DLSTM(WaveformNet):
         self.convs = [ConvPool(*layer, dropout=self.dropout) for layer in layers]
         self.sequence = SequenceLSTM(lstm=self.lstm, dropout=0.0, output=self.output)
 
-    @property
-    def samples_per_output(self) -> int:
-        return math.prod(self.pools)
-
-    def convolved(self, inputs, train: bool) -> jax.Array:
+    def trunk(self, inputs, train: bool) -> jax.Array:
         for conv in self.convs:
             inputs = conv(inputs, train)
         return inputs
@@ -152,28 +124,19 @@ class CNN1DLSTM(WaveformNet):
             needed = needed * pool + ops1d.same_padding(kernel)[1]
         return needed
 
-    def start(self, batch: int = 1) -> Carry:
-        """Return the carry before the first sample: the zeros on the left of every convolution."""
-        before = [ops1d.same_padding(kernel)[0] for kernel in self.kernels]
+    def start(self) -> Carry:
+        """Return the carry of one signal before its first sample: the zeros on the left of every convolution."""
         channels = (1, *self.filters[:-1])
         return Carry(
-            tuple(jnp.zeros((batch, n, c)) for n, c in zip(before, channels, strict=True)),
-            tuple((jnp.zeros((batch, size)),) * 2 for size in self.lstm),
+            tuple(jnp.zeros((1, ops1d.same_padding(k)[0], c)) for k, c in zip(self.kernels, channels, strict=True)),
+            tuple((jnp.zeros((1, size)),) * 2 for size in self.lstm),
         )
 
     def step(self, inputs, carry: Carry, end: bool = False):
-        """Predict the next part of a signal; the outputs of all parts are those of `__call__` on the whole signal.
+        """Map the next part of a signal, `[batch, sample, 1]`, to `[batch, label]`, as `__call__` would, and the carry.
 
         The first part has `lookahead` samples and no output. The next ones have any multiple of `samples_per_output`
-        samples, and the last one completes such a multiple.
-
-        Args:
-          inputs: `[batch, sample, 1]`.
-          carry: from `start`, or from the previous call.
-          end: True for the last part: only there the convolutions are padded on the right.
-
-        Returns:
-          `[batch, label]`, and the carry.
+        samples, and the last one (`end`) completes such a multiple: only there convolutions are padded on the right.
         """
         x, seen = inputs, []
         for conv, before in zip(self.convs, carry.seen, strict=True):

@@ -7,10 +7,8 @@ import flax.linen as nn
 from jax import Array
 
 from jaxpara.models import ops2d
-from jaxpara.models.heads import Classifier, make_head, torch_bias, torch_kernel
+from jaxpara.models.layers import Classifier, Initializer, make_head, torch_bias, torch_kernel
 from jaxpara.models.resnet import he_fan_out
-
-Initializer = nn.initializers.Initializer
 
 
 class ConvLayer(NamedTuple):
@@ -53,8 +51,8 @@ class Features(nn.Module):
             x = nn.Conv(
                 layer.features,
                 (layer.size, layer.size),
-                (layer.stride, layer.stride),
-                ((layer.pad, layer.pad), (layer.pad, layer.pad)),
+                layer.stride,
+                layer.pad,
                 kernel_init=self.kernel_init,
                 bias_init=self.bias_init(layer.size**2 * x.shape[-1]),
                 conv_general_dilated=ops2d.conv,
@@ -66,17 +64,11 @@ class Features(nn.Module):
 
 
 class ConvNet(nn.Module):
-    """Convolutions and a head.
-
-    Attributes:
-      classes: number of logits.
-      head: "torchvision" (the network's own classifier, with two dense layers of 4096), or "v1" or "v2" instead of it.
-      head_dropout: dropout rate of head "v1".
-    """
+    """Convolutions and a head."""
 
     classes: int = 2
-    head: str = "torchvision"
-    head_dropout: float = 0.6
+    head: str = "torchvision"  # the network's own classifier, with two layers of 4096; "v1" or "v2" instead of it
+    head_dropout: float = 0.6  # rate of head "v1"
 
     grid: ClassVar[int]  # the maps are averaged over a grid of this size
 
@@ -112,7 +104,6 @@ class VGG16(ConvNet):
     """
 
     head: str = "v2"
-
     grid = 7
 
     def setup(self):

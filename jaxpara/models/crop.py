@@ -18,17 +18,10 @@ ASPECT = (3 / 4, 4 / 3)  # smallest and largest width over height
 
 
 def sample(key: Array, batch: int, height: int, width: int) -> Array:
-    """Draw a crop for every image: area and logarithm of the aspect ratio are uniform, then the position.
+    """Draw crops of images, int32 `[batch, 4]`: top, left, height and width in pixels.
 
-    The first of ten draws that fits is used; if none fits, the largest central crop with an allowed aspect ratio.
-
-    Args:
-      key: JAX's PRNG key.
-      batch: number of crops.
-      height, width: of the images.
-
-    Returns:
-      `[batch, 4]`, int32: top, left, height, width of each crop, in pixels.
+    Area and logarithm of the aspect ratio are uniform, then the position. The first of ten draws that fits is used; if
+    none fits, the largest central crop with an allowed aspect ratio.
 
     Reference: torchvision.transforms.RandomResizedCrop.
     """
@@ -46,28 +39,14 @@ def sample(key: Array, batch: int, height: int, width: int) -> Array:
     top = jax.random.randint(key_top, (batch,), 0, jnp.maximum(height - h, 0) + 1)
     left = jax.random.randint(key_left, (batch,), 0, jnp.maximum(width - w, 0) + 1)
     drawn = jnp.stack([top, left, h, w], axis=1)
-    return jnp.where(fits.any(1)[:, None], drawn, jnp.array(_central(height, width), jnp.int32))
-
-
-def _central(height: int, width: int) -> tuple[int, int, int, int]:
-    h, w = height, width
-    if width / height < ASPECT[0]:
-        h = round(width / ASPECT[0])
-    elif width / height > ASPECT[1]:
-        w = round(height * ASPECT[1])
-    return (height - h) // 2, (width - w) // 2, h, w
+    # The largest central crop; at most one of the two sides is cut.
+    h, w = min(height, round(width / ASPECT[0])), min(width, round(height * ASPECT[1]))
+    central = jnp.array([(height - h) // 2, (width - w) // 2, h, w], jnp.int32)
+    return jnp.where(fits.any(1)[:, None], drawn, central)
 
 
 def crop_resize(images: Array, boxes: Array, size: tuple[int, int]) -> Array:
-    """Cut a box out of every image and resize it.
-
-    Args:
-      images: `[batch, height, width, channel]`, floating point.
-      boxes: `[batch, 4]`: top, left, height, width in pixels, inside the images.
-      size: height and width of the result.
-
-    Returns:
-      `[batch, *size, channel]`.
+    """Cut boxes, as `sample` draws them, out of `[batch, height, width, channel]` floats; resize to this height, width.
 
     Reference: torchvision.transforms.functional.resized_crop with bilinear interpolation, on PIL images.
     """
@@ -79,7 +58,7 @@ def crop_resize(images: Array, boxes: Array, size: tuple[int, int]) -> Array:
 
 
 def resize(images: Array, size: tuple[int, int]) -> Array:
-    """Resize whole images `[batch, height, width, channel]` to `[batch, *size, channel]`, as `crop_resize` does."""
+    """Resize whole images `[batch, height, width, channel]`, as `crop_resize` does."""
     whole = jnp.array([[0, 0, *images.shape[1:3]]], jnp.int32)
     return crop_resize(images, jnp.broadcast_to(whole, (len(images), 4)), size)
 

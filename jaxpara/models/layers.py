@@ -1,7 +1,7 @@
-"""Layers of several networks: dropout and BatchNorm; and the output of any layer by its name."""
+"""Layers of several networks: dropout, BatchNorm, heads of image networks; and the output of any layer by its name."""
 
-from functools import partial
-from typing import Any, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -10,11 +10,14 @@ from flax.traverse_util import flatten_dict
 from jax import Array, lax
 
 from jaxpara.errors import UserError
-from jaxpara.registry import suggest
+from jaxpara.registry import require_one_of, suggest
+
+Initializer = nn.initializers.Initializer
+torch_kernel = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")  # uniform within 1 / sqrt(fan-in)
 
 
 class Dropout(nn.Module):
-    """Dropout with cheap masks (rng "dropout").
+    """Dropout with cheap masks (rng "dropout"), if `train`.
 
     Why not `nn.Dropout`: for 2 x 25 600 x 64 elements, forward and backward take 40 ms of CPU time and 38 MiB with
     JAX's default generator (32 to 58 ms with `rbg`), and 1 ms without extra memory with this one (JAX 0.10.2 and 0.12,
@@ -25,7 +28,6 @@ class Dropout(nn.Module):
 
     @nn.compact
     def __call__(self, inputs, train: bool = False):
-        """Return `inputs` of any shape, with dropout if `train`."""
         if not train or self.rate == 0:
             return inputs
         return dropout(inputs, dropout_seed(self.make_rng("dropout")), self.rate)
@@ -37,30 +39,16 @@ def dropout_seed(key):
 
 
 def dropout(inputs, seed, rate: float):
-    """Set each element of `inputs` to zero with probability `rate`, and divide the others by `1 - rate`.
-
-    Args:
-      inputs: an array of any shape.
-      seed: uint32 `[2]`, from `dropout_seed`.
-      rate: probability of a zero, 0 <= rate < 1.
-    """
+    """Set each element of `inputs` to zero with probability `rate` (see `is_kept`), and divide others by `1 - rate`."""
     position = jnp.arange(inputs.size, dtype=jnp.uint32).reshape(inputs.shape)
     return jnp.where(is_kept(seed, position, rate), inputs / (1 - rate), 0)
 
 
 def is_kept(seed, position, rate: float):
-    """Return a dropout mask: True where the element at a position is kept.
+    """Return a dropout mask: False with probability `rate`, True where the element at a position (uint32) is kept.
 
-    The mask is a function of seed and position only, so a backward pass can draw any part of it again instead of
-    storing it. The hash is a handful of operations per element, which XLA fuses with their surroundings.
-
-    Args:
-      seed: uint32 `[2]`, from `dropout_seed`.
-      position: uint32 of any shape; equal positions give equal values.
-      rate: probability of False.
-
-    Returns:
-      bool, in the shape of `position`.
+    A backward pass can draw any part of it again instead of storing it. The hash is a handful of operations per
+    element, which XLA fuses with their surroundings.
 
     Reference: "lowbias32" (C. Wellons, *Prospecting for Hash Functions*) of an affine map that the seed sets.
     """
@@ -71,22 +59,15 @@ def is_kept(seed, position, rate: float):
     return x >= jnp.uint32(round(rate * 2**32))
 
 
-class RunningStatistics(NamedTuple):
-    """Running mean and variance `[channel]` of the batches, for prediction."""
+def running_statistics(module: nn.Module, features: int) -> tuple[nn.Variable, nn.Variable]:
+    """Return running mean and variance `[channel]` of a module's batches, for prediction."""
+    mean = module.variable("batch_stats", "mean", jnp.zeros, features)
+    return mean, module.variable("batch_stats", "var", jnp.ones, features)
 
-    mean: nn.Variable
-    var: nn.Variable
 
-    @classmethod
-    def of(cls, module: nn.Module, features: int) -> "RunningStatistics":
-        """Return the statistics of a module; the first call creates them."""
-        mean = module.variable("batch_stats", "mean", jnp.zeros, features)
-        return cls(mean, module.variable("batch_stats", "var", jnp.ones, features))
-
-    def update(self, mean: Array, var: Array, momentum: float) -> None:
-        """Average with the statistics of a batch; the old ones get the weight `momentum`."""
-        for running, batch in ((self.mean, mean), (self.var, var)):
-            running.value = momentum * running.value + (1 - momentum) * batch
+def follow(running: nn.Variable, batch: Array, momentum: float) -> None:
+    """Average a running statistic with that of a batch; the old one gets the weight `momentum`."""
+    running.value = momentum * running.value + (1 - momentum) * batch
 
 
 class BatchNorm(nn.Module):
@@ -95,73 +76,63 @@ class BatchNorm(nn.Module):
     Why not `flax.linen.BatchNorm`: its running variance is the biased one, PyTorch's the unbiased one. With small maps
     and batches the two differ by several per cent, which would change every prediction.
 
-    Attributes:
-      axis_name: device axis over which batch statistics are averaged; None for separate statistics on each device.
-      momentum: weight of the old running statistics (0.9 is PyTorch's momentum of 0.1).
-      epsilon: added to the variance.
-      use_scale: multiply channels by a learned factor.
-      unbiased: use the unbiased variance as running variance.
-
     Reference: torch.nn.BatchNorm2d, torch.nn.SyncBatchNorm; keras.layers.BatchNormalization, whose running variance is
     unbiased in its fused form, for images, and biased along time.
     """
 
-    axis_name: str | None = None
-    momentum: float = 0.9
-    epsilon: float = 1e-5
-    use_scale: bool = True
-    unbiased: bool = True
+    axis_name: str | None = None  # device axis over which statistics are averaged; None for those of each device
+    momentum: float = 0.9  # weight of the old running statistics (0.9 is PyTorch's momentum of 0.1)
+    epsilon: float = 1e-5  # added to the variance
+    use_scale: bool = True  # multiply channels by a learned factor
+    unbiased: bool = True  # use the unbiased variance as running variance
 
     @nn.compact
     def __call__(self, x: Array, train: bool = False) -> Array:
         """Normalise `x`, `[..., channel]`, by the statistics of the batch (`train`) or the running ones."""
         features = x.shape[-1]
-        running = RunningStatistics.of(self, features)
+        running_mean, running_var = running_statistics(self, features)
         scale = self.param("scale", nn.initializers.ones, (features,)) if self.use_scale else jnp.ones(features)
         bias = self.param("bias", nn.initializers.zeros, (features,))
         if not train:
-            return _affine(x, running.mean.value, running.var.value, scale, bias, self.epsilon)
-        axis_name = None if self.is_initializing() else self.axis_name
-        found: tuple[Array, Array, Array] = normalised(x, scale, bias, self.epsilon, axis_name)
-        y, mean, var = found
+            return _affine(x, running_mean.value, running_var.value, scale, bias, self.epsilon)
+        devices = () if self.axis_name is None or self.is_initializing() else (self.axis_name,)
+        y, mean, var = normalised(x, scale, bias, self.epsilon, devices)
         if not self.is_initializing():
-            count = _count(x, axis_name)
-            running.update(mean, var * (count / max(count - 1, 1)) if self.unbiased else var, self.momentum)
+            count = _count(x, devices)
+            follow(running_mean, mean, self.momentum)
+            follow(running_var, var * (count / max(count - 1, 1)) if self.unbiased else var, self.momentum)
         return y
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(3, 4))
-def normalised(x: Array, scale: Array, bias: Array, epsilon: float, axis_name: str | None) -> tuple[Array, ...]:
-    """Normalise `x`, `[..., channel]`, by its own statistics; also return their mean and biased variance `[channel]`.
+def with_gradient(forward: Callable[..., Any], backward: Callable[..., Any], *static: int) -> Callable[..., Any]:
+    """Return a `jax.custom_vjp`: the first result of `forward`, whose second result `backward` gets with the gradient.
 
-    The statistics are in float32 at least, because a sum over a batch would lose half of bfloat16's digits. The
-    returned statistics have no gradient.
+    `static` are the positions of the arguments that are constants; `backward` gets them first.
+    """
+    function = jax.custom_vjp(lambda *arguments: forward(*arguments)[0], nondiff_argnums=static)
+    function.defvjp(forward, backward)
+    return function
+
+
+def _normalised_forward(x, scale, bias, epsilon, devices):
+    """Normalise `x`, `[..., channel]`, by its own mean and biased variance; also return these, without a gradient.
 
     Why not JAX's own gradient: a bottleneck of Breathing 3, forward and backward, takes 484 ms of CPU time with it and
     168 ms with this one on JAX 0.10.2, the last for Python 3.11. On 0.12 both take about 170 ms, and this one 188
     instead of 175 MiB, so it can go with Python 3.11 (November 2026; `python -m benchmarks.forms breathing3 mask`).
 
-    Args:
-      x: the input.
-      scale, bias: of the result, `[channel]`.
-      epsilon: added to the variance.
-      axis_name: device axis over which the statistics are averaged.
-
     Reference: Ioffe and Szegedy 2015, section 3.
     """
-    return _normalised_forward(x, scale, bias, epsilon, axis_name)[0]
-
-
-def _normalised_forward(x, scale, bias, epsilon, axis_name):
     axes = tuple(range(x.ndim - 1))
+    # In float32 at least, because a sum over a batch would lose half of bfloat16's digits.
     wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
-    mean = _over(lax.pmean, jnp.mean(wide, axes), axis_name)
+    mean = lax.pmean(jnp.mean(wide, axes), devices)
     # In two passes, because E[x^2] - E[x]^2 loses all digits where the mean is much larger than the deviation.
-    var = _over(lax.pmean, jnp.mean(jnp.square(wide - mean), axes), axis_name)
+    var = lax.pmean(jnp.mean(jnp.square(wide - mean), axes), devices)
     return (_affine(x, mean, var, scale, bias, epsilon), mean, var), (x, mean, var, scale, bias)
 
 
-def _normalised_backward(epsilon, axis_name, saved, gradients):
+def _normalised_backward(epsilon, devices, saved, gradients):
     """Compute the gradients of y = scale * z + bias, z = (x - mean) * rate, rate = 1 / sqrt(var + epsilon)."""
     x, mean, var, scale, bias = saved
     axes = tuple(range(x.ndim - 1))
@@ -173,12 +144,12 @@ def _normalised_backward(epsilon, axis_name, saved, gradients):
     # Mean and variance depend on every x of the channel, on all devices. The mean subtracts mean(d_y) from each d_y,
     # the variance z * mean(d_y * z). So d_x is d_y without its projections on 1 and on z:
     # scale * rate * (d_y - mean(d_y) - z * mean(d_y * z)).
-    mean_d_y, mean_d_y_z = (_over(lax.psum, total, axis_name) / _count(x, axis_name) for total in (d_bias, d_scale))
+    mean_d_y, mean_d_y_z = (lax.psum(total, devices) / _count(x, devices) for total in (d_bias, d_scale))
     d_x = (scale * rate) * (d_y - mean_d_y - deviation * (mean_d_y_z * rate))
     return d_x.astype(x.dtype), d_scale.astype(scale.dtype), d_bias.astype(bias.dtype)
 
 
-normalised.defvjp(_normalised_forward, _normalised_backward)
+normalised = with_gradient(_normalised_forward, _normalised_backward, 3, 4)
 
 
 def _affine(x: Array, mean: Array, var: Array, scale: Array, bias: Array, epsilon: float) -> Array:
@@ -186,29 +157,71 @@ def _affine(x: Array, mean: Array, var: Array, scale: Array, bias: Array, epsilo
     return (x * factor + (bias - mean * factor)).astype(x.dtype)
 
 
-def _over(reduce: Any, value: Array, axis_name: str | None) -> Array:
-    return value if axis_name is None else reduce(value, axis_name)
-
-
-def _count(x: Array, axis_name: str | None) -> int:
+def _count(x: Array, devices: tuple[str, ...]) -> int:
     """Return the number of values per channel, on all devices."""
-    return x.size // x.shape[-1] * (1 if axis_name is None else lax.axis_size(axis_name))
+    return x.size // x.shape[-1] * lax.axis_size(devices)
+
+
+def torch_bias(fan_in: int) -> Initializer:
+    """Return PyTorch's initialiser of biases: uniform within 1 / sqrt(fan-in) of the layer."""
+    bound = fan_in**-0.5
+    return lambda key, shape, dtype=jnp.float32: jax.random.uniform(key, shape, dtype, -bound, bound)
+
+
+class Linear(nn.Module):
+    """A dense layer with PyTorch's initialisation."""
+
+    features: int
+    kernel_init: Initializer = torch_kernel
+    bias_init: Callable[[int], Initializer] = torch_bias  # from fan-in
+
+    @nn.compact
+    def __call__(self, x: Array, train: bool = False) -> Array:
+        kernel = self.param("kernel", self.kernel_init, (x.shape[-1], self.features))
+        bias = self.param("bias", self.bias_init(x.shape[-1]), (self.features,))
+        return x @ kernel + bias
+
+
+class Classifier(nn.Module):
+    """Dense layers with ReLU and dropout, named by their index in torchvision's `torch.nn.Sequential`."""
+
+    layers: Sequence[tuple[str, int]]  # index and features of every dense layer; ReLU follows all but the last
+    dropout: float
+    dropout_first: bool = False  # dropout before every dense layer but the last (AlexNet) instead of after each ReLU
+    kernel_init: Initializer = torch_kernel
+    bias_init: Callable[[int], Initializer] = torch_bias
+
+    @nn.compact
+    def __call__(self, x: Array, train: bool = False) -> Array:
+        """Map `[batch, feature]` to logits `[batch, class]`; `train` turns dropout on (rng "dropout")."""
+        *hidden, last = (Linear(n, self.kernel_init, self.bias_init, name=name) for name, n in self.layers)
+        for linear in hidden:
+            if self.dropout_first:
+                x = nn.Dropout(self.dropout, deterministic=not train)(x)
+            x = nn.relu(linear(x))
+            if not self.dropout_first:
+                x = nn.Dropout(self.dropout, deterministic=not train)(x)
+        return last(x)
+
+
+def make_head(kind: str, classes: int, own: Classifier | None = None, dropout: float = 0.6) -> nn.Module:
+    """Return a head by its name in the config.
+
+    It is "v1" (dense 256, 16 and `classes`, with ReLU and dropout between them), "v2" (one dense layer), or
+    "torchvision" (the network's own classifier; None if that is one dense layer).
+
+    Reference: paper §3.1.2 (ResNet18v1, ResNet18v2), sizes and dropout from the authors' published scripts.
+    """
+    require_one_of("model.head", kind, ("v1", "v2", "torchvision"))
+    if kind == "v1":
+        return Classifier((("0", 256), ("3", 16), ("6", classes)), dropout=dropout)
+    return Linear(classes) if kind == "v2" or own is None else own
 
 
 def output_of(model: nn.Module, variables: Any, inputs: Array, layer: str) -> Array:
-    """Run a network and return the output of one of its layers, before the activation that follows it.
+    """Return the output of a layer before its activation, `[batch, channel]`; maps are averaged over the image.
 
-    Args:
-      model: called as `model(inputs, train=False)`.
-      variables: of the model.
-      inputs: of the model.
-      layer: its path in the parameters, with dots as in torchvision: `layer4.1.conv2`, `classifier.3`.
-
-    Returns:
-      `[batch, channel]`; maps `[batch, height, width, channel]` are averaged over the image.
-
-    Raises:
-      UserError: the layer does not exist, or its output is neither a vector nor maps.
+    The layer is given by its path in the parameters, with dots as in torchvision: `layer4.1.conv2`, `classifier.3`.
     """
     _, captured = model.apply(variables, inputs, train=False, capture_intermediates=True, mutable=["intermediates"])
     calls: dict[Any, Any] = flatten_dict(captured["intermediates"])
@@ -218,7 +231,5 @@ def output_of(model: nn.Module, variables: Any, inputs: Array, layer: str) -> Ar
         raise UserError(f"learner.layer is {layer!r}, expected one of {known}{suggest(layer, known)}")
     output = outputs[layer]
     if not isinstance(output, Array) or output.ndim not in (2, 4):
-        raise UserError(
-            f"learner.layer is {layer!r}, whose output is neither a vector nor an image; choose another layer"
-        )
+        raise UserError(f"learner.layer is {layer!r}, whose output is neither a vector nor an image; choose another")
     return jnp.mean(output, (1, 2)) if output.ndim == 4 else output

@@ -9,14 +9,15 @@ with them, 679 ms and 1.1 GiB with these (JAX 0.10.2, 2 cores, November 2026; on
 1.0 GiB). `python -m benchmarks.forms breathing2` measures them again.
 """
 
-from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxpara.models.layers import dropout, is_kept
+from jaxpara.models.layers import dropout, is_kept, with_gradient
+
+_NO_SEED = np.zeros(2, np.uint32)
 
 
 def same_padding(taps: int) -> tuple[int, int]:
@@ -25,17 +26,7 @@ def same_padding(taps: int) -> tuple[int, int]:
 
 
 def conv1d(inputs, kernel, bias, padding: tuple[int, int] | None = None):
-    """Convolve along time at stride 1.
-
-    Args:
-      inputs: `[batch, time, channel]`.
-      kernel: `[tap, channel, filter]`.
-      bias: `[filter]`.
-      padding: number of zeros before and after; by default those that keep the length.
-
-    Returns:
-      `[batch, time, filter]`.
-    """
+    """Convolve `[batch, time, channel]` with a kernel `[tap, channel, filter]`; by default the length is kept."""
     padding = same_padding(len(kernel)) if padding is None else padding
     return bias + jax.lax.conv_general_dilated(
         inputs, kernel, window_strides=(1,), padding=(padding,), dimension_numbers=("NWC", "WIO", "NWC")
@@ -45,43 +36,27 @@ def conv1d(inputs, kernel, bias, padding: tuple[int, int] | None = None):
 def relu_dropout_mean_pool(inputs, pool: int, seed=None, rate: float = 0.0):
     """Return the mean of every `pool` steps of dropout(ReLU(inputs)); arguments as in `relu_dropout_max_pool`."""
     x = jax.nn.relu(inputs)
-    if seed is not None:
-        x = dropout(x, seed, rate)
-    return _pools(x, pool).mean(axis=1).reshape(_pooled_shape(inputs, pool))
+    x = x if seed is None else dropout(x, seed, rate)
+    return x.reshape(x.shape[0], -1, pool, x.shape[2]).mean(axis=2)
 
 
 def relu_dropout_max_pool(inputs, pool: int, seed=None, rate: float = 0.0):
-    """Return the maximum of every `pool` steps of dropout(ReLU(inputs)).
+    """Return the maximum of every `pool` (at most 255) steps of dropout(ReLU(inputs)), `[batch, time, channel]`.
 
-    Args:
-      inputs: `[batch, time, channel]`, time a multiple of `pool`.
-      pool: steps per pool, at most 255.
-      seed: seed of the dropout mask, uint32 `[2]`; None for no dropout.
-      rate: dropout rate.
-
-    Returns:
-      `[batch, time / pool, channel]`.
+    `seed`, uint32 `[2]`, is that of the dropout mask; None for no dropout.
     """
     seed, rate = (_NO_SEED, 0.0) if seed is None else (seed, rate)
-    pooled: jax.Array = _max_pool(_pools(inputs, pool), seed, pool, rate)
-    return pooled.reshape(_pooled_shape(inputs, pool))
+    batch, time, channels = inputs.shape
+    pooled = _max_pool(inputs.reshape(-1, pool, channels), seed, pool, rate)
+    return pooled.reshape(batch, time // pool, channels)
 
 
 def conv_relu_dropout_max_pool(signal, kernel, bias, pool: int, seed=None, rate: float = 0.0, padding=None):
-    """Compute `conv1d` of one channel and `relu_dropout_max_pool`, without storing the convolution.
+    """Compute `conv1d` and `relu_dropout_max_pool` of `[batch, sample]`, without storing the convolution.
 
-    A row contains the samples under the kernel during one pool; each step ("phase") of the pool is the product of some
-    of the row's columns with the kernel. Chunks of rows stay in the cache; the backward pass needs the winners only.
-
-    Args:
-      signal: `[batch, sample]`; convolved, it has a multiple of `pool` samples.
-      kernel: `[tap, filter]`.
-      bias: `[filter]`.
-      pool, seed, rate: as in `relu_dropout_max_pool`.
-      padding: as in `conv1d`.
-
-    Returns:
-      `[batch, convolved sample / pool, filter]`, equal to the result of the two functions with the same mask.
+    The kernel is `[tap, filter]`; convolved, the signal has a multiple of `pool` samples. A row contains the samples
+    under the kernel during one pool; each step ("phase") of the pool is the product of some of the row's columns with
+    the kernel. Chunks of rows stay in the cache; the backward pass needs the winners only.
     """
     seed, rate = (_NO_SEED, 0.0) if seed is None else (seed, rate)
     batch, samples = signal.shape
@@ -93,26 +68,14 @@ def conv_relu_dropout_max_pool(signal, kernel, bias, pool: int, seed=None, rate:
     padded = jnp.pad(signal, ((0, 0), (left, fill))).reshape(batch, -1, pool)
     rows = jnp.concatenate([padded[:, i : i + steps] for i in range(blocks)], axis=-1)
     rows = rows.reshape(batch * steps, blocks * pool)
-    pooled: jax.Array = _rows_max_pool(rows, kernel, bias, seed, pool, rate)
+    pooled = _rows_max_pool(rows, kernel, bias, seed, pool, rate)
     return pooled.reshape(batch, steps, filters)
-
-
-_NO_SEED = np.zeros(2, np.uint32)
-
-
-def _pools(inputs, pool):
-    return inputs.reshape(-1, pool, inputs.shape[-1])
-
-
-def _pooled_shape(inputs, pool):
-    return inputs.shape[0], inputs.shape[1] // pool, inputs.shape[2]
 
 
 def _winners(phases, seed, rate, first_row=0):
     """Return the largest of the phases `[row, channel]` of a pool after ReLU and dropout, and its index.
 
-    The index is the number of phases where none is positive. With `first_row`, the number of rows in earlier chunks,
-    the mask does not depend on the chunks.
+    The index is the number of phases where none is positive. `first_row` is the number of rows in earlier chunks.
     """
     rows, channels = phases[0].shape
     row = jnp.uint32(first_row) + jnp.arange(rows, dtype=jnp.uint32)[:, None]
@@ -128,13 +91,8 @@ def _winners(phases, seed, rate, first_row=0):
     return best / (1 - rate), winner
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(2, 3))
-def _max_pool(x, seed, pool, rate):
-    """Pool x `[row, pool, channel]` over its middle axis after ReLU and dropout."""
-    return _max_pool_forward(x, seed, pool, rate)[0]
-
-
 def _max_pool_forward(x, seed, pool, rate):
+    """Pool x `[row, pool, channel]` over its middle axis after ReLU and dropout."""
     return _winners([x[:, phase] for phase in range(pool)], seed, rate)
 
 
@@ -145,16 +103,11 @@ def _max_pool_backward(pool, rate, winner, gradient):
     return jnp.where(winner[:, None] == phases, gradient[:, None] / (1 - rate), 0), None
 
 
-_max_pool.defvjp(_max_pool_forward, _max_pool_backward)
-
-
-@partial(jax.custom_vjp, nondiff_argnums=(4, 5))
-def _rows_max_pool(rows, kernel, bias, seed, pool, rate):
-    """Convolve and pool rows `[row, >= pool + tap - 1]` to `[row, filter]`."""
-    return _rows_max_pool_forward(rows, kernel, bias, seed, pool, rate)[0]
+_max_pool = with_gradient(_max_pool_forward, _max_pool_backward, 2, 3)
 
 
 def _rows_max_pool_forward(rows, kernel, bias, seed, pool, rate):
+    """Convolve and pool rows `[row, >= pool + tap - 1]` to `[row, filter]`."""
     taps, filters = kernel.shape
     chunks = _chunks(rows)
 
@@ -205,7 +158,7 @@ def _rows_max_pool_backward(pool, rate, residuals, gradient):
     return d_rows, d_kernel.astype(kernel.dtype), gradient.sum(axis=0), None
 
 
-_rows_max_pool.defvjp(_rows_max_pool_forward, _rows_max_pool_backward)
+_rows_max_pool = with_gradient(_rows_max_pool_forward, _rows_max_pool_backward, 4, 5)
 
 
 def _chunks(rows):

@@ -19,17 +19,9 @@ Pads = Sequence[tuple[int, int]]
 
 
 def conv(images: Array, kernel: Array, strides: Sequence[int], padding: Pads, **flax_arguments: Any) -> Array:
-    """Convolve images; pass it to Flax as `flax.linen.Conv(conv_general_dilated=conv)`.
+    """Convolve images `[batch, height, width, channel]` with a kernel `[row, column, channel, feature]`.
 
-    Args:
-      images: `[batch, height, width, channel]`.
-      kernel: `[row, column, channel, feature]`.
-      strides: along height and width.
-      padding: zeros (before, after) along height and width.
-      **flax_arguments: the other arguments of `lax.conv_general_dilated`, which Flax leaves at their defaults.
-
-    Returns:
-      Maps `[batch, height, width, feature]`.
+    Pass it to Flax as `flax.linen.Conv(conv_general_dilated=conv)`, which leaves `flax_arguments` at their defaults.
     """
     output = output_size(images.shape[1:3], kernel.shape[:2], strides, padding)
     if jax.default_backend() == "cpu" and min(output) < min(kernel.shape[:2]):
@@ -59,18 +51,9 @@ def output_size(image: Sequence[int], kernel: Sequence[int], strides: Sequence[i
 
 
 def max_pool(maps: Array, size: int, stride: int, pad: int = 0) -> Array:
-    """Return the largest value of every square window, ignoring the padding.
+    """Return the largest value of every square window of `[batch, height, width, channel]`, ignoring the padding.
 
     The gradient goes to the first maximum of a window in reading order, as in PyTorch and XLA.
-
-    Args:
-      maps: `[batch, height, width, channel]`.
-      size: rows and columns of a window.
-      stride: step between windows.
-      pad: points added on every side.
-
-    Returns:
-      `[batch, height, width, channel]`, sizes rounded down.
     """
     pads = ((pad, pad), (pad, pad))
     heights = output_size(maps.shape[1:3], (size, size), (stride, stride), pads)
@@ -85,14 +68,7 @@ def max_pool(maps: Array, size: int, stride: int, pad: int = 0) -> Array:
 
 
 def mean_pool_to(maps: Array, size: int) -> Array:
-    """Average over a grid of `size` x `size` windows that cover the maps and may overlap.
-
-    Args:
-      maps: `[batch, height, width, channel]`.
-      size: rows and columns of the result.
-
-    Returns:
-      `[batch, size, size, channel]`.
+    """Average maps over a grid of windows that cover them and may overlap, to `[batch, size, size, channel]`.
 
     Reference: torch.nn.AdaptiveAvgPool2d.
     """

@@ -5,7 +5,6 @@ import os
 import shutil
 import urllib.request
 from collections.abc import Mapping
-from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
@@ -23,24 +22,12 @@ KNOWN = frozenset({*_ON_HUB, *_ON_WEB})
 # Mean and standard deviation of ImageNet's colours in [0, 1], with which images are normalised for these weights.
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 # timm stores the dense layers of VGG as convolutions, with names that differ from torchvision's.
-_TIMM_NAMES = {
-    "pre_logits.fc1.": "classifier.0.",
-    "pre_logits.fc2.": "classifier.3.",
-    "head.fc.": "classifier.6.",
-}
+_TIMM_NAMES = {"pre_logits.fc1.": "classifier.0.", "pre_logits.fc2.": "classifier.3.", "head.fc.": "classifier.6."}
 _HEADS = ("fc.", "classifier.")
-_LEAVES = {
-    "kernel": "weight",
-    "scale": "weight",
-    "bias": "bias",
-    "mean": "running_mean",
-    "var": "running_var",
-}
-
-Variables = Mapping[str, Any]
+_LEAVES = {"kernel": "weight", "scale": "weight", "bias": "bias", "mean": "running_mean", "var": "running_var"}
 
 
-def load(spec: str, arch: str, variables: Variables, cache: Path) -> tuple[dict[str, Any], list[str]]:
+def load(spec: str, arch: str, variables: Mapping[str, Any], cache: Path) -> tuple[dict[str, Any], list[str]]:
     """Load pretrained weights into the variables of a network.
 
     Every tensor must fit, with two exceptions, which the notes report. Layers of the head that the file does not have,
@@ -55,76 +42,82 @@ def load(spec: str, arch: str, variables: Variables, cache: Path) -> tuple[dict[
 
     Returns:
       New variables of the same shapes (NumPy, float32), and notes, one line each.
-
-    Raises:
-      UserError: the file is not available, not readable, or does not fit.
     """
     path = fetch(arch, cache) if spec == "imagenet" else Path(spec)
-    return convert(read(path), variables, str(path))
+    tensors = dict(_as_torchvision(name, tensor) for name, tensor in _read(path).items())
+    starts = {torch_name(where): (where, np.asarray(x)) for where, x in traverse_util.flatten_dict(variables).items()}
+    fresh = {  # layers of the head
+        name.rpartition(".")[0]
+        for name, (_, start) in starts.items()
+        if name.startswith(_HEADS) and (name not in tensors or _as_flax(tensors[name]).shape != start.shape)
+    }
+    unknown = sorted(n for n in set(tensors) - set(starts) if not (n.startswith(_HEADS) or "num_batches_" in n))
+    if unknown:
+        raise UserError(f"{path}: has {len(unknown)} tensors that this network does not have, such as {unknown[0]!r}")
+    loaded, notes = {}, []
+    for name, (where, start) in starts.items():
+        if name.rpartition(".")[0] in fresh:
+            loaded[where] = start
+            continue
+        if name not in tensors:
+            raise UserError(f"{path}: has no tensor {name!r}; expected the weights of this network")
+        array = np.array(_as_flax(tensors[name]), np.float32)
+        if array.shape[2:3] == (3,) and start.shape[2:3] == (1,):
+            array = array.sum(2, keepdims=True)
+            notes.append(f"{name}: kernels summed over 3 colours for 1 input channel")
+        if array.shape != start.shape:
+            raise UserError(
+                f"{path}: {name!r} has the shape {list(tensors[name].shape)} in PyTorch's layout, which does not fit"
+                f" {list(start.shape)} of this network"
+            )
+        loaded[where] = array
+    if fresh:
+        notes.append(f"{', '.join(sorted(fresh))}: random start (the file has other layers or classes there)")
+    return traverse_util.unflatten_dict(loaded), notes
 
 
 def fetch(arch: str, cache: Path) -> Path:
-    """Return the local file with the ImageNet weights of `arch`; download it on first use.
-
-    Raises:
-      UserError: no weights are known, the download fails, huggingface_hub is missing, or the checksum is wrong.
-    """
-    if arch in _ON_HUB:
-        fix = (
-            f"put model.safetensors of the Hugging Face repository {_ON_HUB[arch]} on this computer and set "
-            "learner.pretrained to its path, or set it to None for a random start"
-        )
-        try:
-            from huggingface_hub import hf_hub_download
-        except ImportError as error:
-            raise Unavailable(f"learner.pretrained='imagenet' needs `pip install huggingface_hub`; or {fix}") from error
-        try:
-            return Path(hf_hub_download(_ON_HUB[arch], "model.safetensors"))
-        except Exception as error:  # the hub's errors have no common base class
-            raise Unavailable(
-                f"learner.pretrained='imagenet': {arch} cannot be fetched ({reason(error)}); {fix}"
-            ) from error
-    if arch not in _ON_WEB:
+    """Return the local file with the ImageNet weights of `arch`; download it on first use."""
+    if arch not in KNOWN:
         raise UserError(
             f"learner.pretrained='imagenet' is for {sorted(KNOWN)}, not for {arch!r}; give the path of a file"
         )
-    url = _ON_WEB[arch]
-    path = cache / url.rsplit("/", 1)[1]
-    if not path.exists():
-        _download(url, path)
-    _verify(path)
-    return path
-
-
-def _download(url: str, path: Path) -> None:
-    partial = path.with_suffix(f".{os.getpid()}.part")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with urllib.request.urlopen(url, timeout=60) as answer, open(partial, "wb") as file:
-            shutil.copyfileobj(answer, file)
-        partial.replace(path)
-    except (OSError, HTTPException) as error:
-        partial.unlink(missing_ok=True)
+        if arch in _ON_HUB:
+            from huggingface_hub import hf_hub_download
+
+            return Path(hf_hub_download(_ON_HUB[arch], "model.safetensors"))
+        path = cache / _ON_WEB[arch].rsplit("/", 1)[1]
+        if not path.exists():
+            _download(_ON_WEB[arch], path)
+    except Exception as error:  # the hub's errors have no common base class
+        fault = "without `pip install huggingface_hub`" if isinstance(error, ImportError) else f"({reason(error)})"
+        source = _ON_WEB.get(arch) or f"model.safetensors of the Hugging Face repository {_ON_HUB[arch]}"
         raise Unavailable(
-            f"learner.pretrained='imagenet': {url} cannot be fetched to {path} ({reason(error)}); put it there by "
-            "hand, or set learner.pretrained to the path of another copy, or to None for a random start"
+            f"learner.pretrained='imagenet': {arch} cannot be fetched {fault}; put {source} on this computer and set "
+            "learner.pretrained to its path, or set it to None for a random start"
         ) from error
-
-
-def _verify(path: Path) -> None:
     with open(path, "rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     expected = path.stem.rsplit("-", 1)[1]
     if not digest.startswith(expected):
         raise UserError(f"{path}: SHA-256 starts with {digest[:8]}, expected {expected}; delete it and start again")
+    return path
 
 
-def read(path: Path) -> dict[str, np.ndarray]:
-    """Return the tensors of a `.safetensors`, `.pth` or `.pt` file by name.
+def _download(url: str, path: Path) -> None:
+    partial = path.with_suffix(f".{os.getpid()}.part")  # several processes may download at once
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with urllib.request.urlopen(url, timeout=60) as answer, open(partial, "wb") as file:
+            shutil.copyfileobj(answer, file)
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
 
-    Raises:
-      UserError: the file does not exist, has another suffix, or cannot be read.
-    """
+
+def _read(path: Path) -> dict[str, np.ndarray]:
+    """Return the tensors of a `.safetensors`, `.pth` or `.pt` file by name."""
     if not path.is_file():
         raise UserError(
             f"learner.pretrained: {path} does not exist; expected a .safetensors or .pth file, or 'imagenet'"
@@ -142,47 +135,11 @@ def read(path: Path) -> dict[str, np.ndarray]:
         raise UserError(f"{path}: damaged, or not a safetensors file ({error}); download it again") from error
 
 
-def convert(state: Mapping[str, np.ndarray], variables: Variables, source: str) -> tuple[dict[str, Any], list[str]]:
-    """Convert a PyTorch state dict to the variables of a network; see `load`."""
-    state = dict(_as_torchvision(name, value) for name, value in state.items())
-    starts = {
-        torch_name(path): (path, np.asarray(x)) for path, x in traverse_util.flatten_dict(dict(variables)).items()
-    }
-    fresh = {_layer(n) for n, (_, x) in starts.items() if n.startswith(_HEADS) and not _fits(state.get(n), x)}
-    unknown = sorted(n for n in set(state) - set(starts) if not (n.startswith(_HEADS) or "num_batches_" in n))
-    if unknown:
-        raise UserError(f"{source}: has {len(unknown)} tensors that this network does not have, such as {unknown[0]!r}")
-    loaded, notes = {}, []
-    for name, (path, start) in starts.items():
-        tensor = state.get(name)
-        if _layer(name) in fresh:
-            loaded[path] = start
-        elif tensor is None:
-            raise UserError(f"{source}: has no tensor {name!r}; expected the weights of this network")
-        elif _fits(tensor, start):
-            loaded[path] = np.array(_as_flax(tensor), np.float32)
-        elif _is_first_of_one_channel(tensor, start):
-            loaded[path] = np.array(_as_flax(tensor), np.float32).sum(2, keepdims=True)
-            notes.append(f"{name}: kernels summed over 3 colours for 1 input channel")
-        else:
-            raise UserError(
-                f"{source}: {name!r} has the shape {list(tensor.shape)} in PyTorch's layout, which does not fit"
-                f" {list(start.shape)} of this network"
-            )
-    if fresh:
-        notes.append(f"{', '.join(sorted(fresh))}: random start (the file has other layers or classes there)")
-    return traverse_util.unflatten_dict(loaded), notes
-
-
 def torch_name(path: tuple[str, ...]) -> str:
     """Return the name in a PyTorch state dict of the variable at `path`, such as ("params", "conv1", "kernel")."""
     if path[-1] not in _LEAVES:
         raise UserError(f"learner.pretrained: {'.'.join(path[1:])} has no name in PyTorch's files; set it to None")
     return ".".join((*path[1:-1], _LEAVES[path[-1]]))
-
-
-def _layer(name: str) -> str:
-    return name.rpartition(".")[0]
 
 
 def _as_torchvision(name: str, tensor: np.ndarray) -> tuple[str, np.ndarray]:
@@ -195,12 +152,3 @@ def _as_torchvision(name: str, tensor: np.ndarray) -> tuple[str, np.ndarray]:
 
 def _as_flax(tensor: np.ndarray) -> np.ndarray:
     return tensor.transpose({4: (2, 3, 1, 0), 2: (1, 0)}.get(tensor.ndim, range(tensor.ndim)))
-
-
-def _fits(tensor: np.ndarray | None, start: np.ndarray) -> bool:
-    return tensor is not None and _as_flax(tensor).shape == start.shape
-
-
-def _is_first_of_one_channel(tensor: np.ndarray, start: np.ndarray) -> bool:
-    theirs = _as_flax(tensor).shape
-    return len(theirs) == 4 and theirs[2] == 3 and start.shape == (*theirs[:2], 1, theirs[3])

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from jaxpara.models.layers import Dropout
+from jaxpara.models.layers import Dropout, with_gradient
 from jaxpara.registry import require_one_of
 
 OUTPUTS = {"tanh": nn.tanh, "linear": lambda x: x}
@@ -21,20 +21,14 @@ orthogonal = nn.initializers.orthogonal()
 class SequenceLSTM(nn.Module):
     """LSTM layers with dropout between them and one output per step.
 
-    The defaults are the network of Breathing system 5 (3 411 201 parameters for 768 channels). The 1D networks also end
-    in one.
-
-    Attributes:
-      lstm: size of each LSTM layer.
-      dropout: rate between two LSTM layers.
-      output: activation of the last layer, "tanh" or "linear".
+    The defaults are the network of Breathing system 5 (3 411 201 parameters for 768 channels).
 
     Reference: paper, fusion of deep embeddings; dropout and output of the authors' published scripts.
     """
 
-    lstm: tuple[int, ...] = (512, 256)
-    dropout: float = 0.4
-    output: str = "tanh"
+    lstm: tuple[int, ...] = (512, 256)  # size of each layer
+    dropout: float = 0.4  # rate between two layers
+    output: str = "tanh"  # activation of the last layer, "tanh" or "linear"
 
     def __post_init__(self):
         super().__post_init__()
@@ -46,16 +40,7 @@ class SequenceLSTM(nn.Module):
 
     @nn.compact
     def step(self, inputs, carries=None, train: bool = False):
-        """Map the next part of a sequence.
-
-        Args:
-          inputs: `[batch, label, channel]`.
-          carries: the carry of each layer, from the previous call; None for the first part.
-          train: turns dropout on (rng "dropout").
-
-        Returns:
-          `[batch, label]`, and the carries.
-        """
+        """Map the next part of a sequence `[batch, label, channel]` to `[batch, label]` and the carry of each layer."""
         x, last = inputs, []
         for layer, size in enumerate(self.lstm):
             if layer:
@@ -67,28 +52,23 @@ class SequenceLSTM(nn.Module):
 
 
 class LSTM(nn.Module):
-    """One LSTM layer over time; the gates are in the order input, forget, candidate, output.
+    """One layer of Keras's `LSTM` with its defaults: glorot uniform and orthogonal kernels, forget bias 1, one bias.
 
-    Reference: Keras `LSTM` defaults (glorot uniform and orthogonal kernels, forget bias 1, one bias).
+    The gates are in the order input, forget, candidate, output.
     """
 
     features: int
 
     @nn.compact
     def __call__(self, inputs, carry=None):
-        """Run the layer over a whole sequence, or over the next part of one.
+        """Map the next part of a sequence, `[batch, time, channel]`, to `[batch, time, features]` and the carry.
 
-        Args:
-          inputs: `[batch, time, channel]`.
-          carry: the state to resume from, returned by the previous call; zeros if None.
-
-        Returns:
-          outputs `[batch, time, features]` and the carry, a pair (hidden, cell) of `[batch, features]`.
+        The carry is (hidden, cell), each `[batch, features]`; None is the one before the first part.
         """
         size = self.features
         kernel = self.param("kernel", glorot, (inputs.shape[-1], 4 * size))
         recurrent = self.param("recurrent_kernel", orthogonal, (size, 4 * size))
-        bias = self.param("bias", _forget_bias, (4 * size,))
+        bias = self.param("bias", lambda _: jnp.repeat(jnp.float32([0, 1, 0, 0]), size))
         # The inputs of all steps are projected in one product; only the recurrent product must wait for its step.
         projected = inputs @ kernel + bias
         if carry is None:
@@ -98,17 +78,16 @@ class LSTM(nn.Module):
 
 
 class GRU(nn.Module):
-    """One GRU layer over time; the gates are in the order update, reset, candidate.
+    """One layer of Keras's `GRU` with its defaults: `reset_after`, two biases, as cuDNN and PyTorch; kernels as `LSTM`.
 
-    Reference: Keras `GRU` defaults (`reset_after`, two biases, glorot uniform and orthogonal kernels), which is also
-    the form of cuDNN and PyTorch.
+    The gates are in the order update, reset, candidate.
     """
 
     features: int
 
     @nn.compact
     def __call__(self, inputs, carry=None):
-        """Run the layer as `LSTM` does; the carry is the hidden state `[batch, features]`."""
+        """Map as `LSTM` does; the carry is the hidden state `[batch, features]`."""
         size = self.features
         kernel = self.param("kernel", glorot, (inputs.shape[-1], 3 * size))
         recurrent = self.param("recurrent_kernel", orthogonal, (size, 3 * size))
@@ -136,28 +115,9 @@ def _widen(arrays):
     return jax.tree.map(lambda x: x.astype(jnp.promote_types(x.dtype, jnp.float32)), arrays)
 
 
-def _forget_bias(key, shape, dtype=jnp.float32):
-    del key
-    size = shape[0] // 4
-    return jnp.zeros(shape, dtype).at[size : 2 * size].set(1)
-
-
-@jax.custom_vjp
-def lstm_scan(projected, recurrent, carry):
-    """Scan an LSTM over time-major inputs that are already projected.
-
-    Args:
-      projected: `[time, batch, 4 * features]`, inputs times kernel plus bias.
-      recurrent: `[features, 4 * features]`.
-      carry: (hidden, cell), each `[batch, features]`.
-
-    Returns:
-      outputs `[time, batch, features]` and the last (hidden, cell).
-    """
-    return _lstm_forward(projected, recurrent, carry)[0]
-
-
 def _lstm_forward(projected, recurrent, carry):
+    """Map inputs times kernel plus bias, `[time, batch, 4 * features]`, to `[time, batch, features]` and the carry."""
+
     def step(carry, projected):
         hidden, cell = carry
         i, f, g, o = jnp.split(projected + hidden @ recurrent, 4, axis=-1)
@@ -207,4 +167,4 @@ def _lstm_backward(residuals, cotangents):
     return d_projected, d_recurrent, d_carry
 
 
-lstm_scan.defvjp(_lstm_forward, _lstm_backward)
+lstm_scan = with_gradient(_lstm_forward, _lstm_backward)

@@ -1,4 +1,4 @@
-"""ResNet18, 34, 50 and 101 with torchvision's layers and names."""
+"""ResNet18, 34, 50 and 101 with torchvision's layers and names, and the pre-activation ResNet18 of a Keras package."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -9,8 +9,7 @@ from jax import Array, lax
 
 from jaxpara.errors import UserError
 from jaxpara.models import ops2d
-from jaxpara.models.heads import make_head
-from jaxpara.models.layers import BatchNorm
+from jaxpara.models.layers import BatchNorm, make_head
 
 Norm = Callable[..., nn.Module]
 StageFunction = Callable[[Array, bool], Array]
@@ -19,12 +18,11 @@ he_fan_out = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
 
 def conv(features: int, size: int, stride: int = 1, init=he_fan_out, name: str | None = None) -> nn.Conv:
     """Return a square convolution without bias, padded by half its size on every side."""
-    pad = size // 2
     return nn.Conv(
         features,
         (size, size),
-        (stride, stride),
-        ((pad, pad), (pad, pad)),
+        stride,
+        size // 2,
         use_bias=False,
         kernel_init=init,
         conv_general_dilated=ops2d.conv,
@@ -32,18 +30,16 @@ def conv(features: int, size: int, stride: int = 1, init=he_fan_out, name: str |
     )
 
 
-class StagedNet(nn.Module):
-    """A network whose first stages can be frozen.
+he_uniform_conv = partial(conv, init=nn.initializers.he_uniform())
 
-    Subclasses list their stages in `stages`. A frozen stage gets no gradient, and its BatchNorm uses the running
-    statistics in training too.
+
+class StagedNet(nn.Module):
+    """A network of named `stages`, functions of maps and `train`, of which the first few can be frozen.
+
+    A frozen stage gets no gradient, and its BatchNorm uses the running statistics in training too.
     """
 
-    frozen: Sequence[str] = ()
-
-    def stages(self) -> dict[str, StageFunction]:
-        """Return the stages in order, by their name in `frozen`."""
-        raise NotImplementedError
+    frozen: Sequence[str] = ()  # names of the first few stages, which are not trained
 
     def prefix(self, images: Array) -> Array:
         """Apply the frozen stages to images `[batch, height, width, channel]`; the identity if none is frozen."""
@@ -90,7 +86,6 @@ class Block(nn.Module):
 
     @nn.compact
     def __call__(self, x: Array, train: bool) -> Array:
-        """Map `[batch, height, width, channel]` to maps smaller by `stride`; a bottleneck has `4 * features`."""
         f, s = self.features, self.stride
         layers = [(f, 1, 1), (f, 3, s), (4 * f, 1, 1)] if self.bottleneck else [(f, 3, s), (f, 3, 1)]
         y = x
@@ -122,45 +117,31 @@ class Layer(nn.Module):
 
 
 class ResNet(StagedNet):
-    """The residual network of He et al., in torchvision's form.
-
-    Attributes:
-      blocks: residual blocks in each of the four stages.
-      bottleneck: use the blocks of ResNet50 and 101 instead of those of ResNet18 and 34.
-      classes: number of logits.
-      head: "v1", three dense layers with dropout; "v2" or "torchvision", one dense layer.
-      head_dropout: dropout rate of head "v1".
-      frozen: stages that are not trained: the first few of "conv1", "bn1", "layer1" ... "layer4".
-      axis_name: device axis of synchronised BatchNorm.
+    """The residual network in torchvision's form; its stages are "conv1", "bn1", "layer1" ... "layer4".
 
     Reference: He et al., CVPR 2016; torchvision.models.resnet; paper §3.1.2.
     """
 
-    blocks: Sequence[int] = (2, 2, 2, 2)
-    bottleneck: bool = False
+    blocks: Sequence[int] = (2, 2, 2, 2)  # in each of the four layers
+    bottleneck: bool = False  # the blocks of ResNet50 and 101 instead of those of ResNet18 and 34
     classes: int = 2
-    head: str = "v2"
-    head_dropout: float = 0.6
-    axis_name: str | None = None
+    head: str = "v2"  # or "torchvision", one dense layer; "v1", three dense layers with dropout
+    head_dropout: float = 0.6  # rate of head "v1"
+    axis_name: str | None = None  # device axis of synchronised BatchNorm
 
     def setup(self):
         norm = partial(BatchNorm, self.axis_name)
         layer = partial(Layer, bottleneck=self.bottleneck, norm=norm)
         self.conv1, self.bn1 = conv(64, 7, 2), norm()
-        self.layer1 = layer(64, self.blocks[0], 1)
-        self.layer2 = layer(128, self.blocks[1], 2)
-        self.layer3 = layer(256, self.blocks[2], 2)
-        self.layer4 = layer(512, self.blocks[3], 2)
+        self.layer1, self.layer2 = layer(64, self.blocks[0], 1), layer(128, self.blocks[1], 2)
+        self.layer3, self.layer4 = layer(256, self.blocks[2], 2), layer(512, self.blocks[3], 2)
         self.fc = make_head(self.head, self.classes, dropout=self.head_dropout)
 
     def stages(self) -> dict[str, StageFunction]:
         return {
             "conv1": lambda x, train: self.conv1(x),
             "bn1": lambda x, train: ops2d.max_pool(nn.relu(self.bn1(x, train)), 3, 2, pad=1),
-            "layer1": self.layer1,
-            "layer2": self.layer2,
-            "layer3": self.layer3,
-            "layer4": self.layer4,
+            **{f"layer{i}": getattr(self, f"layer{i}") for i in range(1, 5)},
         }
 
     def __call__(self, images: Array, train: bool = False) -> Array:
@@ -172,3 +153,63 @@ ResNet18 = partial(ResNet, blocks=(2, 2, 2, 2))
 ResNet34 = partial(ResNet, blocks=(3, 4, 6, 3))
 ResNet50 = partial(ResNet, blocks=(3, 4, 6, 3), bottleneck=True)
 ResNet101 = partial(ResNet, blocks=(3, 4, 23, 3), bottleneck=True)
+
+
+class PreActBlock(nn.Module):
+    """BatchNorm, ReLU and a 3x3 convolution, twice; maps get smaller by `stride`."""
+
+    features: int
+    stride: int
+    project: bool  # the shortcut is a convolution instead of the identity
+    norm: Norm
+
+    @nn.compact
+    def __call__(self, x: Array, train: bool) -> Array:
+        y = nn.relu(self.norm(name="bn1")(x, train))
+        shortcut = he_uniform_conv(self.features, 1, self.stride, name="sc")(y) if self.project else x
+        y = he_uniform_conv(self.features, 3, self.stride, name="conv1")(y)
+        y = nn.relu(self.norm(name="bn2")(y, train))
+        return shortcut + he_uniform_conv(self.features, 3, name="conv2")(y)
+
+
+class PreActLayer(nn.Module):
+    """Two blocks; the first one projects its shortcut."""
+
+    features: int
+    stride: int
+    norm: Norm
+
+    @nn.compact
+    def __call__(self, x: Array, train: bool) -> Array:
+        x = PreActBlock(self.features, self.stride, True, self.norm, name="unit1")(x, train)
+        return PreActBlock(self.features, 1, False, self.norm, name="unit2")(x, train)
+
+
+class PreActResNet18(StagedNet):
+    """The backbone of Breathing 4 as published, without a head, for raw values of 0 to 255.
+
+    Reference: the ResNet18 of the Keras package image-classifiers 1.0.0 (names, epsilon 2e-5, momentum 0.99), which
+    the authors' published scripts use; He et al., ECCV 2016.
+    """
+
+    axis_name: str | None = None
+
+    def setup(self):
+        norm = partial(BatchNorm, self.axis_name, 0.99, 2e-5)
+        self.bn_data, self.bn0, self.bn1 = norm(use_scale=False), norm(), norm()
+        self.conv0 = he_uniform_conv(64, 7, 2)
+        self.stage1, self.stage2 = PreActLayer(64, 1, norm), PreActLayer(128, 2, norm)
+        self.stage3, self.stage4 = PreActLayer(256, 2, norm), PreActLayer(512, 2, norm)
+
+    def stages(self) -> dict[str, StageFunction]:
+        return {
+            "bn_data": self.bn_data,
+            "conv0": lambda x, train: self.conv0(x),
+            "bn0": lambda x, train: ops2d.max_pool(nn.relu(self.bn0(x, train)), 3, 2, pad=1),
+            **{f"stage{i}": getattr(self, f"stage{i}") for i in range(1, 5)},
+            "bn1": lambda x, train: nn.relu(self.bn1(x, train)),
+        }
+
+    def __call__(self, images: Array, train: bool = False) -> Array:
+        """Map images `[batch, height, width, channel]` to pooled features `[batch, 512]`."""
+        return self.embed(images, train)

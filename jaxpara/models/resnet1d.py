@@ -1,6 +1,5 @@
 """The network of Breathing system 3: raw waveform -> 1D ResNet -> LSTM -> belt signal."""
 
-import math
 from functools import partial
 
 import jax
@@ -9,10 +8,9 @@ from flax import linen as nn
 
 from jaxpara.errors import UserError
 from jaxpara.models.cnn1d import WaveformNet
-from jaxpara.models.layers import BatchNorm, RunningStatistics
+from jaxpara.models.layers import BatchNorm, follow, running_statistics
 from jaxpara.models.ops1d import conv_relu_dropout_max_pool, same_padding
-from jaxpara.models.recurrent import OUTPUTS, SequenceLSTM, glorot
-from jaxpara.registry import require_one_of
+from jaxpara.models.recurrent import SequenceLSTM, glorot
 
 MOMENTUM, EPSILON = 0.99, 1e-3  # of every BatchNorm, as in Keras
 Conv = partial(nn.Conv, kernel_init=glorot)
@@ -20,15 +18,14 @@ Norm = partial(BatchNorm, momentum=MOMENTUM, epsilon=EPSILON, unbiased=False)
 
 
 class Bottleneck(nn.Module):
-    """Convolutions of 1, 5 and 1 taps, the last one four times as wide, added to a shortcut."""
+    """Convolutions of 1, 5 and 1 taps, the last one four times as wide (`4 * filters`), added to a shortcut."""
 
-    filters: int  # channels of the first two convolutions
+    filters: int
     project: bool  # the shortcut is a convolution of 1 tap with BatchNorm instead of the identity
     axis_name: str | None = None
 
     @nn.compact
     def __call__(self, inputs, train: bool = False):
-        """Map `[batch, time, channel]` to `[batch, time, 4 * filters]`."""
         x = inputs
         for index, (filters, kernel) in enumerate(((self.filters, 1), (self.filters, 5), (4 * self.filters, 1))):
             if index:
@@ -69,37 +66,31 @@ class StemNorm(nn.Module):
     @nn.compact
     def __call__(self, signal, kernel, bias, train: bool = False) -> tuple[jax.Array, jax.Array]:
         """Return kernel and bias of the convolution of `signal`, `[batch, sample]`, with its BatchNorm."""
-        running = RunningStatistics.of(self, len(bias))
+        running_mean, running_var = running_statistics(self, len(bias))
         scale = self.param("scale", nn.initializers.ones, bias.shape)
         offset = self.param("bias", nn.initializers.zeros, bias.shape)
-        mean, var = running.mean.value, running.var.value
+        mean, var = running_mean.value, running_var.value
         if train:
             wide = jnp.promote_types(signal.dtype, jnp.float32)
-            mean, var = self._of_batch(signal.astype(wide), kernel.astype(wide), bias.astype(wide))
+            mean, covariance = moments(signal.astype(wide), len(kernel))
+            if self.axis_name is not None and not self.is_initializing():
+                own, mean = mean, jax.lax.pmean(mean, self.axis_name)
+                # Covariance within the devices plus covariance of their means.
+                covariance = jax.lax.pmean(covariance + jnp.outer(own - mean, own - mean), self.axis_name)
+            taps = kernel.astype(wide)
+            mean, var = mean @ taps + bias.astype(wide), ((covariance @ taps) * taps).sum(axis=0)
             if not self.is_initializing():
-                running.update(mean, var, MOMENTUM)
+                follow(running_mean, mean, MOMENTUM)
+                follow(running_var, var, MOMENTUM)
         factor = scale * jax.lax.rsqrt(var + EPSILON)
         return (kernel * factor).astype(kernel.dtype), ((bias - mean) * factor + offset).astype(bias.dtype)
 
-    def _of_batch(self, signal, kernel, bias) -> tuple[jax.Array, jax.Array]:
-        """Return mean and variance `[filter]` over the batch, on all devices."""
-        mean, covariance = moments(signal, len(kernel))
-        if self.axis_name is not None and not self.is_initializing():
-            own, mean = mean, jax.lax.pmean(mean, self.axis_name)
-            # Covariance within the devices plus covariance of their means.
-            covariance = jax.lax.pmean(covariance + jnp.outer(own - mean, own - mean), self.axis_name)
-        return mean @ kernel + bias, ((covariance @ kernel) * kernel).sum(axis=0)
-
 
 def moments(signal, taps: int) -> tuple[jax.Array, jax.Array]:
-    """Return mean `[tap]` and biased covariance `[tap, tap]` of the windows of a signal under a kernel.
+    """Return mean `[tap]` and biased covariance `[tap, tap]` of the windows of `[batch, sample]` under a kernel.
 
     The convolution of the signal with a kernel `[tap]` (`ops1d.conv1d`) has the mean kernel @ mean and the variance
     kernel @ covariance @ kernel.
-
-    Args:
-      signal: `[batch, sample]`, padded as `conv1d` does.
-      taps: length of the kernel.
     """
     padded = jnp.pad(signal, ((0, 0), same_padding(taps)))
     windows = jnp.stack([padded[:, tap : tap + signal.shape[1]] for tap in range(taps)]).reshape(taps, -1)
@@ -111,7 +102,7 @@ def moments(signal, taps: int) -> tuple[jax.Array, jax.Array]:
 
 
 class ResNet1D(nn.Module):
-    """The convolutional part of `ResNet1DLSTM`, with its attributes."""
+    """The convolutional part of `ResNet1DLSTM`, with its fields."""
 
     stem: int
     stem_kernel: int
@@ -139,33 +130,21 @@ class ResNet1DLSTM(WaveformNet):
 
     The defaults are Breathing system 3: 3 827 073 parameters, 8 704 of them BatchNorm statistics.
 
-    Attributes:
-      stem: channels of the first convolution.
-      stem_kernel: taps of the first convolution.
-      stages: narrow channels of the bottleneck blocks of each stage; the output of a stage has four times as many.
-      blocks: bottleneck blocks in a stage.
-      pools: steps of the max-pool after the stem, and of the mean-pool after each stage.
-      lstm: size of each LSTM layer.
-      dropout: rate between two LSTM layers.
-      output: activation of the last layer, "tanh" or "linear".
-      axis_name: device axis over which batch statistics are averaged; None for statistics of each device.
-
     Reference: paper §3.2.2; layers and initialisation of the authors' published scripts (Keras).
     """
 
-    stem: int = 128
-    stem_kernel: int = 8
-    stages: tuple[int, ...] = (64, 128)
-    blocks: int = 3
-    pools: tuple[int, ...] = (10, 8, 8)
-    lstm: tuple[int, ...] = (512, 256)
-    dropout: float = 0.3
-    output: str = "tanh"
-    axis_name: str | None = None
+    stem: int = 128  # channels of the first convolution
+    stem_kernel: int = 8  # taps of the first convolution
+    stages: tuple[int, ...] = (64, 128)  # narrow channels of each stage's blocks; its output has four times as many
+    blocks: int = 3  # bottleneck blocks in a stage
+    pools: tuple[int, ...] = (10, 8, 8)  # steps of the max-pool after the stem, and of the mean-pool after each stage
+    lstm: tuple[int, ...] = (512, 256)  # size of each LSTM layer
+    dropout: float = 0.3  # rate between two LSTM layers
+    output: str = "tanh"  # activation of the last layer, "tanh" or "linear"
+    axis_name: str | None = None  # device axis of synchronised BatchNorm
 
     def __post_init__(self):
         super().__post_init__()
-        require_one_of("model.output", self.output, OUTPUTS)
         if len(self.pools) != len(self.stages) + 1:
             raise UserError(
                 f"model.stages {self.stages} and pools {self.pools}: expected one pool more than stages, the first"
@@ -175,10 +154,3 @@ class ResNet1DLSTM(WaveformNet):
     def setup(self):
         self.trunk = ResNet1D(self.stem, self.stem_kernel, self.stages, self.blocks, self.pools, self.axis_name)
         self.sequence = SequenceLSTM(lstm=self.lstm, dropout=self.dropout, output=self.output)
-
-    @property
-    def samples_per_output(self) -> int:
-        return math.prod(self.pools)
-
-    def convolved(self, inputs, train: bool) -> jax.Array:
-        return self.trunk(inputs, train)

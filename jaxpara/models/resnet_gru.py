@@ -1,7 +1,7 @@
 """The network of Breathing system 4: log-Mel spectrogram -> ResNet18 over 1-s pieces -> GRU -> belt signal."""
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
@@ -10,10 +10,9 @@ from jax import Array, lax
 
 from jaxpara.errors import UserError
 from jaxpara.models.layers import Dropout
-from jaxpara.models.preact_resnet import PreActResNet18
 from jaxpara.models.pretrained import IMAGENET_MEAN, IMAGENET_STD
 from jaxpara.models.recurrent import GRU, OUTPUTS, glorot
-from jaxpara.models.resnet import ResNet18, StagedNet
+from jaxpara.models.resnet import PreActResNet18, ResNet18, StagedNet
 from jaxpara.registry import require_one_of
 
 
@@ -27,9 +26,7 @@ class Backbone(NamedTuple):
 
 BACKBONES = {
     "resnet18": Backbone(
-        ResNet18,
-        frozen=("conv1", "bn1", "layer1", "layer2"),
-        halving=("bn1", "layer2", "layer3", "layer4"),
+        ResNet18, frozen=("conv1", "bn1", "layer1", "layer2"), halving=("bn1", "layer2", "layer3", "layer4")
     ),
     "preact_resnet18": Backbone(
         PreActResNet18,
@@ -40,7 +37,7 @@ BACKBONES = {
 
 
 class ResNetGRU(nn.Module):
-    """ResNet18 and GRU over a log-Mel spectrogram ("strip"), one output every `samples_per_output` frames.
+    """ResNet18 and GRU over a log-Mel spectrogram ("strip"), one output every two frames.
 
     The strip includes the context of its first and last labels: it has two frames per label and `context_frames` more.
     Label i is predicted from its piece, frames 2i to 2i + piece_frames, as a grey image with the bands as rows.
@@ -55,32 +52,21 @@ class ResNetGRU(nn.Module):
         times cheaper. A column sees its surroundings (up to 217 frames on either side) where a piece is padded with
         zeros, and BatchNorm uses the statistics of the whole strip.
 
-    Attributes:
-      backbone: "resnet18" (torchvision's), or "preact_resnet18" (the Keras port in the published scripts).
-      normalise: "imagenet" for torchvision's weights; "none", values of 0 to 255, for those of the Keras port.
-      frozen: stages that are not trained: the first few of the backbone; None for its stem and stages 1 and 2.
-      trunk: "pieces" or "dense".
-      piece_frames: frames in a piece; 50 are 1 s.
-      chunk: largest number of pieces in memory at once.
-      gru: size of each GRU layer.
-      dropout: rate before each GRU layer.
-      output: activation of the last layer, "tanh" or "linear".
-      axis_name: device axis of synchronised BatchNorm.
-
     Reference: paper §3.2.2 ("ResNet18 + GRU"); backbone of the authors' published scripts. The activation of the output
     is not published: tanh as in the other systems.
     """
 
-    backbone: str = "resnet18"
-    normalise: str = "imagenet"
-    frozen: Sequence[str] | None = None
-    trunk: str = "pieces"
-    piece_frames: int = 50
-    chunk: int = 100
-    gru: tuple[int, ...] = (512, 64)
-    dropout: float = 0.3
-    output: str = "tanh"
-    axis_name: str | None = None
+    backbone: str = "resnet18"  # torchvision's; or "preact_resnet18", the Keras port in the published scripts
+    normalise: str = "imagenet"  # for torchvision's weights; "none", values of 0 to 255, for those of the Keras port
+    frozen: Sequence[str] | None = None  # stages that are not trained, the first few; None for stem and stages 1 and 2
+    trunk: str = "pieces"  # or "dense"
+    piece_frames: int = 50  # 50 are 1 s
+    chunk: int = 100  # largest number of pieces in memory at once
+    gru: tuple[int, ...] = (512, 64)  # size of each layer
+    dropout: float = 0.3  # rate before each GRU layer
+    output: str = "tanh"  # activation of the last layer, "tanh" or "linear"
+    axis_name: str | None = None  # device axis of synchronised BatchNorm
+    samples_per_output: ClassVar[int] = 2  # frames of the strip
 
     def __post_init__(self):
         super().__post_init__()
@@ -92,20 +78,11 @@ class ResNetGRU(nn.Module):
             raise UserError(f"model.piece_frames is {self.piece_frames}, expected at least 2")
 
     def setup(self):
-        self.resnet = BACKBONES[self.backbone].make(frozen=self.frozen_stages, axis_name=self.axis_name)
+        frozen = BACKBONES[self.backbone].frozen if self.frozen is None else tuple(self.frozen)
+        self.resnet = BACKBONES[self.backbone].make(frozen=frozen, axis_name=self.axis_name)
         self.grus = [GRU(size) for size in self.gru]
         self.drop = Dropout(self.dropout)
         self.head = nn.Dense(1, kernel_init=glorot)
-
-    @property
-    def samples_per_output(self) -> int:
-        """Frames from one output to the next."""
-        return 2
-
-    @property
-    def frozen_stages(self) -> tuple[str, ...]:
-        """Names of the stages that are never trained."""
-        return BACKBONES[self.backbone].frozen if self.frozen is None else tuple(self.frozen)
 
     @property
     def pretrained(self) -> tuple[str, str]:
@@ -118,21 +95,21 @@ class ResNetGRU(nn.Module):
         return self.piece_frames - self.samples_per_output
 
     def embed(self, inputs: Array, train: bool = False) -> Array:
-        """Return the input of the recurrent layers.
+        """Map values of 0 to 255, `[batch, frame, band]`, to the input of the recurrent layers, `[batch, label, 512]`.
 
-        Args:
-          inputs: `[batch, frame, band]`, 2 * label + `context_frames` frames, the first band in the top row; values
-            of 0 to 255.
-          train: BatchNorm of the stages that are not frozen uses the statistics of the batch and updates
-            "batch_stats".
-
-        Returns:
-          `[batch, label, 512]`.
+        The first band becomes the top row. With `train`, BatchNorm of the stages that are not frozen uses the
+        statistics of the batch and updates "batch_stats".
 
         Raises:
-          UserError: the number of frames does not fit a whole number of labels.
+          UserError: the number of frames is not 2 * label + `context_frames`.
         """
-        labels = self._labels(inputs)
+        labels, odd = divmod(inputs.shape[1] - self.context_frames, 2) if inputs.ndim == 3 else (0, 0)
+        if labels < 1 or odd:
+            raise UserError(
+                f"the network got inputs of shape {inputs.shape}, expected [batch, frame, band] with 2 frames per "
+                f"label and {self.context_frames} more: set a window of a whole number of labels, on a strip of 50 "
+                "frames per second with mirrored edges"
+            )
         if self.is_initializing():  # one piece is enough to create all parameters
             one = self.resnet.embed(self._images(inputs[:1, : self.piece_frames]))
             return jnp.broadcast_to(one, (len(inputs), labels, one.shape[-1]))
@@ -140,7 +117,7 @@ class ResNetGRU(nn.Module):
         return trunk(inputs, labels, train)
 
     def __call__(self, inputs: Array, train: bool = False) -> Array:
-        """Map `[batch, frame, band]` to one value per label, `[batch, label]`; arguments as in `embed`."""
+        """Map as `embed`, then to one value per label, `[batch, label]`; `train` turns dropout on (rng "dropout")."""
         x = self.embed(inputs, train)
         for gru in self.grus:
             x, _ = gru(self.drop(x, train))
@@ -154,30 +131,17 @@ class ResNetGRU(nn.Module):
             return (grey / 255 - np.array(IMAGENET_MEAN, grey.dtype)) / np.array(IMAGENET_STD, grey.dtype)
         return jnp.repeat(grey, 3, axis=-1)
 
-    def _labels(self, inputs: Array) -> int:
-        labels, odd = divmod(inputs.shape[1] - self.context_frames, 2) if inputs.ndim == 3 else (0, 0)
-        if labels < 1 or odd:
-            raise UserError(
-                f"the network got inputs of shape {inputs.shape}, expected [batch, frame, band] with 2 frames per "
-                f"label and {self.context_frames} more: set a window of a whole number of labels, on a strip of 50 "
-                "frames per second with mirrored edges"
-            )
-        return labels
-
     def _pieces(self, inputs: Array, labels: int, train: bool) -> Array:
         """Map `[batch, frame, band]` to `[batch, label, channel]`, chunk by chunk."""
         frames = self.samples_per_output * np.arange(labels)[:, None] + np.arange(self.piece_frames)
         pieces = inputs[:, frames].reshape(-1, *frames.shape[1:], inputs.shape[2])
         chunk = max(size for size in range(1, self.chunk + 1) if len(pieces) % size == 0)
 
-        def rest(net: StagedNet, maps: Array) -> Array:
-            return net.rest(maps, train)
-
         # The backward pass stores the maps of the frozen stages and computes those of the others again.
-        rematerialised = nn.remat(rest, prevent_cse=False)
+        rest = nn.remat(lambda net, maps: net.rest(maps, train), prevent_cse=False)
 
         def step(net: StagedNet, carry: tuple, pieces: Array) -> tuple[tuple, Array]:
-            return carry, rematerialised(net, net.prefix(self._images(pieces)))
+            return carry, rest(net, net.prefix(self._images(pieces)))
 
         # Running statistics pass from chunk to chunk; everything else is the same for all chunks.
         carried = "batch_stats" if self.is_mutable_collection("batch_stats") else False

@@ -36,6 +36,8 @@ def test_own_classifier_of_alexnet_is_the_default():
 def test_own_classifier_of_vgg_starts_as_in_torchvision():
     net = VGG16(head="torchvision")
     assert classifier_shapes(net, 32) == {"0": (25088, 4096), "3": (4096, 4096), "6": (4096, 2)}
-    params = net.bind({}).classifier.init(jax.random.key(0), jnp.zeros((1, 64)))["params"]
-    assert np.std(params["3"]["kernel"]) < 0.0101
-    assert np.all(params["6"]["bias"] == 0)
+    classifier = net.bind({}).classifier
+    # Compiled, it draws the last layer only.
+    last = jax.jit(lambda key: classifier.init(key, jnp.zeros((1, 64)))["params"]["6"])(jax.random.key(0))
+    assert np.std(last["kernel"]) == pytest.approx(0.01, rel=0.05)
+    assert np.all(last["bias"] == 0)

@@ -1,4 +1,4 @@
-"""Layers: the hash as a source of dropout masks, BatchNorm against PyTorch's formula, outputs of layers by name."""
+"""Layers: the hash as a source of dropout masks; heads: structure, start, dropout; outputs of layers by name."""
 
 import jax
 import jax.numpy as jnp
@@ -9,7 +9,7 @@ from scipy import stats
 
 from jaxpara.errors import UserError
 from jaxpara.models import MODELS
-from jaxpara.models.layers import Dropout, dropout, dropout_seed, is_kept, output_of
+from jaxpara.models.layers import Classifier, Dropout, dropout, dropout_seed, is_kept, make_head, output_of
 
 SIZE = 1 << 20
 
@@ -101,27 +101,18 @@ def test_module_is_the_identity_unless_training():
 IMAGES = np.random.RandomState(0).normal(size=(2, 64, 64, 3)).astype(np.float32)
 
 
-@pytest.fixture(scope="module")
-def resnet():
+def test_outputs_of_layers_by_name():
     model = MODELS["resnet18"]()
-    return model, seeded_variables(model, IMAGES, jnp.float32)
 
+    @jax.jit
+    def outputs(variables):
+        layers = {name: output_of(model, variables, IMAGES, name) for name in ("layer4", "fc", "layer2.0.conv1")}
+        return layers, model.apply(variables, IMAGES, method="embed"), model.apply(variables, IMAGES)
 
-def test_the_last_stage_averaged_over_the_image_is_the_input_of_the_head(resnet):
-    model, variables = resnet
-    embedded = model.apply(variables, IMAGES, method="embed")
-    np.testing.assert_allclose(output_of(model, variables, IMAGES, "layer4"), embedded, rtol=1e-5, atol=1e-5)
-
-
-def test_a_dense_layer_gives_its_vector(resnet):
-    model, variables = resnet
-    logits = model.apply(variables, IMAGES)
-    np.testing.assert_array_equal(output_of(model, variables, IMAGES, "fc"), logits)
-
-
-def test_layers_inside_others_are_named_with_dots(resnet):
-    model, variables = resnet
-    assert output_of(model, variables, IMAGES, "layer2.0.conv1").shape == (2, 128)
+    layers, embedded, logits = outputs(seeded_variables(model, IMAGES, jnp.float32))
+    np.testing.assert_allclose(layers["layer4"], embedded, rtol=1e-5, atol=1e-5)  # averaged over the image
+    np.testing.assert_allclose(layers["fc"], logits, rtol=1e-5, atol=1e-5)
+    assert layers["layer2.0.conv1"].shape == (2, 128)
 
 
 @pytest.mark.parametrize(("arch", "layer"), [("alexnet", "classifier.4"), ("vgg16", "classifier.3")])
@@ -131,7 +122,57 @@ def test_second_dense_layer_of_the_older_networks(arch, layer):
     assert jax.eval_shape(lambda v: output_of(model, v, IMAGES, layer), shapes).shape == (2, 4096)
 
 
-def test_unknown_layer_lists_the_known_ones(resnet):
-    model, variables = resnet
+def test_unknown_layer_lists_the_known_ones():
+    model = MODELS["resnet18"]()
+    variables = jax.eval_shape(model.init, jax.random.key(0), IMAGES)
     with pytest.raises(UserError, match=r"learner.layer is 'layer5', expected one of .*'layer4'.*did you mean"):
         jax.eval_shape(lambda v: output_of(model, v, IMAGES, "layer5"), variables)
+
+
+FEATURES = jax.random.normal(jax.random.key(0), (50, 512))
+
+
+def numpy_head(params, x):
+    for place in ("0", "3"):
+        x = np.maximum(x @ params[place]["kernel"] + params[place]["bias"], 0)
+    return x @ params["6"]["kernel"] + params["6"]["bias"]
+
+
+def test_v1_is_three_dense_layers():
+    head = make_head("v1", 2)
+    variables = head.init(jax.random.key(1), FEATURES)
+    shapes = {name: layer["kernel"].shape for name, layer in variables["params"].items()}
+    assert shapes == {"0": (512, 256), "3": (256, 16), "6": (16, 2)}
+    np.testing.assert_allclose(
+        head.apply(variables, FEATURES), numpy_head(variables["params"], FEATURES), rtol=1e-4, atol=1e-5
+    )
+
+
+def test_v1_drops_6_of_10_after_each_relu_when_training():
+    head = Classifier((("0", 4000), ("3", 4000), ("6", 4000)), 0.6)
+    variables = {
+        "params": {
+            "0": {"kernel": jnp.ones((1, 4000)), "bias": jnp.zeros(4000)},
+            "3": {"kernel": jnp.eye(4000), "bias": jnp.zeros(4000)},
+            "6": {"kernel": jnp.eye(4000), "bias": jnp.zeros(4000)},
+        }
+    }
+    x = jnp.ones((1, 1))
+    np.testing.assert_array_equal(head.apply(variables, x), np.ones((1, 4000)))
+    dropped = head.apply(variables, x, True, rngs={"dropout": jax.random.key(0)})
+    kept = np.unique(dropped)
+    np.testing.assert_allclose(kept, [0, 1 / 0.4**2], rtol=1e-5)
+    assert np.mean(dropped != 0) == pytest.approx(0.16, abs=0.03)
+
+
+def test_linear_starts_as_in_torch():
+    params = make_head("v2", 1000).init(jax.random.key(2), FEATURES)["params"]
+    bound = 512**-0.5
+    for leaf in (params["kernel"], params["bias"]):
+        assert np.abs(leaf).max() <= bound
+        assert np.std(leaf) == pytest.approx(bound / 3**0.5, rel=0.05)
+
+
+def test_unknown_head():
+    with pytest.raises(UserError, match=r"model.head is 'v3', expected one of \['v1', 'v2', 'torchvision'\]"):
+        make_head("v3", 2)

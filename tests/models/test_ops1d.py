@@ -73,7 +73,7 @@ def test_pool(kind, pool, rate):
 @pytest.mark.parametrize(
     ("taps", "pool", "rate", "size"),
     [
-        (10, 10, 0.3, (3, 8000)),  # several chunks, the last one not full
+        (10, 10, 0.3, (3, 4000)),  # two chunks, the second one not full
         (8, 10, None, (1, 640)),  # less than a chunk
         (1, 4, 0.3, (2, 640)),
         (12, 5, 0.3, (2, 640)),  # outputs that see three pools of samples

@@ -5,8 +5,7 @@ import jax.numpy as jnp
 import pytest
 
 from jaxpara.models.convnets import VGG16, AlexNet
-from jaxpara.models.preact_resnet import PreActResNet18
-from jaxpara.models.resnet import ResNet18, ResNet34, ResNet50, ResNet101
+from jaxpara.models.resnet import PreActResNet18, ResNet18, ResNet34, ResNet50, ResNet101
 
 
 def shapes(net, channels=3):

@@ -114,7 +114,7 @@ def test_no_network(monkeypatch, tmp_path):
         pretrained.load("imagenet", "resnet18", {}, tmp_path)
     assert "\n" not in str(e.value)
     monkeypatch.setattr(pretrained.urllib.request, "urlopen", fail)
-    with pytest.raises(UserError, match=r"alexnet-owt-7be5be79.pth cannot be fetched to .*; put it there by hand"):
+    with pytest.raises(UserError, match=r"alexnet cannot be fetched \(no route to host\); put https:.*be5be79.pth on"):
         pretrained.load("imagenet", "alexnet", {}, tmp_path)
     assert list(tmp_path.iterdir()) == []
 

@@ -10,8 +10,7 @@ from networks import fingerprints, golden, relative, seeded_variables
 from seeded import drawn, image
 
 from jaxpara.errors import UserError
-from jaxpara.models.preact_resnet import PreActResNet18
-from jaxpara.models.resnet import ResNet18, ResNet34, ResNet50, ResNet101, conv
+from jaxpara.models.resnet import PreActResNet18, ResNet18, ResNet34, ResNet50, ResNet101, conv
 
 NETS = {
     "resnet18": ResNet18(),

@@ -114,6 +114,14 @@ def test_tensors_outside_of_their_storage_are_refused(tmp_path):
             read_torch_file(path)
 
 
+def test_tensors_in_the_place_of_a_storage_are_refused(tmp_path):
+    storage = Storage(np.arange(2, dtype=np.float32))
+    repeated = tensor(storage, (1000,), (0,))  # more elements than the file has
+    path = write_pth(tmp_path / "net.pth", {"a": tensor(repeated, (1000,), (1,))}, [storage])
+    with pytest.raises(UserError, match="reaches outside"):
+        read_torch_file(path)
+
+
 def test_storages_with_a_wrong_size_are_refused(tmp_path):
     storage = Storage(np.zeros(1000, np.float32))
     content = {"a": tensor(Storage(np.zeros(999, np.float32)), (999,), (1,))}

@@ -7,8 +7,7 @@ import numpy as np
 from safetensors.numpy import save_file
 
 from jaxpara.models import pretrained
-from jaxpara.models.heads import make_head
-from jaxpara.models.layers import BatchNorm
+from jaxpara.models.layers import BatchNorm, make_head
 
 
 class Tiny(nn.Module):
