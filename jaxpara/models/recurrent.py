@@ -1,9 +1,9 @@
 """LSTM and GRU layers, and `SequenceLSTM`: LSTM layers over a sequence of embeddings.
 
 Why the LSTM has its own backward pass: JAX's gradient of the scan puts work into the backward scan that need not wait
-for its step. A training step of Breathing 2 is 12 to 17 % slower with it, and 13 to 15 % slower still with
-`flax.linen.RNN`; a layer alone (256 units, 4 x 400 steps) takes 109 and 86 ms of CPU time instead of 30 and 29 (JAX
-0.10.2 and 0.12, November 2026; `python -m benchmarks.forms breathing2`). For the GRU it was worth 3 % of a step.
+for its step. A training step of Breathing 2 takes 1.27 and 1.19 times as long with it, 1.44 and 1.36 times with
+`flax.linen.RNN` (JAX 0.10.2 and 0.12, November 2026; `python -m benchmarks.forms breathing2`). For the GRU the own form
+was worth 3 % of a step.
 """
 
 import jax
