@@ -1,5 +1,6 @@
 """A corpus: recordings with their partition, speaker, labels and audio."""
 
+import hashlib
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -10,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from jaxpara.corpora.audio import AudioInfo
+from jaxpara.corpora.labels import Rows
 from jaxpara.corpora.tasks import Task
 from jaxpara.errors import UserError
 from jaxpara.registry import suggest
@@ -23,8 +25,6 @@ class Recording:
 
     Attributes:
       name: the file name as the label file spells it; unique in the corpus.
-      path: the audio file.
-      partition: `train`, `devel` or `test`.
       speaker: empty if unknown.
       times_s: `[label]` seconds from the start of the file; `[0.0]` if the whole file has one label.
       labels: `[label]` for training: belt positions or class indices, NaN where the label file has `?`.
@@ -78,17 +78,13 @@ class Corpus:
         """True if the speaker of every train and devel recording is known."""
         return all(recording.speaker for recording in self.partition("train", "devel"))
 
-    def labels(self) -> pd.DataFrame:
-        """Return a row per label, in corpus order.
-
-        Returns:
-          Columns `recording`, `time_s` (rounded to microseconds), `partition`, `speaker`, `label` (float; NaN where
-          training may not see it) and `truth` (float; NaN where unknown).
-        """
-        return self._labels
-
     @cached_property
-    def _labels(self) -> pd.DataFrame:
+    def labels(self) -> pd.DataFrame:
+        """A row per label, in corpus order.
+
+        Columns: `recording`, `time_s` (rounded to microseconds), `partition`, `speaker`, `label` (float; NaN where
+        training may not see it) and `truth` (float; NaN where unknown).
+        """
         recordings, none = self.recordings, np.empty(0)
         texts = [(r.name, r.partition, r.speaker) for r in recordings]
         table = pd.DataFrame(texts, columns=["recording", "partition", "speaker"], dtype=str)
@@ -97,6 +93,17 @@ class Corpus:
         table["label"] = np.concatenate([none, *(r.labels for r in recordings)])
         table["truth"] = np.concatenate([none, *(r.truth for r in recordings)])
         return table
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 of the names, partitions, speakers, labels and samples."""
+        total = hashlib.sha256()
+        for recording in self.recordings:
+            texts = (recording.name, recording.partition, recording.speaker, recording.digest)
+            total.update(repr(texts).encode())
+            for values in (recording.times_s, recording.labels):
+                total.update(values.astype("<f8").tobytes())
+        return total.hexdigest()
 
     def known(self, names: Iterable[str], where: str) -> tuple[str, ...]:
         """Return the names of recordings in the config field `where`; raise a UserError if one is unknown."""
@@ -128,3 +135,18 @@ class Corpus:
         copies = digests.loc[digests.duplicated(keep=False)]
         pairs = sorted(pair for _, group in copies.groupby(copies) for pair in combinations(group.index, 2))
         return [(sounding[a].name, sounding[b].name) for a, b in pairs]
+
+
+def recordings_of(rows: Rows, folder: Path) -> tuple[Recording, ...]:
+    """Build recordings from a table with adjacent rows of each.
+
+    Args:
+      rows: has the columns `name`, `partition`, `speaker`, `time_s`, `value` and `truth`.
+      folder: of the audio; `name` is relative to it.
+    """
+    starts = np.flatnonzero(~rows["name"].duplicated())
+    arrays = (np.split(rows[column].to_numpy(float), starts)[1:] for column in ("time_s", "value", "truth"))
+    return tuple(
+        Recording(row.name, folder / row.name, row.partition, row.speaker, *values)
+        for row, *values in zip(rows.iloc[starts].itertuples(), *arrays, strict=True)
+    )

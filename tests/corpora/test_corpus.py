@@ -18,7 +18,7 @@ def corpus(*recordings):
 
 def test_labels_are_a_table_in_corpus_order():
     test = recording("test_b", [0, 0.04, 0.0800000001], [np.nan] * 3, [0.5, np.nan, -0.5])
-    table = corpus(test, recording("train_a", [0], [0.25], [0.25])).labels()
+    table = corpus(test, recording("train_a", [0], [0.25], [0.25])).labels
     assert list(table) == ["recording", "time_s", "partition", "speaker", "label", "truth"]
     assert table["recording"].tolist() == ["test_b"] * 3 + ["train_a"]
     assert table["time_s"].tolist() == [0, 0.04, 0.08, 0]
@@ -26,7 +26,7 @@ def test_labels_are_a_table_in_corpus_order():
     assert table["speaker"].tolist() == ["b"] * 3 + ["a"]
     np.testing.assert_array_equal(table["label"], [np.nan, np.nan, np.nan, 0.25])
     np.testing.assert_array_equal(table["truth"], [0.5, np.nan, -0.5, 0.25])
-    assert corpus().labels().empty
+    assert corpus().labels.empty
 
 
 def test_duplicates_are_pairs_with_one_recording_on_each_side():

@@ -8,7 +8,6 @@ and Barney, JASA 24 (1952), men, scaled by the length of the vocal tract.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -32,35 +31,28 @@ class Phrase(NamedTuple):
     fall_db: float = 3.0
 
 
-@dataclass(frozen=True)
+class Speaker(NamedTuple):
+    """A speaker of a simulated corpus: its partition and number in it, the seconds to simulate, and their files."""
+
+    key: tuple[int, int]
+    seconds: float
+    files: list[str]
+
+
 class Voice:
-    """The sound of one speaker."""
+    """The sound of one speaker, drawn at random: with equal probability a woman or a man."""
 
-    pitch_hz: float  # the middle of the speaker's pitch
-    pitch_span: float  # standard deviation of the accents in semitones
-    tract: float  # formant frequencies relative to an adult man's
-    syllables_hz: float  # syllables per second of speech
-    tilt_hz: float  # corner of the glottal low-pass; more vocal effort has a higher one
-    breathiness_db: float  # noise from the open glottis relative to the voiced sound
-    friction_db: float  # consonant noise relative to the average speaker's
-    jitter: float  # standard deviation of a glottal period, relative
-    shimmer_db: float  # standard deviation of the pulse levels
-
-    @classmethod
-    def draw(cls, rng: np.random.Generator) -> "Voice":
-        """Draw a speaker, with equal probability a woman or a man."""
+    def __init__(self, rng: np.random.Generator):
         woman = rng.random() < 0.5
-        return cls(
-            pitch_hz=(200 if woman else 115) * np.exp(0.12 * rng.standard_normal()),
-            pitch_span=rng.uniform(1.0, 2.5),
-            tract=(1.16 if woman else 1.0) * np.exp(0.04 * rng.standard_normal()),
-            syllables_hz=rng.uniform(4.0, 6.0),
-            tilt_hz=rng.uniform(250, 900),
-            breathiness_db=rng.uniform(-34, -20),
-            friction_db=rng.uniform(-4, 4),
-            jitter=rng.uniform(0.004, 0.015),
-            shimmer_db=rng.uniform(0.2, 0.8),
-        )
+        self.pitch_hz = (200 if woman else 115) * np.exp(0.12 * rng.standard_normal())  # the middle of the pitch
+        self.pitch_span = rng.uniform(1.0, 2.5)  # standard deviation of the accents in semitones
+        self.tract = (1.16 if woman else 1.0) * np.exp(0.04 * rng.standard_normal())  # formants relative to a man's
+        self.syllables_hz = rng.uniform(4.0, 6.0)  # syllables per second of speech
+        self.tilt_hz = rng.uniform(250, 900)  # corner of the glottal low-pass; more vocal effort has a higher one
+        self.breathiness_db = rng.uniform(-34, -20)  # noise from the open glottis relative to the voiced sound
+        self.friction_db = rng.uniform(-4, 4)  # consonant noise relative to the average speaker's
+        self.jitter = rng.uniform(0.004, 0.015)  # standard deviation of a glottal period, relative
+        self.shimmer_db = rng.uniform(0.2, 0.8)  # standard deviation of the pulse levels
 
 
 # Levels in dB of voicing, aspiration (noise through the tract) and friction; three formants in Hz; centre and
@@ -174,8 +166,6 @@ def speak(voice: Voice, phrases: Sequence[Phrase], seconds: float, rng: np.rando
 
     Args:
       phrases: in order, without overlap; cut off outside 0 to `seconds`.
-      seconds: length of the result.
-      rng: draws the sounds and every irregularity.
 
     Returns:
       `[sample]` float32 at 16 kHz; a stressed vowel at 0 dB has an RMS of about 1.
