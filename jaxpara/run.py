@@ -274,7 +274,7 @@ def compare(paths: Sequence[Path], root: Path | None, task: str | None, output: 
 
 def describe(corpus: Corpus) -> CorpusData:
     """Return the facts about a corpus that evaluation uses."""
-    seconds = {partition: [r.seconds for r in corpus.partition(partition)] for partition in PARTITIONS}
+    seconds = {partition: [r.audio.seconds for r in corpus.partition(partition)] for partition in PARTITIONS}
     return CorpusData(
         root=str(corpus.root),
         label_file=str(corpus.label_file),
@@ -283,7 +283,7 @@ def describe(corpus: Corpus) -> CorpusData:
         measure=corpus.task.measure,
         classes=corpus.task.classes,
         labels=corpus.labels,
-        seconds={p: None if None in values else sum(values) for p, values in seconds.items()},  # pyright: ignore
+        seconds={p: None if 0 in values else sum(values) for p, values in seconds.items()},
     )
 
 

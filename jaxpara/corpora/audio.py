@@ -31,7 +31,7 @@ class AudioInfo:
     """The properties of an audio file, from one pass over it."""
 
     failure: str = ""  # why the file cannot be read; the other fields are empty then
-    digest: str = ""  # SHA-256 of the samples as float32, whatever the file format and sample width
+    digest: str = ""  # SHA-256 of the samples as float32, the key of stored features
     frames: int = 0  # samples per channel
     rate_hz: int = 0
     channels: int = 0

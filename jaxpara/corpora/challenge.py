@@ -16,14 +16,7 @@ MARKER = "SIMULATED.json"  # in the root of simulated corpora only
 
 
 def read(root: Path, task: Task) -> Corpus:
-    """Read a corpus without opening its audio.
-
-    Args:
-      root: the folder that contains `wav/` and `lab/`, or whose `dist/` does.
-
-    Raises:
-      UserError: the first of the errors that `check` lists about the label files.
-    """
+    """Read a corpus without opening its audio; raise the first of the errors that `check` lists about its labels."""
     findings = Findings()
     corpus, _ = read_contents(Path(root), task, findings)
     findings.require_no_error()
@@ -32,9 +25,6 @@ def read(root: Path, task: Task) -> Corpus:
 
 def read_contents(root: Path, task: Task, findings: Findings) -> tuple[Corpus, list[Path]]:
     """Read as much of a corpus as possible, without opening its audio.
-
-    Args:
-      findings: collects everything that is wrong with the label files.
 
     Returns:
       The corpus, without the recordings that have no audio or wrong times, and the audio files that no label file
@@ -79,8 +69,8 @@ def _find_base(root: Path, findings: Findings) -> Path:
     found, fix = "no lab/ in this folder", "give the folder that contains wav/ and lab/"
     if not root.is_dir():
         raise findings.fatal(root, "a file, not a folder" if root.exists() else "no such folder", fix)
-    if base := _first_of(root / "lab", root / "dist" / "lab"):
-        return base.parent
+    if base := next((base for base in (root, root / "dist") if (base / "lab").is_dir()), None):
+        return base
     if inside := next((child for child in sorted(root.iterdir()) if (child / "lab").is_dir()), None):
         fix = f"did you mean {inside}?"
     elif not any(root.iterdir()):
@@ -92,14 +82,11 @@ def _label_files(lab: Path, findings: Findings) -> dict[Path, str | None]:
     """Return the label files with their partition; None if the names of the recordings begin with it."""
     if (lab / "labels.csv").exists():
         return {lab / "labels.csv": None}
-    files: dict[Path, str | None] = {lab / f"{part}.csv": part for part in PARTITIONS if (lab / f"{part}.csv").exists()}
-    if absent := [f"{part}.csv" for part in ("train", "devel") if part not in files.values()]:
-        what, fix = (
-            f"neither labels.csv nor {' and '.join(absent)}",
-            "add labels.csv, or train.csv, devel.csv and test.csv",
-        )
-        raise findings.fatal(lab, what, fix)
-    return files
+    files = {part: lab / f"{part}.csv" for part in PARTITIONS if (lab / f"{part}.csv").exists()}
+    if absent := [f"{part}.csv" for part in ("train", "devel") if part not in files]:
+        what = f"neither labels.csv nor {' and '.join(absent)}"
+        raise findings.fatal(lab, what, "add labels.csv, or train.csv, devel.csv and test.csv")
+    return {path: part for part, path in files.items()}
 
 
 def _audio_files(wav: Path, findings: Findings) -> dict[str, bool]:
@@ -172,13 +159,7 @@ def _problem_of(name: str, wav: Path) -> str:
 def _speakers(
     rows: labels.Rows, named: Collection[str], task: Task, path: Path | None, findings: Findings
 ) -> dict[str, str]:
-    """Return the speaker of each recording; empty if unknown.
-
-    Args:
-      rows: of the label files.
-      named: all recordings in the label files, including those with errors.
-      path: the table of speakers, with the columns `file_name` and `speaker`.
-    """
+    """Return the speaker of each recording, empty if unknown, from the table `path`; `named` are all recordings."""
     recordings = rows.drop_duplicates("name")[["name", "partition"]]
     speakers = {name: Path(name).stem if task.speaker_per_file else "" for name in recordings["name"]}
     if path is None:
@@ -194,10 +175,9 @@ def _speakers(
     )
     again = table[table["partition"] != table["first_in"]].drop_duplicates(["speaker", "partition"])
     what = (
-        "speaker {speaker!r} is in {first_in} ({first!r}) and in {partition}"
-        " ({name!r}): scores on known speakers are better than on new ones"
+        "speaker {speaker!r} is in {first_in} ({first!r}) and in {partition} ({name!r}): scores on known speakers are"
     )
-    fix = "correct the speaker, or read the scores with that in mind"
+    what, fix = f"{what} better than on new ones", "correct the speaker, or read the scores with that in mind"
     findings.add_rows("warning", "speakers in two partitions", again, what, fix)
     speakers |= dict(zip(table["name"], table["speaker"], strict=True))
     for name in recordings["name"][~recordings["name"].isin(table["name"])]:

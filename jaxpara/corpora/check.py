@@ -19,12 +19,12 @@ def check(root: Path, task: Task, findings: Findings, progress: Callable[[int, i
     """Read a corpus and decode every audio file once.
 
     Args:
-      root: the folder that contains `wav/` and `lab/`.
+      root: the folder that contains `wav/` and `lab/`, or whose `dist/` does.
       findings: collects everything that is wrong with the corpus.
       progress: called with the number of scanned files and of all files.
 
     Raises:
-      UserError: the first error, after all that can be found.
+      UserError: the first error, after the whole check.
     """
     corpus, extra = read_contents(Path(root), task, findings)
     complete = not findings.count("error")
@@ -70,7 +70,7 @@ def _check_duplicates(corpus: Corpus, findings: Findings) -> None:
 
 def _check_lengths(corpus: Corpus, findings: Findings) -> None:
     """Add files whose length differs from that of most files."""
-    frames = {recording.path: recording.audio.frames for recording in corpus.recordings if recording.audio}
+    frames = {recording.path: recording.audio.frames for recording in corpus.recordings}
     usual, count = max(Counter(frames.values()).items(), key=itemgetter(1), default=(0, 0))
     for path, found in frames.items() if count > len(frames) / 2 else ():
         if found not in (0, usual):

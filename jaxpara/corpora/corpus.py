@@ -29,7 +29,7 @@ class Recording:
       times_s: `[label]` seconds from the start of the file; `[0.0]` if the whole file has one label.
       labels: `[label]` for training: belt positions or class indices, NaN where the label file has `?`.
       truth: `[label]` for evaluation: `labels`, completed by the confidential labels if the corpus has them.
-      audio: the scan of the file; None if it was not scanned (`challenge.read`, new audio, corpora in memory).
+      audio: the scan of the file; empty if it was not scanned (`challenge.read`, new audio, corpora in memory).
     """
 
     name: str
@@ -39,17 +39,7 @@ class Recording:
     times_s: np.ndarray
     labels: np.ndarray
     truth: np.ndarray
-    audio: AudioInfo | None = None
-
-    @property
-    def digest(self) -> str:
-        """SHA-256 of the decoded samples, the key of stored features; empty if the file was not scanned."""
-        return self.audio.digest if self.audio else ""
-
-    @property
-    def seconds(self) -> float | None:
-        """Duration of the audio; None if the file was not scanned."""
-        return self.audio.seconds if self.audio else None
+    audio: AudioInfo = field(default_factory=AudioInfo)
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,21 +75,20 @@ class Corpus:
         Columns: `recording`, `time_s` (rounded to microseconds), `partition`, `speaker`, `label` (float; NaN where
         training may not see it) and `truth` (float; NaN where unknown).
         """
-        recordings, none = self.recordings, np.empty(0)
-        texts = [(r.name, r.partition, r.speaker) for r in recordings]
-        table = pd.DataFrame(texts, columns=["recording", "partition", "speaker"], dtype=str)
-        table = table.loc[np.repeat(table.index, [len(r.times_s) for r in recordings])].reset_index(drop=True)
-        table.insert(1, "time_s", np.round(np.concatenate([none, *(r.times_s for r in recordings)]), 6))
-        table["label"] = np.concatenate([none, *(r.labels for r in recordings)])
-        table["truth"] = np.concatenate([none, *(r.truth for r in recordings)])
-        return table
+        columns, numbers = (
+            ["recording", "time_s", "partition", "speaker", "label", "truth"],
+            ["time_s", "label", "truth"],
+        )
+        rows = [(r.name, np.round(r.times_s, 6), r.partition, r.speaker, r.labels, r.truth) for r in self.recordings]
+        table = pd.DataFrame(rows, columns=columns).explode(numbers, ignore_index=True)
+        return table.astype(dict.fromkeys(columns, str) | dict.fromkeys(numbers, float))
 
     @cached_property
     def fingerprint(self) -> str:
         """SHA-256 of the names, partitions, speakers, labels and samples."""
         total = hashlib.sha256()
         for recording in self.recordings:
-            texts = (recording.name, recording.partition, recording.speaker, recording.digest)
+            texts = (recording.name, recording.partition, recording.speaker, recording.audio.digest)
             total.update(repr(texts).encode())
             for values in (recording.times_s, recording.labels):
                 total.update(values.astype("<f8").tobytes())
@@ -130,19 +119,17 @@ class Corpus:
 
     @cached_property
     def _duplicates(self) -> list[tuple[str, str]]:
-        sounding = [r for r in self.recordings if r.audio is not None and r.audio.frames and not r.audio.silent]
-        digests = pd.Series([r.digest for r in sounding], dtype=object)
+        sounding = [r for r in self.recordings if r.audio.frames and not r.audio.silent]
+        digests = pd.Series([r.audio.digest for r in sounding], dtype=object)
         copies = digests.loc[digests.duplicated(keep=False)]
         pairs = sorted(pair for _, group in copies.groupby(copies) for pair in combinations(group.index, 2))
         return [(sounding[a].name, sounding[b].name) for a, b in pairs]
 
 
 def recordings_of(rows: Rows, folder: Path) -> tuple[Recording, ...]:
-    """Build recordings from a table with adjacent rows of each.
+    """Build recordings from their rows, which are adjacent: `name`, `partition`, `speaker`, `time_s`, `value`, `truth`.
 
-    Args:
-      rows: has the columns `name`, `partition`, `speaker`, `time_s`, `value` and `truth`.
-      folder: of the audio; `name` is relative to it.
+    The names are relative to the folder of the audio.
     """
     starts = np.flatnonzero(~rows["name"].duplicated())
     arrays = (np.split(rows[column].to_numpy(float), starts)[1:] for column in ("time_s", "value", "truth"))

@@ -10,7 +10,7 @@ from jaxpara.errors import UserError
 
 Level = Literal["error", "warning"]
 MAX_LISTED = 20  # of each kind: enough to see the pattern; the others are only counted
-FATAL = ("error", "")  # level and kind of an error after which nothing else can be checked
+FATAL: tuple[Level, str] = ("error", "")  # level and kind of an error after which nothing else can be checked
 
 
 @dataclass(frozen=True)
@@ -48,11 +48,7 @@ class Findings:
     warning = partialmethod(add, "warning")
 
     def add_rows(self, level: Level, kind: str, rows: Any, what: str, fix: str) -> None:
-        """Add a finding for each row of a table with the columns `path` and `row`.
-
-        Args:
-          what: a format string of all columns; `!r` is `quote`.
-        """
+        """Add a finding for each row of a table; `what` is a format string of its columns, in which `!r` is `quote`."""
         for row in rows.head(MAX_LISTED).to_dict("records"):
             cells = {name: _Cell(cell) if isinstance(cell, str) else cell for name, cell in row.items()}
             self.add(level, kind, row["path"], what.format(**cells), fix, row["row"])
@@ -60,8 +56,7 @@ class Findings:
 
     def fatal(self, file: Path, what: str, fix: str, row: int | None = None) -> UserError:
         """Add an error after which nothing else can be checked, and return it for `raise`."""
-        self._counts[FATAL] += 1
-        self._listed[FATAL].append(Finding("error", str(file), row, what, fix))
+        self.add(*FATAL, file, what, fix, row)
         return self.first_error()
 
     def count(self, level: Level) -> int:

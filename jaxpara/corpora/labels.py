@@ -39,8 +39,7 @@ def read_table(path: Path, findings: Findings, **columns: Sequence[str]) -> Rows
       texts without spaces around them.
 
     Raises:
-      UserError: the file cannot be read, is not UTF-8, lacks a column, has a column twice, a row that is not CSV, or
-        no rows.
+      UserError: not such a table, or one without rows.
     """
     columns = {"name": NAME_COLUMNS, **columns}
     rows: list[int] = []
@@ -112,7 +111,7 @@ def read_rows(path: Path, task: Task, findings: Findings) -> Rows:
 
 
 def one_row_each(rows: Rows, findings: Findings) -> Rows:
-    """Return the first row of each recording; `findings` collects the others."""
+    """Return the first row of each recording; the others are findings."""
     again = rows["name"].duplicated()
     others = rows.assign(first=rows.groupby("name")["row"].transform("first"))[again]
     fix = "delete one of the rows"
@@ -123,13 +122,11 @@ def one_row_each(rows: Rows, findings: Findings) -> Rows:
 def with_values(rows: Rows, task: Task, may_hide: Collection[str], findings: Findings) -> Rows:
     """Return the rows with `time_s` and `value`; of class tasks, one row per recording, at 0 s.
 
+    `time_s` is rounded to microseconds, and NaN in all rows of a recording with a wrong time. `value` is the class
+    index or the position of the belt, and NaN where the label is hidden or wrong.
+
     Args:
       may_hide: the recordings whose label may be `?`, as in the test partition.
-      findings: collects duplicated rows, wrong times and wrong labels.
-
-    Returns:
-      `time_s` is rounded to microseconds, and NaN in all rows of a recording with a wrong time. `value` is the class
-      index or the position of the belt, and NaN where the label is hidden or wrong.
     """
     if task.kind == "classes":
         rows = one_row_each(rows, findings).assign(time_s=0.0)
@@ -183,12 +180,7 @@ def _times(rows: Rows, findings: Findings) -> Rows:
 
 
 def on_grid(rows: Rows, findings: Findings) -> tuple[Rows, float]:
-    """Return the rows of sequences that have a label in every period from 0 s on, and the labels per second.
-
-    Args:
-      rows: with `time_s`.
-      findings: collects gaps and other times, and every recording if none has the two labels that define a rate.
-    """
+    """Return the rows of the recordings with a label in every period from 0 s on, and the labels per second."""
     names, at = rows["name"], rows["time_s"]
     step = at.groupby(names).diff()
     # Times are often written with two decimals, so that a single step is inexact; the mean of the usual steps is not.
@@ -227,7 +219,6 @@ def truth(rows: Rows, path: Path, task: Task, named: Collection[str], findings: 
       rows: of the label files, `with_values`.
       path: the confidential label file, in the form of the label files.
       named: all recordings in the label files, including those with errors.
-      findings: collects the differences between the two.
     """
     secret = read_rows(path, task, findings)
     unknown = secret[~secret["name"].isin(named)].drop_duplicates("name")

@@ -182,7 +182,6 @@ def folds_of(spec: Mapping[str, Any], where: str, corpus: Corpus, seeds: int = 1
       spec: the name of the split and its fields; `only`, the indices of the folds to use (default: all); `leave_out`,
         recordings that are used neither for training nor for validation.
       where: the config path of `spec`, for messages.
-      seeds: number of repetitions of every fold.
     """
     if seeds < 1:
         raise UserError(f"config.seeds is {seeds}, expected at least 1")

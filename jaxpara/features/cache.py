@@ -105,7 +105,9 @@ def load_features(
       OSError: the disk is full, or the folder cannot be written; the files written before stay usable.
     """
     home = _feature_folder(feature, folder)
-    digests = audio.in_threads(lambda r: r.digest or digest_of(audio.read(r.path, feature.sample_rate_hz)), recordings)
+    digests = audio.in_threads(
+        lambda r: r.audio.digest or digest_of(audio.read(r.path, feature.sample_rate_hz)), recordings
+    )
     paths = [home / f"{digest}.npy" for digest in digests]
     wanted = dict(zip(paths, zip(recordings, digests, strict=True), strict=True))
     missing = [path for path in wanted if not is_intact(path)]

@@ -173,4 +173,4 @@ def _with_tuples(tree: Any) -> Any:
 def _longest_s(corpus: Corpus) -> float:
     if corpus.label_rate_hz:
         return max(float(np.max(r.times_s)) for r in corpus.recordings) + 1 / corpus.label_rate_hz
-    return max(recording.seconds or 0.0 for recording in corpus.partition("train", "devel"))
+    return max(recording.audio.seconds for recording in corpus.partition("train", "devel"))

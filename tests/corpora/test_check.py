@@ -19,7 +19,7 @@ def test_valid_corpora_have_no_findings(mask, breathing):
         corpus = folder.check()
         assert [r.name for r in corpus.recordings] == [r.name for r in read(folder.root, folder.task).recordings]
         for recording in corpus.recordings:
-            assert recording.seconds == soundfile.info(recording.path).duration
+            assert recording.audio.seconds == soundfile.info(recording.path).duration
             assert recording.audio == scan(recording.path)
 
 

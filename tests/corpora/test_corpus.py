@@ -7,9 +7,9 @@ from jaxpara.corpora.corpus import Corpus, Recording
 from jaxpara.corpora.tasks import TASKS
 
 
-def recording(name, times_s=(0.0,), labels=(1.0,), truth=(1.0,), audio=None):
+def recording(name, times_s=(0.0,), labels=(1.0,), truth=(1.0,), **audio):
     arrays = (np.array(values, float) for values in (times_s, labels, truth))
-    return Recording(name, Path(name), name.split("_")[0], name[-1], *arrays, audio)
+    return Recording(name, Path(name), name.split("_")[0], name[-1], *arrays, **audio)
 
 
 def corpus(*recordings):
@@ -44,9 +44,3 @@ def test_duplicates_are_pairs_with_one_recording_on_each_side():
     assert made.duplicates(train + devel, test) == [("train_0", "test_4"), ("devel_2", "test_4")]
     assert made.duplicates(train, train) == []
     assert corpus().duplicates([], []) == []
-
-
-def test_only_a_scanned_recording_has_a_digest_and_a_duration():
-    scanned = recording("train_0", audio=AudioInfo(digest="x", frames=8000, rate_hz=16_000))
-    assert (scanned.digest, scanned.seconds) == ("x", 0.5)
-    assert (recording("train_1").digest, recording("train_1").seconds) == ("", None)

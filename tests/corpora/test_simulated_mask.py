@@ -81,11 +81,12 @@ def test_full_preset_has_the_sizes_of_the_real_corpus():
     full = mask.PRESETS["full"]
     assert full.speakers == (12, 10, 10)
     assert full.clips == (10895, 14647, 11012)
-    for total, speakers in zip(full.clips, full.speakers, strict=True):
-        counts = mask._clip_counts(total, speakers, full.spread, np.random.default_rng(0))
-        assert counts.sum() == total
-        assert counts.max() > 1.5 * counts.mean()
-        assert counts.min() >= 8
+    _, people = mask.plan_corpus("full", full.speakers, None, 0)
+    for part, total in enumerate(full.clips):
+        counts = [len(speaker.files) for speaker in people if speaker.key[0] == part]
+        assert (len(counts), sum(counts)) == (full.speakers[part], total)
+        assert max(counts) > 1.5 * np.mean(counts)
+        assert min(counts) >= 8
 
 
 # --- the mask

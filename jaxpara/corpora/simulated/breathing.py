@@ -24,8 +24,7 @@ from scipy import ndimage, signal
 from sklearn.linear_model import Ridge
 
 from jaxpara.corpora.corpus import PARTITIONS, Corpus, Recording
-from jaxpara.corpora.simulated.room import Room, record
-from jaxpara.corpora.simulated.voice import SAMPLE_RATE_HZ, Phrase, Speaker, Voice, speak
+from jaxpara.corpora.simulated.voice import SAMPLE_RATE_HZ, Phrase, Room, Speaker, Voice, record, speak
 from jaxpara.errors import UserError
 from jaxpara.predictions import ENSEMBLE, predictions_of
 
@@ -194,19 +193,16 @@ def breathe(
     return sound * 2.2  # compensates for the bands, which pass a fifth of the noise
 
 
-def simulate(seconds: float, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Simulate one speaker: `[sample]` int16 audio at 16 kHz, `[label]` belt in [-1, 1] at 25 Hz."""
+def simulate(speaker: Speaker, rng: np.random.Generator) -> tuple[np.ndarray, list[tuple[str, str, str]]]:
+    """Simulate a speaker: `[1, sample]` int16 audio at 16 kHz, and the rows of the label file, 25 per second."""
+    seconds, (file,) = speaker.seconds, speaker.files
     voice, breather, room = Voice(rng), Breather(rng), Room(rng)
     breaths = plan(breather, seconds, rng)
     labels = belt(breaths, breather, seconds, rng)
     sound = speak(voice, [phrase for breath in breaths for phrase in breath.phrases], seconds, rng)
     sound += breathe(breaths, breather, voice, seconds, rng)
-    return record(sound, room, rng), labels
-
-
-def rows_of(files: Sequence[str], labels: np.ndarray) -> list[tuple[str, str, str]]:
-    """Return the rows of a speaker in the label file; `labels` are those of `simulate`."""
-    return [(files[0], f"{i / LABEL_RATE_HZ:.2f}", f"{value:.5f}") for i, value in enumerate(labels)]
+    rows = [(file, f"{i / LABEL_RATE_HZ:.2f}", f"{value:.5f}") for i, value in enumerate(labels)]
+    return record(sound, room, rng)[None], rows
 
 
 def plan_corpus(
@@ -226,13 +222,9 @@ def plan_corpus(
 
 
 def loudness_baseline(corpus: Corpus) -> pd.DataFrame:
-    """Predict the belt from loudness alone: a ridge regression on the level from 4 s before to 4 s after a label.
+    """Predict the belts of test from loudness alone; trained on train and devel.
 
-    Args:
-      corpus: a Breathing corpus with test recordings; trained on train and devel.
-
-    Returns:
-      The prediction table of the test partition.
+    A ridge regression on the level from 4 s before to 4 s after a label. Returns a prediction table.
     """
     known = corpus.partition("train", "devel")
     model = Ridge(alpha=PENALTY)

@@ -21,8 +21,7 @@ import numpy as np
 from scipy import signal
 
 from jaxpara.corpora.corpus import PARTITIONS
-from jaxpara.corpora.simulated.room import Room, record
-from jaxpara.corpora.simulated.voice import SAMPLE_RATE_HZ, Phrase, Speaker, Voice, speak
+from jaxpara.corpora.simulated.voice import SAMPLE_RATE_HZ, Phrase, Room, Speaker, Voice, record, speak
 from jaxpara.errors import UserError
 
 HEADER = ["file_name", "label"]
@@ -136,29 +135,18 @@ def _filtered(sound: np.ndarray, gain_db: np.ndarray) -> np.ndarray:
     return signal.oaconvolve(seconds, taps, mode="valid", axes=1).ravel()
 
 
-def simulate(clips: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Simulate one speaker: `[clip, sample]` int16 audio at 16 kHz, `[clip]` True if the speaker wears the mask."""
-    wearer, masked = Wearer(rng), round(MASKED * clips)
+def simulate(speaker: Speaker, rng: np.random.Generator) -> tuple[np.ndarray, list[tuple[str, str]]]:
+    """Simulate a speaker: `[clip, sample]` int16 audio at 16 kHz, and the rows of the label file."""
+    wearer, clips = Wearer(rng), len(speaker.files)
+    masked = round(MASKED * clips)
     audio, labels = [], []
     for i in range(SESSIONS):
         session = Session(rng)
-        for label, total in ((False, clips - masked), (True, masked)):
+        for label, total in (("clear", clips - masked), ("mask", masked)):
             count = (i + 1) * total // SESSIONS - i * total // SESSIONS
-            audio.append(take(wearer, session, label, count, rng))
+            audio.append(take(wearer, session, label == "mask", count, rng))
             labels += [label] * count
-    return np.concatenate(audio), np.array(labels)
-
-
-def _clip_counts(total: int, speakers: int, spread: float, rng: np.random.Generator) -> np.ndarray:
-    """Draw the number of clips of each speaker, `[speaker]`."""
-    weights = np.exp(spread * rng.standard_normal(speakers))
-    ends = np.round(total * np.cumsum(weights) / weights.sum()).astype(int)
-    return np.diff(ends, prepend=0)
-
-
-def rows_of(files: Sequence[str], labels: np.ndarray) -> list[tuple[str, str]]:
-    """Return the rows of a speaker in the label file; `labels` are those of `simulate`."""
-    return [(name, "mask" if masked else "clear") for name, masked in zip(files, labels, strict=True)]
+    return np.concatenate(audio), list(zip(speaker.files, labels, strict=True))
 
 
 def plan_corpus(
@@ -171,10 +159,12 @@ def plan_corpus(
     for part, count in enumerate(counts):
         rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(part,)))
         if seconds is None:
-            clips = _clip_counts(round(size.clips[part] * count / size.speakers[part]), count, size.spread, rng)
+            weights = np.exp(size.spread * rng.standard_normal(count))
+            total = round(size.clips[part] * count / size.speakers[part])
+            ends = np.round(total * np.cumsum(weights) / weights.sum()).astype(int)
         else:
-            clips = np.full(count, int(seconds))
+            ends = int(seconds) * np.arange(1, count + 1)
         # Neither the order of the files nor their names reveal speaker or class.
-        for i, own in enumerate(np.split(1 + rng.permutation(clips.sum()), np.cumsum(clips)[:-1])):
+        for i, own in enumerate(np.split(1 + rng.permutation(ends[-1]), ends[:-1])):
             people.append(Speaker((part, i), len(own), [f"{PARTITIONS[part]}_{number:05d}.wav" for number in own]))
     return {"preset": preset, "speakers": list(counts), "seconds": seconds}, people

@@ -41,13 +41,11 @@ def write(
     process that needs the same corpus waits for the first.
 
     Args:
-      task: one of `SIMULATORS`.
       root: the corpus folder: new, empty, or with the same simulated corpus.
-      preset: one of the simulator's `PRESETS`.
-      seed: of all randomness; a speaker depends on the seed, the partition and its number in the partition only.
+      seed: a speaker depends on the seed, the partition and its number in the partition only.
       speakers: numbers in train, devel and test; default: the preset's.
-      seconds: per recording of Breathing, a multiple of 0.04, or of speech, and so the clips, per speaker of Mask;
-        default: the preset's, which differ by speaker in Mask's `full`.
+      seconds: of each recording of Breathing, or of speech, and so the clips, of each speaker of Mask; default: the
+        preset's, which differ by speaker in Mask's `full`.
       progress: called with the number of written files and of all files.
 
     Raises:
@@ -99,11 +97,7 @@ def _finished(root: Path, parameters: dict[str, Any]) -> bool:
 
 
 def _fill(
-    folder: Path,
-    simulator: Any,
-    people: Sequence[Speaker],
-    seed: int,
-    progress: Callable[[int, int], None] | None,
+    folder: Path, simulator: Any, people: Sequence[Speaker], seed: int, progress: Callable[[int, int], None] | None
 ) -> None:
     """Write the audio, the labels and, if speakers have several files, the speakers."""
     wav, lab = folder / "wav", folder / "lab"
@@ -112,10 +106,10 @@ def _fill(
 
     def write_speaker(speaker: Speaker) -> list[tuple[str, ...]]:
         rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=speaker.key))
-        audio, labels = simulator.simulate(speaker.seconds, rng)
-        for name, clip in zip(speaker.files, np.atleast_2d(audio), strict=True):
+        clips, rows = simulator.simulate(speaker, rng)
+        for name, clip in zip(speaker.files, clips, strict=True):
             soundfile.write(wav / name, clip, SAMPLE_RATE_HZ, subtype="PCM_16")
-        return simulator.rows_of(speaker.files, labels)
+        return rows
 
     def count_files(done: int, _: int) -> None:
         if progress is not None:
