@@ -53,10 +53,7 @@ def reason(error: BaseException) -> str:
 
 
 def read(path: Path, sample_rate_hz: int) -> np.ndarray:
-    """Read a mono file of any format and width that libsndfile reads.
-
-    Returns:
-      `[sample]` float32 in [-1, 1]; 16-bit amplitudes are divided by 32768.
+    """Read a mono file: `[sample]` float32 in [-1, 1]; 16-bit amplitudes are divided by 32768.
 
     Raises:
       UserError: an error of `check_file`.
@@ -88,7 +85,9 @@ def _decode(path: Path) -> tuple[np.ndarray, AudioInfo]:
     missing = f"{promised - found} bytes" if found < promised < UNKNOWN_LENGTH_BYTES else ""
     if len(samples) < frames:
         missing = f"{frames - len(samples)} samples"
-    empty = not samples.size
+    if not samples.size:
+        return samples, AudioInfo()
+    amplitudes = np.abs(samples)
     return samples, AudioInfo(
         digest=hashlib.sha256(samples.tobytes()).hexdigest(),
         frames=len(samples),
@@ -96,9 +95,9 @@ def _decode(path: Path) -> tuple[np.ndarray, AudioInfo]:
         channels=samples.shape[1],
         missing=missing,
         bad_samples=int(samples.size - np.count_nonzero(np.isfinite(samples))),
-        silent=not empty and bool(samples.max() == samples.min()),
-        clipped_fraction=0.0 if empty else float(np.mean(np.abs(samples) >= FULL_SCALE)),
-        peak=0.0 if empty else float(np.abs(samples).max()),
+        silent=bool(samples.max() == samples.min()),
+        clipped_fraction=float(np.mean(amplitudes >= FULL_SCALE)),
+        peak=float(amplitudes.max()),
     )
 
 
@@ -135,19 +134,17 @@ def in_threads(
     work: Callable[[Item], Result],
     items: Sequence[Item],
     progress: Callable[[int, int], None] | None = None,
-    max_threads: int | None = None,
+    max_threads: int = 1000,
 ) -> list[Result]:
     """Map a function over items in threads; NumPy, SciPy and libsndfile release the interpreter lock.
 
-    After an exception in `work` or `progress` no further items are started.
+    There are no more threads than CPU cores. After an exception in `work` or `progress` no further items are started.
 
     Args:
       progress: called from the calling thread with the number of finished items and of all items.
-      max_threads: default: the number of CPU cores.
     """
     results: list[Result] = []
-    cores = os.cpu_count() or 1
-    pool = ThreadPoolExecutor(min(cores, max_threads or cores))
+    pool = ThreadPoolExecutor(min(os.cpu_count() or 1, max_threads))
     try:
         for result in pool.map(work, items):
             results.append(result)

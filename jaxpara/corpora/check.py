@@ -39,12 +39,16 @@ def check(root: Path, task: Task, findings: Findings, progress: Callable[[int, i
             what = f"{info.seconds:.2f} s of audio, {labels} labels are {labels / rate_hz:.2f} s"
             fix = "copy the file again from the corpus, or correct its labels"
             findings.error("files of other lengths than their labels", recording.path, what, fix)
+        if labels > 1 and np.all(recording.labels == recording.labels[0]):
+            what = f"{recording.name} has the label {recording.labels[0]:g} from beginning to end"
+            fix = "leave it out if the belt had come off: nothing correlates with a constant"
+            findings.warning("constant labels", corpus.label_file, what, fix)
     _check_duplicates(corpus, findings)
     if task.kind == "classes":
         _check_lengths(corpus, findings)
-    # A missing class may only be the result of the errors before it.
-    if complete:
-        (_check_classes if task.kind == "classes" else _check_constants)(corpus, findings)
+        # A missing class may only be the result of errors in the label files.
+        if complete:
+            _check_classes(corpus, findings)
     for path in extra:
         findings.warning("files without rows", path, "no label file names it", "add its rows, or remove it")
     findings.require_no_error()
@@ -77,15 +81,6 @@ def _check_lengths(corpus: Corpus, findings: Findings) -> None:
             what = f"{found} samples, most files have {usual}"
             fix = "check that it is complete; with features.clip_s it is padded or cut into windows"
             findings.warning("files of unusual length", path, what, fix)
-
-
-def _check_constants(corpus: Corpus, findings: Findings) -> None:
-    """Add sequences that never change."""
-    for recording in corpus.recordings:
-        if len(recording.labels) > 1 and np.all(recording.labels == recording.labels[0]):
-            what = f"{recording.name} has the label {recording.labels[0]:g} from beginning to end"
-            fix = "leave it out if the belt had come off: nothing correlates with a constant"
-            findings.warning("constant labels", corpus.label_file, what, fix)
 
 
 def _check_classes(corpus: Corpus, findings: Findings) -> None:

@@ -21,43 +21,29 @@ PARTITIONS = ("train", "devel", "test")
 
 @dataclass(frozen=True, eq=False)
 class Recording:
-    """An audio file and its labels.
+    """An audio file and its labels."""
 
-    Attributes:
-      name: the file name as the label file spells it; unique in the corpus.
-      speaker: empty if unknown.
-      times_s: `[label]` seconds from the start of the file; `[0.0]` if the whole file has one label.
-      labels: `[label]` for training: belt positions or class indices, NaN where the label file has `?`.
-      truth: `[label]` for evaluation: `labels`, completed by the confidential labels if the corpus has them.
-      audio: the scan of the file; empty if it was not scanned (`challenge.read`, new audio, corpora in memory).
-    """
-
-    name: str
+    name: str  # as the label file spells it; unique in the corpus
     path: Path
     partition: str
-    speaker: str
-    times_s: np.ndarray
-    labels: np.ndarray
-    truth: np.ndarray
+    speaker: str  # empty if unknown
+    times_s: np.ndarray  # `[label]` seconds from the start of the file; `[0.0]` if the whole file has one label
+    labels: np.ndarray  # `[label]` for training: belt positions or class indices, NaN where the label file has `?`
+    truth: np.ndarray  # `[label]` for evaluation: `labels`, completed by the confidential labels if there are any
+    # The scan of the file; empty if it was not scanned (`challenge.read`, new audio, corpora in memory).
     audio: AudioInfo = field(default_factory=AudioInfo)
 
 
 @dataclass(frozen=True, eq=False)
 class Corpus:
-    """The recordings of one task, in the order of the label file.
-
-    Attributes:
-      label_rate_hz: labels per second; 0 if every file has one label.
-      simulated: True if `jaxpara.corpora.simulated` made the audio; every output mentions it.
-      label_file: labels.csv or the first label file, for messages.
-    """
+    """The recordings of one task, in the order of the label file."""
 
     task: Task
     root: Path
     recordings: tuple[Recording, ...]
-    label_rate_hz: float
-    simulated: bool = False
-    label_file: Path = field(default_factory=Path)
+    label_rate_hz: float  # labels per second; 0 if every file has one label
+    simulated: bool = False  # True if `jaxpara.corpora.simulated` made the audio; every output mentions it
+    label_file: Path = field(default_factory=Path)  # labels.csv or the first label file, for messages
 
     @cached_property
     def by_name(self) -> dict[str, Recording]:
@@ -115,15 +101,12 @@ class Corpus:
         Recordings that are silent or were not scanned do not count. The names are in corpus order, in each pair too.
         """
         some, others = set(some), set(others)
-        return [(a, b) for a, b in self._duplicates if (a in some and b in others) or (b in some and a in others)]
-
-    @cached_property
-    def _duplicates(self) -> list[tuple[str, str]]:
         sounding = [r for r in self.recordings if r.audio.frames and not r.audio.silent]
         digests = pd.Series([r.audio.digest for r in sounding], dtype=object)
         copies = digests.loc[digests.duplicated(keep=False)]
         pairs = sorted(pair for _, group in copies.groupby(copies) for pair in combinations(group.index, 2))
-        return [(sounding[a].name, sounding[b].name) for a, b in pairs]
+        names = [(sounding[a].name, sounding[b].name) for a, b in pairs]
+        return [(a, b) for a, b in names if (a in some and b in others) or (b in some and a in others)]
 
 
 def recordings_of(rows: Rows, folder: Path) -> tuple[Recording, ...]:

@@ -134,7 +134,7 @@ def with_values(rows: Rows, task: Task, may_hide: Collection[str], findings: Fin
         kind, expected = "unknown classes", f"one of {', '.join(task.classes)}"
     else:
         rows = rows.assign(time_s=_times(rows, findings))
-        value = _numbers(rows["label"])
+        value = rows["label"].map(_number).astype(float)
         kind, expected = "labels that are not numbers", "a finite number with a decimal point"
     hidden = rows["label"].isin(UNLABELLED)
     what, fix = "{name!r} has the label {label!r}, which only test recordings may have", "add the label"
@@ -151,20 +151,15 @@ def with_values(rows: Rows, task: Task, may_hide: Collection[str], findings: Fin
     return rows
 
 
-def _numbers(texts: Rows) -> Rows:
-    """Return `[text]` floats, NaN where a text is not a number."""
-
-    def number(text: str) -> float:
-        try:
-            return float(text)
-        except ValueError:
-            return np.nan
-
-    return texts.map(number).astype(float)
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return np.nan
 
 
 def _times(rows: Rows, findings: Findings) -> Rows:
-    names, seconds = rows["name"], _numbers(rows["time"])
+    names, seconds = rows["name"], rows["time"].map(_number).astype(float)
     wrong = ~(seconds.abs() < MAX_VALUE)
     what = "time {time!r}, expected seconds as a number"
     findings.add_rows("error", "times that are not numbers", rows[wrong], what, "correct the time")

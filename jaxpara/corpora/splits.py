@@ -1,4 +1,7 @@
-"""Folds: the training, validation and test sets of the paper's N-fold schemes."""
+"""Folds: the training, validation and test sets of the paper's N-fold schemes.
+
+Every split raises a UserError if the number `n` of folds is odd, or larger than the corpus allows.
+"""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -45,9 +48,6 @@ def ordered(corpus: Corpus, n: int = 4) -> list[Fold]:
 
     Half of the folds validate on each partition; the last part of a partition includes the remainder.
 
-    Raises:
-      UserError: `n` is odd, or larger than the corpus allows.
-
     Reference: the authors' published scripts for Breathing.
     """
 
@@ -61,9 +61,6 @@ def stratified(corpus: Corpus, n: int = 4, seed: int = 12) -> list[Fold]:
     """Return `n` folds that validate on random parts of devel, then of train, with the class proportions of each.
 
     The speakers of a validation set are also in the training set, so scores are better than on new speakers.
-
-    Raises:
-      UserError: the labels are not classes; `n` is odd, or larger than the corpus allows.
 
     Reference: the authors' published scripts for Mask: scikit-learn's StratifiedKFold with the seed 12 over the files
       sorted by class, then by name.
@@ -87,9 +84,7 @@ def speaker_disjoint(corpus: Corpus, n: int = 4, seed: int = 12) -> list[Fold]:
     """Return folds as `stratified`, with all recordings of a speaker in the same part; also for sequences.
 
     A speaker in train and in devel is left out of the training set of the folds that validate on this speaker.
-
-    Raises:
-      UserError: a speaker is unknown; `n` is odd, or there are fewer speakers than parts.
+    Raises a UserError if a speaker is unknown.
     """
     if unknown := [r.name for r in corpus.partition("train", "devel") if not r.speaker]:
         rest = f" and of {len(unknown) - 1} more" if len(unknown) > 1 else ""
@@ -139,7 +134,6 @@ def _folds(
     """Return a fold per part of train and devel: the part is its validation set, all others are its training set.
 
     Args:
-      order: the partitions in the order in which their parts are validation sets.
       parts: returns the indices of the recordings in each of two or more parts of a partition.
       key: sorts the recordings first.
     """

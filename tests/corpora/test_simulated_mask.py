@@ -79,12 +79,12 @@ def test_check_finds_nothing(root):
 
 def test_full_preset_has_the_sizes_of_the_real_corpus():
     full = mask.PRESETS["full"]
-    assert full.speakers == (12, 10, 10)
-    assert full.clips == (10895, 14647, 11012)
-    _, people = mask.plan_corpus("full", full.speakers, None, 0)
-    for part, total in enumerate(full.clips):
+    assert full["speakers"] == (12, 10, 10)
+    assert full["clips"] == (10895, 14647, 11012)
+    people = mask.plan_corpus(full, full["speakers"], None, 0)
+    for part, total in enumerate(full["clips"]):
         counts = [len(speaker.files) for speaker in people if speaker.key[0] == part]
-        assert (len(counts), sum(counts)) == (full.speakers[part], total)
+        assert (len(counts), sum(counts)) == (full["speakers"][part], total)
         assert max(counts) > 1.5 * np.mean(counts)
         assert min(counts) >= 8
 

@@ -68,7 +68,7 @@ def test_same_seed_same_bytes_other_seed_other_bytes(tmp_path, task, parameters)
 
 
 def test_full_preset_has_the_size_of_the_real_corpus():
-    assert breathing.PRESETS["full"] == ((17, 16, 16), 240.0)
+    assert breathing.PRESETS["full"] == {"speakers": (17, 16, 16), "seconds": 240.0}
 
 
 @pytest.mark.parametrize(("task", "files"), [("breathing", 1), ("mask", 8)])

@@ -6,8 +6,7 @@ inductance belt with round peaks and a nearly linear fall. Some pauses are witho
 shallow or inaudible, and the belt drifts slowly, which is inaudible.
 
 All distributions were chosen so that the statistics of belt and audio are those measured on public recordings with
-a belt; the tests contain these ranges. The files have the layout of the ComParE 2020 Breathing corpus: one speaker per
-file, 25 labels per second, the truth of the test rows in `labels_confidential.csv`.
+a belt; the tests contain these ranges. The layout is that of the ComParE 2020 Breathing corpus: one speaker per file.
 
 Loudness alone (`loudness_baseline`) reaches a PCC of about .57 on the test speakers of `demo` (.61 and .54 with seeds
 0 and 12) and .49 on those of `full` (seed 0).
@@ -37,12 +36,11 @@ PENALTY = 1e3  # of its ridge regression; anything from 1e2 to 1e4 gives the sam
 LEAD_S = 12.0  # simulated before the file begins and after it ends, so that it begins and ends in mid-breath
 
 
-class BreathingSize(NamedTuple):
-    speakers: tuple[int, int, int]  # in train, devel and test
-    seconds: float  # of each recording
-
-
-PRESETS = {"demo": BreathingSize((16, 16, 8), 30.0), "full": BreathingSize((17, 16, 16), 240.0)}
+# Speakers in train, devel and test, and seconds of each recording.
+PRESETS: dict[str, dict[str, Any]] = {
+    "demo": {"speakers": (16, 16, 8), "seconds": 30.0},
+    "full": {"speakers": (17, 16, 16), "seconds": 240.0},
+}
 
 
 class Breath(NamedTuple):
@@ -205,20 +203,16 @@ def simulate(speaker: Speaker, rng: np.random.Generator) -> tuple[np.ndarray, li
     return record(sound, room, rng)[None], rows
 
 
-def plan_corpus(
-    preset: str, counts: Sequence[int], seconds: float | None, seed: int
-) -> tuple[dict[str, Any], list[Speaker]]:
-    """Return the parameters that determine a corpus, and its speakers; see `writing.write`."""
-    length_s = PRESETS[preset].seconds if seconds is None else float(seconds)
-    labels = length_s * LABEL_RATE_HZ
-    if not 8 <= length_s < np.inf or abs(labels - round(labels)) > 1e-6:
-        raise UserError(f"simulated Breathing corpus: seconds is {length_s}, expected 8 or more, a multiple of 0.04")
-    people = [
-        Speaker((part, number), length_s, [f"{PARTITIONS[part]}_{number:02d}.wav"])
+def plan_corpus(_: dict[str, Any], counts: Sequence[int], seconds: float, seed: int) -> list[Speaker]:
+    """Return the speakers of a corpus; see `writing.write`."""
+    labels = seconds * LABEL_RATE_HZ
+    if not 8 <= seconds < np.inf or abs(labels - round(labels)) > 1e-6:
+        raise UserError(f"simulated Breathing corpus: seconds is {seconds}, expected 8 or more, a multiple of 0.04")
+    return [
+        Speaker((part, number), float(seconds), [f"{PARTITIONS[part]}_{number:02d}.wav"])
         for part, count in enumerate(counts)
         for number in range(count)
     ]
-    return {"speakers": list(counts), "seconds": length_s}, people
 
 
 def loudness_baseline(corpus: Corpus) -> pd.DataFrame:

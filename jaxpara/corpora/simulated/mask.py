@@ -14,7 +14,6 @@ JASA 148 (2020): the surgical mask on a mannequin.
 
 from collections.abc import Sequence
 from copy import copy
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -40,20 +39,14 @@ MOVED_DB = 0.5  # and between clips
 LEVEL_DB = 2.0  # between clips, at all frequencies
 
 
-class MaskSize(NamedTuple):
-    speakers: tuple[int, int, int]  # in train, devel and test
-    clips: tuple[int, int, int]
-    spread: float  # standard deviation of the logarithm of the number of clips of a speaker
-
-
-PRESETS = {
-    "demo": MaskSize((12, 10, 10), (720, 600, 600), 0.0),
-    "full": MaskSize((12, 10, 10), (10895, 14647, 11012), 0.6),
+# Speakers and clips in train, devel and test, and the standard deviation of the logarithm of a speaker's clips.
+PRESETS: dict[str, dict[str, Any]] = {
+    "demo": {"speakers": (12, 10, 10), "clips": (720, 600, 600), "spread": 0.0},
+    "full": {"speakers": (12, 10, 10), "clips": (10895, 14647, 11012), "spread": 0.6},
 }
 
 
-@dataclass(frozen=True)
-class MaskFit:
+class MaskFit(NamedTuple):
     """The fit of a mask on a face."""
 
     strength: float = 1.0  # the attenuation in dB relative to the measured one
@@ -149,22 +142,20 @@ def simulate(speaker: Speaker, rng: np.random.Generator) -> tuple[np.ndarray, li
     return np.concatenate(audio), list(zip(speaker.files, labels, strict=True))
 
 
-def plan_corpus(
-    preset: str, counts: Sequence[int], seconds: float | None, seed: int
-) -> tuple[dict[str, Any], list[Speaker]]:
-    """Return the parameters that determine a corpus, and its speakers; see `writing.write`."""
+def plan_corpus(size: dict[str, Any], counts: Sequence[int], seconds: float | None, seed: int) -> list[Speaker]:
+    """Return the speakers of a corpus of a size from `PRESETS`; see `writing.write`."""
     if seconds is not None and not (8 <= seconds <= 5000 and seconds == int(seconds)):
         raise UserError(f"simulated Mask corpus: seconds is {seconds}, expected a whole number from 8 to 5000")
-    size, people = PRESETS[preset], []
+    people = []
     for part, count in enumerate(counts):
         rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(part,)))
         if seconds is None:
-            weights = np.exp(size.spread * rng.standard_normal(count))
-            total = round(size.clips[part] * count / size.speakers[part])
+            weights = np.exp(size["spread"] * rng.standard_normal(count))
+            total = round(size["clips"][part] * count / size["speakers"][part])
             ends = np.round(total * np.cumsum(weights) / weights.sum()).astype(int)
         else:
             ends = int(seconds) * np.arange(1, count + 1)
         # Neither the order of the files nor their names reveal speaker or class.
         for i, own in enumerate(np.split(1 + rng.permutation(ends[-1]), ends[:-1])):
             people.append(Speaker((part, i), len(own), [f"{PARTITIONS[part]}_{number:05d}.wav" for number in own]))
-    return {"preset": preset, "speakers": list(counts), "seconds": seconds}, people
+    return people

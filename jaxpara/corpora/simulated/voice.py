@@ -89,7 +89,7 @@ SOUNDS = {
     "K": (OFF, OFF, -10, 300, 2000, 2300, 1900, 900, 0.022),
 }
 NAMES = list(SOUNDS)
-TABLE = np.array([SOUNDS[name] for name in NAMES])
+TABLE = np.array(list(SOUNDS.values()))
 
 
 def _spell(*words: str) -> list[list[int]]:
@@ -163,10 +163,9 @@ def _filter(sources: Sequence[np.ndarray], tracks: np.ndarray, voice: Voice) -> 
 
 
 def speak(voice: Voice, phrases: Sequence[Phrase], seconds: float, rng: np.random.Generator) -> np.ndarray:
-    """Simulate speech in the given phrases, in order and without overlap, and silence between them.
+    """Simulate speech in the given phrases, in order and without overlap: `[sample]` float32 at 16 kHz.
 
-    Returns:
-      `[sample]` float32 at 16 kHz; a stressed vowel at 0 dB has an RMS of about 1.
+    A stressed vowel at 0 dB has an RMS of about 1.
     """
     ends, sounds, levels = [], [], []
     for phrase in phrases:

@@ -53,11 +53,15 @@ def write(
     """
     simulator, what = SIMULATORS[task], f"simulated {task.title()} corpus"
     require_one_of(f"{what}: preset", preset, simulator.PRESETS)
-    counts = simulator.PRESETS[preset].speakers if speakers is None else tuple(speakers)
+    size = simulator.PRESETS[preset]
+    counts = size["speakers"] if speakers is None else tuple(speakers)
+    seconds = size.get("seconds") if seconds is None else seconds
     if len(counts) != 3 or not all(isinstance(count, int) and 1 <= count <= 100 for count in counts):
         raise UserError(f"{what}: speakers is {counts}, expected three counts from 1 to 100")
-    parameters, people = simulator.plan_corpus(preset, counts, seconds, seed)
-    parameters = {"generator": simulator.__name__, "version": simulator.VERSION, "seed": seed, **parameters}
+    people = simulator.plan_corpus(size, counts, seconds, seed)
+    parameters = {"generator": simulator.__name__, "version": simulator.VERSION, "seed": seed}
+    parameters |= {} if "seconds" in size else {"preset": preset}
+    parameters |= {"speakers": list(counts), "seconds": seconds}
     if _finished(root, parameters):
         return
     part = root.with_name(f".{root.name}.part")
