@@ -24,7 +24,7 @@ from PIL import Image
 
 from jaxpara import predictions
 from jaxpara.corpora.challenge import read
-from jaxpara.corpora.simulated import breathing
+from jaxpara.corpora.simulated import writing
 from jaxpara.corpora.tasks import TASKS
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -61,7 +61,7 @@ def belt(workdir: Path, seconds: float = 30.0) -> tuple[Any, Path]:
 def simulation(seconds: float = 24.0, names: tuple[str, ...] = ("train_00.wav", "train_01.wav")) -> tuple[Any, Path]:
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder) / "corpus"
-        breathing.write(root, seed=0, speakers=(2, 1, 1), seconds=60.0)
+        writing.write("breathing", root, seed=0, speakers=(2, 1, 1), seconds=60.0)
         figure, axes = plt.subplots(
             2 * len(names), 1, figsize=(11, 7.5), sharex=True, height_ratios=[2, 1.3] * len(names)
         )

@@ -15,10 +15,10 @@ import numpy as np
 from jaxpara import __version__, processes
 from jaxpara.config import with_demo
 from jaxpara.corpora import audio, challenge
-from jaxpara.corpora.check import Report
 from jaxpara.corpora.corpus import PARTITIONS, Corpus
+from jaxpara.corpora.findings import Findings
 from jaxpara.corpora.simulated import STAMP, check_or_simulate
-from jaxpara.corpora.simulated.writing import loudness_baseline
+from jaxpara.corpora.simulated.breathing import loudness_baseline
 from jaxpara.corpora.tasks import TASKS
 from jaxpara.errors import Unavailable, UserError
 from jaxpara.evaluation import compare_systems, report, submission
@@ -47,7 +47,6 @@ class Experiment:
     Attributes:
       settings: the config as it runs, with demo sizes and the values of the command line.
       demo: True if the corpus is simulated because none was given.
-      checked: the checked corpus.
       members: by name, each after those whose embeddings it uses.
       fuse, also_score: the fusion, and further ones that are scored too.
       fused: names of the members that are fused; empty for all that predict.
@@ -57,7 +56,7 @@ class Experiment:
     name: str
     settings: dict[str, Any]
     demo: bool
-    checked: Report
+    findings: Findings
     corpus: Corpus
     members: dict[str, Member]
     fuse: Any
@@ -97,11 +96,11 @@ def run(
     with Progress() as progress:
         if demo:
             progress.say(f"No corpus given (--config.corpus.root): running on the {STAMP}; demo sizes from config.demo")
-        checked = check_or_simulate(settings["corpus"], settings["seed"], progress)
+        corpus, findings = check_or_simulate(settings["corpus"], settings["seed"], progress)
         if mode == "check":
             return
         with locked(workdir):
-            experiment = build_members(name, settings, demo, checked, workdir)
+            experiment = build_members(name, settings, demo, corpus, findings, workdir)
 
             # Training is not a function of its own: that keeps the path to the gradient short.
             embeddings: Embeddings = {}
@@ -128,17 +127,19 @@ def run(
             processes.wait_for_main()
 
 
-def build_members(name: str, settings: dict[str, Any], demo: bool, checked: Report, workdir: Path) -> Experiment:
+def build_members(
+    name: str, settings: dict[str, Any], demo: bool, corpus: Corpus, findings: Findings, workdir: Path
+) -> Experiment:
     """Build the members that predict or whose embeddings are used, claim their folders, and build the fusion.
 
     Raises:
       UserError: the config names something unknown, or a folder belongs to another config or corpus.
     """
-    corpus, seed, seeds, precision = checked.require_valid(), *(settings[key] for key in ("seed", "seeds", "precision"))
+    seed, seeds, precision = (settings[key] for key in ("seed", "seeds", "precision"))
     members: dict[str, Member] = {}
     for member in in_order(settings["members"]):
         part = settings["members"][member]
-        members[member] = Member(member, part, corpus, checked.fingerprint, seed, workdir, members, precision, seeds)
+        members[member] = Member(member, part, corpus, corpus.fingerprint, seed, workdir, members, precision, seeds)
     sources = {source for member in members.values() for source in member.sources}
     members = {member: m for member, m in members.items() if m.predicts or member in sources}
     for member in members.values():
@@ -150,7 +151,7 @@ def build_members(name: str, settings: dict[str, Any], demo: bool, checked: Repo
     unscored = corpus.known(fusion.pop("leave_out", ()), "config.fusion.leave_out")
     fuse = build(FUSIONS, fusion, "fusion", seed=fusion_seed)
     _members_to_fuse(fused, [member for member in members if members[member].predicts], ())
-    return Experiment(name, settings, demo, checked, corpus, members, fuse, also_score, fused, unscored)
+    return Experiment(name, settings, demo, findings, corpus, members, fuse, also_score, fused, unscored)
 
 
 @contextmanager
@@ -208,7 +209,7 @@ def fuse_and_score(
             "experiment": experiment.name,
             "recipe": settings["recipe"],
             "demo": experiment.demo,
-            "findings": {"errors": experiment.checked.errors, "warnings": experiment.checked.warnings},
+            "findings": {"errors": 0, "warnings": experiment.findings.count("warning")},
             "left_out": dict(left_out),
             "devices": [device.device_kind for device in jax.devices()],
             "versions": {name: importlib.metadata.version(name) for name in LIBRARIES},
@@ -243,7 +244,7 @@ def write_outputs(
     submission.write(workdir / "submission" / f"{corpus.task.name}.{experiment.name}.csv", fused.test, data)
     keep_others(workdir, experiment.name)
     write_json(workdir / "results.json", results)
-    about = {"seed": settings["seed"], "corpus": experiment.checked.fingerprint}
+    about = {"seed": settings["seed"], "corpus": corpus.fingerprint}
     about = {key: results[key] for key in ("experiment", "recipe", "demo")} | about
     system_file.write(workdir, about, settings["corpus"]["task"], corpus, members, fused.model_weights)
     save(fused.validation, workdir / "predictions" / "validation.npz")
@@ -260,7 +261,7 @@ def write_outputs(
         singles=of_members if len(fusing) > 1 else {},
         curves={name: members[name].curves for name in outcomes},
         config=settings,
-        findings=[str(finding) for finding in experiment.checked.findings],
+        findings=[str(finding) for finding in experiment.findings.listed()],
     )
 
 
@@ -273,7 +274,7 @@ def compare(paths: Sequence[Path], root: Path | None, task: str | None, output: 
 
 def describe(corpus: Corpus) -> CorpusData:
     """Return the facts about a corpus that evaluation uses."""
-    seconds = {partition: [r.seconds for r in corpus.partition(partition)] for partition in PARTITIONS}
+    seconds = {partition: [r.audio.seconds for r in corpus.partition(partition)] for partition in PARTITIONS}
     return CorpusData(
         root=str(corpus.root),
         label_file=str(corpus.label_file),
@@ -281,8 +282,8 @@ def describe(corpus: Corpus) -> CorpusData:
         task=corpus.task.name,
         measure=corpus.task.measure,
         classes=corpus.task.classes,
-        labels=corpus.labels(),
-        seconds={p: None if None in values else sum(values) for p, values in seconds.items()},  # pyright: ignore
+        labels=corpus.labels,
+        seconds={p: None if 0 in values else sum(values) for p, values in seconds.items()},
     )
 
 

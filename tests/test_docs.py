@@ -19,7 +19,7 @@ from commands import SHARED_PROGRAMS, ended, serving, started
 from ml_collections import config_flags
 
 from jaxpara import __main__ as main
-from jaxpara.corpora.simulated import SIMULATED
+from jaxpara.corpora.simulated import writing
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -82,7 +82,7 @@ def data(tmp_path_factory):
     folder = tmp_path_factory.mktemp("data")
     for task, names in {"breathing": ("ComParE2020_Breathing", "MyCorpus"), "mask": ("ComParE2020_Mask",)}.items():
         for name in names:
-            SIMULATED[task](folder / name, **SIZES[task])
+            writing.write(task, folder / name, **SIZES[task])
     shutil.copytree(folder / "ComParE2020_Mask", folder / "ComParE2021_ESS")
     for path in (folder / "ComParE2021_ESS" / "lab").glob("labels*.csv"):
         rows = list(csv.reader(path.read_text().splitlines()))

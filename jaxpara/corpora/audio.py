@@ -13,8 +13,6 @@ import numpy as np
 import soundfile
 
 from jaxpara.corpora.findings import Findings
-from jaxpara.corpora.tasks import Task
-from jaxpara.errors import UserError
 
 # libsndfile's errors are RuntimeErrors; the others come from odd names and from headers that promise terabytes.
 AUDIO_ERRORS = (OSError, RuntimeError, TypeError, ValueError, MemoryError)
@@ -30,29 +28,18 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True)
 class AudioInfo:
-    """The properties of an audio file, from one pass over it.
+    """The properties of an audio file, from one pass over it."""
 
-    Attributes:
-      failure: why the file cannot be read; the other fields are empty then.
-      digest: SHA-256 of the samples as float32, whatever the file format and sample width.
-      frames: samples per channel.
-      missing: audio that the header promises and the file lacks, such as "44 bytes"; empty if nothing is missing.
-      bad_samples: number of NaN and infinite samples.
-      silent: True if all samples are equal.
-      clipped_fraction: fraction of the samples at full scale.
-      peak: the largest amplitude; 1 is full scale.
-    """
-
-    failure: str = ""
-    digest: str = ""
-    frames: int = 0
+    failure: str = ""  # why the file cannot be read; the other fields are empty then
+    digest: str = ""  # SHA-256 of the samples as float32, the key of stored features
+    frames: int = 0  # samples per channel
     rate_hz: int = 0
     channels: int = 0
-    missing: str = ""
-    bad_samples: int = 0
-    silent: bool = False
-    clipped_fraction: float = 0.0
-    peak: float = 0.0
+    missing: str = ""  # audio that the header promises and the file lacks, such as "44 bytes"
+    bad_samples: int = 0  # NaN and infinite ones
+    silent: bool = False  # True if all samples are equal
+    clipped_fraction: float = 0.0  # of the samples, at full scale
+    peak: float = 0.0  # the largest amplitude; 1 is full scale
 
     @property
     def seconds(self) -> float:
@@ -66,85 +53,98 @@ def reason(error: BaseException) -> str:
 
 
 def read(path: Path, sample_rate_hz: int) -> np.ndarray:
-    """Read a mono file.
-
-    Args:
-      path: WAV or any other format that libsndfile reads; integer PCM of any width, or float.
-      sample_rate_hz: the rate that the file must have.
-
-    Returns:
-      `[sample]` float32 in [-1, 1]; 16-bit amplitudes are divided by 32768.
+    """Read a mono file: `[sample]` float32 in [-1, 1]; 16-bit amplitudes are divided by 32768.
 
     Raises:
-      UserError: the file is missing, unreadable, empty, of another rate or not mono, or its samples are not finite
-        numbers in [-1, 1].
+      UserError: an error of `check_file`.
     """
-    try:
-        waveform, rate_hz = soundfile.read(path, dtype="float32", always_2d=True)
-    except AUDIO_ERRORS as error:
-        found = "not readable as audio" if path.exists() else "no such file"
-        raise UserError(f"{path}: {found} ({reason(error)}); put an intact recording there") from None
-    if rate_hz != sample_rate_hz:
-        raise UserError(f"{path}: sampled at {rate_hz} Hz, expected {sample_rate_hz} Hz; resample the file")
-    count, channels = waveform.shape
-    if channels != 1:
-        raise UserError(f"{path}: {channels} channels, expected 1; mix the file down to mono")
-    if count == 0:
-        raise UserError(f"{path}: contains no samples; put an intact recording there")
-    # `not <=` instead of `>`, because it is true for NaN too.
-    if not (peak := np.abs(waveform).max()) <= 1:
-        raise UserError(f"{path}: float samples reach {peak:g}, expected finite numbers in [-1, 1]; rescale the file")
-    return waveform[:, 0]
+    samples, info = _decode(path)
+    findings = Findings()
+    check_file(path, info, sample_rate_hz, findings)
+    findings.require_no_error()
+    return samples[:, 0]
 
 
 def scan(path: Path) -> AudioInfo:
-    """Decode a file in any format and width that libsndfile knows; failures are part of the result."""
+    """Decode a file of any format and width that libsndfile reads; failures are part of the result."""
+    return _decode(path)[1]
+
+
+def _decode(path: Path) -> tuple[np.ndarray, AudioInfo]:
+    """Return the samples, `[sample, channel]` float32, and their properties."""
     try:
         with soundfile.SoundFile(path) as file:
             samples = file.read(dtype="float32", always_2d=True)
             rate_hz, frames, log = file.samplerate, file.frames, file.extra_info
     except AUDIO_ERRORS as error:
-        return AudioInfo(failure=reason(error))
+        failure = f"not readable as audio ({reason(error)})" if os.path.exists(path) else "no such file"
+        return np.empty((0, 1), np.float32), AudioInfo(failure)
     # libsndfile corrects a wrong length silently; only its log mentions it.
     lengths = re.search(r"^\s*data\s*: (\d+) \(should be (\d+)\)", log, re.MULTILINE)
     promised, found = (int(lengths[1]), int(lengths[2])) if lengths else (0, 0)
     missing = f"{promised - found} bytes" if found < promised < UNKNOWN_LENGTH_BYTES else ""
     if len(samples) < frames:
         missing = f"{frames - len(samples)} samples"
-    empty = not samples.size
-    return AudioInfo(
+    if not samples.size:
+        return samples, AudioInfo()
+    amplitudes = np.abs(samples)
+    return samples, AudioInfo(
         digest=hashlib.sha256(samples.tobytes()).hexdigest(),
         frames=len(samples),
         rate_hz=rate_hz,
         channels=samples.shape[1],
         missing=missing,
         bad_samples=int(samples.size - np.count_nonzero(np.isfinite(samples))),
-        silent=not empty and bool(samples.max() == samples.min()),
-        clipped_fraction=0.0 if empty else float(np.mean(np.abs(samples) >= FULL_SCALE)),
-        peak=0.0 if empty else float(np.abs(samples).max()),
+        silent=bool(samples.max() == samples.min()),
+        clipped_fraction=float(np.mean(amplitudes >= FULL_SCALE)),
+        peak=float(amplitudes.max()),
     )
+
+
+def check_file(path: Path, info: AudioInfo, sample_rate_hz: int, findings: Findings) -> None:
+    """Add everything that is wrong with one audio file."""
+    if info.failure:
+        return findings.error("unreadable files", path, info.failure, COPY_AGAIN)
+    if not info.frames:
+        return findings.error("empty files", path, "no samples", COPY_AGAIN)
+    if info.missing:
+        what = f"cut short: {info.missing} of audio less than its header promises"
+        findings.error("truncated files", path, what, COPY_AGAIN)
+    if info.rate_hz != sample_rate_hz:
+        what = f"{info.rate_hz} Hz, expected {sample_rate_hz} Hz"
+        findings.error("files of another sample rate", path, what, "resample it")
+    if info.channels != 1:
+        what = f"{info.channels} channels, expected one"
+        findings.error("files of several channels", path, what, "keep one channel, or mix them")
+    if info.bad_samples:
+        what = f"{info.bad_samples} samples are NaN or infinite"
+        findings.error("files with non-finite samples", path, what, COPY_AGAIN)
+    elif info.silent:
+        fix = "listen to it; leave it out if that is not intended"
+        findings.warning("silent files", path, "silent: every sample is the same", fix)
+    if info.peak > 1 and not info.bad_samples:
+        what = f"float samples reach {info.peak:g}, expected -1 to 1"
+        findings.error("files beyond full scale", path, what, "rescale the file")
+    elif info.clipped_fraction > MAX_CLIPPED_FRACTION:
+        what = f"clipped: {info.clipped_fraction:.1%} of the samples are at full scale"
+        findings.warning("clipped files", path, what, "export it again at a lower level")
 
 
 def in_threads(
     work: Callable[[Item], Result],
     items: Sequence[Item],
     progress: Callable[[int, int], None] | None = None,
-    max_threads: int | None = None,
+    max_threads: int = 1000,
 ) -> list[Result]:
     """Map a function over items in threads; NumPy, SciPy and libsndfile release the interpreter lock.
 
-    After an exception in `work` or `progress` no further items are started.
+    There are no more threads than CPU cores. After an exception in `work` or `progress` no further items are started.
 
     Args:
       progress: called from the calling thread with the number of finished items and of all items.
-      max_threads: default: the number of CPU cores.
-
-    Returns:
-      The results in the order of the items.
     """
     results: list[Result] = []
-    cores = os.cpu_count() or 1
-    pool = ThreadPoolExecutor(min(cores, max_threads or cores))
+    pool = ThreadPoolExecutor(min(os.cpu_count() or 1, max_threads))
     try:
         for result in pool.map(work, items):
             results.append(result)
@@ -153,37 +153,3 @@ def in_threads(
     finally:
         pool.shutdown(cancel_futures=True)
     return results
-
-
-def add_unreadable(path: Path, failure: str, findings: Findings) -> None:
-    """Add the error that a file is not readable as audio, with its `reason`."""
-    findings.error("unreadable files", path, None, f"not readable as audio ({failure})", COPY_AGAIN)
-
-
-def check_file(path: Path, info: AudioInfo, task: Task, findings: Findings) -> None:
-    """Add everything that is wrong with one audio file."""
-    if info.failure:
-        return add_unreadable(path, info.failure, findings)
-    if not info.frames:
-        return findings.error("empty files", path, None, "no samples", COPY_AGAIN)
-    if info.missing:
-        what = f"cut short: {info.missing} of audio less than its header promises"
-        findings.error("truncated files", path, None, what, COPY_AGAIN)
-    if info.rate_hz != task.sample_rate_hz:
-        what = f"{info.rate_hz} Hz, expected {task.sample_rate_hz} Hz"
-        findings.error("files of another sample rate", path, None, what, "resample it")
-    if info.channels != 1:
-        what = f"{info.channels} channels, expected one"
-        findings.error("files of several channels", path, None, what, "keep one channel, or mix them")
-    if info.bad_samples:
-        what = f"{info.bad_samples} samples are NaN or infinite"
-        findings.error("files with non-finite samples", path, None, what, COPY_AGAIN)
-    elif info.silent:
-        what, fix = "silent: every sample is the same", "listen to it; leave it out if that is not intended"
-        findings.warning("silent files", path, None, what, fix)
-    if info.peak > 1 and not info.bad_samples:
-        what = f"float samples reach {info.peak:g}, expected -1 to 1"
-        findings.error("files beyond full scale", path, None, what, "rescale the file")
-    elif info.clipped_fraction > MAX_CLIPPED_FRACTION:
-        what = f"clipped: {info.clipped_fraction:.1%} of the samples are at full scale"
-        findings.warning("clipped files", path, None, what, "export it again at a lower level")

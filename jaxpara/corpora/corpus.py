@@ -1,5 +1,6 @@
 """A corpus: recordings with their partition, speaker, labels and audio."""
 
+import hashlib
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -10,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from jaxpara.corpora.audio import AudioInfo
+from jaxpara.corpora.labels import Rows
 from jaxpara.corpora.tasks import Task
 from jaxpara.errors import UserError
 from jaxpara.registry import suggest
@@ -19,55 +21,29 @@ PARTITIONS = ("train", "devel", "test")
 
 @dataclass(frozen=True, eq=False)
 class Recording:
-    """An audio file and its labels.
+    """An audio file and its labels."""
 
-    Attributes:
-      name: the file name as the label file spells it; unique in the corpus.
-      path: the audio file.
-      partition: `train`, `devel` or `test`.
-      speaker: empty if unknown.
-      times_s: `[label]` seconds from the start of the file; `[0.0]` if the whole file has one label.
-      labels: `[label]` for training: belt positions or class indices, NaN where the label file has `?`.
-      truth: `[label]` for evaluation: `labels`, completed by the confidential labels if the corpus has them.
-      audio: the scan of the file; None if it was not scanned (`challenge.read`, new audio, corpora in memory).
-    """
-
-    name: str
+    name: str  # as the label file spells it; unique in the corpus
     path: Path
     partition: str
-    speaker: str
-    times_s: np.ndarray
-    labels: np.ndarray
-    truth: np.ndarray
-    audio: AudioInfo | None = None
-
-    @property
-    def digest(self) -> str:
-        """SHA-256 of the decoded samples, the key of stored features; empty if the file was not scanned."""
-        return self.audio.digest if self.audio else ""
-
-    @property
-    def seconds(self) -> float | None:
-        """Duration of the audio; None if the file was not scanned."""
-        return self.audio.seconds if self.audio else None
+    speaker: str  # empty if unknown
+    times_s: np.ndarray  # `[label]` seconds from the start of the file; `[0.0]` if the whole file has one label
+    labels: np.ndarray  # `[label]` for training: belt positions or class indices, NaN where the label file has `?`
+    truth: np.ndarray  # `[label]` for evaluation: `labels`, completed by the confidential labels if there are any
+    # The scan of the file; empty if it was not scanned (`challenge.read`, new audio, corpora in memory).
+    audio: AudioInfo = field(default_factory=AudioInfo)
 
 
 @dataclass(frozen=True, eq=False)
 class Corpus:
-    """The recordings of one task, in the order of the label file.
-
-    Attributes:
-      label_rate_hz: labels per second; 0 if every file has one label.
-      simulated: True if `jaxpara.corpora.simulated` made the audio; every output mentions it.
-      label_file: labels.csv or the first label file, for messages.
-    """
+    """The recordings of one task, in the order of the label file."""
 
     task: Task
     root: Path
     recordings: tuple[Recording, ...]
-    label_rate_hz: float
-    simulated: bool = False
-    label_file: Path = field(default_factory=Path)
+    label_rate_hz: float  # labels per second; 0 if every file has one label
+    simulated: bool = False  # True if `jaxpara.corpora.simulated` made the audio; every output mentions it
+    label_file: Path = field(default_factory=Path)  # labels.csv or the first label file, for messages
 
     @cached_property
     def by_name(self) -> dict[str, Recording]:
@@ -78,25 +54,29 @@ class Corpus:
         """True if the speaker of every train and devel recording is known."""
         return all(recording.speaker for recording in self.partition("train", "devel"))
 
+    @cached_property
     def labels(self) -> pd.DataFrame:
-        """Return a row per label, in corpus order.
+        """A row per label, in corpus order.
 
-        Returns:
-          Columns `recording`, `time_s` (rounded to microseconds), `partition`, `speaker`, `label` (float; NaN where
-          training may not see it) and `truth` (float; NaN where unknown).
+        Columns: `recording`, `time_s` (rounded to microseconds), `partition`, `speaker`, `label` (float; NaN where
+        training may not see it) and `truth` (float; NaN where unknown).
         """
-        return self._labels
+        columns = ["recording", "time_s", "partition", "speaker", "label", "truth"]
+        numbers = ["time_s", "label", "truth"]
+        rows = [(r.name, np.round(r.times_s, 6), r.partition, r.speaker, r.labels, r.truth) for r in self.recordings]
+        table = pd.DataFrame(rows, columns=columns).explode(numbers, ignore_index=True)
+        return table.astype(dict.fromkeys(columns, str) | dict.fromkeys(numbers, float))
 
     @cached_property
-    def _labels(self) -> pd.DataFrame:
-        recordings, none = self.recordings, np.empty(0)
-        texts = [(r.name, r.partition, r.speaker) for r in recordings]
-        table = pd.DataFrame(texts, columns=["recording", "partition", "speaker"], dtype=str)
-        table = table.loc[np.repeat(table.index, [len(r.times_s) for r in recordings])].reset_index(drop=True)
-        table.insert(1, "time_s", np.round(np.concatenate([none, *(r.times_s for r in recordings)]), 6))
-        table["label"] = np.concatenate([none, *(r.labels for r in recordings)])
-        table["truth"] = np.concatenate([none, *(r.truth for r in recordings)])
-        return table
+    def fingerprint(self) -> str:
+        """SHA-256 of the names, partitions, speakers, labels and samples."""
+        total = hashlib.sha256()
+        for recording in self.recordings:
+            texts = (recording.name, recording.partition, recording.speaker, recording.audio.digest)
+            total.update(repr(texts).encode())
+            for values in (recording.times_s, recording.labels):
+                total.update(values.astype("<f8").tobytes())
+        return total.hexdigest()
 
     def known(self, names: Iterable[str], where: str) -> tuple[str, ...]:
         """Return the names of recordings in the config field `where`; raise a UserError if one is unknown."""
@@ -119,12 +99,22 @@ class Corpus:
         Recordings that are silent or were not scanned do not count. The names are in corpus order, in each pair too.
         """
         some, others = set(some), set(others)
-        return [(a, b) for a, b in self._duplicates if (a in some and b in others) or (b in some and a in others)]
-
-    @cached_property
-    def _duplicates(self) -> list[tuple[str, str]]:
-        sounding = [r for r in self.recordings if r.audio is not None and r.audio.frames and not r.audio.silent]
-        digests = pd.Series([r.digest for r in sounding], dtype=object)
+        sounding = [r for r in self.recordings if r.audio.frames and not r.audio.silent]
+        digests = pd.Series([r.audio.digest for r in sounding], dtype=object)
         copies = digests.loc[digests.duplicated(keep=False)]
         pairs = sorted(pair for _, group in copies.groupby(copies) for pair in combinations(group.index, 2))
-        return [(sounding[a].name, sounding[b].name) for a, b in pairs]
+        names = [(sounding[a].name, sounding[b].name) for a, b in pairs]
+        return [(a, b) for a, b in names if (a in some and b in others) or (b in some and a in others)]
+
+
+def recordings_of(rows: Rows, folder: Path) -> tuple[Recording, ...]:
+    """Build recordings from their rows, which are adjacent: `name`, `partition`, `speaker`, `time_s`, `value`, `truth`.
+
+    The names are relative to the folder of the audio.
+    """
+    starts = np.flatnonzero(~rows["name"].duplicated())
+    arrays = (np.split(rows[column].to_numpy(float), starts)[1:] for column in ("time_s", "value", "truth"))
+    return tuple(
+        Recording(row.name, folder / row.name, row.partition, row.speaker, *values)
+        for row, *values in zip(rows.iloc[starts].itertuples(), *arrays, strict=True)
+    )

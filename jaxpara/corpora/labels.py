@@ -1,19 +1,18 @@
 """Label files: tables of text, the times and labels in them, and checks of both.
 
 `Rows` are a pandas table with the columns `name` (of the recording), `path` and `row` (file and line, for messages),
-`label` and, for sequences, `time` (texts, as the file has them).
+`label` and, for sequences, `time` (texts, as the file has them). `with_values` adds `time_s` and `value` (numbers).
 """
 
 import csv
-import io
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from jaxpara.corpora.findings import Defect, Findings, quote
+from jaxpara.corpora.findings import Findings, quote
 from jaxpara.corpora.tasks import Task
 from jaxpara.registry import suggest
 
@@ -40,55 +39,46 @@ def read_table(path: Path, findings: Findings, **columns: Sequence[str]) -> Rows
       texts without spaces around them.
 
     Raises:
-      Defect: the file cannot be read, is not UTF-8, lacks a column, has a column twice, a row that is not CSV, or no
-        rows.
+      UserError: not such a table, or one without rows.
     """
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise Defect(path, None, f"cannot be read ({error.strerror})", "make it a readable file") from error
-    try:
-        content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        row = content[: error.start].count(b"\n") + 1
-        what = f"byte 0x{content[error.start]:02x} is not UTF-8"
-        raise Defect(path, row, what, "save the file as UTF-8") from error
-    lines = io.TextIOWrapper(io.BytesIO(content), encoding="utf-8-sig", newline=None)
-    header, separator = _header(path, lines.readline())
-    # Rows are read with `csv`, because `pandas.read_csv` silently fills short rows and has no line numbers.
+    columns = {"name": NAME_COLUMNS, **columns}
     rows: list[int] = []
-    cells: list[list[str]] = [[] for _ in header]
+    cells: dict[str, list[str]] = {name: [] for name in columns}
     texts: dict[str, str] = {}  # one copy of each: names and times repeat, and a file may have millions of rows
-    reader = csv.reader(lines, delimiter=separator)
-    row = 2
+    row = 1
     try:
-        for record in reader:
-            begin, row = row, reader.line_num + 2
-            if row > begin + 1:
-                findings.error("open quotations", path, begin, "a quotation mark is not closed", "close it")
-            elif len(record) == len(header):
-                rows.append(begin)
-                for column, cell in zip(cells, map(str.strip, record), strict=True):
-                    column.append(texts.setdefault(cell, cell))
-            elif any(cell.strip() for cell in record):
-                what = f"{len(record)} columns, the header has {len(header)}"
-                findings.error("rows of another width", path, begin, what, "correct or delete the row")
+        with path.open(encoding="utf-8-sig") as lines:
+            header, separator = _header(path, lines.readline(), findings)
+            places = [_place(path, header, what, spellings, findings) for what, spellings in columns.items()]
+            # Rows are read with `csv`, because `pandas.read_csv` silently fills short rows and has no line numbers.
+            reader = csv.reader(lines, delimiter=separator)
+            row = 2
+            for record in reader:
+                begin, row = row, reader.line_num + 2
+                if row > begin + 1:
+                    findings.error("open quotations", path, "a quotation mark is not closed", "close it", begin)
+                elif len(record) == len(header):
+                    rows.append(begin)
+                    for column, place in zip(cells.values(), places, strict=True):
+                        cell = record[place].strip()
+                        column.append(texts.setdefault(cell, cell))
+                elif any(cell.strip() for cell in record):
+                    what = f"{len(record)} columns, the header has {len(header)}"
+                    findings.error("rows of another width", path, what, "correct or delete the row", begin)
+    except OSError as error:
+        raise findings.fatal(path, f"cannot be read ({error.strerror})", "make it a readable file") from error
+    except UnicodeDecodeError as error:
+        row += error.object[: error.start].count(b"\n")  # the file is decoded piece by piece
+        what = f"byte 0x{error.object[error.start]:02x} is not UTF-8"
+        raise findings.fatal(path, what, "save the file as UTF-8", row) from error
     except csv.Error as error:
-        raise Defect(path, row, f"not readable as a table ({error})", "correct the row") from error
+        raise findings.fatal(path, f"not readable as a table ({error})", "correct the row", row) from error
     if not rows:
-        raise Defect(path, None, "no rows below the header", "fill it, or copy it again from the corpus")
-    table: dict[str, Any] = {"path": path}
-    for what, spellings in {"name": NAME_COLUMNS, **columns}.items():
-        column = next((name for name in spellings if name in header), None)
-        if column is None:
-            hint = next(filter(None, (suggest(name, header) for name in spellings)), "")
-            message = f"no {what} column among {quote(', '.join(header))}{hint}"
-            raise Defect(path, 1, message, f"name it {' or '.join(spellings)}")
-        table[what] = cells[header.index(column)]
-    return pd.DataFrame(table, index=pd.Index(rows, name="row"), dtype=object).reset_index()
+        raise findings.fatal(path, "no rows below the header", "fill it, or copy it again from the corpus")
+    return pd.DataFrame(cells, dtype=object).assign(path=path, row=rows)
 
 
-def _header(path: Path, line: str) -> tuple[list[str], str]:
+def _header(path: Path, line: str, findings: Findings) -> tuple[list[str], str]:
     """Return the column names and the separator of the first line."""
     for separator in SEPARATORS:
         # Column names contain neither separators nor quotation marks.
@@ -97,11 +87,21 @@ def _header(path: Path, line: str) -> tuple[list[str], str]:
             break
     else:
         what = f"the first line is {quote(line.strip())}" if line.strip() else "the first line is empty"
-        raise Defect(path, 1, what, f"make it a header with a column {' or '.join(NAME_COLUMNS)}")
-    duplicated = [name for name in header if name and header.count(name) > 1]
-    if duplicated:
-        raise Defect(path, 1, f"column {quote(duplicated[0])} appears twice", "delete or rename one of them")
+        raise findings.fatal(path, what, f"make it a header with a column {' or '.join(NAME_COLUMNS)}", 1)
+    for name in header:
+        if name and header.count(name) > 1:
+            raise findings.fatal(path, f"column {quote(name)} appears twice", "delete or rename one of them", 1)
     return header, separator
+
+
+def _place(path: Path, header: list[str], what: str, spellings: Sequence[str], findings: Findings) -> int:
+    """Return the index of the column with one of the spellings."""
+    for name in spellings:
+        if name in header:
+            return header.index(name)
+    hint = next(filter(None, (suggest(name, header) for name in spellings)), "")
+    message = f"no {what} column among {quote(', '.join(header))}{hint}"
+    raise findings.fatal(path, message, f"name it {' or '.join(spellings)}", 1)
 
 
 def read_rows(path: Path, task: Task, findings: Findings) -> Rows:
@@ -111,164 +111,134 @@ def read_rows(path: Path, task: Task, findings: Findings) -> Rows:
 
 
 def one_row_each(rows: Rows, findings: Findings) -> Rows:
-    """Return the first row of each recording; `findings` collects the others."""
-    first = rows.drop_duplicates("name").set_index("name")["row"]
+    """Return the first row of each recording; the others are findings."""
     again = rows["name"].duplicated()
-    for row in rows[again].itertuples():
-        what = f"{quote(row.name)} appears here and in row {first[row.name]}"
-        findings.error("duplicated rows", row.path, row.row, what, "delete one of the rows")
+    others = rows.assign(first=rows.groupby("name")["row"].transform("first"))[again]
+    fix = "delete one of the rows"
+    findings.add_rows("error", "duplicated rows", others, "{name!r} appears here and in row {first}", fix)
     return rows[~again].reset_index(drop=True)
 
 
-def _numbers(texts: Iterable[str]) -> np.ndarray:
-    """Return `[text]` floats, NaN where a text is not a number."""
+def with_values(rows: Rows, task: Task, may_hide: Collection[str], findings: Findings) -> Rows:
+    """Return the rows with `time_s` and `value`; of class tasks, one row per recording, at 0 s.
 
-    def number(text: str) -> float:
-        try:
-            return float(text)
-        except ValueError:
-            return np.nan
-
-    return np.array([number(text) for text in texts], float)
-
-
-def times(rows: Rows, findings: Findings) -> np.ndarray:
-    """Return `[row]` seconds, rounded to microseconds.
+    `time_s` is rounded to microseconds, and NaN in all rows of a recording with a wrong time. `value` is the class
+    index or the position of the belt, and NaN where the label is hidden or wrong.
 
     Args:
-      findings: collects times that are not finite numbers, duplicated or out of order. All rows of such a recording are
-        NaN.
+      may_hide: the recordings whose label may be `?`, as in the test partition.
     """
-    names, seconds = rows["name"], _numbers(rows["time"])
-    wrong = ~(np.abs(seconds) < MAX_VALUE)
-    for row in rows[wrong].itertuples():
-        what = f"time {quote(row.time)}, expected seconds as a number"
-        findings.error("times that are not numbers", row.path, row.row, what, "correct the time")
-    # Predictions are keyed by microseconds.
-    seconds = pd.Series(seconds).mask(_any_of(wrong, names)).round(6)
-    steps = seconds.groupby(names).diff()
-    back = steps <= 0
-    for row, at, step in zip(rows[back].itertuples(), seconds[back], steps[back], strict=True):
-        if step == 0:
-            what = f"{quote(row.name)} at {at:g} s appears twice"
-            findings.error("duplicated rows", row.path, row.row, what, "delete one of the rows")
-        else:
-            what = f"{quote(row.name)} at {at:g} s comes after {at - step:g} s"
-            findings.error("rows out of order", row.path, row.row, what, "sort the rows by time")
-    return seconds.mask(_any_of(back, names)).to_numpy()
-
-
-def period_s(rows: Rows, seconds: np.ndarray) -> float:
-    """Return the seconds between two labels in most recordings; 0 if no recording has two.
-
-    Times are often written with two decimals, so that a single step is inexact; the mean of the usual steps is not.
-    """
-    periods = []
-    for at in rows.groupby("name", sort=False).indices.values():
-        steps = np.diff(seconds[at])
-        if steps.size and np.isfinite(steps).all():
-            usual = np.abs(steps - np.median(steps)) < 0.5 * np.median(steps)
-            periods.append(np.mean(steps[usual]))
-    if not periods:
-        return 0.0
-    rate_hz = 1 / float(np.median(periods))
-    # Rates are usually whole numbers; a deviation within the rounding error of the times is ignored.
-    return 1 / round(rate_hz) if abs(rate_hz - round(rate_hz)) < 1e-3 * rate_hz else 1 / rate_hz
-
-
-def on_grid(rows: Rows, seconds: np.ndarray, period: float, findings: Findings) -> np.ndarray:
-    """Return `[row]` True for recordings with the times 0, 1, 2 ... periods; `findings` collects the other rows."""
-    names, at = rows["name"], pd.Series(seconds)
-    step, expected = at.groupby(names).diff(), rows.groupby("name").cumcount() * period
-    gap = step > 1.5 * period
-    for row, end, length in zip(rows[gap].itertuples(), at[gap], step[gap], strict=True):
-        what = f"{quote(row.name)} goes from {end - length:g} s to {end:g} s, expected {period:g} s a row"
-        findings.error("missing rows", row.path, row.row, what, "add the rows between")
-    gaps = _any_of(gap, names)
-    wrong = ~gaps & ((step < 0.75 * period) | ((at - expected).abs() > 0.5 * period))
-    first = wrong & ~names.where(wrong).duplicated()
-    for row, found, due in zip(rows[first].itertuples(), at[first], expected[first], strict=True):
-        what = f"{quote(row.name)} is at {found:g} s, expected {due:g} s ({period:g} s a row)"
-        findings.error("rows at other times", row.path, row.row, what, "correct the times from here on")
-    return ~(gaps | _any_of(wrong, names) | at.isna()).to_numpy()
-
-
-def values(rows: Rows, task: Task, may_hide: np.ndarray, findings: Findings) -> np.ndarray:
-    """Return `[row]` class indices or belt positions, NaN where the label is hidden or wrong.
-
-    Args:
-      may_hide: `[row]` True where `?` is allowed, as in the test partition.
-      findings: collects unknown classes, labels that are not finite numbers or out of range, and forbidden `?`.
-    """
-    texts = rows["label"]
-    unlabelled = texts.isin(UNLABELLED)
-    for row in rows[unlabelled & ~may_hide].itertuples():
-        what = f"{quote(row.name)} has the label {quote(row.label)}, which only test recordings may have"
-        findings.error("hidden labels outside test", row.path, row.row, what, "add the label")
-    found = np.full(len(rows), np.nan)
     if task.kind == "classes":
-        index = {name: float(number) for number, name in enumerate(task.classes)}
-        found[~unlabelled] = texts[~unlabelled].map(index)
-        for row in rows[~unlabelled & np.isnan(found)].itertuples():
-            known = f"{', '.join(task.classes)}{suggest(row.label[:60], list(task.classes))}"
-            what = f"label {quote(row.label)}, expected one of {known}"
-            findings.error("unknown classes", row.path, row.row, what, "correct the label")
-        return found
-    found[~unlabelled] = _numbers(texts[~unlabelled])
-    for row in rows[~unlabelled & ~np.isfinite(found)].itertuples():
-        what = f"label {quote(row.label)}, expected a finite number with a decimal point"
-        findings.error("labels that are not numbers", row.path, row.row, what, "correct the label")
-    found[~np.isfinite(found)] = np.nan
-    outside = np.abs(found) > 1
-    for row, value in zip(rows[outside].itertuples(), found[outside], strict=True):
-        what = f"label {value:g}, expected -1 to 1"
-        add = findings.warning if abs(value) < MAX_VALUE else findings.error
-        add("labels out of range", row.path, row.row, what, "scale the labels if the whole file is like this")
-    return found
+        rows = one_row_each(rows, findings).assign(time_s=0.0)
+        value = rows["label"].map({name: float(index) for index, name in enumerate(task.classes)}).astype(float)
+        kind, expected = "unknown classes", f"one of {', '.join(task.classes)}"
+    else:
+        rows = rows.assign(time_s=_times(rows, findings))
+        value = rows["label"].map(_number).astype(float)
+        kind, expected = "labels that are not numbers", "a finite number with a decimal point"
+    hidden = rows["label"].isin(UNLABELLED)
+    what, fix = "{name!r} has the label {label!r}, which only test recordings may have", "add the label"
+    findings.add_rows("error", "hidden labels outside test", rows[hidden & ~rows["name"].isin(may_hide)], what, fix)
+    rows["value"] = value.where(~hidden & np.isfinite(value))
+    wrong = rows[~hidden & rows["value"].isna()]
+    wrong = wrong.assign(hint=[suggest(label[:60], list(task.classes)) for label in wrong["label"]])
+    findings.add_rows("error", kind, wrong, f"label {{label!r}}, expected {expected}{{hint}}", "correct the label")
+    if task.kind == "sequence":
+        size, what = rows["value"].abs(), "label {value:g}, expected -1 to 1"
+        fix = "scale the labels if the whole file is like this"
+        findings.add_rows("error", "labels out of range", rows[size >= MAX_VALUE], what, fix)
+        findings.add_rows("warning", "labels out of range", rows[(size > 1) & (size < MAX_VALUE)], what, fix)
+    return rows
 
 
-def _any_of(rows: Any, names: Any) -> Any:
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return np.nan
+
+
+def _times(rows: Rows, findings: Findings) -> Rows:
+    names, seconds = rows["name"], rows["time"].map(_number).astype(float)
+    wrong = ~(seconds.abs() < MAX_VALUE)
+    what = "time {time!r}, expected seconds as a number"
+    findings.add_rows("error", "times that are not numbers", rows[wrong], what, "correct the time")
+    # Predictions are keyed by microseconds.
+    seconds = seconds.mask(_any_of(wrong, names)).round(6)
+    step = seconds.groupby(names).diff()
+    rows = rows.assign(at=seconds, before=seconds - step)
+    what, fix = "{name!r} at {at:g} s appears twice", "delete one of the rows"
+    findings.add_rows("error", "duplicated rows", rows[step == 0], what, fix)
+    what, fix = "{name!r} at {at:g} s comes after {before:g} s", "sort the rows by time"
+    findings.add_rows("error", "rows out of order", rows[step < 0], what, fix)
+    return seconds.mask(_any_of(step <= 0, names))
+
+
+def on_grid(rows: Rows, findings: Findings) -> tuple[Rows, float]:
+    """Return the rows of the recordings with a label in every period from 0 s on, and the labels per second."""
+    names, at = rows["name"], rows["time_s"]
+    step = at.groupby(names).diff()
+    # Times are often written with two decimals, so that a single step is inexact; the mean of the usual steps is not.
+    typical = step.groupby(names).transform("median")
+    rate_hz = 1 / step[(step - typical).abs() < 0.5 * typical].groupby(names).mean().median()
+    if np.isnan(rate_hz):
+        what = "{name!r} has one label, and no other file has more to derive the label rate from"
+        single = rows[at.notna()].drop_duplicates("name")
+        findings.add_rows("error", "missing rows", single, what, "add the missing rows")
+        return rows[:0], 0.0
+    # Rates are usually whole numbers; a deviation within the rounding error of the times is ignored.
+    if abs(rate_hz - round(rate_hz)) < 1e-3 * rate_hz:
+        rate_hz = float(round(rate_hz))
+    period = 1 / rate_hz
+    rows = rows.assign(before=at - step, due=rows.groupby("name").cumcount() * period)
+    gap = step > 1.5 * period
+    what = f"{{name!r}} goes from {{before:g}} s to {{time_s:g}} s, expected {period:g} s a row"
+    findings.add_rows("error", "missing rows", rows[gap], what, "add the rows between")
+    gaps = _any_of(gap, names)
+    wrong = ~gaps & ((step < 0.75 * period) | ((at - rows["due"]).abs() > 0.5 * period))
+    what = f"{{name!r}} is at {{time_s:g}} s, expected {{due:g}} s ({period:g} s a row)"
+    first = rows[wrong].drop_duplicates("name")
+    findings.add_rows("error", "rows at other times", first, what, "correct the times from here on")
+    return rows[~(gaps | _any_of(wrong, names) | at.isna())], rate_hz
+
+
+def _any_of(rows: Rows, names: Rows) -> Rows:
     """Return `[row]` True if any row of the same recording is True."""
-    return pd.Series(rows, names.index).groupby(names).transform("any")
+    return rows.groupby(names).transform("any")
 
 
-def truth(rows: Rows, path: Path, task: Task, named: Collection[str], findings: Findings) -> np.ndarray:
+def truth(rows: Rows, path: Path, task: Task, named: Collection[str], findings: Findings) -> Rows:
     """Return `[row]` the labels, completed by those of the confidential label file; NaN where neither has one.
 
     Args:
-      rows: of the label files, with the labels as numbers in `value` and the times in `time_s`.
+      rows: of the label files, `with_values`.
       path: the confidential label file, in the form of the label files.
       named: all recordings in the label files, including those with errors.
-      findings: collects the differences between the two.
     """
     secret = read_rows(path, task, findings)
-    for row in secret[~secret["name"].isin(named)].drop_duplicates("name").itertuples():
-        what = f"no label file names {quote(row.name)}"
-        findings.warning("confidential labels of unknown files", path, row.row, what, "correct or delete the row")
+    unknown = secret[~secret["name"].isin(named)].drop_duplicates("name")
+    what, fix = "no label file names {name!r}", "correct or delete the row"
+    findings.add_rows("warning", "confidential labels of unknown files", unknown, what, fix)
     secret = secret[secret["name"].isin(rows["name"])].reset_index(drop=True)
-    if task.kind == "classes":
-        secret = one_row_each(secret, findings).assign(secret_s=0.0)
-    else:
-        secret["secret_s"] = times(secret, findings)
-    secret["secret"] = values(secret, task, np.ones(len(secret), bool), findings)
+    secret = with_values(secret, task, named, findings)
     # Matched by position in the recording, because the times may be rounded differently.
-    known = rows[["name", "time_s", "value"]].assign(step=rows.groupby("name").cumcount())
-    secret = secret.assign(step=secret.groupby("name").cumcount())[secret["secret_s"].notna()]
-    secret = secret.merge(known, on=["name", "step"], how="left", validate="one_to_one")
-    differs = ~((secret["secret_s"] - secret["time_s"]).abs() <= 1e-3)
-    differs |= secret.groupby("name")["row"].transform("size") != secret["name"].map(known["name"].value_counts())
-    differs = _any_of(differs, secret["name"])
-    for row in secret[differs].drop_duplicates("name").itertuples():
-        what = f"{quote(row.name)} has other times than in the label file"
-        findings.error("confidential times", path, row.row, what, "correct the rows of one of them")
+    known, secret = (
+        table.assign(step=table.groupby("name").cumcount()).set_index(["name", "step"], drop=False)
+        for table in (rows, secret[secret["time_s"].notna()])
+    )
+    same = (secret["time_s"] - known["time_s"]).abs() <= 1e-3  # False where one of them lacks the row
+    differs = secret["name"].isin(same.index.get_level_values("name")[~same])
+    first = secret[differs].drop_duplicates("name")
+    what, fix = "{name!r} has other times than in the label file", "correct the rows of one of them"
+    findings.add_rows("error", "confidential times", first, what, fix)
     secret = secret[~differs]
-    contradicts = secret["secret"].notna() & secret["value"].notna() & (secret["secret"] != secret["value"])
-    for row in secret[contradicts].drop_duplicates("name").itertuples():
-        what = f"{quote(row.name)} has the label {quote(row.label)} here and another one in the label file"
-        findings.error("contradicting labels", path, row.row, what, "correct one of them")
-    found = known.merge(secret[["name", "step", "secret"]], on=["name", "step"], how="left", validate="one_to_one")
-    completed = known["value"].where(known["value"].notna(), found["secret"]).to_numpy()
-    for name in known["name"][np.isnan(completed)].unique():
+    public = known["value"].reindex(secret.index)
+    contradicts = secret["value"].notna() & public.notna() & (secret["value"] != public)
+    first = secret[contradicts].drop_duplicates("name")
+    what, fix = "{name!r} has the label {label!r} here and another one in the label file", "correct one of them"
+    findings.add_rows("error", "contradicting labels", first, what, fix)
+    completed = known["value"].fillna(secret["value"].reindex(known.index))
+    for name in known["name"][completed.isna()].unique():
         what = f"no label for {quote(name)}"
-        findings.warning("files without a confidential label", path, None, what, "add it, or it is not scored")
-    return completed
+        findings.warning("files without a confidential label", path, what, "add it, or it is not scored")
+    return completed.to_numpy()

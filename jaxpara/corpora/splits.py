@@ -1,6 +1,9 @@
-"""Folds: the training, validation and test sets of the paper's N-fold schemes."""
+"""Folds: the training, validation and test sets of the paper's N-fold schemes.
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+Every split raises a UserError if the number `n` of folds is odd, or larger than the corpus allows.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,20 +18,14 @@ from jaxpara.registry import build
 
 @dataclass(frozen=True)
 class Fold:
-    """The names of the recordings in the training, validation and test set of one fold, for one seed.
+    """The names of the recordings in the training, validation and test set of one fold, for one seed."""
 
-    Attributes:
-      index: position in the split, from 0.
-      seed: number of the repetition; with several seeds every fold is trained several times.
-      split_size: number of folds of the whole split.
-    """
-
-    index: int
+    index: int  # position in the split, from 0
     train_names: tuple[str, ...]
     val_names: tuple[str, ...]
     test_names: tuple[str, ...]
-    seed: int = 0
-    split_size: int = 1
+    seed: int = 0  # number of the repetition; with several seeds every fold is trained several times
+    split_size: int = 1  # number of folds of the whole split
 
     @property
     def key(self) -> FoldSeed:
@@ -43,8 +40,7 @@ class Fold:
 
 def official(corpus: Corpus) -> list[Fold]:
     """Return one fold with the challenge's own partitions: train is the training set, devel the validation set."""
-    train, devel, test = (_names(corpus.partition(partition)) for partition in PARTITIONS)
-    return [Fold(0, train, devel, test)]
+    return [Fold(0, *(_names(corpus.partition(partition)) for partition in PARTITIONS))]
 
 
 def ordered(corpus: Corpus, n: int = 4) -> list[Fold]:
@@ -52,17 +48,11 @@ def ordered(corpus: Corpus, n: int = 4) -> list[Fold]:
 
     Half of the folds validate on each partition; the last part of a partition includes the remainder.
 
-    Raises:
-      UserError: `n` is odd, or larger than the corpus allows.
-
     Reference: the authors' published scripts for Breathing.
     """
 
-    def parts(recordings: Sequence[Recording], count: int) -> Iterator[list[int]]:
-        length = len(recordings) // count
-        for part in range(count):
-            end = (part + 1) * length if part < count - 1 else len(recordings)
-            yield list(range(part * length, end))
+    def parts(recordings: Sequence[Recording], count: int) -> list[np.ndarray]:
+        return np.split(np.arange(len(recordings)), len(recordings) // count * np.arange(1, count))
 
     return _folds(corpus, n, ("train", "devel"), parts)
 
@@ -72,19 +62,16 @@ def stratified(corpus: Corpus, n: int = 4, seed: int = 12) -> list[Fold]:
 
     The speakers of a validation set are also in the training set, so scores are better than on new speakers.
 
-    Raises:
-      UserError: the labels are not classes; `n` is odd, or larger than the corpus allows.
-
     Reference: the authors' published scripts for Mask: scikit-learn's StratifiedKFold with the seed 12 over the files
       sorted by class, then by name.
     """
     if corpus.task.kind != "classes":
         raise UserError("folds.name is 'stratified', which needs classes; use 'ordered' for a sequence")
 
-    def parts(recordings: Sequence[Recording], count: int) -> Iterator[np.ndarray]:
+    def parts(recordings: Sequence[Recording], count: int) -> Iterable[np.ndarray]:
         classes = _classes(recordings, count)
         splitter = StratifiedKFold(count, shuffle=True, random_state=seed)
-        yield from (part for _, part in splitter.split(classes, classes))
+        return (part for _, part in splitter.split(classes, classes))
 
     # The authors split lists of files in a folder per class.
     def by_class(recording: Recording) -> tuple[str, str]:
@@ -97,29 +84,25 @@ def speaker_disjoint(corpus: Corpus, n: int = 4, seed: int = 12) -> list[Fold]:
     """Return folds as `stratified`, with all recordings of a speaker in the same part; also for sequences.
 
     A speaker in train and in devel is left out of the training set of the folds that validate on this speaker.
-
-    Raises:
-      UserError: a speaker is unknown; `n` is odd, or there are fewer speakers than parts.
+    Raises a UserError if a speaker is unknown.
     """
-    unknown = [r.name for r in corpus.partition("train", "devel") if not r.speaker]
-    if unknown:
+    if unknown := [r.name for r in corpus.partition("train", "devel") if not r.speaker]:
         rest = f" and of {len(unknown) - 1} more" if len(unknown) > 1 else ""
         raise UserError(
             f"folds.name is 'speaker_disjoint', but the speaker of {unknown[0]!r}{rest} is unknown; add"
             " lab/speakers.csv with the columns file_name,speaker"
         )
 
-    def parts(recordings: Sequence[Recording], count: int) -> Iterator[np.ndarray]:
+    def parts(recordings: Sequence[Recording], count: int) -> Iterable[np.ndarray]:
         speakers = [recording.speaker for recording in recordings]
         _require(len(set(speakers)), f"speakers in {recordings[0].partition}", count)
-        sequence = corpus.task.kind == "sequence"
-        classes = np.zeros(len(recordings)) if sequence else _classes(recordings, count)
+        classes = _classes(recordings, count) if corpus.task.kind == "classes" else np.zeros(len(recordings))
         splitter = StratifiedGroupKFold(count, shuffle=True, random_state=seed)
-        yield from (part for _, part in splitter.split(classes, classes, speakers))
+        return (part for _, part in splitter.split(classes, classes, speakers))
 
     folds = []
     for fold in _folds(corpus, n, ("devel", "train"), parts):
-        validated = {corpus.by_name[name].speaker for name in fold.val_names}
+        validated = set(leaks(corpus, fold))
         names = tuple(name for name in fold.train_names if corpus.by_name[name].speaker not in validated)
         folds.append(replace(fold, train_names=names))
     return folds
@@ -131,11 +114,7 @@ def speaker_disjoint_if_known(corpus: Corpus, n: int = 4, seed: int = 12) -> lis
 
 
 SPLITS: dict[str, Callable[..., list[Fold]]] = {
-    "official": official,
-    "ordered": ordered,
-    "stratified": stratified,
-    "speaker_disjoint": speaker_disjoint,
-    "speaker_disjoint_if_known": speaker_disjoint_if_known,
+    split.__name__: split for split in (official, ordered, stratified, speaker_disjoint, speaker_disjoint_if_known)
 }
 
 
@@ -149,13 +128,12 @@ def _folds(
     corpus: Corpus,
     n: int,
     order: tuple[str, str],
-    parts: Callable[[Sequence[Recording], int], Iterator[Sequence[int] | np.ndarray]],
+    parts: Callable[[Sequence[Recording], int], Iterable[Sequence[int] | np.ndarray]],
     key: Callable[[Recording], Any] = lambda recording: recording.name,
 ) -> list[Fold]:
     """Return a fold per part of train and devel: the part is its validation set, all others are its training set.
 
     Args:
-      order: the partitions in the order in which their parts are validation sets.
       parts: returns the indices of the recordings in each of two or more parts of a partition.
       key: sorts the recordings first.
     """
@@ -168,10 +146,9 @@ def _folds(
         recordings = [recording for recording in both if recording.partition == partition]
         _require(len(recordings), f"recordings in {partition}", count)
         for part in parts(recordings, count) if count > 1 else [range(len(recordings))]:
-            validated = _names([recordings[index] for index in part])
+            validated = _names(recordings[index] for index in part)
             others = set(validated)
-            trained = tuple(recording.name for recording in both if recording.name not in others)
-            folds.append(Fold(len(folds), trained, validated, test))
+            folds.append(Fold(len(folds), _names(r for r in both if r.name not in others), validated, test))
     return folds
 
 
@@ -188,21 +165,17 @@ def _require(found: int, what: str, count: int) -> None:
         raise UserError(f"folds.n is {2 * count}, but there are {found} {what}; use fewer folds")
 
 
-def _names(recordings: Sequence[Recording]) -> tuple[str, ...]:
+def _names(recordings: Iterable[Recording]) -> tuple[str, ...]:
     return tuple(recording.name for recording in recordings)
 
 
 def folds_of(spec: Mapping[str, Any], where: str, corpus: Corpus, seeds: int = 1) -> list[Fold]:
-    """Return the folds that a config describes.
+    """Return the folds that a config describes: those with seed 0, then those with seed 1 and so on.
 
     Args:
       spec: the name of the split and its fields; `only`, the indices of the folds to use (default: all); `leave_out`,
         recordings that are used neither for training nor for validation.
       where: the config path of `spec`, for messages.
-      seeds: number of repetitions of every fold.
-
-    Returns:
-      The folds with seed 0, then those with seed 1 and so on.
     """
     if seeds < 1:
         raise UserError(f"config.seeds is {seeds}, expected at least 1")
@@ -210,15 +183,9 @@ def folds_of(spec: Mapping[str, Any], where: str, corpus: Corpus, seeds: int = 1
     only = tuple(spec.pop("only", ()))
     leave_out = set(corpus.known(spec.pop("leave_out", ()), f"config.{where}.leave_out"))
     folds: list[Fold] = build(SPLITS, spec, where, corpus=corpus)
-    folds = [
-        replace(
-            fold,
-            train_names=tuple(name for name in fold.train_names if name not in leave_out),
-            val_names=tuple(name for name in fold.val_names if name not in leave_out),
-            split_size=len(folds),
-        )
-        for fold in folds
-    ]
+    for index, fold in enumerate(folds):
+        train, val = (tuple(n for n in names if n not in leave_out) for names in (fold.train_names, fold.val_names))
+        folds[index] = replace(fold, train_names=train, val_names=val, split_size=len(folds))
     if empty := [fold.index for fold in folds if not (fold.train_names and fold.val_names)]:
         if leave_out:
             raise UserError(

@@ -3,30 +3,18 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from jaxpara.registry import require_one_of
-
 
 @dataclass(frozen=True)
 class Task:
-    """One sub-challenge.
+    """One sub-challenge: a `sequence` has a number per time step, `classes` have one class per recording."""
 
-    Attributes:
-      name: the organisers' name, also of the corpus folder.
-      kind: `sequence`: a number per time step; `classes`: one class per recording.
-      target: the label column.
-      measure: the official measure.
-      classes: the class names in the order of their indices; empty for a sequence.
-      sample_rate_hz: the rate that every audio file must have.
-      speaker_per_file: True if every file has a speaker of its own.
-    """
-
-    name: str
+    name: str  # the organisers' name, also of the corpus folder
     kind: Literal["sequence", "classes"]
-    target: str
-    measure: Literal["PCC", "UAR"]
-    classes: tuple[str, ...] = ()
-    sample_rate_hz: int = 16_000
-    speaker_per_file: bool = False
+    target: str  # the label column
+    measure: Literal["PCC", "UAR"]  # the official one
+    classes: tuple[str, ...] = ()  # names in the order of their indices; empty for a sequence
+    sample_rate_hz: int = 16_000  # that every audio file must have
+    speaker_per_file: bool = False  # True if every file has a speaker of its own
 
 
 def _nominal(name: str, *classes: str) -> Task:
@@ -49,9 +37,3 @@ TASKS: dict[str, Task] = {
         "no_disfluencies",
     ),
 }
-
-
-def task_named(name: str, where: str) -> Task:
-    """Return the task `name` of `TASKS`; raise a UserError that names the config field `where` if it is unknown."""
-    require_one_of(where, name, TASKS)
-    return TASKS[name]

@@ -95,7 +95,9 @@ def load_features(
     home.mkdir(parents=True, exist_ok=True)
     if not (home / "feature.json").exists():
         (home / "feature.json").write_text(description + "\n", encoding="utf-8")
-    digests = audio.in_threads(lambda r: r.digest or digest_of(audio.read(r.path, feature.sample_rate_hz)), recordings)
+    digests = audio.in_threads(
+        lambda r: r.audio.digest or digest_of(audio.read(r.path, feature.sample_rate_hz)), recordings
+    )
     paths = [home / f"{digest}.npy" for digest in digests]
     wanted = dict(zip(paths, zip(recordings, digests, strict=True), strict=True))
     missing = [path for path in wanted if not is_intact(path)]

@@ -62,7 +62,7 @@ def write(
     if corpus.label_rate_hz:
         longest_s = max(float(np.max(r.times_s)) for r in corpus.recordings) + 1 / corpus.label_rate_hz
     else:
-        longest_s = max(recording.seconds or 0.0 for recording in corpus.partition("train", "devel"))
+        longest_s = max(recording.audio.seconds for recording in corpus.partition("train", "devel"))
     content = {
         "schema": SCHEMA,
         "jaxpara": __version__,

@@ -241,7 +241,7 @@ class Member:
     def _predicted(self, fold: Fold, part: str) -> pd.DataFrame:
         """Read the predictions of a fold; raise a UserError if they do not belong to its labels."""
         path = self._path(fold, part)
-        predictions, labels = load(path), self._corpus.labels()
+        predictions, labels = load(path), self._corpus.labels
         try:
             match(predictions, labels[labels["recording"].isin(PARTS[part](fold))], "of no such label")
         except UserError as error:

@@ -34,11 +34,11 @@ def test_16_bit_amplitudes_are_divided_by_32768(tmp_path: Path):
 @pytest.mark.parametrize(
     ("samples", "rate_hz", "message"),
     [
-        (np.zeros((8, 2)), 16_000, "2 channels, expected 1"),
-        (np.zeros(8), 44_100, "sampled at 44100 Hz, expected 16000 Hz"),
-        (np.zeros(0), 16_000, "contains no samples"),
+        (np.zeros((8, 2)), 16_000, "2 channels, expected one"),
+        (np.zeros(8), 44_100, "44100 Hz, expected 16000 Hz"),
+        (np.zeros(0), 16_000, "no samples"),
         (np.array([0.0, 3.5]), 16_000, r"samples reach 3\.5"),
-        (np.array([0.0, np.nan]), 16_000, "samples reach nan"),
+        (np.array([0.0, np.nan]), 16_000, "1 samples are NaN"),
     ],
 )
 def test_audio_of_other_rates_channels_or_ranges_is_refused(tmp_path: Path, samples, rate_hz, message):
@@ -65,7 +65,7 @@ def test_all_readers_report_the_same_reason(tmp_path):
     for read in (lambda: audio.read(path, 16_000), lambda: list(AudioFile(path, path.name).read(16_000))):
         with pytest.raises(UserError) as refused:
             read()
-        assert f"not readable as audio ({why})" in str(refused.value)
+        assert why in str(refused.value)
 
 
 @pytest.mark.parametrize(

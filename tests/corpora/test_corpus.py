@@ -7,9 +7,9 @@ from jaxpara.corpora.corpus import Corpus, Recording
 from jaxpara.corpora.tasks import TASKS
 
 
-def recording(name, times_s=(0.0,), labels=(1.0,), truth=(1.0,), audio=None):
+def recording(name, times_s=(0.0,), labels=(1.0,), truth=(1.0,), **audio):
     arrays = (np.array(values, float) for values in (times_s, labels, truth))
-    return Recording(name, Path(name), name.split("_")[0], name[-1], *arrays, audio)
+    return Recording(name, Path(name), name.split("_")[0], name[-1], *arrays, **audio)
 
 
 def corpus(*recordings):
@@ -18,7 +18,7 @@ def corpus(*recordings):
 
 def test_labels_are_a_table_in_corpus_order():
     test = recording("test_b", [0, 0.04, 0.0800000001], [np.nan] * 3, [0.5, np.nan, -0.5])
-    table = corpus(test, recording("train_a", [0], [0.25], [0.25])).labels()
+    table = corpus(test, recording("train_a", [0], [0.25], [0.25])).labels
     assert list(table) == ["recording", "time_s", "partition", "speaker", "label", "truth"]
     assert table["recording"].tolist() == ["test_b"] * 3 + ["train_a"]
     assert table["time_s"].tolist() == [0, 0.04, 0.08, 0]
@@ -26,7 +26,7 @@ def test_labels_are_a_table_in_corpus_order():
     assert table["speaker"].tolist() == ["b"] * 3 + ["a"]
     np.testing.assert_array_equal(table["label"], [np.nan, np.nan, np.nan, 0.25])
     np.testing.assert_array_equal(table["truth"], [0.5, np.nan, -0.5, 0.25])
-    assert corpus().labels().empty
+    assert corpus().labels.empty
 
 
 def test_duplicates_are_pairs_with_one_recording_on_each_side():
@@ -44,9 +44,3 @@ def test_duplicates_are_pairs_with_one_recording_on_each_side():
     assert made.duplicates(train + devel, test) == [("train_0", "test_4"), ("devel_2", "test_4")]
     assert made.duplicates(train, train) == []
     assert corpus().duplicates([], []) == []
-
-
-def test_only_a_scanned_recording_has_a_digest_and_a_duration():
-    scanned = recording("train_0", audio=AudioInfo(digest="x", frames=8000, rate_hz=16_000))
-    assert (scanned.digest, scanned.seconds) == ("x", 0.5)
-    assert (recording("train_1").digest, recording("train_1").seconds) == ("", None)

@@ -67,14 +67,14 @@ def test_sequence_labels(breathing, row, line, finding):
 
 def test_rows_within_a_microsecond_are_the_same_time(breathing):
     breathing.set(30, "devel_00.wav,0.12,0.5\ndevel_00.wav,0.1200001,0.5")
-    (finding,) = breathing.report().findings
+    (finding,) = breathing.listed()
     assert (finding.row, finding.what) == (31, "'devel_00.wav' at 0.12 s appears twice")
 
 
 def test_every_gap_is_listed_and_only_gaps_are(breathing):
     rows = {row: line for row, line in enumerate(breathing.lines, 1) if row not in (30, 31, 32, 33, 40, 60, 61, 62)}
     breathing.write(lines=list(rows.values()))
-    findings = breathing.report().findings
+    findings = breathing.listed()
     assert [finding.row for finding in findings] == [30, 36, 55]
     assert "goes from 0.08 s to 0.28 s, expected 0.04 s a row" in findings[0].what
 
@@ -82,32 +82,36 @@ def test_every_gap_is_listed_and_only_gaps_are(breathing):
 def test_every_row_of_a_kind_is_listed_up_to_twenty(breathing):
     for row in range(27, 52):
         breathing.set(row, breathing.lines[row - 1] + "x")
-    findings = breathing.report().findings
+    findings = breathing.listed()
     assert [finding.row for finding in findings] == [*range(27, 47), None]
     assert "5 more labels that are not numbers are not listed" in str(findings[-1])
+
+
+def counts(folder):
+    findings = folder.findings()
+    return len(findings.listed()), findings.count("error"), findings.count("warning")
 
 
 def test_all_of_a_kind_are_counted_listed_or_not(breathing):
     for row in range(27, 52):
         breathing.set(row, f"devel_00.wav,{(row - 27) * 0.04:.2f},1.{row}")
-    report = breathing.report()
-    assert (len(report.findings), report.errors, report.warnings) == (21, 0, 25)
+    assert counts(breathing) == (21, 0, 25)
 
     for row in range(2, 27):
         breathing.set(row, breathing.lines[row - 1] + "x")
-    report = breathing.report()
-    assert (len(report.findings), report.errors, report.warnings) == (42, 25, 25)
-    first = str(report.findings[0])
-    for refused in (report.require_valid, lambda: read(breathing.root, breathing.task)):
+    assert counts(breathing) == (42, 25, 25)
+    first = str(breathing.listed()[0])
+    for refused in (breathing.check, lambda: read(breathing.root, breathing.task)):
         with pytest.raises(UserError) as caught:
             refused()
         assert str(caught.value) == f"{first} (24 more errors in this corpus)"
 
-    # An error after which nothing else can be checked counts as one more.
-    breathing.set(1, "filename,seconds,upper_belt")
+    # An error after which nothing else can be checked is listed first.
+    breathing.write("lab/speakers.csv", ["filename,who", "train_00.wav,a"])
     breathing.set(2, "train_00.wav")
-    report = breathing.report()
-    assert (len(report.findings), report.errors, report.warnings) == (2, 2, 0)
+    assert counts(breathing) == (2, 2, 0)
+    with pytest.raises(UserError, match=r"speakers.csv, row 1: no speaker column .* \(1 more error in this corpus\)"):
+        breathing.check()
 
 
 def test_labels_at_another_rate_than_the_other_files(breathing):
@@ -137,8 +141,8 @@ def test_missing_classes(mask):
     mask.set(3, "train_00002.wav,clear")
     mask.set(4, "devel_00001.wav,mask")
     assert mask.found() == [("error", LABELS, None), ("warning", LABELS, None)]
-    assert "class 'mask' in train" in mask.report().findings[0].what
-    assert "class 'clear' in devel" in mask.report().findings[1].what
+    assert "class 'mask' in train" in mask.listed()[0].what
+    assert "class 'clear' in devel" in mask.listed()[1].what
 
 
 def test_a_partition_without_recordings(mask):
@@ -177,7 +181,7 @@ def test_speakers(mask, lines, finding):
 def test_a_speaker_in_two_partitions_is_explained(mask):
     names = [line.split(",")[0] for line in mask.lines[1:]]
     mask.write("speakers.csv", ["filename,speaker", *(f"{name},anna" for name in names)])
-    devel, test = mask.report().findings
+    devel, test = mask.listed()
     assert "'anna' is in train ('train_00001.wav') and in devel ('devel_00001.wav')" in devel.what
     assert "better" in devel.what
     assert "in test" in test.what
@@ -275,12 +279,12 @@ def test_any_content_of_a_label_file_results_in_findings(task, mask, breathing, 
     if name == "train.csv":
         (folder.root / LABELS).rename(folder.root / "lab" / "devel.csv")
     try:
-        report = folder.report()
-        assert all(str(finding).isprintable() for finding in report.findings)
+        findings = folder.findings()
+        assert all(str(finding).isprintable() for finding in findings.listed())
         try:
             corpus = read(folder.root, folder.task)
         except UserError:
-            assert report.corpus is None
+            assert findings.count("error")
         else:
             assert all(np.isfinite(r.labels).all() for r in corpus.partition("train", "devel"))
     finally:

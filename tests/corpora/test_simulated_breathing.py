@@ -12,7 +12,7 @@ from scipy import ndimage, signal, stats
 
 from jaxpara.corpora.corpus import Corpus, Recording, Task
 from jaxpara.corpora.simulated import breathing
-from jaxpara.corpora.simulated.writing import loudness_baseline
+from jaxpara.corpora.simulated.writing import write
 
 SPEAKERS, SECONDS = (3, 3, 3), 90.0
 
@@ -21,7 +21,7 @@ SPEAKERS, SECONDS = (3, 3, 3), 90.0
 def root(tmp_path_factory):
     """Nine speakers of a minute and a half."""
     root = tmp_path_factory.mktemp("simulated") / "corpus"
-    breathing.write(root, speakers=SPEAKERS, seconds=SECONDS)
+    write("breathing", root, speakers=SPEAKERS, seconds=SECONDS)
     return root
 
 
@@ -60,7 +60,7 @@ def breathed():
     rows, lengths = defaultdict(list), defaultdict(list)
     for seed in range(49):
         rng = np.random.default_rng(seed)
-        person = breathing.Breather.draw(rng)
+        person = breathing.Breather(rng)
         belt = breathing.belt(breathing.plan(person, 240.0, rng), person, 240.0, rng)
         assert len(belt) == 6000
         assert (belt.min(), belt.max()) == (-1, 1)
@@ -182,7 +182,7 @@ def test_loudness_alone_is_better_than_chance_but_not_enough(root):
         for name, v in truth.items()
     )
     task = Task("ComParE2020_Breathing", "sequence", "upper_belt", "PCC")
-    predictions = loudness_baseline(Corpus(task, root, recordings, 25.0, simulated=True))
+    predictions = breathing.loudness_baseline(Corpus(task, root, recordings, 25.0, simulated=True))
     tested = [r for r in recordings if r.partition == "test"]
     assert predictions["recording"].tolist() == [r.name for r in tested for _ in r.times_s]
     assert set(predictions["partition"]) == {"test"}

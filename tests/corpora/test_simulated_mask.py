@@ -1,7 +1,6 @@
 """The simulated Mask corpus: its layout, the effect of the mask on the spectrum, and the difficulty of the task."""
 
 import csv
-import json
 from collections import Counter
 from itertools import pairwise
 from pathlib import Path
@@ -9,27 +8,26 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from folders import contents
 from sklearn.metrics import recall_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVC
 
 from jaxpara.corpora.check import check
-from jaxpara.corpora.simulated import SIMULATED, mask
+from jaxpara.corpora.findings import Findings
+from jaxpara.corpora.simulated import mask
 from jaxpara.corpora.simulated.mask import MaskFit, Session, Wearer, take
+from jaxpara.corpora.simulated.writing import write
 from jaxpara.corpora.tasks import TASKS
-from jaxpara.errors import UserError
 from jaxpara.features.mel import LogMel
 
 SPEAKERS, CLIPS = (12, 4, 6), 32
-TINY = {"speakers": (1, 1, 1), "seconds": 8}
 
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory):
     root = tmp_path_factory.mktemp("simulated") / "corpus"
-    mask.write(root, speakers=SPEAKERS, seconds=CLIPS)
+    write("mask", root, speakers=SPEAKERS, seconds=CLIPS)
     return root
 
 
@@ -51,7 +49,6 @@ def test_layout(root):
         for i in range(1, 1 + speakers * CLIPS)
     ]
     assert sorted(path.name for path in (root / "wav").iterdir()) == sorted(names)
-    assert {path.name for path in root.iterdir()} == {"wav", "lab", "SIMULATED.json"}
     for name in names:
         info = soundfile.info(root / "wav" / name)
         assert (info.samplerate, info.channels, info.subtype, info.frames) == (16_000, 1, "PCM_16", 16_000)
@@ -75,51 +72,21 @@ def test_speakers_record_both_classes_and_stay_in_one_partition(root):
 
 
 def test_check_finds_nothing(root):
-    report = check(root, TASKS["mask"])
-    assert report.findings == ()
-    assert report.corpus is not None
-    assert report.corpus.simulated
-
-
-def test_same_seed_same_bytes(tmp_path):
-    for name, seed in (("one", 3), ("two", 3), ("other", 4)):
-        SIMULATED["mask"](tmp_path / name, seed=seed, **TINY)
-    assert contents(tmp_path / "one") == contents(tmp_path / "two")
-    assert contents(tmp_path / "one") != contents(tmp_path / "other")
-    assert json.loads((tmp_path / "one" / "SIMULATED.json").read_text())["seed"] == 3
-    assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
-
-
-def test_progress_counts_clips(tmp_path):
-    calls = []
-    mask.write(tmp_path / "corpus", progress=lambda done, total: calls.append((done, total)), **TINY)
-    assert calls == [(8, 24), (16, 24), (24, 24)]
+    findings = Findings()
+    assert check(root, TASKS["mask"], findings).simulated
+    assert findings.listed() == ()
 
 
 def test_full_preset_has_the_sizes_of_the_real_corpus():
     full = mask.PRESETS["full"]
-    assert full.speakers == (12, 10, 10)
-    assert full.clips == (10895, 14647, 11012)
-    for total, speakers in zip(full.clips, full.speakers, strict=True):
-        counts = mask._clip_counts(total, speakers, full.spread, np.random.default_rng(0))
-        assert counts.sum() == total
-        assert counts.max() > 1.5 * counts.mean()
-        assert counts.min() >= 8
-
-
-@pytest.mark.parametrize(
-    ("sizes", "message"),
-    [
-        ({"preset": "ful"}, "did you mean 'full'"),
-        ({"speakers": (1, 0, 1)}, "three counts"),
-        ({"seconds": 7}, "whole number from 8"),
-        ({"seconds": 9.5}, "whole number from 8"),
-    ],
-)
-def test_impossible_sizes(tmp_path, sizes, message):
-    with pytest.raises(UserError, match=message):
-        mask.write(tmp_path / "corpus", **sizes)
-    assert not list(tmp_path.iterdir())
+    assert full["speakers"] == (12, 10, 10)
+    assert full["clips"] == (10895, 14647, 11012)
+    people = mask.plan_corpus(full, full["speakers"], None, 0)
+    for part, total in enumerate(full["clips"]):
+        counts = [len(speaker.files) for speaker in people if speaker.key[0] == part]
+        assert (len(counts), sum(counts)) == (full["speakers"][part], total)
+        assert max(counts) > 1.5 * np.mean(counts)
+        assert min(counts) >= 8
 
 
 # --- the mask
@@ -137,10 +104,11 @@ MEASURED_DB = (0, -0.3, -0.9, -2.8, -1.0, -3.0, -3.8)
 
 def test_mask_filters_as_measured():
     """The same words with and without a mask differ by the published gain."""
-    wearer = Wearer(Wearer.draw(np.random.default_rng(0)).voice, MaskFit(), effort_db=0.0, slowing=1.0)
+    wearer = Wearer(np.random.default_rng(0))
+    wearer.fit, wearer.effort_db, wearer.slowing = MaskFit(), 0.0, 1.0
     difference = np.zeros((8, len(PLATEAUS)))
     for i in range(len(difference)):
-        session = Session.draw(np.random.default_rng(i))
+        session = Session(np.random.default_rng(i))
         clear, masked = (take(wearer, session, on, 12, np.random.default_rng(i)) for on in (False, True))
         difference[i] = [np.mean(level_db(masked, *band) - level_db(clear, *band)) for band in PLATEAUS]
     np.testing.assert_allclose(difference.mean(axis=0), MEASURED_DB, atol=0.6)
@@ -159,7 +127,7 @@ def test_speakers_and_sessions_differ_more_than_the_mask_does(root):
 
 def test_the_mask_makes_speech_louder_and_slower():
     rng = np.random.default_rng(0)
-    wearers = [Wearer.draw(rng) for _ in range(50)]
+    wearers = [Wearer(rng) for _ in range(50)]
     louder = [w.spoken(True, rng).tilt_hz / w.spoken(False, rng).tilt_hz for w in wearers]
     slower = [w.spoken(True, rng).syllables_hz / w.spoken(False, rng).syllables_hz for w in wearers]
     assert np.mean(louder) > 1.005

@@ -56,7 +56,7 @@ def data_of(corpus, **changes):
     """Return the description of a corpus that evaluation uses."""
     task = corpus.task
     facts = {"simulated": corpus.simulated, "task": task.name, "measure": task.measure, "classes": task.classes}
-    facts |= {"root": str(corpus.root), "label_file": str(corpus.label_file), "labels": corpus.labels()}
+    facts |= {"root": str(corpus.root), "label_file": str(corpus.label_file), "labels": corpus.labels}
     return CorpusData(**facts | {"seconds": dict.fromkeys(PARTITIONS, 60.0)} | changes)
 
 

@@ -19,7 +19,7 @@ SEEDS = range(200, 206)  # other ones than those by which the constants were cho
 def simulated(seed):
     """A belt `[row]`, and when it begins to rise `[onset]`: with the inhalation, or before it where it creeps up."""
     rng = np.random.default_rng(seed)
-    breather = Breather.draw(rng)
+    breather = Breather(rng)
     planned = plan(breather, MINUTES * 60, rng)
     values = belt(planned, breather, MINUTES * 60, rng)
     creeps = [min(after.creep_s, 0.4 * (one.end_s - one.peak_s)) for one, after in pairwise(planned)]

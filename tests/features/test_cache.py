@@ -36,7 +36,7 @@ def test_arrays_are_those_of_the_feature_and_read_only(tmp_path: Path):
         features["6.wav"]
     assert {path.name for path in home(tmp_path / "cache").iterdir()} == {
         "feature.json",
-        *(f"{wav.digest}.npy" for wav in scanned(wavs)),
+        *(f"{wav.audio.digest}.npy" for wav in scanned(wavs)),
     }
 
 

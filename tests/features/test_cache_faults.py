@@ -130,7 +130,7 @@ def test_processes_of_a_run_start_at_different_recordings_and_skip_what_others_f
     def extract(self, waveform):
         if not computed:  # meanwhile the other process, which starts at the first one
             for wav in scanned(wavs[:4]):
-                write_array(home(tmp_path / "cache") / f"{wav.digest}.npy", np.zeros(1))
+                write_array(home(tmp_path / "cache") / f"{wav.audio.digest}.npy", np.zeros(1))
         computed.append(len(waveform))
         return waveform
 

@@ -4,45 +4,48 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from jaxpara.corpora.check import Report, check
-from jaxpara.corpora.corpus import PARTITIONS
-from jaxpara.corpora.simulated import breathing, mask
-from jaxpara.corpora.tasks import task_named
+from jaxpara.corpora.check import check
+from jaxpara.corpora.corpus import PARTITIONS, Corpus
+from jaxpara.corpora.findings import Findings
+from jaxpara.corpora.simulated import writing
+from jaxpara.corpora.tasks import TASKS
 from jaxpara.errors import UserError
 from jaxpara.progress import Progress
+from jaxpara.registry import require_one_of
 from jaxpara.runtime import cache_folder
 
 STAMP = "SIMULATED corpus: no figure here is the paper's or says anything about the real one"
-SIMULATED = {"breathing": breathing.write, "mask": mask.write}
 
 
-def check_or_simulate(wanted: Mapping[str, Any], seed: int, progress: Progress) -> Report:
-    """Check the corpus of `config.corpus`, simulated if it has no root, and print the warnings.
-
-    Returns:
-      A report without errors.
+def check_or_simulate(wanted: Mapping[str, Any], seed: int, progress: Progress) -> tuple[Corpus, Findings]:
+    """Check the corpus of `config.corpus`, simulated if it has no root; print and return the warnings.
 
     Raises:
       UserError: the corpus has errors, or no recording in a partition.
     """
-    task = task_named(wanted["task"], "config.corpus.task")
+    require_one_of("config.corpus.task", name := wanted["task"], TASKS)
     if wanted["root"]:
         root = Path(wanted["root"])
-    elif wanted["task"] not in SIMULATED:
-        raise UserError(f"config.corpus.root is missing: {task.name} is not simulated; give the folder of a corpus")
+    elif name not in writing.SIMULATORS:
+        raise UserError(
+            f"config.corpus.root is missing: {TASKS[name].name} is not simulated; give the folder of a corpus"
+        )
     else:
         sizes = {key: wanted[key] for key in ("preset", "speakers", "seconds") if wanted[key] is not None}
         label = "-".join(str(value) for value in sizes.values()).replace(" ", "")
-        root = cache_folder() / "simulated" / f"{wanted['task']}-{label}-{seed}"
+        root = cache_folder() / "simulated" / f"{name}-{label}-{seed}"
         with progress.task("simulating the corpus", 1) as bar:
-            SIMULATED[wanted["task"]](root, seed=seed, progress=bar.update, **sizes)
-    with progress.task("checking the corpus", 1) as bar:
-        checked = check(root, task, bar.update)
-    for finding in checked.further_findings:
-        progress.say(f"{finding.level}: {finding}")
-    corpus = checked.require_valid()
+            writing.write(name, root, seed=seed, progress=bar.update, **sizes)
+    findings = Findings()
+    try:
+        with progress.task("checking the corpus", 1) as bar:
+            corpus = check(root, TASKS[name], findings, bar.update)
+    finally:
+        # The first error is the message of the exception.
+        for finding in findings.listed()[findings.count("error") > 0 :]:
+            progress.say(f"{finding.level}: {finding}")
     for partition in PARTITIONS:
         if not corpus.partition(partition):
             raise UserError(f"{root}: no recording is in {partition}; names begin with {', '.join(PARTITIONS)}")
-    progress.say(f"{root}: {len(corpus.recordings)} recordings, no errors, {checked.warnings} warnings")
-    return checked
+    progress.say(f"{root}: {len(corpus.recordings)} recordings, no errors, {findings.count('warning')} warnings")
+    return corpus, findings

@@ -6,45 +6,41 @@ inductance belt with round peaks and a nearly linear fall. Some pauses are witho
 shallow or inaudible, and the belt drifts slowly, which is inaudible.
 
 All distributions were chosen so that the statistics of belt and audio are those measured on public recordings with
-a belt; the tests contain these ranges. The files have the layout of the ComParE 2020 Breathing corpus: one speaker per
-file, 25 labels per second, the truth of the test rows in `labels_confidential.csv`.
+a belt; the tests contain these ranges. The layout is that of the ComParE 2020 Breathing corpus: one speaker per file.
 
 Loudness alone (`loudness_baseline`) reaches a PCC of about .57 on the test speakers of `demo` (.61 and .54 with seeds
 0 and 12) and .49 on those of `full` (seed 0).
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Sequence
 from itertools import pairwise
-from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 import soundfile
 from scipy import ndimage, signal
+from sklearn.linear_model import Ridge
 
-from jaxpara.corpora.audio import in_threads
-from jaxpara.corpora.corpus import PARTITIONS
-from jaxpara.corpora.simulated.room import Room, record
-from jaxpara.corpora.simulated.voice import SAMPLE_RATE_HZ, Phrase, Voice, speak
-from jaxpara.corpora.simulated.writing import MAX_THREADS, size_of, write_once
+from jaxpara.corpora.corpus import PARTITIONS, Corpus, Recording
+from jaxpara.corpora.simulated.voice import SAMPLE_RATE_HZ, Phrase, Room, Speaker, Voice, record, speak
 from jaxpara.errors import UserError
+from jaxpara.predictions import ENSEMBLE, predictions_of
 
 VERSION = 1  # of the generator: raise it when the same seed gives other files
 HEADER = ["filename", "timeFrame", "upper_belt"]
 LABEL_RATE_HZ = 25
+CONTEXT_S = 4.0  # of audio level before and after each label, for the loudness baseline
+FLOOR_DB = -80.0  # the level of digital silence
+PENALTY = 1e3  # of its ridge regression; anything from 1e2 to 1e4 gives the same
 LEAD_S = 12.0  # simulated before the file begins and after it ends, so that it begins and ends in mid-breath
 
 
-class BreathingSize(NamedTuple):
-    """Numbers of speakers in train, devel and test, and the length of each recording."""
-
-    speakers: tuple[int, int, int]
-    seconds: float
-
-
-PRESETS = {"demo": BreathingSize((16, 16, 8), 30.0), "full": BreathingSize((17, 16, 16), 240.0)}
+# Speakers in train, devel and test, and seconds of each recording.
+PRESETS: dict[str, dict[str, Any]] = {
+    "demo": {"speakers": (16, 16, 8), "seconds": 30.0},
+    "full": {"speakers": (17, 16, 16), "seconds": 240.0},
+}
 
 
 class Breath(NamedTuple):
@@ -58,40 +54,25 @@ class Breath(NamedTuple):
     phrases: tuple[Phrase, ...]
 
 
-@dataclass(frozen=True)
 class Breather:
-    """The breathing of one speaker, and the response of the belt."""
+    """The breathing of one speaker, and the response of the belt, drawn at random."""
 
-    inhale_s: float  # an ordinary inhalation
-    exhale_s: float  # an ordinary exhalation
-    spread: float  # standard deviation of the logarithm of the exhalation's length
-    pause_every_s: float  # mean time between two pauses without breath
-    hold: float  # probability that the breath is held before the first word, and after the last
-    audible: float  # probability that an inhalation is audible
-    breath_db: float  # level of an audible inhalation relative to a stressed vowel
-    leak_s: float  # time constant of a piezo belt after the peak
-    leak: float  # 1 for a pure piezo belt, 0 for a pure inductance belt
-    smooth_s: float  # roundness of the belt's corners
-    lag_s: float  # delay of the belt
-    drift: float  # standard deviation of the slow drift of the belt, relative to an ordinary breath
-
-    @classmethod
-    def draw(cls, rng: np.random.Generator) -> "Breather":
+    def __init__(self, rng: np.random.Generator):
         piezo = rng.random() < 0.7
-        return cls(
-            inhale_s=rng.uniform(0.5, 0.73),
-            exhale_s=rng.uniform(3.05, 3.95),
-            spread=rng.uniform(0.34, 0.47),
-            pause_every_s=rng.uniform(2.8, 5.6),
-            hold=rng.uniform(0.02, 0.12),
-            audible=rng.uniform(0.6, 0.95),
-            breath_db=rng.uniform(-32, -22),
-            leak_s=rng.uniform(0.8, 1.5),
-            leak=rng.uniform(0.85, 1.0) if piezo else rng.uniform(0.25, 0.55),
-            smooth_s=rng.uniform(0.02, 0.05) if piezo else rng.uniform(0.05, 0.10),
-            lag_s=rng.uniform(0.0, 0.06),
-            drift=rng.uniform(0.08, 0.17) if piezo else rng.uniform(0.12, 0.23),
-        )
+        self.inhale_s = rng.uniform(0.5, 0.73)  # an ordinary inhalation
+        self.exhale_s = rng.uniform(3.05, 3.95)  # an ordinary exhalation
+        self.spread = rng.uniform(0.34, 0.47)  # standard deviation of the logarithm of the exhalation's length
+        self.pause_every_s = rng.uniform(2.8, 5.6)  # mean time between two pauses without breath
+        self.hold = rng.uniform(0.02, 0.12)  # probability that the breath is held before the first word, and at the end
+        self.audible = rng.uniform(0.6, 0.95)  # probability that an inhalation is audible
+        self.breath_db = rng.uniform(-32, -22)  # level of an audible inhalation relative to a stressed vowel
+        self.leak_s = rng.uniform(0.8, 1.5)  # time constant of a piezo belt after the peak
+        # 1 is a pure piezo belt, 0 a pure inductance belt.
+        self.leak = rng.uniform(0.85, 1.0) if piezo else rng.uniform(0.25, 0.55)
+        self.smooth_s = rng.uniform(0.02, 0.05) if piezo else rng.uniform(0.05, 0.10)  # roundness of the belt's corners
+        self.lag_s = rng.uniform(0.0, 0.06)  # delay of the belt
+        # Standard deviation of the slow drift of the belt, relative to an ordinary breath.
+        self.drift = rng.uniform(0.08, 0.17) if piezo else rng.uniform(0.12, 0.23)
 
 
 def plan(breather: Breather, seconds: float, rng: np.random.Generator) -> list[Breath]:
@@ -210,74 +191,53 @@ def breathe(
     return sound * 2.2  # compensates for the bands, which pass a fifth of the noise
 
 
-def simulate(seconds: float, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Simulate one speaker.
-
-    Returns:
-      `[sample]` int16 audio at 16 kHz, `[label]` belt in [-1, 1] at 25 Hz.
-    """
-    voice, breather, room = Voice.draw(rng), Breather.draw(rng), Room.draw(rng)
+def simulate(speaker: Speaker, rng: np.random.Generator) -> tuple[np.ndarray, list[tuple[str, str, str]]]:
+    """Simulate a speaker: `[1, sample]` int16 audio at 16 kHz, and the rows of the label file, 25 per second."""
+    seconds, (file,) = speaker.seconds, speaker.files
+    voice, breather, room = Voice(rng), Breather(rng), Room(rng)
     breaths = plan(breather, seconds, rng)
     labels = belt(breaths, breather, seconds, rng)
     sound = speak(voice, [phrase for breath in breaths for phrase in breath.phrases], seconds, rng)
     sound += breathe(breaths, breather, voice, seconds, rng)
-    return record(sound, room, rng), labels
+    rows = [(file, f"{i / LABEL_RATE_HZ:.2f}", f"{value:.5f}") for i, value in enumerate(labels)]
+    return record(sound, room, rng)[None], rows
 
 
-def write(
-    root: Path,
-    *,
-    preset: str = "demo",
-    seed: int = 0,
-    speakers: tuple[int, int, int] | None = None,
-    seconds: float | None = None,
-    progress: Callable[[int, int], None] | None = None,
-) -> None:
-    """Write a simulated Breathing corpus, unless it exists already.
+def plan_corpus(_: dict[str, Any], counts: Sequence[int], seconds: float, seed: int) -> list[Speaker]:
+    """Return the speakers of a corpus; see `writing.write`."""
+    labels = seconds * LABEL_RATE_HZ
+    if not 8 <= seconds < np.inf or abs(labels - round(labels)) > 1e-6:
+        raise UserError(f"simulated Breathing corpus: seconds is {seconds}, expected 8 or more, a multiple of 0.04")
+    return [
+        Speaker((part, number), float(seconds), [f"{PARTITIONS[part]}_{number:02d}.wav"])
+        for part, count in enumerate(counts)
+        for number in range(count)
+    ]
 
-    Args:
-      root: the corpus folder: new, empty, or with the same simulated corpus.
-      preset: one of `PRESETS`.
-      seed: of all randomness; a speaker depends on the seed, the partition and its number in the partition only.
-      speakers: numbers in train, devel and test; default: the preset's.
-      seconds: per speaker, a multiple of 0.04; default: the preset's.
-      progress: called with the number of written files and of all files.
 
-    Raises:
-      UserError: an unknown preset, an impossible size, or a folder that contains something else.
+def loudness_baseline(corpus: Corpus) -> pd.DataFrame:
+    """Predict the belts of test from loudness alone; trained on train and devel.
+
+    A ridge regression on the level from 4 s before to 4 s after a label. Returns a prediction table.
     """
-    size, counts = size_of(PRESETS, preset, speakers, "Breathing")
-    length_s = size.seconds if seconds is None else float(seconds)
-    labels = length_s * LABEL_RATE_HZ
-    if not 8 <= length_s < np.inf or abs(labels - round(labels)) > 1e-6:
-        raise UserError(f"simulated Breathing corpus: seconds is {length_s}, expected 8 or more, a multiple of 0.04")
-    keys = [(part, index) for part, count in enumerate(counts) for index in range(count)]
+    known = corpus.partition("train", "devel")
+    model = Ridge(alpha=PENALTY)
+    model.fit(
+        np.concatenate([_levels(recording, corpus.label_rate_hz) for recording in known]),
+        np.concatenate([recording.labels for recording in known]),
+    )
+    test = corpus.partition("test")
+    scores = [model.predict(_levels(recording, corpus.label_rate_hz)) for recording in test]
+    return predictions_of(test, np.concatenate(scores)[:, None], *ENSEMBLE)
 
-    def fill(folder: Path) -> None:
-        def write_speaker(key: tuple[int, int]) -> tuple[str, np.ndarray]:
-            part, index = key
-            name = f"{PARTITIONS[part]}_{index:02d}.wav"
-            rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=key))
-            audio, belt_labels = simulate(length_s, rng)
-            soundfile.write(folder / "wav" / name, audio, SAMPLE_RATE_HZ, subtype="PCM_16")
-            return name, belt_labels
 
-        truth = in_threads(write_speaker, keys, progress, MAX_THREADS)
-        rows = [
-            (name, f"{i / LABEL_RATE_HZ:.2f}", f"{value:.5f}")
-            for name, values in truth
-            for i, value in enumerate(values)
-        ]
-        table = pd.DataFrame(rows, columns=HEADER)
-        table.to_csv(folder / "lab" / "labels_confidential.csv", index=False, lineterminator="\n")
-        table.loc[table["filename"].str.startswith("test"), "upper_belt"] = "?"
-        table.to_csv(folder / "lab" / "labels.csv", index=False, lineterminator="\n")
-
-    parameters = {
-        "generator": "jaxpara.corpora.simulated.breathing",
-        "version": VERSION,
-        "seed": seed,
-        "speakers": list(counts),
-        "seconds": length_s,
-    }
-    write_once(Path(root), parameters, fill)
+def _levels(recording: Recording, label_rate_hz: float) -> np.ndarray:
+    """Return `[label, lag]` the audio level around each label in standard deviations of the file."""
+    audio, rate_hz = soundfile.read(recording.path, dtype="float32", always_2d=True)
+    step = round(rate_hz / label_rate_hz)
+    count = len(recording.times_s)
+    frames = np.resize(audio[: count * step, 0], count * step).reshape(count, step)
+    level = 10 * np.log10(np.mean(np.square(frames, dtype=np.float64), axis=1) + 10 ** (FLOOR_DB / 10))
+    level = ((level - level.mean()) / (level.std() + 1e-9)).astype(np.float32)  # 200 columns: half the memory
+    reach = round(CONTEXT_S * label_rate_hz)
+    return np.lib.stride_tricks.sliding_window_view(np.pad(level, reach, mode="edge"), 2 * reach + 1)

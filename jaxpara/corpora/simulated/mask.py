@@ -12,23 +12,18 @@ Reference: Corey, Jones and Singer, "Acoustic effects of medical, cloth, and tra
 JASA 148 (2020): the surgical mask on a mannequin.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import NamedTuple
+from collections.abc import Sequence
+from copy import copy
+from typing import Any, NamedTuple
 
 import numpy as np
-import pandas as pd
-import soundfile
 from scipy import signal
 
-from jaxpara.corpora.audio import in_threads
 from jaxpara.corpora.corpus import PARTITIONS
-from jaxpara.corpora.simulated.room import Room, record
-from jaxpara.corpora.simulated.voice import SAMPLE_RATE_HZ, Phrase, Voice, speak
-from jaxpara.corpora.simulated.writing import MAX_THREADS, size_of, write_once
+from jaxpara.corpora.simulated.voice import SAMPLE_RATE_HZ, Phrase, Room, Speaker, Voice, record, speak
 from jaxpara.errors import UserError
 
+HEADER = ["file_name", "label"]
 VERSION = 1  # of the generator: raise it when the same seed gives other files
 SESSIONS = 4  # per speaker
 MASKED = 0.53  # of the clips of each speaker, as in the real corpus
@@ -44,25 +39,14 @@ MOVED_DB = 0.5  # and between clips
 LEVEL_DB = 2.0  # between clips, at all frequencies
 
 
-class MaskSize(NamedTuple):
-    """Speakers and clips in train, devel and test.
-
-    `spread` is the standard deviation of the logarithm of the number of clips of a speaker.
-    """
-
-    speakers: tuple[int, int, int]
-    clips: tuple[int, int, int]
-    spread: float
-
-
-PRESETS = {
-    "demo": MaskSize((12, 10, 10), (720, 600, 600), 0.0),
-    "full": MaskSize((12, 10, 10), (10895, 14647, 11012), 0.6),
+# Speakers and clips in train, devel and test, and the standard deviation of the logarithm of a speaker's clips.
+PRESETS: dict[str, dict[str, Any]] = {
+    "demo": {"speakers": (12, 10, 10), "clips": (720, 600, 600), "spread": 0.0},
+    "full": {"speakers": (12, 10, 10), "clips": (10895, 14647, 11012), "spread": 0.6},
 }
 
 
-@dataclass(frozen=True)
-class MaskFit:
+class MaskFit(NamedTuple):
     """The fit of a mask on a face."""
 
     strength: float = 1.0  # the attenuation in dB relative to the measured one
@@ -80,66 +64,42 @@ class MaskFit:
         return MaskFit(strength, self.leak * rng.uniform(0.5, 1.5), self.shift * np.exp(0.02 * rng.standard_normal()))
 
 
-@dataclass(frozen=True)
 class Wearer:
-    """A speaker, and the effect of the mask on the speech."""
+    """A speaker, and the effect of the mask on the speech, drawn at random."""
 
-    voice: Voice  # without a mask
-    fit: MaskFit  # of the mask, on average
-    effort_db: float  # gain of loudness with the mask
-    slowing: float  # syllables per second with the mask relative to without
-
-    @classmethod
-    def draw(cls, rng: np.random.Generator) -> "Wearer":
-        return cls(
-            voice=Voice.draw(rng),
-            fit=MaskFit(rng.uniform(1.0, 1.5), rng.uniform(0.0, 0.1), float(np.exp(0.04 * rng.standard_normal()))),
-            effort_db=rng.uniform(0.0, 1.5),
-            slowing=rng.uniform(0.92, 1.0),
-        )
+    def __init__(self, rng: np.random.Generator):
+        self.voice = Voice(rng)  # without a mask
+        # The fit of the mask, on average.
+        self.fit = MaskFit(rng.uniform(1.0, 1.5), rng.uniform(0.0, 0.1), float(np.exp(0.04 * rng.standard_normal())))
+        self.effort_db = rng.uniform(0.0, 1.5)  # gain of loudness with the mask
+        self.slowing = rng.uniform(0.92, 1.0)  # syllables per second with the mask relative to without
 
     def spoken(self, masked: bool, rng: np.random.Generator) -> Voice:
         """Draw the voice in one take: every take differs, and the mask requires effort."""
         effort_db = 1.0 * rng.standard_normal() + masked * self.effort_db
-        return replace(
-            self.voice,
-            pitch_hz=self.voice.pitch_hz * np.exp(0.01 * effort_db + 0.02 * rng.standard_normal()),
-            tilt_hz=self.voice.tilt_hz * np.exp(0.03 * effort_db),
-            friction_db=self.voice.friction_db + 1.0 * rng.standard_normal(),
-            syllables_hz=self.voice.syllables_hz * np.exp(0.06 * rng.standard_normal()) * self.slowing**masked,
-        )
+        voice = copy(self.voice)
+        voice.pitch_hz *= np.exp(0.01 * effort_db + 0.02 * rng.standard_normal())
+        voice.tilt_hz *= np.exp(0.03 * effort_db)
+        voice.friction_db += 1.0 * rng.standard_normal()
+        voice.syllables_hz = voice.syllables_hz * np.exp(0.06 * rng.standard_normal()) * self.slowing**masked
+        return voice
 
 
-@dataclass(frozen=True)
 class Session:
-    """The room and the microphone of some takes of a speaker."""
+    """The room and the microphone of some takes of a speaker, drawn at random."""
 
-    room: Room  # the room, and the microphone's tilt
-    colour_db: np.ndarray  # `[third]` further gain of the microphone and its position, by third of an octave
-
-    @classmethod
-    def draw(cls, rng: np.random.Generator) -> "Session":
-        room = replace(
-            Room.draw(rng),
-            reverberation_db=rng.uniform(-20, -5),
-            tilt_db=rng.uniform(-6, 6),
-            level_db=rng.uniform(-36, -22),
-            noise_db=rng.uniform(-50, -34),
-        )
-        return cls(room, COLOUR_DB * rng.standard_normal(len(THIRDS_HZ)))
+    def __init__(self, rng: np.random.Generator):
+        self.room = Room(rng)
+        self.room.reverberation_db = rng.uniform(-20, -5)
+        self.room.tilt_db = rng.uniform(-6, 6)
+        self.room.level_db = rng.uniform(-36, -22)
+        self.room.noise_db = rng.uniform(-50, -34)
+        # `[third]` further gain of the microphone and its position, by third of an octave.
+        self.colour_db = COLOUR_DB * rng.standard_normal(len(THIRDS_HZ))
 
 
 def take(wearer: Wearer, session: Session, masked: bool, clips: int, rng: np.random.Generator) -> np.ndarray:
-    """Simulate running speech, cut into clips of a second.
-
-    Args:
-      masked: True if the speaker wears the mask.
-      clips: the number of clips.
-      rng: draws the speech and the changes between clips.
-
-    Returns:
-      `[clip, sample]` int16 at 16 kHz.
-    """
+    """Simulate running speech, cut into clips of a second: `[clip, sample]` int16 at 16 kHz."""
     phrases, clock = [], -rng.uniform(0.0, 2.0)
     while clock < clips:
         length = rng.uniform(1.0, 3.5)
@@ -151,10 +111,11 @@ def take(wearer: Wearer, session: Session, masked: bool, clips: int, rng: np.ran
     thirds_db = MOVED_DB * rng.standard_normal((clips, len(THIRDS_HZ))) + LEVEL_DB * rng.standard_normal((clips, 1))
     octaves, knots = np.log2(np.maximum(hz, 20)), np.log2(THIRDS_HZ)
     gain_db = np.array([np.interp(octaves, knots, session.colour_db + clip) for clip in thirds_db])
-    room = session.room
+    room = copy(session.room)
     if masked:
         gain_db += [wearer.fit.moved(rng).gain_db(hz) for _ in range(clips)]
-        room = replace(room, level_db=room.level_db + wearer.effort_db, noise_db=room.noise_db - wearer.effort_db)
+        room.level_db += wearer.effort_db
+        room.noise_db -= wearer.effort_db
     return record(_filtered(sound, gain_db), room, rng).reshape(clips, SAMPLE_RATE_HZ)
 
 
@@ -167,97 +128,34 @@ def _filtered(sound: np.ndarray, gain_db: np.ndarray) -> np.ndarray:
     return signal.oaconvolve(seconds, taps, mode="valid", axes=1).ravel()
 
 
-def simulate(clips: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Simulate one speaker.
-
-    Returns:
-      `[clip, sample]` int16 audio at 16 kHz, `[clip]` True if the speaker wears the mask.
-    """
-    wearer, masked = Wearer.draw(rng), round(MASKED * clips)
+def simulate(speaker: Speaker, rng: np.random.Generator) -> tuple[np.ndarray, list[tuple[str, str]]]:
+    """Simulate a speaker: `[clip, sample]` int16 audio at 16 kHz, and the rows of the label file."""
+    wearer, clips = Wearer(rng), len(speaker.files)
+    masked = round(MASKED * clips)
     audio, labels = [], []
     for i in range(SESSIONS):
-        session = Session.draw(rng)
-        for label, total in ((False, clips - masked), (True, masked)):
+        session = Session(rng)
+        for label, total in (("clear", clips - masked), ("mask", masked)):
             count = (i + 1) * total // SESSIONS - i * total // SESSIONS
-            audio.append(take(wearer, session, label, count, rng))
+            audio.append(take(wearer, session, label == "mask", count, rng))
             labels += [label] * count
-    return np.concatenate(audio), np.array(labels)
+    return np.concatenate(audio), list(zip(speaker.files, labels, strict=True))
 
 
-def _clip_counts(total: int, speakers: int, spread: float, rng: np.random.Generator) -> np.ndarray:
-    """Draw the number of clips of each speaker, `[speaker]`."""
-    weights = np.exp(spread * rng.standard_normal(speakers))
-    ends = np.round(total * np.cumsum(weights) / weights.sum()).astype(int)
-    return np.diff(ends, prepend=0)
-
-
-def write(
-    root: Path,
-    *,
-    preset: str = "demo",
-    seed: int = 0,
-    speakers: tuple[int, int, int] | None = None,
-    seconds: float | None = None,
-    progress: Callable[[int, int], None] | None = None,
-) -> None:
-    """Write a simulated Mask corpus, unless it exists already; see `breathing.write`.
-
-    Args:
-      seconds: of speech, and so the clips, of each speaker; default: the preset's, which differ by speaker in `full`.
-      progress: called with the number of written files and of all files.
-    """
-    size, people = size_of(PRESETS, preset, speakers, "Mask")
+def plan_corpus(size: dict[str, Any], counts: Sequence[int], seconds: float | None, seed: int) -> list[Speaker]:
+    """Return the speakers of a corpus of a size from `PRESETS`; see `writing.write`."""
     if seconds is not None and not (8 <= seconds <= 5000 and seconds == int(seconds)):
         raise UserError(f"simulated Mask corpus: seconds is {seconds}, expected a whole number from 8 to 5000")
-
-    def fill(folder: Path) -> None:
-        jobs, names = [], []
-        for part, partition in enumerate(PARTITIONS):
-            rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(part,)))
-            if seconds is None:
-                total = round(size.clips[part] * people[part] / size.speakers[part])
-                counts = _clip_counts(total, people[part], size.spread, rng)
-            else:
-                counts = np.full(people[part], int(seconds))
-            # Neither the order of the files nor their names reveal speaker or class.
-            numbers = np.split(1 + rng.permutation(counts.sum()), np.cumsum(counts)[:-1])
-            names += [f"{partition}_{number:05d}.wav" for number in range(1, 1 + counts.sum())]
-            for i, own in enumerate(numbers):
-                jobs.append(((part, i), f"s{len(jobs) + 1:02d}", [f"{partition}_{number:05d}.wav" for number in own]))
-
-        def write_speaker(job: tuple[tuple[int, int], str, list[str]]) -> dict[str, tuple[str, str]]:
-            key, speaker, files = job
-            rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=key))
-            audio, masked = simulate(len(files), rng)
-            for name, clip in zip(files, audio, strict=True):
-                soundfile.write(folder / "wav" / name, clip, SAMPLE_RATE_HZ, subtype="PCM_16")
-            labels = ["mask" if label else "clear" for label in masked]
-            return {name: (label, speaker) for name, label in zip(files, labels, strict=True)}
-
-        ends = np.cumsum([len(files) for _, _, files in jobs]).tolist()
-
-        def clips(done: int, _: int) -> None:
-            if progress is not None:
-                progress(ends[done - 1], len(names))
-
-        truth: dict[str, tuple[str, str]] = {}
-        for labelled in in_threads(write_speaker, jobs, clips, MAX_THREADS):
-            truth |= labelled
-        shown = {name: "?" if name.startswith("test") else truth[name][0] for name in names}
-        _table(folder / "lab" / "labels.csv", "label", shown)
-        _table(folder / "lab" / "labels_confidential.csv", "label", {name: truth[name][0] for name in names})
-        _table(folder / "lab" / "speakers.csv", "speaker", {name: truth[name][1] for name in names})
-
-    parameters = {
-        "generator": "jaxpara.corpora.simulated.mask",
-        "version": VERSION,
-        "seed": seed,
-        "preset": preset,
-        "speakers": list(people),
-        "seconds": seconds,
-    }
-    write_once(Path(root), parameters, fill)
-
-
-def _table(path: Path, column: str, values: dict[str, str]) -> None:
-    pd.Series(values, name=column).rename_axis("file_name").to_csv(path, lineterminator="\n")
+    people = []
+    for part, count in enumerate(counts):
+        rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(part,)))
+        if seconds is None:
+            weights = np.exp(size["spread"] * rng.standard_normal(count))
+            total = round(size["clips"][part] * count / size["speakers"][part])
+            ends = np.round(total * np.cumsum(weights) / weights.sum()).astype(int)
+        else:
+            ends = int(seconds) * np.arange(1, count + 1)
+        # Neither the order of the files nor their names reveal speaker or class.
+        for i, own in enumerate(np.split(1 + rng.permutation(ends[-1]), ends[:-1])):
+            people.append(Speaker((part, i), len(own), [f"{PARTITIONS[part]}_{number:05d}.wav" for number in own]))
+    return people

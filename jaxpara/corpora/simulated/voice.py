@@ -1,4 +1,4 @@
-"""A source-filter voice: glottal pulses and noise through moving formants.
+"""A source-filter voice, glottal pulses and noise through moving formants, and its recording in a room.
 
 It speaks no language, but has the properties that paralinguistics uses: pitch with intonation, jitter and shimmer,
 vowels and consonants at a speaker's rate, the level contour of a phrase, spectral tilt and breathiness.
@@ -8,12 +8,11 @@ and Barney, JASA 24 (1952), men, scaled by the length of the vocal tract.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 from numpy import fft
-from scipy import ndimage
+from scipy import ndimage, signal
 
 SAMPLE_RATE_HZ = 16_000
 CONTROL_HZ = 200  # the rate of all slow tracks
@@ -21,6 +20,7 @@ HOP = 128  # samples between two filters; the frames are two hops long and cross
 FFT_SIZE = 1024  # leaves 48 ms for a filter to ring
 BLOCK = 1024  # frames filtered at a time: bounds the memory
 OFF = -200.0  # dB: absent
+LEVEL_WINDOW = 640  # 40 ms, the label step of the Breathing corpus
 
 
 class Phrase(NamedTuple):
@@ -32,35 +32,28 @@ class Phrase(NamedTuple):
     fall_db: float = 3.0
 
 
-@dataclass(frozen=True)
+class Speaker(NamedTuple):
+    """A speaker of a simulated corpus: its partition and number in it, the seconds to simulate, and their files."""
+
+    key: tuple[int, int]
+    seconds: float
+    files: list[str]
+
+
 class Voice:
-    """The sound of one speaker."""
+    """The sound of one speaker, drawn at random: with equal probability a woman or a man."""
 
-    pitch_hz: float  # the middle of the speaker's pitch
-    pitch_span: float  # standard deviation of the accents in semitones
-    tract: float  # formant frequencies relative to an adult man's
-    syllables_hz: float  # syllables per second of speech
-    tilt_hz: float  # corner of the glottal low-pass; more vocal effort has a higher one
-    breathiness_db: float  # noise from the open glottis relative to the voiced sound
-    friction_db: float  # consonant noise relative to the average speaker's
-    jitter: float  # standard deviation of a glottal period, relative
-    shimmer_db: float  # standard deviation of the pulse levels
-
-    @classmethod
-    def draw(cls, rng: np.random.Generator) -> "Voice":
-        """Draw a speaker, with equal probability a woman or a man."""
+    def __init__(self, rng: np.random.Generator):
         woman = rng.random() < 0.5
-        return cls(
-            pitch_hz=(200 if woman else 115) * np.exp(0.12 * rng.standard_normal()),
-            pitch_span=rng.uniform(1.0, 2.5),
-            tract=(1.16 if woman else 1.0) * np.exp(0.04 * rng.standard_normal()),
-            syllables_hz=rng.uniform(4.0, 6.0),
-            tilt_hz=rng.uniform(250, 900),
-            breathiness_db=rng.uniform(-34, -20),
-            friction_db=rng.uniform(-4, 4),
-            jitter=rng.uniform(0.004, 0.015),
-            shimmer_db=rng.uniform(0.2, 0.8),
-        )
+        self.pitch_hz = (200 if woman else 115) * np.exp(0.12 * rng.standard_normal())  # the middle of the pitch
+        self.pitch_span = rng.uniform(1.0, 2.5)  # standard deviation of the accents in semitones
+        self.tract = (1.16 if woman else 1.0) * np.exp(0.04 * rng.standard_normal())  # formants relative to a man's
+        self.syllables_hz = rng.uniform(4.0, 6.0)  # syllables per second of speech
+        self.tilt_hz = rng.uniform(250, 900)  # corner of the glottal low-pass; more vocal effort has a higher one
+        self.breathiness_db = rng.uniform(-34, -20)  # noise from the open glottis relative to the voiced sound
+        self.friction_db = rng.uniform(-4, 4)  # consonant noise relative to the average speaker's
+        self.jitter = rng.uniform(0.004, 0.015)  # standard deviation of a glottal period, relative
+        self.shimmer_db = rng.uniform(0.2, 0.8)  # standard deviation of the pulse levels
 
 
 # Levels in dB of voicing, aspiration (noise through the tract) and friction; three formants in Hz; centre and
@@ -96,7 +89,7 @@ SOUNDS = {
     "K": (OFF, OFF, -10, 300, 2000, 2300, 1900, 900, 0.022),
 }
 NAMES = list(SOUNDS)
-TABLE = np.array([SOUNDS[name] for name in NAMES])
+TABLE = np.array(list(SOUNDS.values()))
 
 
 def _spell(*words: str) -> list[list[int]]:
@@ -170,15 +163,9 @@ def _filter(sources: Sequence[np.ndarray], tracks: np.ndarray, voice: Voice) -> 
 
 
 def speak(voice: Voice, phrases: Sequence[Phrase], seconds: float, rng: np.random.Generator) -> np.ndarray:
-    """Simulate speech in the given phrases and silence between them.
+    """Simulate speech in the given phrases, in order and without overlap: `[sample]` float32 at 16 kHz.
 
-    Args:
-      phrases: in order, without overlap; cut off outside 0 to `seconds`.
-      seconds: length of the result.
-      rng: draws the sounds and every irregularity.
-
-    Returns:
-      `[sample]` float32 at 16 kHz; a stressed vowel at 0 dB has an RMS of about 1.
+    A stressed vowel at 0 dB has an RMS of about 1.
     """
     ends, sounds, levels = [], [], []
     for phrase in phrases:
@@ -219,3 +206,41 @@ def speak(voice: Voice, phrases: Sequence[Phrase], seconds: float, rng: np.rando
     tracks = said[now, 3:8] * ([voice.tract] * 4 + [1.0])
     sources = [s[:size].astype(np.float32) for s in (pulses, *noises)]
     return _filter(sources, _smooth(tracks, 0.025), voice)
+
+
+class Room:
+    """A random quiet room with a close microphone: an ordinary studio, office or clinic."""
+
+    def __init__(self, rng: np.random.Generator):
+        self.decay_s = rng.uniform(0.12, 0.4)  # time in which the reverberation falls by 60 dB
+        self.reverberation_db = rng.uniform(-22, -10)  # its energy relative to the direct sound
+        self.low_cut_hz = rng.uniform(50, 130)  # corner of the microphone's high-pass
+        self.tilt_db = rng.uniform(-3, 3)  # gain of microphone and distance at 4 kHz relative to 500 Hz
+        # The loud parts of the speech (95th percentile of 40-ms levels) relative to full scale.
+        self.level_db = rng.uniform(-24, -14)
+        self.noise_db = rng.uniform(-42, -34)  # the background relative to the same parts
+        self.noise_tilt_db = rng.uniform(-5, -1)  # slope of the background per octave
+
+
+def record(sound: np.ndarray, room: Room, rng: np.random.Generator) -> np.ndarray:
+    """Record a sound, `[sample]` of at least 40 ms at 16 kHz, in a room; return `[sample]` int16."""
+    # The room reverberation is decaying noise; the microphone's tilt is a short filter of the whole sound.
+    delay = np.arange(round(1.2 * room.decay_s * SAMPLE_RATE_HZ)) / SAMPLE_RATE_HZ
+    tail = rng.standard_normal(len(delay)) * 10 ** (-3 * delay / room.decay_s) * (delay > 0.003)
+    tail *= 10 ** (room.reverberation_db / 20) / np.sqrt(np.sum(tail**2))
+    tail[0] += 1
+    gain_db = np.interp([250, 500, 4000, 8000], [500, 4000], [0, room.tilt_db])
+    gain = 10 ** (np.r_[gain_db[0], gain_db] / 20)
+    colour = np.asarray(signal.firwin2(127, [0, 250, 500, 4000, 8000], gain, fs=SAMPLE_RATE_HZ))
+    recorded = np.asarray(signal.oaconvolve(sound, np.convolve(tail, colour)))[: len(sound)]
+    low_cut = signal.butter(2, room.low_cut_hz, "highpass", fs=SAMPLE_RATE_HZ, output="sos")
+    recorded = np.asarray(signal.sosfilt(low_cut, recorded))
+
+    frames = recorded[: len(recorded) // LEVEL_WINDOW * LEVEL_WINDOW].reshape(-1, LEVEL_WINDOW)
+    loud = np.percentile(np.sqrt(np.mean(frames**2, axis=1)), 95)
+    octaves = np.log2(np.maximum(fft.rfftfreq(len(recorded), 1 / SAMPLE_RATE_HZ), 20) / 1000)
+    slope_db = np.interp(octaves, [-4, 3], [-4 * room.noise_tilt_db, 3 * room.noise_tilt_db])
+    noise = fft.irfft(fft.rfft(rng.standard_normal(len(recorded))) * 10 ** (slope_db / 20), len(recorded))
+    noise *= 10 ** (room.noise_db / 20) / np.std(noise)
+    scaled = (recorded / loud + noise) * 10 ** (room.level_db / 20)
+    return np.round(np.clip(scaled, -1, 1) * 32767).astype(np.int16)

@@ -1,60 +1,67 @@
-"""Sizes and complete writing of the simulated corpora, and the loudness baseline."""
+"""Writing of simulated corpora, whole or not at all."""
 
 import fcntl
 import os
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import soundfile
-from sklearn.linear_model import Ridge
 
+from jaxpara.corpora.audio import in_threads
 from jaxpara.corpora.challenge import MARKER
-from jaxpara.corpora.corpus import Corpus, Recording
+from jaxpara.corpora.corpus import PARTITIONS
+from jaxpara.corpora.simulated import breathing, mask
+from jaxpara.corpora.simulated.voice import SAMPLE_RATE_HZ, Speaker
 from jaxpara.errors import UserError
 from jaxpara.files import read_json, write_json
-from jaxpara.predictions import ENSEMBLE, predictions_of
 from jaxpara.registry import require_one_of
 
-CONTEXT_S = 4.0  # of audio level before and after each label
-FLOOR_DB = -80.0  # the level of digital silence
+SIMULATORS: dict[str, Any] = {"breathing": breathing, "mask": mask}
 MAX_THREADS = 8  # simulating a speaker of 240 s needs half a gigabyte
-PENALTY = 1e3  # of the ridge regression; anything from 1e2 to 1e4 gives the same
 
 
-def size_of(
-    presets: Mapping[str, Any], preset: str, speakers: Sequence[int] | None, what: str
-) -> tuple[Any, tuple[int, ...]]:
-    """Return a preset and the numbers of speakers in train, devel and test: the given ones, or the preset's.
-
-    Raises:
-      UserError: an unknown preset, or not three numbers from 1 to 100.
-    """
-    require_one_of(f"simulated {what} corpus: preset", preset, presets)
-    size = presets[preset]
-    counts = size.speakers if speakers is None else tuple(speakers)
-    if len(counts) != 3 or not all(isinstance(count, int) and 1 <= count <= 100 for count in counts):
-        raise UserError(f"simulated {what} corpus: speakers is {counts}, expected three counts from 1 to 100")
-    return size, counts
-
-
-def write_once(root: Path, parameters: dict[str, Any], fill: Callable[[Path], None]) -> None:
-    """Write a corpus whole or not at all, unless it exists already.
+def write(
+    task: str,
+    root: Path,
+    *,
+    preset: str = "demo",
+    seed: int = 0,
+    speakers: Sequence[int] | None = None,
+    seconds: float | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> None:
+    """Write a simulated corpus, unless it exists already.
 
     It is written to `.<name>.part` and renamed. If the process is killed, the next one clears that folder; a second
     process that needs the same corpus waits for the first.
 
     Args:
-      root: the folder of the corpus.
-      parameters: everything that the corpus depends on, as JSON values, for the marker file.
-      fill: writes the files into a given folder, which has an empty `wav/` and `lab/`.
+      root: the corpus folder: new, empty, or with the same simulated corpus.
+      seed: a speaker depends on the seed, the partition and its number in the partition only.
+      speakers: numbers in train, devel and test; default: the preset's.
+      seconds: of each recording of Breathing, or of speech, and so the clips, of each speaker of Mask; default: the
+        preset's, which differ by speaker in Mask's `full`.
+      progress: called with the number of written files and of all files.
 
     Raises:
-      UserError: `root` contains something else.
+      UserError: an unknown preset, an impossible size, or a folder that contains something else.
     """
+    simulator, what = SIMULATORS[task], f"simulated {task.title()} corpus"
+    require_one_of(f"{what}: preset", preset, simulator.PRESETS)
+    size = simulator.PRESETS[preset]
+    counts = size["speakers"] if speakers is None else tuple(speakers)
+    seconds = size.get("seconds") if seconds is None else seconds
+    if len(counts) != 3 or not all(isinstance(count, int) and 1 <= count <= 100 for count in counts):
+        raise UserError(f"{what}: speakers is {counts}, expected three counts from 1 to 100")
+    people = simulator.plan_corpus(size, counts, seconds, seed)
+    parameters = {"generator": simulator.__name__, "version": simulator.VERSION, "seed": seed}
+    parameters |= {} if "seconds" in size else {"preset": preset}
+    parameters |= {"speakers": list(counts), "seconds": seconds}
     if _finished(root, parameters):
         return
     part = root.with_name(f".{root.name}.part")
@@ -68,9 +75,7 @@ def write_once(root: Path, parameters: dict[str, Any], fill: Callable[[Path], No
             return
         for stale in part.iterdir():
             shutil.rmtree(stale) if stale.is_dir() else stale.unlink()
-        for name in ("wav", "lab"):
-            (part / name).mkdir()
-        fill(part)
+        _fill(part, simulator, people, seed, progress)
         write_json(part / MARKER, parameters)
         part.replace(root)
     finally:
@@ -95,33 +100,34 @@ def _finished(root: Path, parameters: dict[str, Any]) -> bool:
     return True
 
 
-def loudness_baseline(corpus: Corpus) -> pd.DataFrame:
-    """Predict the belt from loudness alone: a ridge regression on the level from 4 s before to 4 s after a label.
+def _fill(
+    folder: Path, simulator: Any, people: Sequence[Speaker], seed: int, progress: Callable[[int, int], None] | None
+) -> None:
+    """Write the audio, the labels and, if speakers have several files, the speakers."""
+    wav, lab = folder / "wav", folder / "lab"
+    wav.mkdir()
+    lab.mkdir()
 
-    Args:
-      corpus: a Breathing corpus with test recordings; trained on train and devel.
+    def write_speaker(speaker: Speaker) -> list[tuple[str, ...]]:
+        rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=speaker.key))
+        clips, rows = simulator.simulate(speaker, rng)
+        for name, clip in zip(speaker.files, clips, strict=True):
+            soundfile.write(wav / name, clip, SAMPLE_RATE_HZ, subtype="PCM_16")
+        return rows
 
-    Returns:
-      The prediction table of the test partition.
-    """
-    known = corpus.partition("train", "devel")
-    model = Ridge(alpha=PENALTY)
-    model.fit(
-        np.concatenate([_levels(recording, corpus.label_rate_hz) for recording in known]),
-        np.concatenate([recording.labels for recording in known]),
-    )
-    test = corpus.partition("test")
-    scores = [model.predict(_levels(recording, corpus.label_rate_hz)) for recording in test]
-    return predictions_of(test, np.concatenate(scores)[:, None], *ENSEMBLE)
+    def count_files(done: int, _: int) -> None:
+        if progress is not None:
+            progress(ends[done - 1], ends[-1])
 
+    def write_table(name: str, rows: Sequence[tuple[str, ...]], columns: list[str]) -> None:
+        rows = sorted(rows, key=lambda row: (PARTITIONS.index(row[0].split("_")[0]), row[0]))
+        pd.DataFrame(rows, columns=columns).to_csv(lab / name, index=False, lineterminator="\n")
 
-def _levels(recording: Recording, label_rate_hz: float) -> np.ndarray:
-    """Return `[label, lag]` the audio level around each label in standard deviations of the file."""
-    audio, rate_hz = soundfile.read(recording.path, dtype="float32", always_2d=True)
-    step = round(rate_hz / label_rate_hz)
-    count = len(recording.times_s)
-    frames = np.resize(audio[: count * step, 0], count * step).reshape(count, step)
-    level = 10 * np.log10(np.mean(np.square(frames, dtype=np.float64), axis=1) + 10 ** (FLOOR_DB / 10))
-    level = ((level - level.mean()) / (level.std() + 1e-9)).astype(np.float32)  # 200 columns: half the memory
-    reach = round(CONTEXT_S * label_rate_hz)
-    return np.lib.stride_tricks.sliding_window_view(np.pad(level, reach, mode="edge"), 2 * reach + 1)
+    ends = np.cumsum([len(speaker.files) for speaker in people]).tolist()
+    rows = list(chain.from_iterable(in_threads(write_speaker, people, count_files, MAX_THREADS)))
+    write_table("labels_confidential.csv", rows, simulator.HEADER)
+    hidden = [(*row[:-1], "?" if row[0].startswith("test") else row[-1]) for row in rows]
+    write_table("labels.csv", hidden, simulator.HEADER)
+    if ends[-1] > len(people):
+        owners = [(name, f"s{number:02d}") for number, speaker in enumerate(people, 1) for name in speaker.files]
+        write_table("speakers.csv", owners, ["file_name", "speaker"])
