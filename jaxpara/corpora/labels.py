@@ -75,7 +75,7 @@ def read_table(path: Path, findings: Findings, **columns: Sequence[str]) -> Rows
         raise findings.fatal(path, f"not readable as a table ({error})", "correct the row", row) from error
     if not rows:
         raise findings.fatal(path, "no rows below the header", "fill it, or copy it again from the corpus")
-    return pd.DataFrame(cells, dtype=object).assign(path=path, row=rows)
+    return pd.DataFrame({"row": rows, "path": path, **cells}, dtype=object)
 
 
 def _header(path: Path, line: str, findings: Findings) -> tuple[list[str], str]:
