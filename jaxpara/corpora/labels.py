@@ -75,7 +75,7 @@ def read_table(path: Path, findings: Findings, **columns: Sequence[str]) -> Rows
         raise findings.fatal(path, f"not readable as a table ({error})", "correct the row", row) from error
     if not rows:
         raise findings.fatal(path, "no rows below the header", "fill it, or copy it again from the corpus")
-    return pd.DataFrame(cells, dtype=object).assign(path=path, row=rows)
+    return pd.DataFrame({"row": rows, "path": path, **cells}, dtype=object)
 
 
 def _header(path: Path, line: str, findings: Findings) -> tuple[list[str], str]:
@@ -182,7 +182,7 @@ def on_grid(rows: Rows, findings: Findings) -> tuple[Rows, float]:
     typical = step.groupby(names).transform("median")
     rate_hz = 1 / step[(step - typical).abs() < 0.5 * typical].groupby(names).mean().median()
     if np.isnan(rate_hz):
-        what = "{name!r} has one label, and no other file has more to derive the label rate from"
+        what = "{name!r} has one label or irregular ones, and no other file has more to derive the label rate from"
         single = rows[at.notna()].drop_duplicates("name")
         findings.add_rows("error", "missing rows", single, what, "add the missing rows")
         return rows[:0], 0.0

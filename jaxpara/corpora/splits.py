@@ -40,7 +40,8 @@ class Fold:
 
 def official(corpus: Corpus) -> list[Fold]:
     """Return one fold with the challenge's own partitions: train is the training set, devel the validation set."""
-    return [Fold(0, *(_names(corpus.partition(partition)) for partition in PARTITIONS))]
+    train, devel, test = (_names(corpus.partition(partition)) for partition in PARTITIONS)
+    return [Fold(0, train, devel, test)]
 
 
 def ordered(corpus: Corpus, n: int = 4) -> list[Fold]:

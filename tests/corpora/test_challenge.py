@@ -1,4 +1,5 @@
 import re
+import shutil
 
 import numpy as np
 import pytest
@@ -202,73 +203,76 @@ def test_folders_in_the_wav_folder(mask):
     assert read(mask.root, mask.task).recordings[0].partition == "train"
 
 
-def damage(folder, how):
-    lab, wav = folder.root / "lab", folder.root / "wav"
-    if how == "no root":
-        folder.root.rename(folder.root.with_name("gone"))
-    elif how == "a file":
-        folder.root.rename(folder.root.with_name("gone"))
-        folder.root.write_text("")
-    elif how == "empty root":
-        folder.root.rename(folder.root.with_name("gone"))
-        folder.root.mkdir()
-    elif how == "the folder above":
-        folder.root.rename(folder.root.with_name("gone"))
-        folder.root.mkdir()
-        folder.root.with_name("gone").rename(folder.root / "ComParE2020_Mask")
-    elif how == "no lab":
-        lab.rename(folder.root / "labels")
-    elif how == "no wav":
-        wav.rename(folder.root / "audio")
-    elif how == "empty wav":
-        wav.rename(folder.root / "audio")
-        wav.mkdir()
-    elif how == "no label file":
-        (lab / "labels.csv").unlink()
-    elif how == "only train.csv":
-        (lab / "labels.csv").rename(lab / "train.csv")
-    elif how == "labels.csv is a folder":
-        (lab / "labels.csv").unlink()
-        (lab / "labels.csv").mkdir()
-    elif how == "not UTF-8":
-        (lab / "labels.csv").write_bytes(b"file_name,label\ntrain_00001.wav,cl\xe4r\n")
-    elif how == "UTF-16":
-        (lab / "labels.csv").write_bytes("\n".join(folder.lines).encode("utf-16"))
-    else:
-        (lab / "labels.csv").write_text(how)
+def moved(name, to):
+    return lambda root: (root / name).rename(root / to)
+
+
+def emptied(name):
+    def damage(root):
+        shutil.rmtree(root / name)
+        (root / name).mkdir()
+
+    return damage
+
+
+def labels(content):
+    return lambda root: (root / "lab" / "labels.csv").write_bytes(content)
+
+
+def folder_as_labels(root):
+    (root / "lab" / "labels.csv").unlink()
+    (root / "lab" / "labels.csv").mkdir()
+
+
+def file_as_root(root):
+    shutil.rmtree(root)
+    root.write_text("")
+
+
+def inside_the_root(root):
+    root.rename(root.with_name("gone"))
+    root.mkdir()
+    root.with_name("gone").rename(root / "ComParE2020_Mask")
 
 
 @pytest.mark.parametrize(
-    ("how", "words"),
+    ("damage", "words"),
     [
-        ("no root", ["no such folder"]),
-        ("a file", ["a file, not a folder"]),
-        ("empty root", ["an empty folder"]),
-        ("the folder above", ["did you mean", "ComParE2020_Mask?"]),
-        ("no lab", ["no lab/"]),
-        ("no wav", ["wav: no such folder"]),
-        ("empty wav", ["wav: an empty folder"]),
-        ("no label file", ["neither labels.csv nor train.csv and devel.csv"]),
-        ("only train.csv", ["neither labels.csv nor devel.csv"]),
-        ("labels.csv is a folder", ["labels.csv: cannot be read"]),
-        ("not UTF-8", ["labels.csv, row 2", "byte 0xe4 is not UTF-8"]),
-        ("UTF-16", ["labels.csv, row 1", "is not UTF-8"]),
-        ("", ["labels.csv, row 1", "the first line is empty"]),
-        ("train_00001.wav,clear\n", ["labels.csv, row 1", "file_name or filename"]),
-        ("file_name,lable\ntrain_00001.wav,clear\n", ["row 1: no label column", "did you mean 'lable'?"]),
-        ("file_name,label,label\n", ["row 1", "'label' appears twice"]),
-        ("file_name,label\n", ["no rows below the header"]),
-        ("file_name,label\ndevel_00001.wav,clear\n", ["no recordings in the partition train"]),
+        (shutil.rmtree, ["no such folder"]),
+        (file_as_root, ["a file, not a folder"]),
+        (emptied(""), ["an empty folder"]),
+        (inside_the_root, ["did you mean", "ComParE2020_Mask?"]),
+        (moved("lab", "labels"), ["no lab/"]),
+        (moved("wav", "audio"), ["wav: no such folder"]),
+        (emptied("wav"), ["wav: an empty folder"]),
+        (emptied("lab"), ["neither labels.csv nor train.csv and devel.csv"]),
+        (moved("lab/labels.csv", "lab/train.csv"), ["neither labels.csv nor devel.csv"]),
+        (folder_as_labels, ["labels.csv: cannot be read"]),
+        (labels(b"file_name,label\ntrain_00001.wav,cl\xe4r\n"), ["labels.csv, row 2", "byte 0xe4 is not UTF-8"]),
+        (labels(b"label,file\n" + b"x,y\n" * 9000 + b"\xe4,y\n"), ["row 9002: byte 0xe4 is not UTF-8"]),
+        (labels("file_name,label".encode("utf-16")), ["labels.csv, row 1", "is not UTF-8"]),
+        (labels(b""), ["labels.csv, row 1", "the first line is empty"]),
+        (labels(b"train_00001.wav,clear\n"), ["labels.csv, row 1", "file_name or filename"]),
+        (labels(b"file_name,lable\ntrain_00001.wav,clear\n"), ["row 1: no label column", "did you mean 'lable'?"]),
+        (labels(b"file_name,label,label\n"), ["row 1", "'label' appears twice"]),
+        (labels(b"file_name,label\n"), ["no rows below the header"]),
+        (labels(b"file_name,label\ndevel_00001.wav,clear\n"), ["no recordings in the partition train"]),
     ],
 )
-def test_structure(mask, how, words):
-    damage(mask, how)
+def test_structure(mask, damage, words):
+    damage(mask.root)
     refused(mask, *words)
 
 
 def test_a_sequence_needs_times(breathing):
     breathing.set(1, "filename,seconds,upper_belt")
     refused(breathing, "row 1: no time column", "timeFrame or time")
+
+
+def test_steps_that_differ_too_much_define_no_label_rate(breathing):
+    times = {"train": (0, 0.1, 1), "devel": (0,), "test": (0,)}
+    breathing.write(lines=[breathing.lines[0], *(f"{n}_00.wav,{t},0.5" for n, at in times.items() for t in at)])
+    refused(breathing, "row 2", "one label")
 
 
 def test_one_label_per_file_is_not_enough_for_the_label_rate(breathing):

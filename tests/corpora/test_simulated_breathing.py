@@ -14,15 +14,39 @@ from jaxpara.corpora.corpus import Corpus, Recording, Task
 from jaxpara.corpora.simulated import breathing
 from jaxpara.corpora.simulated.writing import write
 
-SPEAKERS, SECONDS = (3, 3, 3), 90.0
+SPEAKERS, SECONDS = (3, 3, 3), 60.0
 
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory):
-    """Nine speakers of a minute and a half."""
+    """Nine speakers of a minute."""
     root = tmp_path_factory.mktemp("simulated") / "corpus"
     write("breathing", root, speakers=SPEAKERS, seconds=SECONDS)
     return root
+
+
+def test_layout(root):
+    names = [
+        f"{part}_{i:02d}.wav" for part, n in zip(("train", "devel", "test"), SPEAKERS, strict=True) for i in range(n)
+    ]
+    assert sorted(path.name for path in (root / "wav").iterdir()) == sorted(names)
+    assert {path.name for path in root.iterdir()} == {"wav", "lab", "SIMULATED.json"}
+    for name in names:
+        info = soundfile.info(root / "wav" / name)
+        assert (info.samplerate, info.channels, info.subtype) == (16_000, 1, "PCM_16")
+        assert info.frames == SECONDS * 16_000
+    lines = (root / "lab" / "labels.csv").read_text().splitlines()
+    secret = (root / "lab" / "labels_confidential.csv").read_text().splitlines()
+    assert lines[0] == secret[0] == "filename,timeFrame,upper_belt"
+    assert len(lines) == len(secret) == 1 + len(names) * SECONDS * 25
+    rows = iter(zip(lines[1:], secret[1:], strict=True))
+    for name in names:
+        for i in range(round(SECONDS * 25)):
+            line, true = next(rows)
+            assert true.startswith(f"{name},{i / 25:.2f},")
+            value = true.rsplit(",")[-1]
+            assert len(value.split(".")[1]) == 5
+            assert line == (true.replace(value, "?") if name.startswith("test") else true)
 
 
 def belts(root: Path, name: str = "labels_confidential.csv") -> dict[str, np.ndarray]:

@@ -221,11 +221,8 @@ def loudness_baseline(corpus: Corpus) -> pd.DataFrame:
     A ridge regression on the level from 4 s before to 4 s after a label. Returns a prediction table.
     """
     known = corpus.partition("train", "devel")
-    model = Ridge(alpha=PENALTY)
-    model.fit(
-        np.concatenate([_levels(recording, corpus.label_rate_hz) for recording in known]),
-        np.concatenate([recording.labels for recording in known]),
-    )
+    levels = np.concatenate([_levels(recording, corpus.label_rate_hz) for recording in known])
+    model = Ridge(alpha=PENALTY).fit(levels, np.concatenate([recording.labels for recording in known]))
     test = corpus.partition("test")
     scores = [model.predict(_levels(recording, corpus.label_rate_hz)) for recording in test]
     return predictions_of(test, np.concatenate(scores)[:, None], *ENSEMBLE)
