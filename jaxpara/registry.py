@@ -33,11 +33,7 @@ def suggest(word: str, known: list[str]) -> str:
 
 
 def require_one_of(what: str, value: Any, known: Iterable[str]) -> None:
-    """Raise a UserError unless a value is one of the known ones.
-
-    Args:
-      what: the path of the value, for the message (`config.seed`).
-    """
+    """Raise a UserError unless a value is one of the known ones; `what` is its path (`config.seed`)."""
     known = list(known)
     if value not in known:
         raise UserError(f"{what} is {value!r}, expected one of {known}{suggest(str(value), known)}")
@@ -47,7 +43,7 @@ def require_within_limits(where: str, field: str, value: Any) -> None:
     """Raise a UserError unless the numbers of a field are finite and within `LIMITS`.
 
     Args:
-      where: the path of the part of the config that has the field, for the message; empty for the config itself.
+      where: the path of the part of the config that has the field; empty for the config itself.
       value: a number, or a tuple of which each element is checked; other types are errors only in a field with limits.
     """
     if isinstance(value, (tuple, list)):
@@ -72,12 +68,9 @@ def build(registry: Mapping[str, Callable[..., Any]], spec: Mapping[str, Any], w
     Args:
       registry: the known names, each with a constructor, whose signature is the schema of `spec`. A constructor with a
         dataclass as its attribute `Config` has that as its schema, and an instance of it as its first argument.
-      spec: `{"name": ..., **arguments}`, usually a part of the config.
-      where: the config path of `spec`, for error messages (`members.net.learner.model`).
+      spec: `{"name": ..., **arguments}`, a part of the config.
+      where: the config path of `spec` (`members.net.learner.model`).
       **context: other arguments, which come from the program; passed, as `where`, if the constructor has them.
-
-    Returns:
-      The new object.
 
     Raises:
       UserError: an unknown name, an unknown or missing argument, a number outside `LIMITS`, or an error from the
