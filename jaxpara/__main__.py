@@ -77,7 +77,7 @@ flags.DEFINE_list("systems", None, "See HELP.")
 def main(argv: list[str] | None = None) -> NoReturn:
     """Run the command line and exit with status 0 if it is done, 1 for an error, 130 if the user stopped it."""
     argv = sys.argv if argv is None else argv
-    if any(argument in ("--help", "-h", "-help", "--helpfull") for argument in argv[1:]):
+    if {"--help", "-h", "-help", "--helpfull"}.intersection(argv[1:]):
         print(HELP, end="")
         sys.exit(0)
     if "--version" in argv[1:]:
@@ -87,7 +87,7 @@ def main(argv: list[str] | None = None) -> NoReturn:
         _parse(argv)
         _require_paths()
         runtime.prepare()
-        signal.signal(signal.SIGTERM, _stop)
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # raises KeyboardInterrupt
         _join()
         command = _command()
         command()
@@ -114,23 +114,22 @@ def main(argv: list[str] | None = None) -> NoReturn:
 
 def _command() -> Callable[[], None]:
     """Return the function of the mode with its arguments; `runtime.prepare` comes before, as this imports JAX."""
+    workdir, output, root = (Path(path) if path else None for path in (FLAGS.workdir, FLAGS.output, FLAGS.corpus_root))
     if FLAGS.mode == "predict":
         from jaxpara.inference.predict import predict
 
-        return partial(predict, Path(FLAGS.workdir), FLAGS.input, Path(FLAGS.output), images=FLAGS.plot)
+        return partial(predict, workdir, FLAGS.input, output, images=FLAGS.plot)
     if FLAGS.mode == "live":
         from jaxpara.inference.live import live
 
-        return partial(live, Path(FLAGS.workdir))
+        return partial(live, workdir)
     if FLAGS.mode == "export":
         from jaxpara.inference.export import export
 
-        workdir, out = Path(FLAGS.workdir), Path(FLAGS.output)
-        return lambda: print(*export(workdir, out, overwrite=FLAGS.overwrite), sep="\n")
+        return lambda: print(*export(workdir, output, overwrite=FLAGS.overwrite), sep="\n")
     if FLAGS.mode == "compare":
         from jaxpara.run import compare
 
-        root, output = (Path(path) if path else None for path in (FLAGS.corpus_root, FLAGS.output))
         return partial(compare, [Path(system) for system in FLAGS.systems], root, FLAGS.task, output)
     file = Path(config_flags.get_config_filename(FLAGS["config"]).partition(":")[0])
     overrides = config_flags.get_override_values(FLAGS["config"])
@@ -140,7 +139,6 @@ def _command() -> Callable[[], None]:
         return lambda: print(show(FLAGS.config, overrides=overrides, file=file), end="")
     from jaxpara.run import run
 
-    workdir = Path(FLAGS.workdir) if FLAGS.workdir else None
     return partial(run, FLAGS.config, overrides=overrides, name=file.stem, workdir=workdir, mode=FLAGS.mode)
 
 
@@ -148,10 +146,6 @@ def _more_memory() -> str:
     trains = FLAGS.mode in ("train", "evaluate")
     fix = "lower learner.batch, or set learner.microbatch, or shorten the windows"
     return f"{fix if trains else 'end other programs, or use a computer with more memory'}; finished work is kept"
-
-
-def _stop(*_: object) -> NoReturn:
-    raise KeyboardInterrupt
 
 
 def _join() -> None:

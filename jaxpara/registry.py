@@ -8,21 +8,21 @@ from typing import Any
 
 from jaxpara.errors import UserError
 
-# Fields of one name have the same limits everywhere: the least value, True if that is itself allowed, and the upper
-# bound, which is not allowed.
+# Fields of one name have the same limits everywhere: True if they are whole numbers, which ones, and how to tell.
 _SIZES = (
     *("batch", "blocks", "chunk", "filters", "gru", "keep_best", "kernels", "layers", "lstm", "piece_frames", "pools"),
     *("seeds", "stages", "stem", "stem_kernel", "units", "validate_every"),
 )
 _COUNTS = ("decay_steps", "epochs", "microbatch", "plateau_patience", "warmup_steps")
-WHOLE = {*_SIZES, *_COUNTS}
-LIMITS: dict[str, tuple[float, bool, float]] = {
-    **dict.fromkeys(_SIZES, (1, True, math.inf)),
-    **dict.fromkeys((*_COUNTS, "clip_norm", "weight_decay", "eps"), (0, True, math.inf)),
-    **dict.fromkeys(("clip_s", "window_s", "step_s", "hop_s"), (0, True, math.inf)),
-    "lr": (0, False, math.inf),
-    "plateau_factor": (0, False, 1),
-    **dict.fromkeys(("dropout", "head_dropout", "momentum"), (0, True, 1)),
+_AMOUNTS = ("clip_norm", "clip_s", "eps", "hop_s", "step_s", "weight_decay", "window_s")
+_FRACTIONS = ("dropout", "head_dropout", "momentum")
+LIMITS: dict[str, tuple[bool, str, Callable[[float], bool]]] = {
+    **dict.fromkeys(_SIZES, (True, "a whole number, at least 1", lambda value: value >= 1)),
+    **dict.fromkeys(_COUNTS, (True, "a whole number, at least 0", lambda value: value >= 0)),
+    **dict.fromkeys(_AMOUNTS, (False, "a finite number, at least 0", lambda value: value >= 0)),
+    **dict.fromkeys(_FRACTIONS, (False, "a finite number, at least 0 and less than 1", lambda value: 0 <= value < 1)),
+    "lr": (False, "a finite number, more than 0", lambda value: value > 0),
+    "plateau_factor": (False, "a finite number, more than 0 and less than 1", lambda value: 0 < value < 1),
 }
 
 
@@ -50,16 +50,13 @@ def require_within_limits(where: str, field: str, value: Any) -> None:
         for each in value:
             require_within_limits(where, field, each)
         return
-    least, included, below = LIMITS.get(field, (-math.inf, True, math.inf))
-    number = isinstance(value, int if field in WHOLE else (int, float)) and not isinstance(value, bool)
+    whole, expected, allowed = LIMITS.get(field, (False, "a finite number", lambda _: True))
+    number = isinstance(value, int if whole else (int, float)) and not isinstance(value, bool)
     if not number and field not in LIMITS:
         return
-    if not (number and math.isfinite(value) and (value >= least if included else value > least) and value < below):
-        bounds = f", {'at least' if included else 'more than'} {least:g}" if field in LIMITS else ""
-        bounds += f" and less than {below:g}" if math.isfinite(below) else ""
-        kind = "a whole number" if field in WHOLE else "a finite number"
+    if not (number and math.isfinite(value) and allowed(value)):
         path = ".".join(filter(None, ("config", where, field)))
-        raise UserError(f"{path} is {value!r}, expected {kind}{bounds}")
+        raise UserError(f"{path} is {value!r}, expected {expected}")
 
 
 def build(registry: Mapping[str, Callable[..., Any]], spec: Mapping[str, Any], where: str, /, **context: Any) -> Any:

@@ -65,21 +65,14 @@ class Experiment:
 
 
 def run(
-    config: ml_collections.ConfigDict,
-    *,
-    overrides: Mapping[str, Any],
-    name: str,
-    workdir: Path | None,
-    mode: str,
+    config: ml_collections.ConfigDict, *, overrides: Mapping[str, Any], name: str, workdir: Path | None, mode: str
 ) -> None:
-    """Run an experiment, from its config to its results.
+    """Run an experiment, from its config to its results; `mode` is `train`, `evaluate` or `check`.
 
     Args:
       config: from `get_config`, with the command line's values in it.
       overrides: those values by their dotted path; they win over `config.demo`.
-      name: of the experiment: the config's file name.
-      workdir: the folder of the results; `runs/<name>` by default.
-      mode: `train`, `evaluate` or `check`.
+      name: of the experiment; its results are in `runs/<name>` if there is no `workdir`.
     """
     began = time.monotonic()
     if not config.to_dict()["corpus"]["root"]:

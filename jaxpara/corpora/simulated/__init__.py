@@ -39,7 +39,7 @@ def check_or_simulate(wanted: Mapping[str, Any], seed: int, progress: Progress) 
     with progress.task("checking the corpus", 1) as bar:
         checked = check(root, task, bar.update)
     for finding in checked.further_findings:
-        progress.say(f"{finding.level}: {finding}")
+        progress.say(f"{finding.level}: {finding}", error=finding.level == "error")
     corpus = checked.require_valid()
     for partition in PARTITIONS:
         if not corpus.partition(partition):
