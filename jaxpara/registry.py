@@ -8,7 +8,7 @@ from typing import Any
 
 from jaxpara.errors import UserError
 
-# Fields of one name have the same limits everywhere: True if they are whole numbers, which ones, and how to tell.
+# Fields of one name have the same limits everywhere: True for whole numbers, the limits in words, and the test of them.
 _SIZES = (
     *("batch", "blocks", "chunk", "filters", "gru", "keep_best", "kernels", "layers", "lstm", "piece_frames", "pools"),
     *("seeds", "stages", "stem", "stem_kernel", "units", "validate_every"),

@@ -14,12 +14,13 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 LONGEST_S = 120
+MODULES = ("jaxpara.run", "jaxpara.inference.export", "jaxpara.evaluation.compare_systems")  # imported by the server
 
 
 @dataclass(frozen=True)
@@ -69,13 +70,14 @@ class Commands:
 
 
 @contextlib.contextmanager
-def serving(cache: Path, where: Path = ROOT) -> Iterator[Commands]:
+def serving(cache: Path, where: Path = ROOT, modules: Sequence[str] = MODULES, **more: str) -> Iterator[Commands]:
     """Start a server whose commands run in the folder `where` and keep their caches in another."""
     environment = os.environ | {"JAXPARA_CACHE": str(cache), "JAX_COMPILATION_CACHE_DIR": str(cache / "compiled")}
-    environment |= {"XLA_FLAGS": "", "PYTHONPATH": str(ROOT)}
+    # Small programs are kept too: many commands compile the same ones.
+    environment |= {"JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0", "XLA_FLAGS": "", "PYTHONPATH": str(ROOT)} | more
     with tempfile.TemporaryDirectory() as folder:
         server = subprocess.Popen(
-            [sys.executable, __file__],
+            [sys.executable, __file__, *modules],
             cwd=where,
             env=environment,
             text=True,
@@ -88,7 +90,7 @@ def serving(cache: Path, where: Path = ROOT) -> Iterator[Commands]:
 
 
 def _serve() -> None:
-    for module in ("jaxpara.run", "jaxpara.inference.export", "jaxpara.evaluation.compare_systems"):
+    for module in sys.argv[1:]:
         importlib.import_module(module)
     answers = os.fdopen(os.dup(1), "w")
     for line in sys.stdin:

@@ -11,7 +11,8 @@ import soundfile
 from commands import ended, started
 
 ROOT = Path(__file__).parent.parent
-TINY = ["--config.corpus.speakers=(2,2,2)", "--config.corpus.seconds=20", "--config.members.net.learner.epochs=1"]
+TINY = ["--config.corpus.speakers=(2,2,2)", "--config.corpus.seconds=16", "--config.members.net.learner.epochs=1"]
+TINY += ["--config.members.net.folds.n=2", "--config.members.svr.folds.n=2"]
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from test_run import CONFIG, TINY
 
 from jaxpara.files import read_json_lines
 
-FEW = [*TINY, "--config.members.cnn.folds.n=2", "--config.members.cnn.learner.epochs=2"]
+FEW = [*TINY, "--config.members.cnn.learner.epochs=2"]
 HEARTBEAT = {"JAXPARA_HEARTBEAT_TIMEOUT_S": "6"}  # 60 s by default
 # Both processes get the result of the main one, which then works for a minute while the other waits.
 WORK = """
@@ -32,7 +32,8 @@ def start(tmp_path_factory):
 
     def start(devices, *words, **environment):
         flag = f"--xla_force_host_platform_device_count={devices}"
-        return started(*words, cache=cache, JAX_PLATFORMS="cpu", XLA_FLAGS=flag, **environment)
+        environment |= {"JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0", "XLA_FLAGS": flag}
+        return started(*words, cache=cache, JAX_PLATFORMS="cpu", **environment)
 
     return start
 
@@ -138,20 +139,3 @@ def test_a_killed_or_frozen_process_ends_the_other(start, number, victim):
     assert outcome.status not in (0, None), outcome
     assert time.monotonic() - began < (5 if number == signal.SIGKILL else 15)
     assert outcome.err
-
-
-@pytest.mark.parametrize(
-    ("flags", "words"),
-    [
-        (["--processes=2"], "are used together"),
-        (["--coordinator=a:1", "--processes=2", "--process=0", "--distributed"], "--distributed alone"),
-        (["--coordinator=a:1", "--processes=2", "--process=2"], "I from 0 to N - 1"),
-        (["--coordinator=a", "--processes=2", "--process=0"], "expected HOST:PORT"),
-        (["--distributed", "--mode=check"], "runs in one process"),
-    ],
-)
-def test_flags_that_do_not_go_together_are_named(launch, tmp_path, flags, words):
-    outcome = ended(launch(tmp_path, 1, *flags))
-    assert outcome.status == 1
-    assert words in outcome.err
-    assert len(outcome.err.strip().splitlines()) == 1
