@@ -206,7 +206,7 @@ def test_every_error_of_a_corpus_is_on_standard_error_once(place, tmp_path, mode
     assert len(lines) == len(names)
     assert "(2 more errors in this corpus)" in lines[-1]
     assert "warning: " in outcome.out
-    assert "error" not in outcome.out
+    assert "error: " not in outcome.out
 
 
 def test_no_row_is_duplicated():

@@ -6,7 +6,7 @@ import time
 
 import numpy as np
 import pytest
-from commands import ended, started, wait_for
+from commands import ended, serving, started, wait_for
 from test_run import CONFIG, TINY
 
 from jaxpara.files import read_json_lines
@@ -26,26 +26,15 @@ processes.on_main(lambda: time.sleep(60))
 
 
 @pytest.fixture(scope="module")
-def start(tmp_path_factory):
-    """Return a function that starts Python in a process with a number of devices."""
-    cache = tmp_path_factory.mktemp("cache")
+def launch(tmp_path_factory):
+    """Return a function that starts one process of a run with a number of devices."""
 
-    def start(devices, *words, **environment):
+    def launch(workdir, devices, *flags):
         flag = f"--xla_force_host_platform_device_count={devices}"
-        environment |= {"JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0", "XLA_FLAGS": flag}
-        return started(*words, cache=cache, JAX_PLATFORMS="cpu", **environment)
+        return commands.start(CONFIG, *FEW, f"--workdir={workdir}", *flags, XLA_FLAGS=flag)
 
-    return start
-
-
-@pytest.fixture(scope="module")
-def launch(start):
-    """Return a function that starts one process of a run."""
-
-    def launch(workdir, devices, *flags, **environment):
-        return start(devices, "launch.py", CONFIG, *FEW, f"--workdir={workdir}", *flags, **environment)
-
-    return launch
+    with serving(tmp_path_factory.mktemp("cache"), **HEARTBEAT) as commands:
+        yield launch
 
 
 def coordinator():
@@ -60,7 +49,7 @@ def launch_two(launch):
 
     def start(workdir):
         together = (f"--coordinator={coordinator()}", "--processes=2")
-        return [launch(workdir, 2, *together, f"--process={process}", **HEARTBEAT) for process in range(2)]
+        return [launch(workdir, 2, *together, f"--process={process}") for process in range(2)]
 
     return start
 
@@ -126,10 +115,10 @@ def test_a_killed_process_ends_the_other_and_two_or_one_resume(alone, launch, la
 
 
 @pytest.mark.parametrize(("number", "victim"), [(signal.SIGKILL, 0), (signal.SIGSTOP, 0), (signal.SIGSTOP, 1)])
-def test_a_killed_or_frozen_process_ends_the_other(start, number, victim):
+def test_a_killed_or_frozen_process_ends_the_other(tmp_path, number, victim):
     """A frozen process is noticed when its heartbeat is overdue."""
     where = coordinator()
-    processes = [start(1, "-c", WORK, where, process, **HEARTBEAT) for process in range(2)]
+    processes = [started("-c", WORK, where, process, cache=tmp_path, **HEARTBEAT) for process in range(2)]
     lines = [process.stdout.readline() for process in processes]
     while not all(line.strip().endswith((b"True", b"False")) for line in lines):  # libraries may print lines before
         lines = [process.stdout.readline() for process in processes]

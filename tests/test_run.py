@@ -30,26 +30,22 @@ def cache(tmp_path_factory):
 @pytest.fixture(scope="module")
 def start(cache):
     """Return a function that starts the command in a process of its own, on one device, as a user would."""
-    small_programs_too = {"JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
-
-    def start(workdir):
-        return started("launch.py", CONFIG, *TINY, f"--workdir={workdir}", cache=cache, **small_programs_too)
-
-    return start
-
-
-@pytest.fixture(scope="module")
-def launch(cache):
-    """Return a function that runs the command to its end."""
     with serving(cache) as commands:
-        yield lambda workdir, *flags: commands(CONFIG, *TINY, f"--workdir={workdir}", *flags)
+        yield lambda workdir, *flags: commands.start(CONFIG, *TINY, f"--workdir={workdir}", *flags)
 
 
 @pytest.fixture(scope="module")
-def finished(launch, tmp_path_factory):
-    """Return the workdir and the output of a run that was not interrupted."""
+def launch(start):
+    """Return a function that runs the command to its end."""
+    return lambda workdir, *flags: ended(start(workdir, *flags))
+
+
+@pytest.fixture(scope="module")
+def finished(cache, tmp_path_factory):
+    """Return the workdir and the output of a run that was not interrupted, started as a user does."""
     workdir = tmp_path_factory.mktemp("finished") / "run"
-    outcome = launch(workdir)
+    small_programs_too = {"JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
+    outcome = ended(started("launch.py", CONFIG, *TINY, f"--workdir={workdir}", cache=cache, **small_programs_too))
     assert outcome.status == 0, outcome.err
     return workdir, outcome.out
 
