@@ -151,19 +151,19 @@ def _more_memory() -> str:
 def _join() -> None:
     """Join the other processes, if the flags name them."""
     coordinator, count, index = by_hand = (FLAGS.coordinator, FLAGS.processes, FLAGS.process)
-    if by_hand == (None, None, None) and not FLAGS.distributed:
+    named = by_hand != (None, None, None)
+    if not named and not FLAGS.distributed:
         return
-    if by_hand != (None, None, None) and (None in by_hand or FLAGS.distributed):
-        raise UserError(
-            "command line: --coordinator, --processes and --process are used together, and --distributed alone"
-        )
-    if not FLAGS.distributed and (index >= count or not re.fullmatch(r".+:\d+", coordinator)):
-        raise UserError(
-            f"command line: --coordinator={coordinator} --processes={count} --process={index}, expected"
-            " HOST:PORT, N, and I from 0 to N - 1"
-        )
-    if FLAGS.mode not in ("train", "evaluate"):
-        raise UserError(f"command line: --mode={FLAGS.mode} runs in one process; leave these flags out")
+    problem = ""
+    if named and (FLAGS.distributed or None in by_hand):
+        problem = "--coordinator, --processes and --process are used together, and --distributed alone"
+    elif named and (index >= count or not re.fullmatch(r".+:\d+", coordinator)):
+        given = f"--coordinator={coordinator} --processes={count} --process={index}"
+        problem = f"{given}, expected HOST:PORT, N, and I from 0 to N - 1"
+    elif FLAGS.mode not in ("train", "evaluate"):
+        problem = f"--mode={FLAGS.mode} runs in one process; leave these flags out"
+    if problem:
+        raise UserError(f"command line: {problem}")
     processes.join(*by_hand)
 
 
@@ -194,12 +194,10 @@ def _parse(argv: list[str]) -> None:
         return
     if not given:
         raise UserError("--config is missing: name an experiment, such as --config=configs/breathing_e2e.py")
-    absent = [part for part in PARTS if not isinstance(FLAGS.config, ConfigDict) or part not in FLAGS.config]
-    if absent:
-        raise UserError(
-            f"--config={path}: its get_config() returns no config with {', '.join(absent)}; return one made by"
-            " configs.common.experiment"
-        )
+    fields = FLAGS.config if isinstance(FLAGS.config, ConfigDict) else ()
+    if absent := ", ".join(part for part in PARTS if part not in fields):
+        fix = "return one made by configs.common.experiment"
+        raise UserError(f"--config={path}: its get_config() returns no config with {absent}; {fix}")
     require_valid(FLAGS.config.to_dict())
 
 

@@ -38,9 +38,9 @@ def table_of(
         "fold": fold,
         "seed": seed,
     }
+    columns |= {f"score_{number}": column for number, column in enumerate(np.asarray(scores, np.float64).T)}
     table = pd.DataFrame(columns, index=pd.RangeIndex(len(scores)))
-    table = table.astype({"recording": str, "partition": str, "fold": np.int64, "seed": np.int64})
-    return with_scores(table, np.asarray(scores, np.float64))
+    return table.astype({"recording": str, "partition": str, "fold": np.int64, "seed": np.int64})
 
 
 def predictions_of(recordings: Sequence[Any], scores: np.ndarray, fold: int, seed: int) -> pd.DataFrame:
@@ -107,9 +107,8 @@ def load(path: Path) -> pd.DataFrame:
         with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
             return _checked(dict(file))
     except FileNotFoundError:
-        raise UserError(
-            f"{path}: no such predictions; run the command of that run again: it trains only what is missing"
-        ) from None
+        fix = "run the command of that run again: it trains only what is missing"
+        raise UserError(f"{path}: no such predictions; {fix}") from None
     except Exception as error:
         raise UserError(f"{path}: not readable as predictions ({error}); delete it and run again") from error
 

@@ -32,13 +32,10 @@ _index, _count = 0, 1
 
 
 def join(coordinator: str | None, processes: int | None, process: int | None) -> None:
-    """Make this process one of several. Call it before anything is computed.
+    """Make this process, number `process` from 0, one of several. Call it before anything is computed.
 
-    Args:
-      coordinator: `HOST:PORT` of the main process, which listens there. If all three arguments are None, JAX reads
-        them from the environment that SLURM or Open MPI sets.
-      processes: the number of processes.
-      process: the index of this one, from 0.
+    The main process listens at `coordinator`, `HOST:PORT`. If all three arguments are None, JAX reads them from the
+    environment that SLURM or Open MPI sets.
     """
     global _index, _count
     flags = os.environ.get("XLA_FLAGS", "")

@@ -65,8 +65,8 @@ def build(registry: Mapping[str, Callable[..., Any]], spec: Mapping[str, Any], w
     Args:
       registry: the known names, each with a constructor, whose signature is the schema of `spec`. A constructor with a
         dataclass as its attribute `Config` has that as its schema, and an instance of it as its first argument.
-      spec: `{"name": ..., **arguments}`, a part of the config.
-      where: the config path of `spec` (`members.net.learner.model`).
+      spec: `{"name": ..., **arguments}`, usually a part of the config.
+      where: the config path of `spec`, for error messages (`members.net.learner.model`).
       **context: other arguments, which come from the program; passed, as `where`, if the constructor has them.
 
     Raises:

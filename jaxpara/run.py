@@ -53,6 +53,7 @@ class Experiment:
     settings: dict[str, Any]
     checked: Report
     corpus: Corpus
+    data: CorpusData
     members: dict[str, Member]
     fuse: Any
     also_score: dict[str, Any]
@@ -143,7 +144,7 @@ def build_members(name: str, settings: dict[str, Any], checked: Report, workdir:
     also_score = {other: build(FUSIONS, {"name": other}, "fusion.also_score", seed=fusion_seed) for other in others}
     unscored = corpus.known(fusion.pop("leave_out", ()), "config.fusion.leave_out")
     fuse = build(FUSIONS, fusion, "fusion", seed=fusion_seed)
-    return Experiment(name, settings, checked, corpus, members, fuse, also_score, unscored)
+    return Experiment(name, settings, checked, corpus, describe(corpus), members, fuse, also_score, unscored)
 
 
 def fuse_and_score(
@@ -155,7 +156,7 @@ def fuse_and_score(
       outcomes: of the members that predict.
       left_out: {member: reason} of optional members that could not be run.
     """
-    corpus, settings, data = experiment.corpus, experiment.settings, describe(experiment.corpus)
+    corpus, settings, data = experiment.corpus, experiment.settings, experiment.data
     fusing = _members_to_fuse(settings["fusion"].get("members", ()), list(outcomes), left_out)
     validation = {name: concatenate([fold.validation for fold in outcomes[name].folds]) for name in fusing}
     validation = {name: table[~table["recording"].isin(experiment.unscored)] for name, table in validation.items()}
@@ -213,9 +214,8 @@ def write_outputs(
 ) -> None:
     """Write the submission, results.json, system.json, the fused predictions and the report."""
     corpus, settings, members = experiment.corpus, experiment.settings, experiment.members
-    data = describe(corpus)
     # The submission comes first: if it is refused, nothing is half written.
-    submission.write(workdir / "submission" / f"{corpus.task.name}.{experiment.name}.csv", fused.test, data)
+    submission.write(workdir / "submission" / f"{corpus.task.name}.{experiment.name}.csv", fused.test, experiment.data)
     keep_others(workdir, experiment.name)
     write_json(workdir / "results.json", results)
     about = {"seed": settings["seed"], "corpus": experiment.checked.fingerprint}
@@ -228,7 +228,7 @@ def write_outputs(
     report.write(
         workdir / "report.html",
         results=results,
-        data=data,
+        data=experiment.data,
         waveform=lambda name: (audio.read(corpus.by_name[name].path, rate_hz), rate_hz),
         validation=fused.validation,
         test=fused.test,
