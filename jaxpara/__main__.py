@@ -64,25 +64,20 @@ SHIPPED = next(
 
 FLAGS = flags.FLAGS
 config_flags.DEFINE_config_file("config", None, "The experiment.", lock_config=True)
-flags.DEFINE_string("workdir", None, "The folder of the results.")
-flags.DEFINE_string("coordinator", None, "HOST:PORT of the main process.")
-flags.DEFINE_integer("processes", None, "The number of processes of this run.", lower_bound=1)
-flags.DEFINE_integer("process", None, "The index of this process, from 0.", lower_bound=0)
-flags.DEFINE_bool("distributed", False, "Several processes, started by SLURM or Open MPI.")
-flags.DEFINE_enum("mode", "train", MODES, "What to do.")
-flags.DEFINE_string("input", None, "Audio to predict.")
-flags.DEFINE_string("output", None, "The table of predictions, or the folder of an export or comparison.")
-flags.DEFINE_bool("plot", False, "Plot each file.")
-flags.DEFINE_bool("overwrite", False, "Replace an existing export.")
-flags.DEFINE_list("systems", None, "Workdirs or CSVs to compare.")
-flags.DEFINE_string("corpus_root", None, "The corpus of the compared systems.")
-flags.DEFINE_string("task", None, "The task of the compared systems.")
+for name in ("workdir", "coordinator", "input", "output", "corpus_root", "task"):
+    flags.DEFINE_string(name, None, "See HELP.")
+for name in ("distributed", "plot", "overwrite"):
+    flags.DEFINE_bool(name, False, "See HELP.")
+flags.DEFINE_integer("processes", None, "See HELP.", lower_bound=1)
+flags.DEFINE_integer("process", None, "See HELP.", lower_bound=0)
+flags.DEFINE_enum("mode", "train", MODES, "See HELP.")
+flags.DEFINE_list("systems", None, "See HELP.")
 
 
 def main(argv: list[str] | None = None) -> NoReturn:
     """Run the command line and exit with status 0 if it is done, 1 for an error, 130 if the user stopped it."""
     argv = sys.argv if argv is None else argv
-    if any(argument in ("--help", "-h", "-help", "--helpfull") for argument in argv[1:]):
+    if {"--help", "-h", "-help", "--helpfull"}.intersection(argv[1:]):
         print(HELP, end="")
         sys.exit(0)
     if "--version" in argv[1:]:
@@ -92,7 +87,7 @@ def main(argv: list[str] | None = None) -> NoReturn:
         _parse(argv)
         _require_paths()
         runtime.prepare()
-        signal.signal(signal.SIGTERM, _stop)
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # raises KeyboardInterrupt
         _join()
         command = _command()
         command()
@@ -102,13 +97,12 @@ def main(argv: list[str] | None = None) -> NoReturn:
     except UserError as error:
         processes.exit_with(f"error: {error}", 1)
     except MemoryError as error:
-        processes.exit_with(f"error: out of memory ({error}); {_more_memory(FLAGS.mode)}", 1)
+        processes.exit_with(f"error: out of memory ({error}); {_more_memory()}", 1)
     except OSError as error:
         processes.exit_with(f"error: {refusal(error)}; finished work is kept: fix it and rerun the same command", 1)
     except Exception as error:
         if "RESOURCE_EXHAUSTED" in str(error):  # the status of XLA when a device's memory is full
-            what = f"out of memory on the device ({reason(error)})"
-            processes.exit_with(f"error: {what}; {_more_memory(FLAGS.mode)}", 1)
+            processes.exit_with(f"error: out of memory on the device ({reason(error)}); {_more_memory()}", 1)
         if processes.count() == 1:
             raise
         if type(error).__name__ == "JaxRuntimeError":  # by name: JAX may not be imported yet
@@ -120,23 +114,22 @@ def main(argv: list[str] | None = None) -> NoReturn:
 
 def _command() -> Callable[[], None]:
     """Return the function of the mode with its arguments; `runtime.prepare` comes before, as this imports JAX."""
+    workdir, output, root = (Path(path) if path else None for path in (FLAGS.workdir, FLAGS.output, FLAGS.corpus_root))
     if FLAGS.mode == "predict":
         from jaxpara.inference.predict import predict
 
-        return partial(predict, Path(FLAGS.workdir), FLAGS.input, Path(FLAGS.output), images=FLAGS.plot)
+        return partial(predict, workdir, FLAGS.input, output, images=FLAGS.plot)
     if FLAGS.mode == "live":
         from jaxpara.inference.live import live
 
-        return partial(live, Path(FLAGS.workdir))
+        return partial(live, workdir)
     if FLAGS.mode == "export":
         from jaxpara.inference.export import export
 
-        workdir, out = Path(FLAGS.workdir), Path(FLAGS.output)
-        return lambda: print(*export(workdir, out, overwrite=FLAGS.overwrite), sep="\n")
+        return lambda: print(*export(workdir, output, overwrite=FLAGS.overwrite), sep="\n")
     if FLAGS.mode == "compare":
         from jaxpara.run import compare
 
-        root, output = (Path(path) if path else None for path in (FLAGS.corpus_root, FLAGS.output))
         return partial(compare, [Path(system) for system in FLAGS.systems], root, FLAGS.task, output)
     file = Path(config_flags.get_config_filename(FLAGS["config"]).partition(":")[0])
     overrides = config_flags.get_override_values(FLAGS["config"])
@@ -146,37 +139,31 @@ def _command() -> Callable[[], None]:
         return lambda: print(show(FLAGS.config, overrides=overrides, file=file), end="")
     from jaxpara.run import run
 
-    workdir = Path(FLAGS.workdir) if FLAGS.workdir else None
     return partial(run, FLAGS.config, overrides=overrides, name=file.stem, workdir=workdir, mode=FLAGS.mode)
 
 
-def _more_memory(mode: str) -> str:
-    if mode in ("train", "evaluate"):
-        return "lower learner.batch, or set learner.microbatch, or shorten the windows; finished work is kept"
-    return "end other programs, or use a computer with more memory; finished work is kept"
-
-
-def _stop(*_: object) -> NoReturn:
-    raise KeyboardInterrupt
+def _more_memory() -> str:
+    trains = FLAGS.mode in ("train", "evaluate")
+    fix = "lower learner.batch, or set learner.microbatch, or shorten the windows"
+    return f"{fix if trains else 'end other programs, or use a computer with more memory'}; finished work is kept"
 
 
 def _join() -> None:
     """Join the other processes, if the flags name them."""
     coordinator, count, index = by_hand = (FLAGS.coordinator, FLAGS.processes, FLAGS.process)
-    if coordinator is not None and count is not None and index is not None and not FLAGS.distributed:
-        if index >= count or not re.fullmatch(r".+:\d+", coordinator):
-            raise UserError(
-                f"command line: --coordinator={coordinator} --processes={count} --process={index}, expected"
-                " HOST:PORT, N, and I from 0 to N - 1"
-            )
-    elif by_hand != (None, None, None):
-        raise UserError(
-            "command line: --coordinator, --processes and --process are used together, and --distributed alone"
-        )
-    elif not FLAGS.distributed:
+    named = by_hand != (None, None, None)
+    if not named and not FLAGS.distributed:
         return
-    if FLAGS.mode not in ("train", "evaluate"):
-        raise UserError(f"command line: --mode={FLAGS.mode} runs in one process; leave these flags out")
+    problem = ""
+    if named and (FLAGS.distributed or None in by_hand):
+        problem = "--coordinator, --processes and --process are used together, and --distributed alone"
+    elif named and (index >= count or not re.fullmatch(r".+:\d+", coordinator)):
+        given = f"--coordinator={coordinator} --processes={count} --process={index}"
+        problem = f"{given}, expected HOST:PORT, N, and I from 0 to N - 1"
+    elif FLAGS.mode not in ("train", "evaluate"):
+        problem = f"--mode={FLAGS.mode} runs in one process; leave these flags out"
+    if problem:
+        raise UserError(f"command line: {problem}")
     processes.join(*by_hand)
 
 
@@ -186,32 +173,31 @@ def _parse(argv: list[str]) -> None:
         at = argv.index("--config")
         argv[at : at + 2] = [f"--config={argv[at + 1]}"]
     argv = [_shipped(argument) for argument in argv]
-    given = [argument.partition("=")[2] for argument in argv[1:] if argument.startswith("--config=")]
+    given = [argument.partition("=")[2] for argument in argv[1:] if re.match("--?config=", argument)]
     if len(given) > 1:
         raise UserError(f"--config is given twice, {' and '.join(given)}; give one experiment")
-    path = Path(given[0].partition(":")[0]) if given else Path()
+    config = given[0] if given else ""
+    path = Path(config.partition(":")[0])
     if given and not path.is_file():
         known = [str(other) for folder in {path.parent, Path("configs")} for other in folder.glob("[!_]*.py")]
         known += [str(other.relative_to(SHIPPED)) for other in (SHIPPED / "configs").glob("[!_]*.py")]
-        raise UserError(f"--config={given[0]}: no such file{suggest(str(path), sorted(set(known)))}")
+        raise UserError(f"--config={config}: no such file{suggest(str(path), sorted(set(known)))}")
     try:
         rest = FLAGS(argv)
     except Exception as error:  # a config file can raise anything
-        raise UserError(_place(error, path, argv) or f"command line: {_reason(error, argv)}; see --help") from error
+        raise UserError(_problem(error, config, argv)) from error
     if rest[1:]:
         raise UserError(f"command line: {rest[1]!r} is not a flag; see --help")
     if FLAGS.mode in NEEDS:
         if missing := [name for name in NEEDS[FLAGS.mode] if not FLAGS[name].value]:
             raise UserError(f"--{missing[0]} is missing: --mode={FLAGS.mode} needs it; see --help")
         return
-    if not FLAGS["config"].present:
+    if not given:
         raise UserError("--config is missing: name an experiment, such as --config=configs/breathing_e2e.py")
-    absent = [part for part in PARTS if not isinstance(FLAGS.config, ConfigDict) or part not in FLAGS.config]
-    if absent:
-        raise UserError(
-            f"--config={path}: its get_config() returns no config with {', '.join(absent)}; return one made by"
-            " configs.common.experiment"
-        )
+    fields = FLAGS.config if isinstance(FLAGS.config, ConfigDict) else ()
+    if absent := ", ".join(part for part in PARTS if part not in fields):
+        fix = "return one made by configs.common.experiment"
+        raise UserError(f"--config={path}: its get_config() returns no config with {absent}; {fix}")
     require_valid(FLAGS.config.to_dict())
 
 
@@ -229,19 +215,6 @@ def _require_paths() -> None:
             raise UserError(f"{path}: no such file or folder; give workdirs of finished runs, or CSVs of predictions")
 
 
-def _place(error: Exception, config: Path, argv: list[str]) -> str:
-    """Return file, line and reason of an error in the config file, or an empty string for another error."""
-    line = next((f.lineno for f in reversed(extract_tb(error.__traceback__)) if f.filename == str(config)), None)
-    if isinstance(error, SyntaxError):
-        config, line = Path(error.filename or config), error.lineno
-    elif isinstance(error, AttributeError) and "'get_config'" in str(error):
-        return f"--config={config}: has no function get_config; see the files in configs/ for examples"
-    elif line is None:
-        return ""
-    where = f"{config}, line {line}" if line else config
-    return f"{where}: {type(error).__name__}: {_reason(error, argv)}; fix the config file"
-
-
 def _shipped(argument: str) -> str:
     """Return an argument with the path of a config of this package, if it names one that is not found here."""
     flag, equals, filename = argument.partition("=")
@@ -252,40 +225,48 @@ def _shipped(argument: str) -> str:
     return f"{flag}{equals}{SHIPPED / path}{colon}{recipe}"
 
 
-def _unknown_field(argv: list[str]) -> str:
+def _problem(error: Exception, config: str, argv: list[str]) -> str:
+    """Return in one line an error from the config file, ml_collections or absl."""
+    text = error.msg if isinstance(error, SyntaxError) else " ".join(str(part) for part in error.args)
+    text = text.replace("\\n", "\n").replace("\\'", "'").strip()
+    lines = [line.strip() for line in text.splitlines()] or [type(error).__name__]
+    # The message for a config file with an error is a whole traceback; its last line is the reason.
+    what = lines[-1] if "Traceback" in text else " ".join(lines)
+    if len(what) > 1 and what[0] == what[-1] == "'":
+        what = what[1:-1]
+
+    path = str(Path(config.partition(":")[0]))
+    line = next((f.lineno for f in reversed(extract_tb(error.__traceback__)) if f.filename == path), None)
+    if isinstance(error, SyntaxError):
+        path, line = error.filename or path, error.lineno
+    if isinstance(error, SyntaxError) or line:
+        where = f"{path}, line {line}" if line else path
+        return f"{where}: {type(error).__name__}: {what}; fix the config file"
+    if isinstance(error, AttributeError) and "'get_config'" in text:
+        return f"--config={path}: has no function get_config; see the files in configs/ for examples"
+
+    if re.fullmatch(r"\W*'[\w.]+'( Did you mean .*)?\W*", " ".join(lines)):  # ml_collections names only the field
+        what = _unknown_field(config, argv)
+    elif unknown := re.match(r"Unknown command line flag '([\w.-]+)'", text):
+        what = f"--{unknown[1]} is not a flag{suggest(unknown[1].partition('.')[0], list(FLAGS))}"
+    elif mode := re.match(r"flag --mode=(\S*): ", text):
+        what = f"--mode={mode[1]} is unknown, expected one of {', '.join(MODES)}{suggest(mode[1], list(MODES))}"
+    return f"command line: {what}; see --help"
+
+
+def _unknown_field(config: str, argv: list[str]) -> str:
     """Return an error message for the field on the command line that the config does not have."""
-    flags_given = [argument.lstrip("-").partition("=")[0] for argument in argv[1:]]
-    path, _, recipe = argv[1 + flags_given.index("config")].partition("=")[2].partition(":")
-    config = runpy.run_path(path)["get_config"](*filter(None, [recipe])).to_dict()
-    for flag in flags_given:
-        part = config
+    path, _, recipe = config.partition(":")
+    fields = runpy.run_path(path)["get_config"](*filter(None, [recipe])).to_dict()
+    for flag in (argument.lstrip("-").partition("=")[0] for argument in argv[1:]):
+        part = fields
         for field in flag.split(".")[1:]:
-            if not isinstance(part, dict) or field not in part:
-                known = list(part) if isinstance(part, dict) else []
-                return (
-                    f"--{flag}: {field!r} is not a field of this config, which has {known} there{suggest(field, known)}"
-                )
+            known = list(part) if isinstance(part, dict) else []
+            if field not in known:
+                there = f"which has {known} there{suggest(field, known)}"
+                return f"--{flag}: {field!r} is not a field of this config, {there}"
             part = part[field]
     return "a field is not one of this config"
-
-
-def _reason(error: Exception, argv: list[str]) -> str:
-    """Return in one line the reason of an error from absl, ml_collections or a config file."""
-    text = (
-        str(error.msg)
-        if isinstance(error, SyntaxError)
-        else " ".join(str(part) for part in error.args).replace("\\n", "\n").replace("\\'", "'").strip()
-    )
-    lines = [line.strip() for line in text.splitlines()] or [type(error).__name__]
-    if re.fullmatch(r"\W*'[\w.]+'( Did you mean .*)?\W*", " ".join(lines)):  # ml_collections names only the field
-        return _unknown_field(argv)
-    if unknown := re.match(r"Unknown command line flag '([\w.-]+)'", text):
-        return f"--{unknown[1]} is not a flag{suggest(unknown[1].partition('.')[0], list(FLAGS))}"
-    if mode := re.match(r"flag --mode=(\S*): ", text):
-        return f"--mode={mode[1]} is unknown, expected one of {', '.join(MODES)}{suggest(mode[1], list(MODES))}"
-    # The message for a config file with an error is a whole traceback; its last line is the reason.
-    line = lines[-1] if any("Traceback" in line for line in lines) else " ".join(lines)
-    return line[1:-1] if len(line) > 1 and line[0] == line[-1] == "'" else line
 
 
 if __name__ == "__main__":

@@ -16,11 +16,7 @@ def require_valid(config: Mapping[str, Any]) -> None:
 
 
 def with_demo(config: ml_collections.ConfigDict, overrides: Mapping[str, Any]) -> ml_collections.ConfigDict:
-    """Return the config with its demo sizes, and the values of the command line on top of them.
-
-    Args:
-      overrides: those values by their dotted path.
-    """
+    """Return the config with its demo sizes, and the values of the command line, by dotted path, on top of them."""
     config = config.copy_and_resolve_references()
     config.update(config.to_dict()["demo"])
     config.update_from_flattened_dict(dict(overrides))

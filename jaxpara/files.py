@@ -1,10 +1,10 @@
 """Reading and writing files; they are written whole or not at all, even if the process is killed or the power fails."""
 
+import contextlib
 import fcntl
 import json
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from jaxpara import processes
 from jaxpara.errors import UserError
 
 
-@contextmanager
+@contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary path to write to; it replaces `path` when the block ends without an error."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -38,14 +38,10 @@ def write_json(path: Path, content: Any) -> None:
 
 
 def read_json(path: Path, fix: str, keys: Sequence[str] = ()) -> dict[str, Any]:
-    """Read a JSON object that this program wrote.
+    """Read a JSON object that this program wrote; raise a UserError if it is damaged or lacks one of the keys.
 
     Args:
       fix: how to fix a damaged file, for the message.
-      keys: required keys.
-
-    Raises:
-      UserError: the file is damaged, or not such an object.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -60,21 +56,17 @@ def read_json(path: Path, fix: str, keys: Sequence[str] = ()) -> dict[str, Any]:
 
 def read_json_lines(path: Path) -> list[dict[str, Any]]:
     """Return the JSON objects of a file, one per line, up to a damaged line; an empty list if the file is missing."""
-    if not path.exists():
-        return []
     lines = []
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
-        try:
+    with contextlib.suppress(FileNotFoundError, ValueError):
+        for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
             content = json.loads(line)
-        except ValueError:
-            break
-        if not isinstance(content, dict):
-            break
-        lines.append(content)
+            if not isinstance(content, dict):
+                break
+            lines.append(content)
     return lines
 
 
-@contextmanager
+@contextlib.contextmanager
 def locked(workdir: Path) -> Iterator[None]:
     """Lock the workdir against a second run. The lock ends with the main process, even if that is killed."""
     if not processes.is_main():

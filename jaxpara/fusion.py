@@ -4,8 +4,8 @@ A fusion averages the scores of all trained models with weights: equal ones (`me
 `best`), or those that a search finds for each fold on its validation set (`grid`, `dirichlet`, `convex`).
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
@@ -41,11 +41,7 @@ class Fused:
 
 
 def average(tables: Sequence[pd.DataFrame], weights: Sequence[float] | None = None) -> pd.DataFrame:
-    """Average predictions of the same recordings and times, in the order of the first table, with weights or equally.
-
-    Raises:
-      UserError: they are not predictions of the same recordings and times.
-    """
+    """Average predictions of the same recordings and times in the order of the first table, with weights or equally."""
     tables = align(tables)
     models = np.stack([table[MODEL].to_numpy() for table in tables])
     same = (models == models[0]).all((0, 2))[:, None]
@@ -62,11 +58,9 @@ def mix(parts: ByModel, model_weights: Mapping[str, Mapping[FoldSeed, float]]) -
 
 
 def correlations(candidates: np.ndarray, truth: np.ndarray, series: np.ndarray) -> np.ndarray:
-    """Compute Pearson's r, `[candidate]`, of the truth, `[row]`, and many weighted sums of a few series.
+    """Return Pearson's r, `[candidate]`, of the truth, `[row]`, and of many weighted sums of `[member, row]` series.
 
-    Args:
-      candidates: `[candidate, member]` weights.
-      series: `[member, row]`. Where a sum or the truth is constant, r is -inf.
+    The weights are `candidates`, `[candidate, member]`. Where a sum or the truth is constant, r is -inf.
     """
     truth, series = _compress(truth, series)
     sums = candidates @ series
@@ -109,9 +103,6 @@ class Mean:
           test: {member: {(fold, seed): predictions of the test partition}}.
           truth: {member: `[row]` labels of `validation`}; NaN where there are none.
           measure: the official measure, for fusions that search.
-
-        Raises:
-          UserError: the members' predictions do not belong together, or the fusion cannot search weights for them.
         """
         count = sum(len(models) for models in test.values())
         weights = {name: {key: 1 / count for key in models} for name, models in test.items()}
@@ -126,38 +117,30 @@ class Select:
     """
 
     def __call__(self, validation: ByMember, test: ByModel, truth: Mapping[str, np.ndarray], measure: Measure) -> Fused:
-        values = {name: self._values(table, truth[name], measure) for name, table in validation.items()}
+        values: dict[str, dict[FoldSeed, float]] = {}
+        for name, table in validation.items():
+            parts = by_model(table.assign(truth=truth[name]))
+            known = {key: part[np.isfinite(part["truth"])] for key, part in parts.items()}
+            values[name] = {key: measure(part["truth"].to_numpy(), scores_of(part)) for key, part in known.items()}
 
-        def best(among: Iterable[FoldSeed] | None = None) -> str:
-            means = {
-                name: np.mean([value for key, value in of_member.items() if among is None or key in among])
-                for name, of_member in values.items()
-            }
-            return max(means, key=means.__getitem__)
+        def best(among: Collection[FoldSeed]) -> str:
+            return max(values, key=lambda name: np.mean([v for key, v in values[name].items() if key in among]))
 
-        chosen = best()
+        models = _by_model(validation)
+        chosen = best(models)
         keys = list(values[chosen])
         cross_fitted = None
         if all(list(own) == keys for own in values.values()):
-            parts = _by_model(validation)
-            elsewhere = _disjoint({key: parts[key][chosen] for key in keys})
-            if elsewhere:
-                cross_fitted = concatenate([parts[key][best(elsewhere[key])] for key in keys])
+            elsewhere = _disjoint({key: models[key][chosen] for key in keys})
+            cross_fitted = [models[key][best(others)] for key, others in elsewhere.items()]
         weights = {chosen: {key: 1 / len(keys) for key in keys}}
         return Fused(
             validation=validation[chosen],
             test=mix(test, weights),
             model_weights=weights,
             searched_weights={name: [float(name == chosen)] * len(keys) for name in validation},
-            cross_fitted=cross_fitted,
+            cross_fitted=concatenate(cross_fitted) if cross_fitted else None,
         )
-
-    def _values(self, table: pd.DataFrame, truth: np.ndarray, measure: Measure) -> dict[FoldSeed, float]:
-        values = {}
-        for key, part in by_model(table.assign(truth=truth)).items():
-            known = part[np.isfinite(part["truth"])]
-            values[key] = measure(known["truth"].to_numpy(), scores_of(known))
-        return values
 
 
 class WeightSearch:
@@ -167,14 +150,24 @@ class WeightSearch:
     folds that share no recording with it.
     """
 
+    def candidates(self, members: int) -> np.ndarray:
+        """Return the weights to try, `[candidate, member]` with rows of sum 1, unless `search` is another search."""
+        raise NotImplementedError
+
     def search(self, truth: np.ndarray, scores: np.ndarray, measure: Measure) -> np.ndarray:
-        """Return the best weights for one fold, `[member]` with sum 1.
+        """Return the best weights for one fold, `[member]` with sum 1: the first best candidate.
 
         Args:
           truth: `[row]`, all known.
           scores: `[member, row, score]`.
         """
-        raise NotImplementedError
+        candidates = self.candidates(len(scores))
+        if scores.shape[-1] == 1:
+            # A sequence is measured by Pearson's r, which needs no pass over the rows for every candidate.
+            values = correlations(candidates, truth, scores[..., 0])
+        else:
+            values = [measure(truth, np.tensordot(weights, scores, 1)) for weights in candidates]
+        return candidates[int(np.argmax(values))]
 
     def __call__(self, validation: ByMember, test: ByModel, truth: Mapping[str, np.ndarray], measure: Measure) -> Fused:
         names = sorted(validation)
@@ -207,68 +200,47 @@ class WeightSearch:
         )
 
 
-class CandidateSearch(WeightSearch):
-    """Base of the fusions that try a list of weights and keep the first best."""
-
-    def candidates(self, members: int) -> np.ndarray:
-        """Return the weights to try, `[candidate, member]`; each row sums to 1."""
-        raise NotImplementedError
-
-    def search(self, truth: np.ndarray, scores: np.ndarray, measure: Measure) -> np.ndarray:
-        candidates = self.candidates(len(scores))
-        if scores.shape[-1] == 1:
-            # A sequence is measured by Pearson's r, which needs no pass over the rows for every candidate.
-            values = correlations(candidates, truth, scores[..., 0])
-        else:
-            values = [measure(truth, np.tensordot(weights, scores, 1)) for weights in candidates]
-        return candidates[int(np.argmax(values))]
-
-
-class Best(CandidateSearch):
+class Best(WeightSearch):
     """One member per fold: the one with the highest measure (Mask systems 2 and 4)."""
 
     def candidates(self, members: int) -> np.ndarray:
         return np.eye(members)
 
 
-class Grid(CandidateSearch):
-    """The best of evenly spaced weights of two members (Mask system 5: a in 0, 1/40, ..., 1)."""
+@dataclass(frozen=True)
+class Grid(WeightSearch):
+    """The best of `points` evenly spaced weights of two members (Mask system 5: a in 0, 1/40, ..., 1)."""
 
-    def __init__(self, points: int = 41):
-        """Set the grid.
-
-        Args:
-          points: weights to try.
-        """
-        self._points = points
+    points: int = 41
 
     def candidates(self, members: int) -> np.ndarray:
         if members != 2:
             raise UserError(f"config.fusion.name is 'grid', which is for 2 members, not {members}; try 'dirichlet'")
-        first = np.linspace(0, 1, self._points)
+        first = np.linspace(0, 1, self.points)
         return np.stack([first, 1 - first], axis=1)
 
 
-class Dirichlet(CandidateSearch):
+@dataclass(frozen=True)
+class Dirichlet(WeightSearch):
     """The best of random weights of any number of members; every fold tries the same ones.
+
+    Attributes:
+      draws: weights to try.
+      alpha: concentration of the distribution, for all members; 1 is uniform. (The paper gives none.)
 
     Reference: paper §3.2.3, `numpy.random.dirichlet`, 1000 draws (Breathing system 5).
     """
 
-    def __init__(self, draws: int = 1000, alpha: float = 1.0, *, seed: int):
-        """Set how the weights are drawn.
+    draws: int = 1000
+    alpha: float = 1.0
+    seed: int = field(kw_only=True)
 
-        Args:
-          draws: weights to try.
-          alpha: concentration of the distribution, for all members; 1 is uniform. (The paper gives none.)
-          seed: of the draws.
-        """
-        if draws < 1 or not alpha > 0:
-            raise UserError(f"config.fusion has draws {draws} and alpha {alpha:g}: expected both above 0")
-        self._draws, self._alpha, self._seed = draws, alpha, seed
+    def __post_init__(self) -> None:
+        if self.draws < 1 or not self.alpha > 0:
+            raise UserError(f"config.fusion has draws {self.draws} and alpha {self.alpha:g}: expected both above 0")
 
     def candidates(self, members: int) -> np.ndarray:
-        return np.random.default_rng(self._seed).dirichlet(np.full(members, self._alpha), self._draws)
+        return np.random.default_rng(self.seed).dirichlet(np.full(members, self.alpha), self.draws)
 
 
 class Convex(WeightSearch):

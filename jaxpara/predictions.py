@@ -30,13 +30,7 @@ _KINDS = {"recording": "U", "time_s": "f", "partition": "U", "fold": "i", "seed"
 def table_of(
     recordings: Any, times_s: Any, partitions: Any, scores: np.ndarray, fold: Any = -1, seed: Any = -1
 ) -> pd.DataFrame:
-    """Make a table from its columns.
-
-    Args:
-      recordings, times_s, partitions: `[row]`.
-      scores: `[row, score]`.
-      fold, seed: `[row]`, or one number for all rows.
-    """
+    """Make a table from columns, `[row]`, and scores, `[row, score]`; fold and seed may be one number for all rows."""
     columns = {
         "recording": np.asarray(recordings, dtype=object),
         "time_s": np.round(np.asarray(times_s, np.float64), 6),
@@ -44,8 +38,7 @@ def table_of(
         "fold": fold,
         "seed": seed,
     }
-    scores = np.asarray(scores, np.float64)
-    columns |= {f"score_{number}": scores[:, number] for number in range(scores.shape[1])}
+    columns |= {f"score_{number}": column for number, column in enumerate(np.asarray(scores, np.float64).T)}
     table = pd.DataFrame(columns, index=pd.RangeIndex(len(scores)))
     return table.astype({"recording": str, "partition": str, "fold": np.int64, "seed": np.int64})
 
@@ -56,17 +49,11 @@ def predictions_of(recordings: Sequence[Any], scores: np.ndarray, fold: int, see
     Args:
       recordings: have a `name`, `times_s` and a `partition`.
       scores: `[label, score]`.
-      fold, seed: of the model; -1 and -1 for an ensemble.
     """
-    counts = [len(recording.times_s) for recording in recordings]
-    return table_of(
-        np.repeat(np.array([recording.name for recording in recordings], object), counts),
-        np.concatenate([recording.times_s for recording in recordings]),
-        np.repeat(np.array([recording.partition for recording in recordings], object), counts),
-        scores,
-        fold,
-        seed,
-    )
+    counts = [len(r.times_s) for r in recordings]
+    names = np.repeat(np.array([r.name for r in recordings], object), counts)
+    partitions = np.repeat(np.array([r.partition for r in recordings], object), counts)
+    return table_of(names, np.concatenate([r.times_s for r in recordings]), partitions, scores, fold, seed)
 
 
 def score_columns(table: pd.DataFrame) -> list[str]:
@@ -113,20 +100,15 @@ def save(table: pd.DataFrame, path: Path) -> None:
 
 
 def load(path: Path) -> pd.DataFrame:
-    """Read a table that `save` wrote.
-
-    Raises:
-      UserError: the file is missing, damaged, or has something else in it.
-    """
+    """Read a table that `save` wrote; raise a UserError if it is missing, damaged, or has something else in it."""
     try:
         if path.exists() and not zipfile.is_zipfile(path):
             raise ValueError("not an .npz file, or cut off")
         with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
-            return _checked({name: file[name] for name in file.files})
+            return _checked(dict(file))
     except FileNotFoundError:
-        raise UserError(
-            f"{path}: no such predictions; run the command of that run again: it trains only what is missing"
-        ) from None
+        fix = "run the command of that run again: it trains only what is missing"
+        raise UserError(f"{path}: no such predictions; {fix}") from None
     except Exception as error:
         raise UserError(f"{path}: not readable as predictions ({error}); delete it and run again") from error
 
@@ -150,36 +132,33 @@ def match(table: pd.DataFrame, labels: pd.DataFrame, extra: str = "extra", *, fi
     """Return the table in the order of the labels, after checking that it has each of them once and no others.
 
     Args:
-      labels: has the columns `KEYS`, with no duplicates.
+      labels: has the columns `KEYS`.
       extra: the word for a row that is not one of the labels.
       finite: True if a NaN or infinite score is an error.
 
     Raises:
-      UserError: rows are missing, extra, duplicated or not finite. The message has the counts and the first such row:
-        `2 missing, 1 duplicated; the first missing is a.wav at 0.04 s`. Callers add the file and what to do.
+      UserError: `2 missing, 1 duplicated; the first missing is a.wav at 0.04 s`. Callers add the file and what to do.
     """
     wanted = labels[KEYS].reset_index(drop=True)
-    if finite or not table[KEYS].reset_index(drop=True).equals(wanted) or wanted.duplicated().any():
-        _require_equal(table, wanted, extra, finite)
-        table = wanted.merge(table, how="left", on=KEYS, validate="one_to_one")
-    return table
-
-
-def _require_equal(table: pd.DataFrame, wanted: pd.DataFrame, extra: str, finite: bool) -> None:
-    given = table[KEYS]
-    known = given.merge(wanted.drop_duplicates(), how="left", on=KEYS, indicator="found")["found"].to_numpy() == "both"
-    there = wanted.merge(given.drop_duplicates(), how="left", on=KEYS, indicator="found")["found"].to_numpy() == "both"
+    given = table[KEYS].reset_index(drop=True)
+    if given.equals(wanted) and not wanted.duplicated().any() and not finite:
+        return table
     faults = {
-        "missing": wanted[~there],
-        extra: given[~known],
+        "missing": wanted[~_found(wanted, given)],
+        extra: given[~_found(given, wanted)],
         "duplicated": given[given.duplicated()].drop_duplicates(),
         "NaN or infinite": given[~np.isfinite(scores_of(table)).all(1)] if finite else given[:0],
     }
-    faults = {what: rows for what, rows in faults.items() if len(rows)}
-    if faults:
+    if faults := {what: rows for what, rows in faults.items() if len(rows)}:
         counts = ", ".join(f"{len(rows)} {what}" for what, rows in faults.items())
         what, rows = next(iter(faults.items()))
         raise UserError(f"{counts}; the first {what} is {first_key(rows)}")
+    return wanted.merge(table, how="left", on=KEYS, validate="one_to_one")
+
+
+def _found(rows: pd.DataFrame, others: pd.DataFrame) -> np.ndarray:
+    merged = rows.merge(others.drop_duplicates(), how="left", on=KEYS, indicator="found")
+    return merged["found"].to_numpy() == "both"
 
 
 def first_key(rows: pd.DataFrame) -> str:
@@ -197,12 +176,10 @@ def align(tables: Sequence[pd.DataFrame]) -> list[pd.DataFrame]:
     for number, table in enumerate(tables, 1):
         try:
             aligned.append(match(table, tables[0], "unknown to the first"))
+            one, other = len(score_columns(table)), len(score_columns(tables[0]))
+            if one != other:
+                what = f"{one} scores per row, the first has {other}"
+                raise UserError(f"{what}; they are predictions for another task")
         except UserError as error:
             raise UserError(f"predictions {number} of {len(tables)}: {error}") from None
-        one, other = len(score_columns(table)), len(score_columns(tables[0]))
-        if one != other:
-            raise UserError(
-                f"predictions {number} of {len(tables)}: {one} scores per row, the first has {other}; they are"
-                " predictions for another task"
-            )
     return aligned

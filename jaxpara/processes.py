@@ -32,16 +32,10 @@ _index, _count = 0, 1
 
 
 def join(coordinator: str | None, processes: int | None, process: int | None) -> None:
-    """Make this process one of several. Call it before anything is computed.
+    """Make this process, number `process` from 0, one of several. Call it before anything is computed.
 
-    Args:
-      coordinator: `HOST:PORT` of the main process, which listens there. If all three arguments are None, JAX reads
-        them from the environment that SLURM or Open MPI sets.
-      processes: the number of processes.
-      process: the index of this one, from 0.
-
-    Raises:
-      UserError: the processes could not connect, or have different numbers of devices.
+    The main process listens at `coordinator`, `HOST:PORT`. If all three arguments are None, JAX reads them from the
+    environment that SLURM or Open MPI sets.
     """
     global _index, _count
     flags = os.environ.get("XLA_FLAGS", "")
@@ -84,12 +78,9 @@ def is_main() -> bool:
 
 
 def on_main(work: Callable[[], T]) -> T:
-    """Run `work` in the main process, and return its result in every process.
+    """Run `work` in the main process, and return its result, which can be written as JSON, in every process.
 
     All processes have to make these calls in the same order.
-
-    Args:
-      work: returns a value that can be written as JSON.
     """
     if _count == 1:
         return work()

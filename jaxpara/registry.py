@@ -8,21 +8,21 @@ from typing import Any
 
 from jaxpara.errors import UserError
 
-# Fields of one name have the same limits everywhere: the least value, True if that is itself allowed, and the upper
-# bound, which is not allowed.
+# Fields of one name have the same limits everywhere: True for whole numbers, the limits in words, and the test of them.
 _SIZES = (
     *("bands", "batch", "blocks", "chunk", "filters", "gru", "keep_best", "kernels", "layers", "lstm", "piece_frames"),
     *("pools", "seeds", "stages", "stem", "stem_kernel", "units", "validate_every"),
 )
 _COUNTS = ("decay_steps", "epochs", "microbatch", "mirror_frames", "plateau_patience", "warmup_steps")
-WHOLE = {*_SIZES, *_COUNTS}
-LIMITS: dict[str, tuple[float, bool, float]] = {
-    **dict.fromkeys(_SIZES, (1, True, math.inf)),
-    **dict.fromkeys((*_COUNTS, "clip_norm", "weight_decay", "eps"), (0, True, math.inf)),
-    **dict.fromkeys(("clip_s", "window_s", "step_s", "hop_s"), (0, True, math.inf)),
-    **dict.fromkeys(("lr", "top_db"), (0, False, math.inf)),
-    "plateau_factor": (0, False, 1),
-    **dict.fromkeys(("dropout", "head_dropout", "momentum"), (0, True, 1)),
+_AMOUNTS = ("clip_norm", "clip_s", "eps", "hop_s", "step_s", "weight_decay", "window_s")
+_FRACTIONS = ("dropout", "head_dropout", "momentum")
+LIMITS: dict[str, tuple[bool, str, Callable[[float], bool]]] = {
+    **dict.fromkeys(_SIZES, (True, "a whole number, at least 1", lambda value: value >= 1)),
+    **dict.fromkeys(_COUNTS, (True, "a whole number, at least 0", lambda value: value >= 0)),
+    **dict.fromkeys(_AMOUNTS, (False, "a finite number, at least 0", lambda value: value >= 0)),
+    **dict.fromkeys(_FRACTIONS, (False, "a finite number, at least 0 and less than 1", lambda value: 0 <= value < 1)),
+    **dict.fromkeys(("lr", "top_db"), (False, "a finite number, more than 0", lambda value: value > 0)),
+    "plateau_factor": (False, "a finite number, more than 0 and less than 1", lambda value: 0 < value < 1),
 }
 
 
@@ -33,11 +33,7 @@ def suggest(word: str, known: list[str]) -> str:
 
 
 def require_one_of(what: str, value: Any, known: Iterable[str]) -> None:
-    """Raise a UserError unless a value is one of the known ones.
-
-    Args:
-      what: the path of the value, for the message (`config.seed`).
-    """
+    """Raise a UserError unless a value is one of the known ones; `what` is its path (`config.seed`)."""
     known = list(known)
     if value not in known:
         raise UserError(f"{what} is {value!r}, expected one of {known}{suggest(str(value), known)}")
@@ -47,23 +43,20 @@ def require_within_limits(where: str, field: str, value: Any) -> None:
     """Raise a UserError unless the numbers of a field are finite and within `LIMITS`.
 
     Args:
-      where: the path of the part of the config that has the field, for the message; empty for the config itself.
+      where: the path of the part of the config that has the field; empty for the config itself.
       value: a number, or a tuple of which each element is checked; other types are errors only in a field with limits.
     """
     if isinstance(value, (tuple, list)):
         for each in value:
             require_within_limits(where, field, each)
         return
-    least, included, below = LIMITS.get(field, (-math.inf, True, math.inf))
-    number = isinstance(value, int if field in WHOLE else (int, float)) and not isinstance(value, bool)
+    whole, expected, allowed = LIMITS.get(field, (False, "a finite number", lambda _: True))
+    number = isinstance(value, int if whole else (int, float)) and not isinstance(value, bool)
     if not number and field not in LIMITS:
         return
-    if not (number and math.isfinite(value) and (value >= least if included else value > least) and value < below):
-        bounds = f", {'at least' if included else 'more than'} {least:g}" if field in LIMITS else ""
-        bounds += f" and less than {below:g}" if math.isfinite(below) else ""
-        kind = "a whole number" if field in WHOLE else "a finite number"
+    if not (number and math.isfinite(value) and allowed(value)):
         path = ".".join(filter(None, ("config", where, field)))
-        raise UserError(f"{path} is {value!r}, expected {kind}{bounds}")
+        raise UserError(f"{path} is {value!r}, expected {expected}")
 
 
 def build(registry: Mapping[str, Callable[..., Any]], spec: Mapping[str, Any], where: str, /, **context: Any) -> Any:
@@ -74,9 +67,6 @@ def build(registry: Mapping[str, Callable[..., Any]], spec: Mapping[str, Any], w
       spec: `{"name": ..., **arguments}`, usually a part of the config.
       where: the config path of `spec`, for error messages (`members.net.learner.model`).
       **context: other arguments, which come from the program; passed, as `where`, if the constructor has them.
-
-    Returns:
-      The new object.
 
     Raises:
       UserError: an unknown name, an unknown or missing argument, a number outside `LIMITS`, or an error from the

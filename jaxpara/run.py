@@ -2,8 +2,7 @@
 
 import importlib.metadata
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -46,67 +45,60 @@ class Experiment:
 
     Attributes:
       settings: the config as it runs, with demo sizes and the values of the command line.
-      demo: True if the corpus is simulated because none was given.
       members: by name, each after those whose embeddings it uses.
-      fuse, also_score: the fusion, and further ones that are scored too.
-      fused: names of the members that are fused; empty for all that predict.
       unscored: recordings that are not scored.
     """
 
     name: str
     settings: dict[str, Any]
-    demo: bool
     findings: Findings
     corpus: Corpus
+    data: CorpusData
     members: dict[str, Member]
     fuse: Any
     also_score: dict[str, Any]
-    fused: tuple[str, ...]
     unscored: tuple[str, ...]
+
+    @property
+    def demo(self) -> bool:
+        """True if the corpus is simulated because none was given."""
+        return not self.settings["corpus"]["root"]
 
 
 def run(
-    config: ml_collections.ConfigDict,
-    *,
-    overrides: Mapping[str, Any],
-    name: str,
-    workdir: Path | None,
-    mode: str,
+    config: ml_collections.ConfigDict, *, overrides: Mapping[str, Any], name: str, workdir: Path | None, mode: str
 ) -> None:
-    """Run an experiment, from its config to its results.
+    """Run an experiment, from its config to its results; `mode` is `train`, `evaluate` or `check`.
 
     Args:
       config: from `get_config`, with the command line's values in it.
       overrides: those values by their dotted path; they win over `config.demo`.
-      name: of the experiment: the config's file name.
-      workdir: the folder of the results; `runs/<name>` by default.
-      mode: `train`, `evaluate` or `check`.
+      name: of the experiment; its results are in `runs/<name>` if there is no `workdir`.
 
     Raises:
       UserError: something the user can fix.
       KeyboardInterrupt: the user stopped the run; it can be resumed.
     """
     began = time.monotonic()
-    demo = not config.to_dict()["corpus"]["root"]
-    if demo:
+    if not config.to_dict()["corpus"]["root"]:
         config = with_demo(config, overrides)
     settings: dict[str, Any] = config.to_dict()
     recipe = settings["recipe"]
     workdir = workdir or Path("runs") / (name if recipe == "recommended" else f"{name}_{recipe}")
     with Progress() as progress:
-        if demo:
+        if not settings["corpus"]["root"]:
             progress.say(f"No corpus given (--config.corpus.root): running on the {STAMP}; demo sizes from config.demo")
         corpus, findings = check_or_simulate(settings["corpus"], settings["seed"], progress)
         if mode == "check":
             return
         with locked(workdir):
-            experiment = build_members(name, settings, demo, corpus, findings, workdir)
+            experiment = build_members(name, settings, corpus, findings, workdir)
 
             # Training is not a function of its own: that keeps the path to the gradient short.
             embeddings: Embeddings = {}
             left_out: dict[str, str] = {}
             for member in experiment.members.values():
-                with leaving_out(member, left_out, progress):
+                try:
                     if missing := [source for source in member.sources if source in left_out]:
                         raise Unavailable(f"uses the embeddings of {missing[0]}, which was left out")
                     if mode == "evaluate":
@@ -114,6 +106,14 @@ def run(
                     else:
                         member.train(progress, embeddings, together=settings["parallel"] == "folds")
                     embeddings[member.name] = member.embeddings(progress, embeddings)
+                except Unavailable as error:
+                    if not member.optional:
+                        raise
+                    left_out[member.name] = str(error)
+                    progress.say(f"{member.name} is left out: {error}")
+                except Interrupted as stop:
+                    progress.say(str(stop))
+                    raise KeyboardInterrupt from None
 
             if processes.is_main():
                 progress.say("scoring, plotting, writing the report")
@@ -127,9 +127,7 @@ def run(
             processes.wait_for_main()
 
 
-def build_members(
-    name: str, settings: dict[str, Any], demo: bool, corpus: Corpus, findings: Findings, workdir: Path
-) -> Experiment:
+def build_members(name: str, settings: dict[str, Any], corpus: Corpus, findings: Findings, workdir: Path) -> Experiment:
     """Build the members that predict or whose embeddings are used, claim their folders, and build the fusion.
 
     Raises:
@@ -145,44 +143,25 @@ def build_members(
     for member in members.values():
         member.claim()
     fusion, fusion_seed = dict(settings["fusion"]), derive(seed, "fusion")
-    fused = tuple(fusion.pop("members", ()))
+    _members_to_fuse(fusion.pop("members", ()), [member for member in members if members[member].predicts], ())
     others = fusion.pop("also_score", ())
     also_score = {other: build(FUSIONS, {"name": other}, "fusion.also_score", seed=fusion_seed) for other in others}
     unscored = corpus.known(fusion.pop("leave_out", ()), "config.fusion.leave_out")
     fuse = build(FUSIONS, fusion, "fusion", seed=fusion_seed)
-    _members_to_fuse(fused, [member for member in members if members[member].predicts], ())
-    return Experiment(name, settings, demo, findings, corpus, members, fuse, also_score, fused, unscored)
-
-
-@contextmanager
-def leaving_out(member: Member, left_out: dict[str, str], progress: Progress) -> Iterator[None]:
-    """Add an optional member to those left out if something that it needs is not available."""
-    try:
-        yield
-    except Unavailable as error:
-        if not member.optional:
-            raise
-        left_out[member.name] = str(error)
-        progress.say(f"{member.name} is left out: {error}")
-    except Interrupted as stop:
-        progress.say(str(stop))
-        raise KeyboardInterrupt from None
+    return Experiment(name, settings, findings, corpus, describe(corpus), members, fuse, also_score, unscored)
 
 
 def fuse_and_score(
     experiment: Experiment, outcomes: Mapping[str, MemberOutcome], left_out: Mapping[str, str]
 ) -> tuple[Fused, dict[str, Any]]:
-    """Fuse the members' predictions and score everything.
+    """Fuse the members' predictions and score everything; return the fused ones, and the content of results.json.
 
     Args:
       outcomes: of the members that predict.
       left_out: {member: reason} of optional members that could not be run.
-
-    Returns:
-      The predictions of the system, and the content of results.json.
     """
-    corpus, settings, data = experiment.corpus, experiment.settings, describe(experiment.corpus)
-    fusing = _members_to_fuse(experiment.fused, list(outcomes), left_out)
+    corpus, settings, data = experiment.corpus, experiment.settings, experiment.data
+    fusing = _members_to_fuse(settings["fusion"].get("members", ()), list(outcomes), left_out)
     validation = {name: concatenate([fold.validation for fold in outcomes[name].folds]) for name in fusing}
     validation = {name: table[~table["recording"].isin(experiment.unscored)] for name, table in validation.items()}
     test = {name: {fold.key: fold.test for fold in outcomes[name].folds} for name in fusing}
@@ -239,9 +218,8 @@ def write_outputs(
 ) -> None:
     """Write the submission, results.json, system.json, the fused predictions and the report."""
     corpus, settings, members = experiment.corpus, experiment.settings, experiment.members
-    data = describe(corpus)
     # The submission comes first: if it is refused, nothing is half written.
-    submission.write(workdir / "submission" / f"{corpus.task.name}.{experiment.name}.csv", fused.test, data)
+    submission.write(workdir / "submission" / f"{corpus.task.name}.{experiment.name}.csv", fused.test, experiment.data)
     keep_others(workdir, experiment.name)
     write_json(workdir / "results.json", results)
     about = {"seed": settings["seed"], "corpus": corpus.fingerprint}
@@ -254,7 +232,7 @@ def write_outputs(
     report.write(
         workdir / "report.html",
         results=results,
-        data=data,
+        data=experiment.data,
         waveform=lambda name: (audio.read(corpus.by_name[name].path, rate_hz), rate_hz),
         validation=fused.validation,
         test=fused.test,

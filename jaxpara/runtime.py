@@ -16,11 +16,7 @@ def cache_folder() -> Path:
 
 
 def prepare() -> None:
-    """Set up the allocator and the compilation cache. Call it before the first `import jax`.
-
-    Raises:
-      UserError: the cache folder cannot be written.
-    """
+    """Set up the allocator and the compilation cache. Call it before the first `import jax`."""
     _keep_freed_memory()
     compiled = cache_folder() / "compiled"
     try:

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,8 +24,8 @@ LONGEST_S = 120
 SHARED_PROGRAMS = {
     "JAX_COMPILATION_CACHE_DIR": os.environ.get("TEST_PROGRAMS", ""),
     "JAX_COMPILATION_CACHE_MAX_SIZE": str(10**10),
-    "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
 }
+MODULES = ("jaxpara.run", "jaxpara.inference.export", "jaxpara.evaluation.compare_systems")  # imported by the server
 
 
 @dataclass(frozen=True)
@@ -44,13 +44,13 @@ def started(*words: object, cache: Path, cwd: Path = ROOT, **environment: str) -
     return subprocess.Popen([sys.executable, *map(str, words)], cwd=cwd, env=surroundings, **pipes)
 
 
-def ended(process: subprocess.Popen[bytes], data: bytes = b"", timeout_s: float = 240) -> Outcome:
+def ended(process: "subprocess.Popen[bytes] | Running", data: bytes = b"", timeout_s: float = 240) -> Outcome:
     """Wait for a process to end; `data` goes to its standard input."""
     out, err = process.communicate(data, timeout_s)
-    return Outcome(process.returncode, out.decode(), err.decode())
+    return Outcome(process.returncode, out.decode(errors="replace"), err.decode(errors="replace"))
 
 
-def wait_for(condition: Callable[[], object], process: subprocess.Popen[bytes], timeout_s: float = 120) -> None:
+def wait_for(condition: Callable[[], object], process: "subprocess.Popen | Running", timeout_s: float = 120) -> None:
     """Wait until a condition is true; fail if the process ends before."""
     until = time.monotonic() + timeout_s
     while not condition():
@@ -59,31 +59,66 @@ def wait_for(condition: Callable[[], object], process: subprocess.Popen[bytes], 
         time.sleep(0.02)
 
 
+class Running:
+    """A command that the server runs, with the methods of a `Popen` that the tests use."""
+
+    def __init__(self, commands: "Commands", pid: int, files: list[Path]):
+        self._commands, self.pid, self._files = commands, pid, files
+        self.returncode: int | None = None
+
+    def poll(self) -> int | None:
+        if self.returncode is None:
+            self.returncode = self._commands.ask(poll=self.pid)
+        return self.returncode
+
+    def send_signal(self, number: int) -> None:
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
+
+    def communicate(self, data: bytes = b"", timeout_s: float = 240) -> list[bytes]:
+        until = time.monotonic() + timeout_s
+        while self.poll() is None:
+            if time.monotonic() > until:
+                raise subprocess.TimeoutExpired("jaxpara", timeout_s)
+            time.sleep(0.005)
+        return [path.read_bytes() for path in self._files]
+
+
 class Commands:
     """A client of the server."""
 
     def __init__(self, server: subprocess.Popen, folder: Path):
         self._server, self._folder = server, folder
 
-    def __call__(self, *flags: object, **environment: str) -> Outcome:
-        """Run `python -m jaxpara FLAGS...`"""
-        out, err = self._folder / "out", self._folder / "err"
-        request = {"flags": [str(f) for f in flags], "env": environment, "files": [str(out), str(err)]}
+    def ask(self, **request: object) -> int | None:
         print(json.dumps(request), file=self._server.stdin, flush=True)
-        status = int(self._server.stdout.readline())
-        return Outcome(status, out.read_text(errors="replace"), err.read_text(errors="replace"))
+        return json.loads(self._server.stdout.readline())
+
+    def start(self, *flags: object, **environment: str) -> Running:
+        """Start `python -m jaxpara FLAGS...`"""
+        files = [Path(tempfile.mkstemp(dir=self._folder)[1]) for _ in range(2)]
+        pid = self.ask(flags=[str(f) for f in flags], env=environment, files=[str(file) for file in files])
+        return Running(self, pid, files)
+
+    def __call__(self, *flags: object, **environment: str) -> Outcome:
+        """Run `python -m jaxpara FLAGS...` to its end."""
+        return ended(self.start(*flags, **environment))
 
 
 @contextlib.contextmanager
-def serving(cache: Path, where: Path = ROOT, **environment: str) -> Iterator[Commands]:
+def serving(cache: Path, where: Path = ROOT, modules: Sequence[str] = MODULES, **more: str) -> Iterator[Commands]:
     """Start a server whose commands run in the folder `where` and keep their caches in another."""
-    surroundings = os.environ | {"JAXPARA_CACHE": str(cache), "JAX_COMPILATION_CACHE_DIR": str(cache / "compiled")}
-    surroundings |= {"XLA_FLAGS": "", "PYTHONPATH": str(ROOT)} | environment
+    environment = os.environ | {"JAXPARA_CACHE": str(cache), "JAX_COMPILATION_CACHE_DIR": str(cache / "compiled")}
+    # Small programs are kept too: many commands compile the same ones.
+    environment |= {"JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0", "XLA_FLAGS": "", "PYTHONPATH": str(ROOT)} | more
     with tempfile.TemporaryDirectory() as folder:
         server = subprocess.Popen(
-            [sys.executable, __file__],
+            [sys.executable, __file__, *modules],
             cwd=where,
-            env=surroundings,
+            env=environment,
             text=True,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -94,16 +129,18 @@ def serving(cache: Path, where: Path = ROOT, **environment: str) -> Iterator[Com
 
 
 def _serve() -> None:
-    for module in ("jaxpara.run", "jaxpara.inference.export", "jaxpara.evaluation.compare_systems"):
+    for module in sys.argv[1:]:
         importlib.import_module(module)
     answers = os.fdopen(os.dup(1), "w")
     for line in sys.stdin:
         request = json.loads(line)
-        child = os.fork()
-        if not child:
+        if pid := request.get("poll"):
+            ended, status = os.waitpid(pid, os.WNOHANG)
+            answer = os.waitstatus_to_exitcode(status) if ended else None
+        elif not (answer := os.fork()):
             _run(request)
-        status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-        print(status, file=answers, flush=True)
+        print(json.dumps(answer), file=answers, flush=True)
+    os._exit(0)
 
 
 def _run(request: dict) -> None:

@@ -192,6 +192,23 @@ def test_an_error_is_one_line(row, place, tmp_path):
     assert_one_line(row, place[1], place[0], tmp_path)
 
 
+@pytest.mark.parametrize("mode", ["check", "train"])
+def test_every_error_of_a_corpus_is_on_standard_error_once(place, tmp_path, mode):
+    flags = copied(place[0], tmp_path, with_run=False)
+    names = ["devel_01.wav", "test_00.wav", "train_02.wav"]
+    for name in names:
+        (tmp_path / "corpus/wav" / name).write_text("no sound")
+    (tmp_path / "corpus/wav/extra.wav").write_text("")
+    outcome = place[1](CONFIG, *flags, f"--mode={mode}")
+    assert outcome.status == 1
+    lines = outcome.err.splitlines()
+    assert sorted(name for line in lines for name in names if line.startswith("error: ") and name in line) == names
+    assert len(lines) == len(names)
+    assert "(2 more errors in this corpus)" in lines[-1]
+    assert "warning: " in outcome.out
+    assert "error: " not in outcome.out
+
+
 def test_no_row_is_duplicated():
     assert len({row.name for row in ROWS}) == len(ROWS)
 

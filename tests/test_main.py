@@ -1,27 +1,27 @@
 """User errors are reported in one line, before JAX is imported, with a non-zero exit status."""
 
+import os
 import sys
 from pathlib import Path
 
 import pytest
-from commands import ended, started
+from commands import ended, serving, started
 
 from jaxpara.__main__ import MODES, _shipped
 
 ROOT = Path(__file__).parent.parent
 CONFIG = "--config=configs/breathing_e2e.py"
+SECOND_OF_TWO = ("--coordinator=a:1", "--processes=2", "--process=1")
 
 
 @pytest.fixture(scope="module")
 def plain(tmp_path_factory):
-    """Return a function that runs a command line in a new process that cannot import JAX."""
+    """Return a function that runs a command line in a process that cannot import JAX."""
     folder = tmp_path_factory.mktemp("plain")
     (folder / "jax.py").write_text("raise AssertionError('JAX was imported')")
-
-    def run(*flags):
-        return ended(started("launch.py", *flags, cache=folder, PYTHONPATH=str(folder)))
-
-    return run
+    modules = ("ml_collections.config_flags", "jaxpara.show", "jaxpara.runtime", "jaxpara.processes")
+    with serving(folder, modules=modules, PYTHONPATH=f"{folder}{os.pathsep}{ROOT}") as commands:
+        yield commands
 
 
 def assert_one_line(result, *words):
@@ -55,6 +55,9 @@ def assert_one_line(result, *words):
         (["--mode=compare"], ["--systems is missing: --mode=compare needs it"]),
         (["--mode=compare", "--systems=configs,/nowhere"], ["/nowhere: no such file or folder; give workdirs"]),
         ([CONFIG, "--processes=2"], ["--coordinator, --processes and --process are used together"]),
+        ([CONFIG, *SECOND_OF_TWO, "--distributed"], ["--distributed alone"]),
+        ([CONFIG, *SECOND_OF_TWO, "--process=2"], ["I from 0 to N - 1"]),
+        ([CONFIG, *SECOND_OF_TWO, "--coordinator=a"], ["expected HOST:PORT"]),
         ([CONFIG, "--mode=check", "--distributed"], ["--mode=check runs in one process"]),
     ],
     ids=lambda value: "_".join(value)[-40:],
@@ -63,8 +66,8 @@ def test_a_wrong_command_line_is_reported_without_jax(plain, flags, words):
     assert_one_line(plain(*flags), *words)
 
 
-def test_help_and_version(plain):
-    lines = plain("--help").out.splitlines()
+def test_help_and_version(plain, tmp_path):
+    lines = ended(started("launch.py", "--help", cache=tmp_path)).out.splitlines()
     assert len(lines) <= 30
     assert max(map(len, lines)) <= 120
     for mode in MODES:
@@ -77,6 +80,12 @@ def test_show_runs_nothing(plain, tmp_path):
     assert result.status == 0, result.err
     assert "members.cnn.learner.batch = 3 " in result.out
     assert not (tmp_path / "run").exists()
+
+
+def test_a_key_error_in_a_config_file_is_not_taken_for_an_unknown_field(plain, tmp_path):
+    (tmp_path / "mine.py").write_text("def get_config():\n    return {}['batch']\n")
+    result = plain(f"--config={tmp_path}/mine.py")
+    assert_one_line(result, "mine.py, line 2: KeyError: batch; fix the config file")
 
 
 def test_a_shipped_config_is_found_from_any_folder(tmp_path, monkeypatch):

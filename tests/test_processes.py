@@ -6,12 +6,12 @@ import time
 
 import numpy as np
 import pytest
-from commands import ended, started, wait_for
+from commands import ended, serving, started, wait_for
 from test_run import CONFIG, TINY
 
 from jaxpara.files import read_json_lines
 
-FEW = [*TINY, "--config.members.cnn.folds.n=2", "--config.members.cnn.learner.epochs=2"]
+FEW = [*TINY, "--config.members.cnn.learner.epochs=2"]
 HEARTBEAT = {"JAXPARA_HEARTBEAT_TIMEOUT_S": "6"}  # 60 s by default
 # Both processes get the result of the main one, which then works for a minute while the other waits.
 WORK = """
@@ -26,25 +26,15 @@ processes.on_main(lambda: time.sleep(60))
 
 
 @pytest.fixture(scope="module")
-def start(tmp_path_factory):
-    """Return a function that starts Python in a process with a number of devices."""
-    cache = tmp_path_factory.mktemp("cache")
+def launch(tmp_path_factory):
+    """Return a function that starts one process of a run with a number of devices."""
 
-    def start(devices, *words, **environment):
+    def launch(workdir, devices, *flags):
         flag = f"--xla_force_host_platform_device_count={devices}"
-        return started(*words, cache=cache, JAX_PLATFORMS="cpu", XLA_FLAGS=flag, **environment)
+        return commands.start(CONFIG, *FEW, f"--workdir={workdir}", *flags, XLA_FLAGS=flag)
 
-    return start
-
-
-@pytest.fixture(scope="module")
-def launch(start):
-    """Return a function that starts one process of a run."""
-
-    def launch(workdir, devices, *flags, **environment):
-        return start(devices, "launch.py", CONFIG, *FEW, f"--workdir={workdir}", *flags, **environment)
-
-    return launch
+    with serving(tmp_path_factory.mktemp("cache"), **HEARTBEAT) as commands:
+        yield launch
 
 
 def coordinator():
@@ -59,7 +49,7 @@ def launch_two(launch):
 
     def start(workdir):
         together = (f"--coordinator={coordinator()}", "--processes=2")
-        return [launch(workdir, 2, *together, f"--process={process}", **HEARTBEAT) for process in range(2)]
+        return [launch(workdir, 2, *together, f"--process={process}") for process in range(2)]
 
     return start
 
@@ -125,10 +115,10 @@ def test_a_killed_process_ends_the_other_and_two_or_one_resume(alone, launch, la
 
 
 @pytest.mark.parametrize(("number", "victim"), [(signal.SIGKILL, 0), (signal.SIGSTOP, 0), (signal.SIGSTOP, 1)])
-def test_a_killed_or_frozen_process_ends_the_other(start, number, victim):
+def test_a_killed_or_frozen_process_ends_the_other(tmp_path, number, victim):
     """A frozen process is noticed when its heartbeat is overdue."""
     where = coordinator()
-    processes = [start(1, "-c", WORK, where, process, **HEARTBEAT) for process in range(2)]
+    processes = [started("-c", WORK, where, process, cache=tmp_path, **HEARTBEAT) for process in range(2)]
     lines = [process.stdout.readline() for process in processes]
     while not all(line.strip().endswith((b"True", b"False")) for line in lines):  # libraries may print lines before
         lines = [process.stdout.readline() for process in processes]
@@ -138,20 +128,3 @@ def test_a_killed_or_frozen_process_ends_the_other(start, number, victim):
     assert outcome.status not in (0, None), outcome
     assert time.monotonic() - began < (5 if number == signal.SIGKILL else 15)
     assert outcome.err
-
-
-@pytest.mark.parametrize(
-    ("flags", "words"),
-    [
-        (["--processes=2"], "are used together"),
-        (["--coordinator=a:1", "--processes=2", "--process=0", "--distributed"], "--distributed alone"),
-        (["--coordinator=a:1", "--processes=2", "--process=2"], "I from 0 to N - 1"),
-        (["--coordinator=a", "--processes=2", "--process=0"], "expected HOST:PORT"),
-        (["--distributed", "--mode=check"], "runs in one process"),
-    ],
-)
-def test_flags_that_do_not_go_together_are_named(launch, tmp_path, flags, words):
-    outcome = ended(launch(tmp_path, 1, *flags))
-    assert outcome.status == 1
-    assert words in outcome.err
-    assert len(outcome.err.strip().splitlines()) == 1

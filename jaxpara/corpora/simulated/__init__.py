@@ -43,7 +43,7 @@ def check_or_simulate(wanted: Mapping[str, Any], seed: int, progress: Progress) 
     finally:
         # The first error is the message of the exception.
         for finding in findings.listed()[findings.count("error") > 0 :]:
-            progress.say(f"{finding.level}: {finding}")
+            progress.say(f"{finding.level}: {finding}", error=finding.level == "error")
     if not corpus.partition("test"):
         raise UserError(f"{root}: no recording is in test; names begin with train, devel, test")
     progress.say(f"{root}: {len(corpus.recordings)} recordings, no errors, {findings.count('warning')} warnings")
