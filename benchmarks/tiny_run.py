@@ -43,12 +43,13 @@ class Run:
         """Start the command; `largest`, if given, limits the size of files in bytes."""
         limit = [*LIMITED, str(largest)] if largest else []
         folders = {"JAXPARA_CACHE": self.folder / "cache", "JAX_COMPILATION_CACHE_DIR": self.folder.parent / "compiled"}
-        folders = {name: str(path) for name, path in folders.items()}
+        environ = {name: str(path) for name, path in folders.items()}
+        environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"  # every run compiles the same small programs
         with self.log.open("a") as log:
             return subprocess.Popen(
                 [*limit, *COMMAND, f"--workdir={self.folder / 'run'}"],
                 cwd=ROOT,
-                env={**os.environ, "XLA_FLAGS": "", **folders, **(environment or {})},
+                env={**os.environ, "XLA_FLAGS": "", **environ, **(environment or {})},
                 stdout=log,
                 stderr=log,
             )

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from traceback import extract_tb, format_exc
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from absl import flags
 from ml_collections import ConfigDict, config_flags
@@ -114,7 +114,8 @@ def main(argv: list[str] | None = None) -> NoReturn:
 
 def _command() -> Callable[[], None]:
     """Return the function of the mode with its arguments; `runtime.prepare` comes before, as this imports JAX."""
-    workdir, output, root = (Path(path) if path else None for path in (FLAGS.workdir, FLAGS.output, FLAGS.corpus_root))
+    paths: list[Any] = [Path(path) if path else None for path in (FLAGS.workdir, FLAGS.output, FLAGS.corpus_root)]
+    workdir, output, root = paths
     if FLAGS.mode == "predict":
         from jaxpara.inference.predict import predict
 

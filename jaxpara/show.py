@@ -22,7 +22,7 @@ def show(config: ml_collections.ConfigDict, *, overrides: Mapping[str, Any], fil
     """
     lines = [f"# {file}, recipe {config.recipe}"]
     demo: Mapping[str, Any] = {}
-    if not config.corpus.root:
+    if not config.to_dict()["corpus"]["root"]:
         lines.append("# No corpus is given (--config.corpus.root): a simulated one, and the sizes of config.demo.")
         demo = flat(config.to_dict()["demo"])
         config = with_demo(config, overrides)
