@@ -80,7 +80,7 @@ from jaxpara.features.mel import LogMel
 wav, cache, pause_s = sys.argv[1:]
 extract = LogMel.extract
 LogMel.extract = lambda *arguments: (time.sleep(float(pause_s)), extract(*arguments))[1]
-recordings = [SimpleNamespace(name=p.name, path=p, digest="") for p in sorted(Path(wav).glob("*.wav"))]
+recordings = [SimpleNamespace(name=p.name, path=p, audio=SimpleNamespace(digest="")) for p in sorted(Path(wav).glob("*.wav"))]
 load_features(LogMel(bands=8), recordings, Path(cache), lambda *step: print(*step, flush=True))
 """
 
