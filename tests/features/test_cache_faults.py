@@ -80,7 +80,8 @@ from jaxpara.features.mel import LogMel
 wav, cache, pause_s = sys.argv[1:]
 extract = LogMel.extract
 LogMel.extract = lambda *arguments: (time.sleep(float(pause_s)), extract(*arguments))[1]
-recordings = [SimpleNamespace(name=p.name, path=p, audio=SimpleNamespace(digest="")) for p in sorted(Path(wav).glob("*.wav"))]
+unscanned, paths = SimpleNamespace(digest=""), sorted(Path(wav).glob("*.wav"))
+recordings = [SimpleNamespace(name=path.name, path=path, audio=unscanned) for path in paths]
 load_features(LogMel(bands=8), recordings, Path(cache), lambda *step: print(*step, flush=True))
 """
 
