@@ -53,11 +53,7 @@ def reason(error: BaseException) -> str:
 
 
 def read(path: Path, sample_rate_hz: int) -> np.ndarray:
-    """Read a mono file: `[sample]` float32 in [-1, 1]; 16-bit amplitudes are divided by 32768.
-
-    Raises:
-      UserError: an error of `check_file`.
-    """
+    """Read a mono file: `[sample]` float32 in [-1, 1], or raise the first error of `check_file`."""
     samples, info = _decode(path)
     findings = Findings()
     check_file(path, info, sample_rate_hz, findings)

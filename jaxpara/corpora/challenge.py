@@ -169,15 +169,12 @@ def _speakers(
     what, fix = "no label file names {name!r}", "correct or delete the row"
     findings.add_rows("warning", "speakers of unknown files", unknown, what, fix)
     table = table[table["speaker"] != ""].merge(recordings, on="name", validate="one_to_one")
-    of_speaker = table.groupby("speaker")
-    table = table.assign(
-        first_in=of_speaker["partition"].transform("first"), first=of_speaker["name"].transform("first")
-    )
+    first = table.groupby("speaker")[["partition", "name"]].transform("first")
+    table = table.assign(first_in=first["partition"], first=first["name"])
     again = table[table["partition"] != table["first_in"]].drop_duplicates(["speaker", "partition"])
-    what = (
-        "speaker {speaker!r} is in {first_in} ({first!r}) and in {partition} ({name!r}): scores on known speakers are"
-    )
-    what, fix = f"{what} better than on new ones", "correct the speaker, or read the scores with that in mind"
+    what = "speaker {speaker!r} is in {first_in} ({first!r}) and in {partition} ({name!r})"
+    what += ": scores on known speakers are better than on new ones"
+    fix = "correct the speaker, or read the scores with that in mind"
     findings.add_rows("warning", "speakers in two partitions", again, what, fix)
     speakers |= dict(zip(table["name"], table["speaker"], strict=True))
     for name in recordings["name"][~recordings["name"].isin(table["name"])]:

@@ -212,7 +212,6 @@ def truth(rows: Rows, path: Path, task: Task, named: Collection[str], findings: 
 
     Args:
       rows: of the label files, `with_values`.
-      path: the confidential label file, in the form of the label files.
       named: all recordings in the label files, including those with errors.
     """
     secret = read_rows(path, task, findings)

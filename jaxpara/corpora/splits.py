@@ -85,7 +85,6 @@ def speaker_disjoint(corpus: Corpus, n: int = 4, seed: int = 12) -> list[Fold]:
     """Return folds as `stratified`, with all recordings of a speaker in the same part; also for sequences.
 
     A speaker in train and in devel is left out of the training set of the folds that validate on this speaker.
-    Raises a UserError if a speaker is unknown.
     """
     if unknown := [r.name for r in corpus.partition("train", "devel") if not r.speaker]:
         rest = f" and of {len(unknown) - 1} more" if len(unknown) > 1 else ""
