@@ -81,7 +81,6 @@ def locked(workdir: Path) -> Iterator[None]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            raise UserError(
-                f"--workdir={workdir}: another run is using it; wait for it to end, or choose another"
-            ) from None
+            fix = "wait for it to end, or choose another"
+            raise UserError(f"--workdir={workdir}: another run is using it; {fix}") from None
         yield

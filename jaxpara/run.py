@@ -59,11 +59,6 @@ class Experiment:
     also_score: dict[str, Any]
     unscored: tuple[str, ...]
 
-    @property
-    def demo(self) -> bool:
-        """True if the corpus is simulated because none was given."""
-        return not self.settings["corpus"]["root"]
-
 
 def run(
     config: ml_collections.ConfigDict, *, overrides: Mapping[str, Any], name: str, workdir: Path | None, mode: str
@@ -187,7 +182,7 @@ def fuse_and_score(
             "jaxpara": __version__,
             "experiment": experiment.name,
             "recipe": settings["recipe"],
-            "demo": experiment.demo,
+            "demo": not settings["corpus"]["root"],
             "findings": {"errors": 0, "warnings": experiment.findings.count("warning")},
             "left_out": dict(left_out),
             "devices": [device.device_kind for device in jax.devices()],

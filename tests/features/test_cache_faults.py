@@ -80,8 +80,8 @@ from jaxpara.features.mel import LogMel
 wav, cache, pause_s = sys.argv[1:]
 extract = LogMel.extract
 LogMel.extract = lambda *arguments: (time.sleep(float(pause_s)), extract(*arguments))[1]
-unscanned, paths = SimpleNamespace(digest=""), sorted(Path(wav).glob("*.wav"))
-recordings = [SimpleNamespace(name=path.name, path=path, audio=unscanned) for path in paths]
+unscanned = SimpleNamespace(digest="")
+recordings = [SimpleNamespace(name=p.name, path=p, audio=unscanned) for p in sorted(Path(wav).glob("*.wav"))]
 load_features(LogMel(bands=8), recordings, Path(cache), lambda *step: print(*step, flush=True))
 """
 
@@ -109,9 +109,12 @@ def test_after_a_kill_the_next_process_continues(tmp_path: Path):
 
 def test_two_processes_may_compute_the_same_features_at_once(tmp_path: Path):
     wavs = corpus(tmp_path / "wav", 8)
-    both = [fill(tmp_path, 0.05) for _ in range(2)]
-    outputs = [process.communicate() for process in both]
-    assert [process.returncode for process in both] == [0, 0], outputs
+    other = fill(tmp_path, 0.1)
+    assert other.stdout
+    assert other.stdout.readline() == "1 8\n"
+    assert_right(load_features(FEATURE, wavs, tmp_path / "cache"), wavs)
+    outputs = other.communicate()
+    assert other.returncode == 0, outputs
     assert len(files(tmp_path / "cache")) == 8
     assert not list(home(tmp_path / "cache").glob(".*"))
     assert_right(load_features(FEATURE, wavs, tmp_path / "cache"), wavs)
