@@ -24,7 +24,7 @@ class Units:
     """Units that are drawn with replacement, or left out: speakers, recordings or blocks of time.
 
     Attributes:
-      sums: `[unit, sum]` the sums of each unit's rows.
+      sums: `[unit, sum]`.
       copies: `[unit]` number of equal units, drawn separately, that an entry represents; 1 for speakers.
     """
 
@@ -40,11 +40,13 @@ class SumMeasure:
     """A measure as a function of sums.
 
     Attributes:
+      name: `PCC` or `UAR`.
       of_sums: `[..., sum]` to `[...]`; NaN where the measure is undefined.
       to_line: maps the range of the measure to the whole real line, where its spread depends less on its value.
       from_line: the inverse.
     """
 
+    name: str
     of_sums: Callable[[np.ndarray], np.ndarray]
     to_line: Callable[..., np.ndarray]
     from_line: Callable[..., np.ndarray]
@@ -89,8 +91,8 @@ def _uar_of_sums(sums: np.ndarray) -> np.ndarray:
         return (np.diagonal(counts, axis1=-2, axis2=-1) / counts.sum(-1)).mean(-1)
 
 
-PCC = SumMeasure(_pcc_of_sums, np.arctanh, np.tanh)
-UAR = SumMeasure(_uar_of_sums, special.logit, special.expit)
+PCC = SumMeasure("PCC", _pcc_of_sums, np.arctanh, np.tanh)
+UAR = SumMeasure("UAR", _uar_of_sums, special.logit, special.expit)
 
 
 def draws(units: Units, resamples: int, rng: np.random.Generator) -> np.ndarray:
@@ -162,39 +164,33 @@ class MeanScore(NamedTuple):
     freedom: float
 
 
-def mean_of_scores(
+def mean_score(
     values: Sequence[float],
-    bounds: Sequence[Sequence[float]],
-    units: Sequence[int],
     measure: SumMeasure,
+    bounds: Sequence[Sequence[float]] = (),
+    units: Sequence[int] = (),
     *,
-    shared: bool,
+    shared: bool = False,
 ) -> MeanScore:
-    """Estimate the mean of scores from the standard error of each, which follows from its jackknife interval.
+    """Estimate the mean of `[score]` values.
 
     Args:
-      values: `[score]`.
-      bounds: `[score, 2]` from `jackknife_interval`.
-      units: `[score]` number of units of each.
+      bounds: `[score, 2]` from `jackknife_interval`, which give the error of each; without them, the scatter does.
+      units: `[score]` number of units of each, with bounds only.
       shared: True if the scores share units. Their errors are then taken as equal, which is stricter than independent.
     """
-    freedom = np.array(units) - 1
     # A score at the limit of its range is infinite on the line; `differ` then returns False.
     with np.errstate(divide="ignore", invalid="ignore"):
         centres = measure.to_line(np.array(values))
+        if not len(bounds):
+            return MeanScore(centres.mean(), centres.var(ddof=1) / len(centres), len(centres) - 1)
+        freedom = np.array(units) - 1
         low, high = measure.to_line(np.array(bounds)).T
         errors = (high - low) / 2 / stats.t.ppf((1 + LEVEL) / 2, freedom)
         if shared:
             return MeanScore(centres.mean(), errors.mean() ** 2, freedom.min())
         parts = (errors / len(values)) ** 2
         return MeanScore(centres.mean(), parts.sum(), parts.sum() ** 2 / (parts**2 / freedom).sum())
-
-
-def mean_by_scatter(values: Sequence[float], measure: SumMeasure) -> MeanScore:
-    """Estimate the mean of two or more `[score]` values, with their own scatter as the error."""
-    with np.errstate(divide="ignore", invalid="ignore"):
-        centres = measure.to_line(np.array(values))
-        return MeanScore(centres.mean(), centres.var(ddof=1) / len(centres), len(centres) - 1)
 
 
 def differ(one: MeanScore, other: MeanScore) -> bool:
