@@ -111,7 +111,7 @@ def test_reliability_is_the_calibration_curve_of_being_right(seed, bins, decimal
     second = probabilities[:, 1].round(decimals)
     probabilities = np.stack([1 - second, second], 1)
     confidence, right = probabilities.max(1), probabilities.argmax(1) == truth
-    counts, sure, found = metrics.reliability(truth, probabilities, bins)
+    counts, sure, found = metrics.reliability(truth, probabilities, bins).values()
     expected_found, expected_sure = calibration_curve(right, confidence, n_bins=bins)
     np.testing.assert_allclose(sure, expected_sure, atol=1e-12)
     np.testing.assert_allclose(found, expected_found, atol=1e-12)
@@ -121,7 +121,7 @@ def test_reliability_is_the_calibration_curve_of_being_right(seed, bins, decimal
 
 def test_a_probability_on_an_edge_belongs_to_the_bin_below():
     probabilities = np.array([[0.6, 0.4], [0.61, 0.39], [1.0, 0.0]])
-    counts, confidence, accuracy = metrics.reliability(np.array([0, 1, 0]), probabilities, 5)
+    counts, confidence, accuracy = metrics.reliability(np.array([0, 1, 0]), probabilities, 5).values()
     assert counts.tolist() == [1, 1, 1]
     assert confidence.tolist() == [0.6, 0.61, 1]
     assert accuracy.tolist() == [1, 0, 1]

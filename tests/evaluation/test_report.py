@@ -194,7 +194,7 @@ def test_a_member_upside_down_or_constant_is_drawn_as_no_better_than_it_is(tmp_p
     )
     mean = np.mean([recording.truth for recording in corpus.partition("test")])
     assert len(drawn) == 3
-    for series in (excerpt.predictions for excerpt in drawn.values()):
+    for series in (excerpt.belts for excerpt in drawn.values()):
         np.testing.assert_allclose(series["up"], series["predicted"], atol=1e-9)
         np.testing.assert_allclose(series["down"], mean, atol=1e-9)
         np.testing.assert_allclose(series["flat"], mean, atol=1e-9)
@@ -263,7 +263,7 @@ def test_reliability_is_drawn_as_one_figure_that_needs_nothing_else():
     for seed, name in enumerate(("<script>$x$</script>", "sgd")):
         second, chance = np.random.default_rng(seed).random((2, 400))
         bins = metrics.reliability(chance < second, np.stack([1 - second, second], 1))
-        systems[name] = {field: values.tolist() for field, values in bins._asdict().items()}
+        systems[name] = {field: values.tolist() for field, values in bins.items()}
     text = plots.reliability("systems", systems)
     root = ElementTree.fromstring(text)
     assert root.tag == "{http://www.w3.org/2000/svg}svg"
