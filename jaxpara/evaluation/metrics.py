@@ -1,4 +1,7 @@
-"""Measures of whole predictions, in float64: each returns a number, or raises `Undefined` with the reason."""
+"""Measures of whole predictions, in float64: each returns a number, or raises `Undefined` with the reason.
+
+Undefined are too few rows, a class without rows, a constant series, NaN and infinite values.
+"""
 
 from collections.abc import Callable
 from typing import Any
@@ -21,13 +24,9 @@ def defined(undefined: dict[str, str], figure: str, compute: Callable[..., Any],
 
 
 def official_score(measure: str, truth: np.ndarray, scores: np.ndarray, n_classes: int) -> float:
-    """Compute the official measure of a task.
+    """Compute `PCC` of `[row, 1]` belt positions, or `UAR` of `[row, class]` probabilities.
 
-    Args:
-      measure: `PCC` of a sequence, `UAR` of classes.
-      truth: `[row]` belt positions or class indices, all known.
-      scores: `[row, 1]` belt positions or `[row, class]` probabilities; of equal probabilities the first class counts.
-      n_classes: 0 for a sequence.
+    `truth` is `[row]`, belt positions or class indices, all known. Of equal probabilities the first class counts.
     """
     if measure == "PCC":
         return pcc(truth, scores[:, 0])
@@ -131,8 +130,8 @@ def reliability(truth: np.ndarray, probabilities: np.ndarray, bins: int = 10) ->
       bins: equally wide bins of the confidence between 0 and 1, each closed on its right.
 
     Returns:
-      For each bin that is not empty, `counts` (rows), `confidence` (mean probability of the predicted class) and
-      `accuracy` (share of the rows whose class was predicted).
+      `counts` (rows), `confidence` (mean probability of the predicted class) and `accuracy` (share of the rows whose
+      class was predicted), `[bin]` without empty bins.
 
     Reference: Guo et al., ICML 2017; scikit-learn's calibration_curve has the same bins, but no counts.
     """

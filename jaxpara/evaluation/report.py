@@ -1,7 +1,6 @@
 """The report: one HTML file that needs no other file and no network."""
 
 from collections.abc import Callable, Mapping, Sequence
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +53,11 @@ def write(
       OSError: the file cannot be written.
     """
     environment = jinja2.Environment(
-        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
+        loader=jinja2.PackageLoader("jaxpara.evaluation", ""),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
     )
     say, fusion = Formatter(results["measure"]), results["fusion"]
     environment.filters |= {
@@ -62,13 +65,11 @@ def write(
         "interval": say.interval,
         "percent": Formatter("UAR").number,
         "plain": Formatter("PCC").number,
-        "of": lambda score, field: score.get(field),
         "duration": _duration,
         "thousands": lambda value: "–" if value is None else f"{value:,}",
         "model_name": lambda fold: model_name((fold["fold"], fold["seed"])),
         "known": lambda value, otherwise="unknown": otherwise if value is None else value,
     }
-    template = resources.files("jaxpara.evaluation").joinpath("report.html.j2").read_text(encoding="utf-8")
     headline, *notes = conclude(results)
     tested = fusion["test"]["pooled"] is not None
     score = fusion["test"] if tested else fusion["cv"]
@@ -76,16 +77,15 @@ def write(
     if len(singles) <= MAX_BELTS:
         drawn |= {name: parts[tested] for name, parts in singles.items()}
     weights = _weights(results)
-    text = environment.from_string(template).render(
+    of_three = {name: by_member for name, by_member in weights.items() if len(by_member) == 3}
+    text = environment.get_template("report.html.j2").render(
         results=results,
-        sequence=not data.classes,
         classes=data.classes,
         headline=headline,
         notes=notes,
         findings=findings,
         config="\n".join(f"{k} = {v!r}" for k, v in flat(config).items() if not k.startswith("demo.")),
-        members={name: _describe(member) for name, member in config["members"].items()},
-        several_seeds=any(member["seeds"] for member in results["members"].values()),
+        members=config["members"],
         excerpt_s=round(plots.MAX_EXCERPT_S),
         shown="test" if tested else "cross-validation",
         curves=_curves(results, curves),
@@ -96,17 +96,9 @@ def write(
         belts=None if data.classes else _belts(score, data, waveform, drawn),
         confusions=_confusions(results, data.classes),
         weights=weights,
-        simplex=_simplex(weights),
+        simplex=plots.simplex("weights", of_three) if of_three else None,
     )
     write_text(path, text)
-
-
-def _describe(member: Json) -> str:
-    """Describe a member: `resnet18 on mel_image, trained with adam`."""
-    learner, features = member["learner"], member["features"]
-    of = f" of {', '.join(features['of'])}" if "of" in features else ""
-    optimizer = f", trained with {learner['optimizer']['name']}" if "optimizer" in learner else ""
-    return f"{learner.get('model', learner)['name']} on {features['name']}{of}{optimizer}"
 
 
 def _duration(seconds: float | None) -> str:
@@ -245,9 +237,3 @@ def _weights(results: Json) -> dict[str, dict[str, dict[str, float]]]:
         for fusion in (results["fusion"], *results["also_scored"])
         if fusion["searched_weights"]
     }
-
-
-def _simplex(weights: Mapping[str, Mapping[str, Mapping[str, float]]]) -> str | None:
-    """Draw the weights of three members as points in a triangle."""
-    of_three = {fusion: by_member for fusion, by_member in weights.items() if len(by_member) == 3}
-    return plots.simplex("weights", of_three) if of_three else None

@@ -116,9 +116,6 @@ class ScoredRows:
     def jackknife_over_speakers(self) -> list[float]:
         return intervals.jackknife_interval(self.speaker_units(), self.measure)
 
-    def jackknife_over_samples(self) -> list[float]:
-        return intervals.jackknife_interval(self.sample_units(), self.measure)
-
     def series(self) -> list[breaths.Series]:
         """Split a sequence into recordings; several models may have predicted the same one."""
         groups = self.table.sort_values("time_s", kind="stable").groupby([*MODEL, "recording"], observed=True)
@@ -151,35 +148,7 @@ def score(predictions: pd.DataFrame, data: CorpusData, seed: int = 0) -> dict[st
     Raises:
       UserError: as `join`.
     """
-    return _score(predictions, join(predictions, data), seed)
-
-
-def cross_validation(
-    predictions: pd.DataFrame, data: CorpusData, seed: int = 0, shared: Mapping[FoldSeed, int] | None = None
-) -> dict[str, Any]:
-    """Score the predictions of all validation sets, pooled and as the mean of folds.
-
-    Args:
-      predictions: of the validation set of every trained model; a label may be in several of them.
-      shared: {(fold, seed): number of speakers in both its training and its validation set}, where that is known.
-
-    Raises:
-      UserError: as `join`.
-    """
     rows = join(predictions, data)
-    result = _score(predictions, rows, seed)
-    result |= {"per_fold": {}, "per_fold_interval_95": {}, "mean_of_folds": None}
-    result["speakers_in_train_and_validation"] = {model_name(key): count for key, count in (shared or {}).items()}
-    known = by_model(rows.table)
-    for key in by_model(predictions[MODEL]):
-        part = ScoredRows(known.get(key, rows.table[:0]), data.classes)
-        _fill(result, f"per_fold.{model_name(key)}", part.value)
-        _fill(result, f"per_fold_interval_95.{model_name(key)}", part.jackknife_over_speakers)
-    _fill(result, "mean_of_folds", _mean, result["per_fold"], "a fold has no value")
-    return result
-
-
-def _score(predictions: pd.DataFrame, rows: ScoredRows, seed: int) -> dict[str, Any]:
     numbers = ("pooled", "interval_95", "interval_95_bootstrap", "interval_95_over_samples", "mean_per_speaker")
     result: dict[str, Any] = {
         "measure": rows.measure.name,
@@ -208,11 +177,42 @@ def _score(predictions: pd.DataFrame, rows: ScoredRows, seed: int) -> dict[str, 
     if rows.speakers_known:
         for name, part in rows.by("speaker").items():
             _fill(result, f"per_speaker.{name}", part.value)
-            _fill(result, f"per_speaker_interval_95.{name}", part.jackknife_over_samples)
+            _fill(
+                result,
+                f"per_speaker_interval_95.{name}",
+                intervals.jackknife_interval,
+                part.sample_units(),
+                part.measure,
+            )
         _fill(result, "mean_per_speaker", _mean, result["per_speaker"], "a speaker has no value")
     else:
         result["undefined"]["per_speaker"] = "speakers unknown"
     (_add_for_classes if rows.classes else _add_for_sequences)(result, rows)
+    return result
+
+
+def cross_validation(
+    predictions: pd.DataFrame, data: CorpusData, seed: int = 0, shared: Mapping[FoldSeed, int] | None = None
+) -> dict[str, Any]:
+    """Score the predictions of all validation sets, pooled and as the mean of folds.
+
+    Args:
+      predictions: of the validation set of every trained model; a label may be in several of them.
+      shared: {(fold, seed): number of speakers in both its training and its validation set}, where that is known.
+
+    Raises:
+      UserError: as `join`.
+    """
+    rows = join(predictions, data)
+    result = score(predictions, data, seed)
+    result |= {"per_fold": {}, "per_fold_interval_95": {}, "mean_of_folds": None}
+    result["speakers_in_train_and_validation"] = {model_name(key): count for key, count in (shared or {}).items()}
+    known = by_model(rows.table)
+    for key in by_model(predictions[MODEL]):
+        part = ScoredRows(known.get(key, rows.table[:0]), data.classes)
+        _fill(result, f"per_fold.{model_name(key)}", part.value)
+        _fill(result, f"per_fold_interval_95.{model_name(key)}", part.jackknife_over_speakers)
+    _fill(result, "mean_of_folds", _mean, result["per_fold"], "a fold has no value")
     return result
 
 
