@@ -15,10 +15,10 @@ import pandas as pd
 
 from jaxpara.errors import UserError
 from jaxpara.evaluation import comparison_report, submission
-from jaxpara.evaluation.metrics import Undefined
+from jaxpara.evaluation.metrics import defined
 from jaxpara.evaluation.paired import Comparison
 from jaxpara.evaluation.scores import CorpusData, ScoredRows, join
-from jaxpara.predictions import KEYS, MODEL, load, match, score_columns, scores_of, table_of
+from jaxpara.predictions import KEYS, MODEL, load, match, score_columns
 from jaxpara.registry import require_one_of
 
 TOLERANCE = 1e-6  # between a run's score here and in its results.json
@@ -120,18 +120,20 @@ def _corpus(
         if root is None:
             raise UserError("no corpus: give --corpus_root with prediction files, or add a workdir")
         return root, _task(*next(iter(files.items())), root, task, tasks)
-    facts: dict[str, dict[Path, Any]] = {"task": {path: run.task for path, run in runs.items()}}
-    if root is None:
-        facts["corpus"] = {path: run.root.resolve() for path, run in runs.items()}
     path, run = next(iter(runs.items()))
-    for what, of_runs in facts.items():
-        for other, value in of_runs.items():
-            if value != of_runs[path]:
-                fix = "; where both are copies of one corpus, give --corpus_root" if what == "corpus" else ""
+
+    def require_same(what: str, values: Sequence[Any], fix: str = "") -> None:
+        for other, value in zip(runs, values, strict=True):
+            if value != values[0]:
                 raise UserError(
-                    f"{other} is a run on the {what} {value}, {path} one on {of_runs[path]}; only systems for the same"
+                    f"{other} is a run on the {what} {value}, {path} one on {values[0]}; only systems for the same"
                     f" recordings can be compared{fix}"
                 )
+
+    require_same("task", [run.task for run in runs.values()])
+    if root is None:
+        fix = "; where both are copies of one corpus, give --corpus_root"
+        require_same("corpus", [run.root.resolve() for run in runs.values()], fix)
     if root is None and not run.root.exists():
         raise UserError(f"{path / 'results.json'}: its corpus {run.root} does not exist; give --corpus_root")
     for key, known in tasks.items():
@@ -145,11 +147,8 @@ def _task(path: Path, cells: pd.DataFrame, root: Path, wanted: str | None, tasks
     if wanted is not None:
         require_one_of("--task", wanted, tasks)
         return wanted
-    # A sequence has no classes.
-    classes = set() if "time" in cells else set(cells["prediction"])
-    fitting = [
-        key for key, task in tasks.items() if classes <= set(task.classes) and bool(classes) == bool(task.classes)
-    ]
+    classes = set() if "time" in cells else set(cells["prediction"])  # a sequence has none
+    fitting = [k for k, task in tasks.items() if classes <= set(task.classes) and bool(classes) == bool(task.classes)]
     candidates = [key for key in fitting if tasks[key].name in root.resolve().parts] or fitting
     if len(candidates) != 1:
         several = ", ".join(fitting or tasks)
@@ -161,9 +160,12 @@ def _one_per_label(models: pd.DataFrame) -> pd.DataFrame:
     """Average the predictions of models with several seeds for the same label."""
     if not models.duplicated(KEYS).any() or models.duplicated([*KEYS, *MODEL]).any():  # the latter is an error
         return models
-    mean = models.groupby(KEYS, sort=False)[score_columns(models)].mean().reset_index()
-    partitions = models.drop_duplicates(KEYS)["partition"]
-    return table_of(mean["recording"], mean["time_s"], partitions, scores_of(mean))
+    columns = {
+        "partition": "first",
+        **dict.fromkeys(MODEL, lambda _: -1),
+        **dict.fromkeys(score_columns(models), "mean"),
+    }
+    return models.groupby(KEYS, sort=False, as_index=False).agg(columns)
 
 
 def _matched(path: Path, predictions: pd.DataFrame, wanted: pd.DataFrame, which: str, data: CorpusData) -> pd.DataFrame:
@@ -185,11 +187,8 @@ def _matched(path: Path, predictions: pd.DataFrame, wanted: pd.DataFrame, which:
 
 def _require_same_score(path: Path, rows: ScoredRows, measure: str, reported: float | None) -> None:
     """Refuse predictions whose score is not the one in the results.json of their own run."""
-    try:
-        value = rows.value()
-    except Undefined:
-        return
-    if reported is not None and abs(value - reported) > TOLERANCE:
+    value = defined({}, "value", rows.value)
+    if value is not None and reported is not None and abs(value - reported) > TOLERANCE:
         raise UserError(
             f"{path}: its predictions reach a {measure} of {value:.4f} on this corpus, but its results.json has"
             f" {reported:.4f}; give the corpus of that run, or, if its labels were corrected since, run the command of"

@@ -24,11 +24,10 @@ def notes_on(comparison: Comparison) -> list[str]:
     notes, pairs = [], len(comparison.differences)
     if comparison.simulated:
         notes.append("SIMULATED corpus: no figure here is about real recordings.")
-    if comparison.speakers is not None:
-        units, unit = comparison.speakers, "speaker"
+    unit, units = comparison.over.removesuffix("s"), comparison.units
+    if unit == "speaker":
         notes.append(f"{comparison.labels:,} labels of {units} {unit}{'s' if units > 1 else ''}.")
     else:
-        units, unit = comparison.samples, "sample"
         what = "recordings" if comparison.measure == "UAR" else f"blocks of {BLOCK_S:g} s"
         notes.append(
             f"{comparison.labels:,} labels. Speakers are unknown: intervals and p are over samples ({units:,} {what})."

@@ -19,7 +19,6 @@ class Formatter:
     measure: str
 
     def number(self, value: float | None) -> str:
-        """Format a score."""
         if value is None:
             return "–"
         # The space does not break, so that a percent sign never starts a line.
@@ -36,7 +35,6 @@ class Formatter:
         return "–" if bounds is None else " to ".join(map(number or self.number, bounds))
 
     def points(self, difference: float) -> str:
-        """Format the size of a difference."""
         return f"{abs(100 * difference):.1f} points" if self.measure == "UAR" else f"{abs(difference):.3f}"
 
     def compared(self, difference: float, words: tuple[str, str, str] = ("no better", "better", "worse")) -> str:

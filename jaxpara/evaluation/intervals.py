@@ -23,9 +23,7 @@ CHUNK = 1_000  # resamples in memory at once
 class Units:
     """Units that are drawn with replacement, or left out: speakers, recordings or blocks of time.
 
-    Attributes:
-      sums: `[unit, sum]`.
-      copies: `[unit]` number of equal units, drawn separately, that an entry represents; 1 for speakers.
+    `sums` is `[unit, sum]`; `copies`, `[unit]`, counts the equal units, drawn separately, that an entry stands for.
     """
 
     sums: np.ndarray
@@ -111,7 +109,7 @@ def bootstrap_interval(units: Units, measure: SumMeasure, *, seed: int = 0, resa
     """Compute the percentile interval of the bootstrap; too narrow with few units, see `jackknife_interval`.
 
     Raises:
-      Undefined: fewer than 2 units, or a measure that is undefined in more than 5 % of the resamples.
+      Undefined: fewer than 2 units, or a measure that is undefined in more than `MAX_UNDEFINED` of the resamples.
     """
     if len(units) < 2:
         raise Undefined("one unit only, nothing to resample")

@@ -24,13 +24,11 @@ class Figures:
     """The score of one system, or the difference of two; None where undefined, or where only a difference has it.
 
     Attributes:
-      system: its name.
       against: the system whose measure is subtracted; empty for a score.
       value: the measure over all rows.
       interval_95: jackknife over speakers, or over samples where a speaker is unknown; the one to quote.
       interval_95_bootstrap: percentiles of the paired bootstrap; too narrow with few speakers.
-      p: of a paired permutation test, two-sided.
-      p_holm: the same, corrected for the number of pairs.
+      p, p_holm: of a paired permutation test, two-sided; the same, corrected for the number of pairs.
       undefined: {figure: reason}.
     """
 
@@ -52,21 +50,15 @@ class Comparison:
     """Scores of systems, and the differences of every pair in the order of the systems."""
 
     def __init__(self, systems: Mapping[str, ScoredRows], data: CorpusData, part: str):
-        """Compare systems.
-
-        Args:
-          systems: by name, with the same labels in the same order.
-          part: `test` or `validation`.
-        """
+        """Compare systems by name, with the same labels in the same order, on a part: `test` or `validation`."""
         first = next(iter(systems.values()))
         self.task, self.measure, self.simulated, self.part = data.task, data.measure, data.simulated, part
-        self.labels, self.samples = len(first), len(first.sample_units())
-        self.speakers = first.table["speaker"].nunique() if first.speakers_known else None
+        self.labels, self.units = len(first), len(first.units())
+        self.over = "samples" if first.speakers is None else "speakers"  # are the units
         self.scores = [_score(name, rows) for name, rows in systems.items()]
         pairs = [difference((a, b), systems[a], systems[b]) for a, b in combinations(systems, 2)]
         corrected = iter(holm([pair.p for pair in pairs if pair.p is not None]))
         self.differences = [pair if pair.p is None else replace(pair, p_holm=next(corrected)) for pair in pairs]
-        self.over = "speakers" if first.speakers_known else "samples"  # are left out, drawn and swapped
 
 
 def _score(name: str, rows: ScoredRows) -> Figures:
@@ -104,7 +96,7 @@ def difference(names: tuple[str, str], first: ScoredRows, second: ScoredRows) ->
 
 def pair(first: ScoredRows, second: ScoredRows) -> Units:
     """Make units with the sums of both systems, `[unit, 2 * sum]`: speakers, or samples where a speaker is unknown."""
-    if first.speakers_known or not first.classes:
+    if first.speakers is not None or not first.classes:
         units = first.units()
         return Units(np.concatenate([units.sums, second.units().sums], 1), units.copies)
     # Rows equal in truth and in both predictions are equal in every resample, so that their counts are enough.

@@ -206,13 +206,11 @@ def simplex(name: str, weights: Mapping[str, Mapping[str, Mapping[str, float]]])
 
 
 class Excerpt(NamedTuple):
-    """A part of a recording, all `[label]`: times, belts by name, level of the sound (None if it cannot be read).
-
-    The first belt is the truth, the second that of the system, which is drawn thicker than the others.
-    """
+    """A part of a recording, all `[label]`: times, true belt, predicted ones, level of the sound (None if not readable)."""
 
     times_s: np.ndarray
-    belts: dict[str, np.ndarray]
+    truth: np.ndarray
+    predictions: dict[str, np.ndarray]  # by system; the first is drawn thicker
     level_db: np.ndarray | None
 
 
@@ -221,12 +219,13 @@ def belts(name: str, excerpts: Mapping[str, Excerpt]) -> str:
     """Draw true and predicted belts of excerpts, by title, each with the level of its sound below."""
     figure = _figure(9.6, 2.7 * len(excerpts))
     grid = figure.subplots(2 * len(excerpts), 1, squeeze=False, height_ratios=[2, 1] * len(excerpts))[:, 0]
-    for (title, (times_s, series, level_db)), belt, level in zip(excerpts.items(), grid[::2], grid[1::2], strict=True):
-        truth, system, *others = series
-        belt.plot(times_s, series[truth], color=INK, label=truth)
-        for member, colour in zip(others, (BLUE, GREEN, PINK, AMBER), strict=False):
-            belt.plot(times_s, series[member], color=colour, lw=0.8, label=member)
-        belt.plot(times_s, series[system], color=ORANGE, label=system)
+    for (title, excerpt), belt, level in zip(excerpts.items(), grid[::2], grid[1::2], strict=True):
+        times_s, truth, predictions, level_db = excerpt
+        belt.plot(times_s, truth, color=INK, label="true")
+        first, *others = predictions
+        for system, colour in zip(others, (BLUE, GREEN, PINK, AMBER), strict=False):
+            belt.plot(times_s, predictions[system], color=colour, lw=0.8, label=system)
+        belt.plot(times_s, predictions[first], color=ORANGE, label=first)
         belt.set(title=title, ylabel="belt position", xlim=times_s[[0, -1]])
         belt.tick_params(labelbottom=False)
         belt.grid(axis="x", alpha=0.3)

@@ -18,6 +18,7 @@ from jaxpara.files import read_json_lines, write_text
 from jaxpara.predictions import KEYS, FoldSeed, model_name
 
 Json = Mapping[str, Any]
+Point = tuple[float, list[float] | None]  # a score and its interval
 Waveform = Callable[[str], tuple[np.ndarray, int]]
 
 MAX_BELTS = 4  # members in one plot
@@ -119,50 +120,48 @@ def _curves(results: Json, curves: Mapping[str, Mapping[FoldSeed, Path]]) -> dic
     return figures
 
 
-def _dots(
-    name: str, measure: str, rows: str, series: Mapping[str, tuple[Json, Json]], lines: Mapping[str, float | None]
-) -> str | None:
-    """Draw {series: (values by row, intervals by row)} without what is None; None where nothing is left."""
-    points = {
-        title: {row: (value, bounds.get(row)) for row, value in values.items() if value is not None}
-        for title, (values, bounds) in series.items()
+def _points(score: Json, field: str) -> dict[str, Point]:
+    """Pair the values in `per_fold` or `per_speaker` with their intervals."""
+    return {
+        key: (value, score[f"{field}_interval_95"][key]) for key, value in score[field].items() if value is not None
     }
-    points = {title: by_row for title, by_row in points.items() if by_row}
-    return plots.dots(name, points, measure=measure, rows=rows, lines=lines) if points else None
 
 
 def _comparison(results: Json) -> str | None:
     """Draw the members side by side, where there are several."""
     members = results["members"]
-    if len(members) < 2:
-        return None
     series = {
-        title: tuple(
-            {name: member[part][field] for name, member in members.items()} for field in ("pooled", "interval_95")
-        )
+        title: {
+            name: (member[part]["pooled"], member[part]["interval_95"])
+            for name, member in members.items()
+            if member[part]["pooled"] is not None
+        }
         for part, title in (("cv", "cross-validation, pooled"), ("test", "test"))
     }
-    return _dots("members", results["measure"], "member", series, {"chance": chance(results["fusion"]["cv"])})
+    lines = {"chance": chance(results["fusion"]["cv"])}
+    return _dots("members", series, results["measure"], "member", lines) if len(members) > 1 else None
 
 
 def _per_fold(results: Json) -> str | None:
     """Draw the folds of each member, and of the fusion where there are several."""
-    systems, cv = {name: member["cv"] for name, member in results["members"].items()}, results["fusion"]["cv"]
-    if len(systems) > 1:
-        systems["fusion"] = cv
-    if len(systems) > MAX_SYSTEMS:
-        return None
-    series = {name: (system["per_fold"], system["per_fold_interval_95"]) for name, system in systems.items()}
+    cv, members = results["fusion"]["cv"], results["members"]
+    systems = {name: member["cv"] for name, member in members.items()} | ({"fusion": cv} if len(members) > 1 else {})
+    series = {name: _points(system, "per_fold") for name, system in systems.items()}
     lines = {"mean of folds": cv["mean_of_folds"], "pooled": cv["pooled"], "chance": chance(cv)}
-    return _dots("folds", results["measure"], "fold", series, lines)
+    return _dots("folds", series, results["measure"], "fold", lines) if len(members) < MAX_SYSTEMS else None
 
 
 def _per_speaker(score: Json) -> str | None:
-    known = {name: value for name, value in score["per_speaker"].items() if value is not None}
-    best_first = dict(sorted(known.items(), key=lambda item: -item[1]))
+    best_first = dict(sorted(_points(score, "per_speaker").items(), key=lambda item: -item[1][0]))
     lines = {"pooled": score["pooled"], "mean per speaker": score["mean_per_speaker"], "chance": chance(score)}
-    series = {"one speaker": (best_first, score["per_speaker_interval_95"])}
-    return _dots("speakers", score["measure"], "speaker", series, lines)
+    return _dots("speakers", {"one speaker": best_first}, score["measure"], "speaker", lines)
+
+
+def _dots(
+    name: str, series: Mapping[str, dict[str, Point]], measure: str, rows: str, lines: Mapping[str, float | None]
+) -> str | None:
+    series = {title: points for title, points in series.items() if points}
+    return plots.dots(name, series, measure=measure, rows=rows, lines=lines) if series else None
 
 
 def _belts(score: Json, data: CorpusData, waveform: Waveform, drawn: Mapping[str, pd.DataFrame]) -> str | None:
@@ -193,8 +192,8 @@ def _excerpt(
     except (OSError, UserError):
         level_db = None
     belts = {name: labels[KEYS].merge(table, how="left", on=KEYS)["score_0"] for name, table in systems.items()}
-    belts = {"true": labels["truth"]} | belts
-    return plots.Excerpt(times_s, {name: belt.to_numpy() for name, belt in belts.items()}, level_db)
+    belts = {name: belt.to_numpy() for name, belt in belts.items()}
+    return plots.Excerpt(times_s, labels["truth"].to_numpy(), belts, level_db)
 
 
 def _onto_truth(predictions: pd.DataFrame, data: CorpusData) -> pd.DataFrame:

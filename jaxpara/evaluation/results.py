@@ -77,8 +77,6 @@ class FoldOutcome:
     """The predictions of one trained model, and how it was trained.
 
     Attributes:
-      validation, test: prediction tables.
-      seconds: of training.
       best_epoch, best_step: of the checkpoint in use; None for learners without epochs.
       last_epoch: that was trained and validated, counted from 0 as the best one.
       shared_speakers: number of speakers in both its training and its validation set; None where speakers are unknown.
@@ -235,6 +233,10 @@ def _shared_speakers(members: Iterable[MemberOutcome]) -> dict[FoldSeed, int]:
     return shared
 
 
+def _mean(values: Sequence[float | None]) -> float | None:
+    return defined({}, "mean", mean_of, values, "a value is missing")
+
+
 def _member(member: MemberOutcome, data: CorpusData, seed: int) -> dict[str, Any]:
     copied = ("fold", "seed", "best_epoch", "last_epoch", "best_step")
     folds = [
@@ -250,7 +252,7 @@ def _member(member: MemberOutcome, data: CorpusData, seed: int) -> dict[str, Any
     for own in seeds if len(seeds) > 1 else ():
         test = join(average([fold.test for fold in member.folds if fold.seed == own]), data)
         by_seed[str(own)] = {
-            "cv": mean_of([fold["validation"]["pooled"] for fold in folds if fold["seed"] == own]),
+            "cv": _mean([fold["validation"]["pooled"] for fold in folds if fold["seed"] == own]),
             "test": defined({}, "test", test.value) if len(test) else None,
         }
     return {
@@ -259,6 +261,6 @@ def _member(member: MemberOutcome, data: CorpusData, seed: int) -> dict[str, Any
         "folds": folds,
         "cv": cross_validation(member.validation, data, seed, _shared_speakers([member])),
         "test": score(member.test, data, seed),
-        "mean_of_folds_test": mean_of([fold["test"]["pooled"] for fold in folds]),
+        "mean_of_folds_test": _mean([fold["test"]["pooled"] for fold in folds]),
         "seeds": by_seed,
     }

@@ -1,6 +1,6 @@
 """Scores of a prediction table, ready for JSON: null with a reason wherever there is no number."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -72,8 +72,9 @@ class ScoredRows:
         return scores_of(self.table)
 
     @property
-    def speakers_known(self) -> bool:
-        return not (self.table["speaker"] == "").any()
+    def speakers(self) -> int | None:
+        """The number of speakers; None where one is not known."""
+        return None if (self.table["speaker"] == "").any() else self.table["speaker"].nunique()
 
     @property
     def measure(self) -> intervals.SumMeasure:
@@ -93,7 +94,7 @@ class ScoredRows:
 
     def speaker_units(self) -> intervals.Units:
         """Make a unit of each speaker; raises `Undefined` where a speaker is not known."""
-        if not self.speakers_known:
+        if self.speakers is None:
             raise Undefined("speakers unknown")
         return self._units(pd.factorize(self.table["speaker"], sort=True)[0])
 
@@ -106,7 +107,7 @@ class ScoredRows:
 
     def units(self) -> intervals.Units:
         """Make a unit of each speaker, or of each sample where a speaker is not known."""
-        return self.speaker_units() if self.speakers_known else self.sample_units()
+        return self.sample_units() if self.speakers is None else self.speaker_units()
 
     def _units(self, unit: np.ndarray) -> intervals.Units:
         if self.classes:
@@ -156,7 +157,7 @@ def score(predictions: pd.DataFrame, data: CorpusData, seed: int = 0) -> dict[st
         **{field: {} for field in ("per_speaker", "per_speaker_interval_95", "per_partition")},
         "labels": len(rows),
         "without_truth": len(predictions) - len(rows),
-        "speakers": rows.table["speaker"].nunique() if rows.speakers_known else None,
+        "speakers": rows.speakers,
         "undefined": {},
     }
     if not len(rows):
@@ -174,19 +175,14 @@ def score(predictions: pd.DataFrame, data: CorpusData, seed: int = 0) -> dict[st
         _fill(result, "interval_95", rows.jackknife_over_speakers)
         _fill(result, "interval_95_bootstrap", bootstrap, rows.speaker_units)
         _fill(result, "interval_95_over_samples", bootstrap, rows.sample_units)
-    if rows.speakers_known:
-        for name, part in rows.by("speaker").items():
-            _fill(result, f"per_speaker.{name}", part.value)
-            _fill(
-                result,
-                f"per_speaker_interval_95.{name}",
-                intervals.jackknife_interval,
-                part.sample_units(),
-                part.measure,
-            )
-        _fill(result, "mean_per_speaker", _mean, result["per_speaker"], "a speaker has no value")
-    else:
+    if rows.speakers is None:
         result["undefined"]["per_speaker"] = "speakers unknown"
+    else:
+        for name, part in rows.by("speaker").items():
+            units, jackknife = part.sample_units(), intervals.jackknife_interval
+            _fill(result, f"per_speaker.{name}", part.value)
+            _fill(result, f"per_speaker_interval_95.{name}", jackknife, units, rows.measure)
+        _fill(result, "mean_per_speaker", mean_of, result["per_speaker"].values(), "a speaker has no value")
     (_add_for_classes if rows.classes else _add_for_sequences)(result, rows)
     return result
 
@@ -212,7 +208,7 @@ def cross_validation(
         part = ScoredRows(known.get(key, rows.table[:0]), data.classes)
         _fill(result, f"per_fold.{model_name(key)}", part.value)
         _fill(result, f"per_fold_interval_95.{model_name(key)}", part.jackknife_over_speakers)
-    _fill(result, "mean_of_folds", _mean, result["per_fold"], "a fold has no value")
+    _fill(result, "mean_of_folds", mean_of, result["per_fold"].values(), "a fold has no value")
     return result
 
 
@@ -223,16 +219,11 @@ def _fill(result: dict[str, Any], figure: str, compute: Callable[..., Any], *arg
     target[name] = defined(result["undefined"], figure, compute, *args)
 
 
-def _mean(values: Mapping[str, float | None], reason: str) -> float:
-    mean = mean_of(list(values.values()))
-    if mean is None:
+def mean_of(values: Collection[float | None], reason: str) -> float:
+    """Average; `Undefined` without values or where one is None, as the mean of the others would be another figure."""
+    if not values or None in values:
         raise Undefined(reason)
-    return mean
-
-
-def mean_of(values: Sequence[float | None]) -> float | None:
-    """Average; None without values or where one is None, as the mean of the others would be another figure."""
-    return None if not values or None in values else float(np.mean(np.array(values, float)))
+    return float(np.mean(np.array(list(values), float)))
 
 
 def _add_for_sequences(result: dict[str, Any], rows: ScoredRows) -> None:

@@ -23,11 +23,7 @@ def write(path: Path, predictions: pd.DataFrame, data: CorpusData) -> None:
     """Write one value for every label of the test partition, in corpus order.
 
     A sequence gives `filename,timeFrame,prediction`, with times as in the label file and values to 5 decimals; classes
-    give `file_name,prediction` with the name of the most probable class.
-
-    Args:
-      path: the CSV; replaced only when everything is right.
-      predictions: of exactly the labels of the test partition, in any order.
+    give `file_name,prediction` with the name of the most probable class. The predictions may be in any order.
 
     Raises:
       UserError: there is no test partition, or rows are missing, extra, duplicated or not finite.

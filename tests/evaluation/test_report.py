@@ -194,7 +194,7 @@ def test_a_member_upside_down_or_constant_is_drawn_as_no_better_than_it_is(tmp_p
     )
     mean = np.mean([recording.truth for recording in corpus.partition("test")])
     assert len(drawn) == 3
-    for series in (excerpt.belts for excerpt in drawn.values()):
+    for series in (excerpt.predictions for excerpt in drawn.values()):
         np.testing.assert_allclose(series["up"], series["predicted"], atol=1e-9)
         np.testing.assert_allclose(series["down"], mean, atol=1e-9)
         np.testing.assert_allclose(series["flat"], mean, atol=1e-9)
