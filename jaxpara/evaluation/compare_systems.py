@@ -160,12 +160,8 @@ def _one_per_label(models: pd.DataFrame) -> pd.DataFrame:
     """Average the predictions of models with several seeds for the same label."""
     if not models.duplicated(KEYS).any() or models.duplicated([*KEYS, *MODEL]).any():  # the latter is an error
         return models
-    columns = {
-        "partition": "first",
-        **dict.fromkeys(MODEL, lambda _: -1),
-        **dict.fromkeys(score_columns(models), "mean"),
-    }
-    return models.groupby(KEYS, sort=False, as_index=False).agg(columns)
+    columns = {"partition": "first", **dict.fromkeys(score_columns(models), "mean")}
+    return models.groupby(KEYS, sort=False, as_index=False).agg(columns).assign(**dict.fromkeys(MODEL, -1))
 
 
 def _matched(path: Path, predictions: pd.DataFrame, wanted: pd.DataFrame, which: str, data: CorpusData) -> pd.DataFrame:

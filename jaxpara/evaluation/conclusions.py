@@ -57,8 +57,7 @@ def conclude(results: Json) -> list[str]:
     parts = [_headline, _against_chance]
     if test["pooled"] is not None:
         parts += [_against_models, _against_baselines, _against_cv]
-    parts += [_advice, _between_seeds, _leaks, _shared_audio, _known_to_features]
-    parts += [_between_partitions, _where_weights_were_found]
+    parts += [_advice, _between_seeds, _leaks, _between_partitions, _where_weights_were_found]
     say = Formatter(results["measure"])
     return [sentence for part in parts for sentence in part(results, say)]
 
@@ -172,38 +171,30 @@ def _between_seeds(results: Json, say: Formatter) -> Iterator[str]:
 def _leaks(results: Json, say: Formatter) -> Iterator[str]:
     cv, test = results["fusion"]["cv"], results["fusion"]["test"]
     shared = cv["speakers_in_train_and_validation"]
-    leaking = [count for count in shared.values() if count]
-    if not leaking:
-        return
-    sentence = (
-        f"In {len(leaking)} of {len(shared)} folds some speakers are in both the training set and the validation set"
-        f" (up to {max(leaking)}): the cross-validation scores are too high."
-    )
-    if cv["pooled"] is not None and test["pooled"] is not None:
-        apart = say.compared(cv["pooled"] - test["pooled"], ("the same", "less", "more"))
-        sentence += (
-            f" The pooled cross-validation score is {say.number(cv['pooled'])}; on the test partition, whose"
-            f" speakers are new, it is {say.number(test['pooled'])}, {apart}. To keep speakers apart, set"
-            " --config.members.<member>.folds.name=speaker_disjoint."
+    if leaking := [count for count in shared.values() if count]:
+        sentence = (
+            f"In {len(leaking)} of {len(shared)} folds some speakers are in both the training set and the validation"
+            f" set (up to {max(leaking)}): the cross-validation scores are too high."
         )
-    yield sentence
-
-
-def _shared_audio(results: Json, say: Formatter) -> Iterator[str]:
+        if cv["pooled"] is not None and test["pooled"] is not None:
+            apart = say.compared(cv["pooled"] - test["pooled"], ("the same", "less", "more"))
+            sentence += (
+                f" The pooled cross-validation score is {say.number(cv['pooled'])}; on the test partition, whose"
+                f" speakers are new, it is {say.number(test['pooled'])}, {apart}. To keep speakers apart, set"
+                " --config.members.<member>.folds.name=speaker_disjoint."
+            )
+        yield sentence
     where = {
         "train_and_validation": "one in a training set and one in its validation set",
         "train_and_test": "one in train or devel and one in test",
     }
-    for parts, shared in results["shared_audio"].items():
-        if shared["pairs"]:
-            first = shared["examples"][0]
+    for parts, audio in results["shared_audio"].items():
+        if audio["pairs"]:
+            first = audio["examples"][0]
             yield (
-                f"{shared['pairs']} pairs of recordings have the same audio, {where[parts]}, for example"
+                f"{audio['pairs']} pairs of recordings have the same audio, {where[parts]}, for example"
                 f" {first['one']} and {first['other']}: the scores are too high."
             )
-
-
-def _known_to_features(results: Json, say: Formatter) -> Iterator[str]:
     for name, member in results["members"].items():
         if member["leak"]:
             yield f"The cross-validation scores of {name} are too high: {member['leak']}."

@@ -35,8 +35,6 @@ def official_score(measure: str, truth: np.ndarray, scores: np.ndarray, n_classe
 
 def _pair(truth: np.ndarray, prediction: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     truth, prediction = np.asarray(truth, np.float64), np.asarray(prediction, np.float64)
-    if truth.shape != prediction.shape or truth.ndim != 1:
-        raise ValueError(f"truth {truth.shape} and prediction {prediction.shape} must be equal, [row]")
     if len(truth) < 2:
         raise Undefined(f"{len(truth)} labels, at least 2 are needed")
     if not (np.isfinite(truth).all() and np.isfinite(prediction).all()):
@@ -91,13 +89,6 @@ def uar(counts: np.ndarray) -> float:
     return float(recalls(counts).mean())
 
 
-def accuracy(counts: np.ndarray) -> float:
-    """Compute the accuracy from a confusion matrix."""
-    if not counts.sum():
-        raise Undefined("no label")
-    return float(np.trace(counts) / counts.sum())
-
-
 def _both_classes(truth: np.ndarray, score: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     truth, score = np.asarray(truth, bool), np.asarray(score, np.float64)
     if truth.all() or not truth.any():
@@ -135,8 +126,6 @@ def reliability(truth: np.ndarray, probabilities: np.ndarray, bins: int = 10) ->
 
     Reference: Guo et al., ICML 2017; scikit-learn's calibration_curve has the same bins, but no counts.
     """
-    if not len(truth):
-        raise Undefined("no label")
     if not (np.all(probabilities >= 0) and np.allclose(probabilities.sum(1), 1, atol=1e-4)):
         raise Undefined("the scores are no probabilities")
     confidence = probabilities.max(1)

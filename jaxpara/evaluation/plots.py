@@ -42,10 +42,6 @@ STYLE: Any = {
 _STYLED = matplotlib.rc_context(STYLE)
 
 
-def _figure(width: float, height: float) -> Figure:
-    return Figure((width, height), layout="constrained")
-
-
 def _svg(figure: Figure, salt: str, legend: Axes | None = None, **options: Any) -> str:
     """Render the figure as an <svg> element that refers to nothing outside the file.
 
@@ -70,7 +66,7 @@ def learning_curves(
     measure: str,
 ) -> str:
     """Draw mean training loss and validation score by epoch, one line per model; a ring marks the chosen epoch."""
-    figure = _figure(9.6, 3.5)
+    figure = Figure((9.6, 3.5), layout="constrained")
     loss, validation = figure.subplots(1, 2)
     colours = colormaps["viridis"](np.linspace(0, 0.9, max(len(curves), 2)))
     for (key, lines), colour in zip(curves.items(), colours, strict=False):
@@ -121,7 +117,7 @@ def dots(
       lines: {label: value} to draw through all rows; None is left out.
     """
     labels = list(dict.fromkeys(label for points in series.values() for label in points))
-    figure = _figure(9.6, 1.1 + 0.05 * len(series) + len(labels) * (0.16 + 0.08 * len(series)))
+    figure = Figure((9.6, 1.1 + 0.05 * len(series) + len(labels) * (0.16 + 0.08 * len(series))), layout="constrained")
     axes = figure.subplots()
     for number, (title, points) in enumerate(series.items()):
         colour = COLOURS[number % len(COLOURS)]
@@ -147,7 +143,7 @@ def confusions(name: str, matrices: Mapping[str, np.ndarray], classes: Sequence[
     """Draw confusion matrices side by side: counts, and shares of the true class, also as shade."""
     columns = min(len(matrices), 4)
     rows = -(-len(matrices) // columns)
-    figure = _figure(2.6 * columns + 0.6, 2.7 * rows)
+    figure = Figure((2.6 * columns + 0.6, 2.7 * rows), layout="constrained")
     grid = figure.subplots(rows, columns, squeeze=False).ravel()
     for axes in grid[len(matrices) :]:
         axes.remove()
@@ -168,7 +164,7 @@ def confusions(name: str, matrices: Mapping[str, np.ndarray], classes: Sequence[
 @_STYLED
 def reliability(name: str, systems: Mapping[str, Mapping[str, Sequence[float]]]) -> str:
     """Draw `metrics.reliability` by system: accuracy against confidence, and below the number of recordings."""
-    figure = _figure(6.4, 4.6)
+    figure = Figure((6.4, 4.6), layout="constrained")
     curve, rows = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
     curve.plot([0, 1], [0, 1], color=GREY, lw=1, ls="--", label="confidence = accuracy")
     for number, (title, bins) in enumerate(systems.items()):
@@ -190,7 +186,7 @@ def simplex(name: str, weights: Mapping[str, Mapping[str, Mapping[str, float]]])
     """Draw weights, {fusion: {member: {model: weight}}}, of the same three members as points in a triangle."""
     corners = np.array([[0, 0], [1, 0], [0.5, 3**0.5 / 2]])
     members = list(next(iter(weights.values())))
-    figure = _figure(6.4, 3.8)
+    figure = Figure((6.4, 3.8), layout="constrained")
     axes = figure.subplots()
     axes.fill(*corners.T, facecolor="none", edgecolor=INK, lw=1)
     for member, (x, y), place in zip(members, corners, ("right", "left", "center"), strict=True):
@@ -206,7 +202,7 @@ def simplex(name: str, weights: Mapping[str, Mapping[str, Mapping[str, float]]])
 
 
 class Excerpt(NamedTuple):
-    """A part of a recording, all `[label]`: times, true belt, predicted ones, level of the sound (None if not readable)."""
+    """A part of a recording, all `[label]`: times, true and predicted belts, level of the audio (None if unreadable)."""
 
     times_s: np.ndarray
     truth: np.ndarray
@@ -217,7 +213,7 @@ class Excerpt(NamedTuple):
 @_STYLED
 def belts(name: str, excerpts: Mapping[str, Excerpt]) -> str:
     """Draw true and predicted belts of excerpts, by title, each with the level of its sound below."""
-    figure = _figure(9.6, 2.7 * len(excerpts))
+    figure = Figure((9.6, 2.7 * len(excerpts)), layout="constrained")
     grid = figure.subplots(2 * len(excerpts), 1, squeeze=False, height_ratios=[2, 1] * len(excerpts))[:, 0]
     for (title, excerpt), belt, level in zip(excerpts.items(), grid[::2], grid[1::2], strict=True):
         times_s, truth, predictions, level_db = excerpt

@@ -122,9 +122,8 @@ def _curves(results: Json, curves: Mapping[str, Mapping[FoldSeed, Path]]) -> dic
 
 def _points(score: Json, field: str) -> dict[str, Point]:
     """Pair the values in `per_fold` or `per_speaker` with their intervals."""
-    return {
-        key: (value, score[f"{field}_interval_95"][key]) for key, value in score[field].items() if value is not None
-    }
+    bounds = score[f"{field}_interval_95"]
+    return {key: (value, bounds[key]) for key, value in score[field].items() if value is not None}
 
 
 def _comparison(results: Json) -> str | None:

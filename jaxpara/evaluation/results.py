@@ -233,10 +233,6 @@ def _shared_speakers(members: Iterable[MemberOutcome]) -> dict[FoldSeed, int]:
     return shared
 
 
-def _mean(values: Sequence[float | None]) -> float | None:
-    return defined({}, "mean", mean_of, values, "a value is missing")
-
-
 def _member(member: MemberOutcome, data: CorpusData, seed: int) -> dict[str, Any]:
     copied = ("fold", "seed", "best_epoch", "last_epoch", "best_step")
     folds = [
@@ -252,7 +248,7 @@ def _member(member: MemberOutcome, data: CorpusData, seed: int) -> dict[str, Any
     for own in seeds if len(seeds) > 1 else ():
         test = join(average([fold.test for fold in member.folds if fold.seed == own]), data)
         by_seed[str(own)] = {
-            "cv": _mean([fold["validation"]["pooled"] for fold in folds if fold["seed"] == own]),
+            "cv": defined({}, "cv", mean_of, [f["validation"]["pooled"] for f in folds if f["seed"] == own]),
             "test": defined({}, "test", test.value) if len(test) else None,
         }
     return {
@@ -261,6 +257,6 @@ def _member(member: MemberOutcome, data: CorpusData, seed: int) -> dict[str, Any
         "folds": folds,
         "cv": cross_validation(member.validation, data, seed, _shared_speakers([member])),
         "test": score(member.test, data, seed),
-        "mean_of_folds_test": _mean([fold["test"]["pooled"] for fold in folds]),
+        "mean_of_folds_test": defined({}, "mean", mean_of, [fold["test"]["pooled"] for fold in folds]),
         "seeds": by_seed,
     }

@@ -219,7 +219,7 @@ def _fill(result: dict[str, Any], figure: str, compute: Callable[..., Any], *arg
     target[name] = defined(result["undefined"], figure, compute, *args)
 
 
-def mean_of(values: Collection[float | None], reason: str) -> float:
+def mean_of(values: Collection[float | None], reason: str = "a value is missing") -> float:
     """Average; `Undefined` without values or where one is None, as the mean of the others would be another figure."""
     if not values or None in values:
         raise Undefined(reason)
@@ -239,7 +239,7 @@ def _add_for_classes(result: dict[str, Any], rows: ScoredRows) -> None:
     result["classes"] = list(classes)
     result["confusion"] = counts.tolist()
     _fill(result, "recalls", lambda: dict(zip(classes, metrics.recalls(counts).tolist(), strict=True)))
-    _fill(result, "accuracy", metrics.accuracy, counts)
+    result["accuracy"] = float(np.trace(counts) / counts.sum())
     _fill(result, "ece", metrics.ece, truth, scores)
     _fill(result, "reliability", lambda: {k: v.tolist() for k, v in metrics.reliability(truth, scores).items()})
     if len(classes) == 2:

@@ -18,7 +18,9 @@ def test_latex_shows_what_was_written():
 
 
 def test_markdown_keeps_its_columns():
-    assert comparison_report.markdown([("a|b", "*"), ("`x`", "1")]) == "| a\\|b | \\* |\n| --- | ---: |\n| \\`x\\` | 1 |\n"
+    assert (
+        comparison_report.markdown([("a|b", "*"), ("`x`", "1")]) == "| a\\|b | \\* |\n| --- | ---: |\n| \\`x\\` | 1 |\n"
+    )
 
 
 def test_plain_columns_line_up():
