@@ -202,7 +202,7 @@ def simplex(name: str, weights: Mapping[str, Mapping[str, Mapping[str, float]]])
 
 
 class Excerpt(NamedTuple):
-    """A part of a recording, all `[label]`: times, true and predicted belts, level of the audio (None if unreadable)."""
+    """A part of a recording, all `[label]`: times, true and predicted belts, level in dB (None if unreadable)."""
 
     times_s: np.ndarray
     truth: np.ndarray
