@@ -6,7 +6,6 @@ each drawn some number of times, has the sums `counts @ sums_per_unit`; all resa
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 from scipy import special, stats
@@ -17,6 +16,8 @@ LEVEL = 0.95
 RESAMPLES = 10_000
 MAX_UNDEFINED = 0.05  # of the resamples
 CHUNK = 1_000  # resamples in memory at once
+# Of scores on the line of their measure: mean, squared standard error, and the degrees of freedom of that.
+MeanScore = tuple[float, float, float]
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,7 +39,6 @@ class SumMeasure:
     """A measure as a function of sums.
 
     Attributes:
-      name: `PCC` or `UAR`.
       of_sums: `[..., sum]` to `[...]`; NaN where the measure is undefined.
       to_line: maps the range of the measure to the whole real line, where its spread depends less on its value.
       from_line: the inverse.
@@ -154,14 +154,6 @@ def jackknife_interval(units: Units, measure: SumMeasure) -> list[float]:
     return [float(measure.from_line(centre - reach)), float(measure.from_line(centre + reach))]
 
 
-class MeanScore(NamedTuple):
-    """A mean of scores on the line of their measure, its squared standard error, and the degrees of freedom of that."""
-
-    value: float
-    variance: float
-    freedom: float
-
-
 def mean_score(
     values: Sequence[float],
     measure: SumMeasure,
@@ -181,14 +173,14 @@ def mean_score(
     with np.errstate(divide="ignore", invalid="ignore"):
         centres = measure.to_line(np.array(values))
         if not len(bounds):
-            return MeanScore(centres.mean(), centres.var(ddof=1) / len(centres), len(centres) - 1)
+            return centres.mean(), centres.var(ddof=1) / len(centres), len(centres) - 1
         freedom = np.array(units) - 1
         low, high = measure.to_line(np.array(bounds)).T
         errors = (high - low) / 2 / stats.t.ppf((1 + LEVEL) / 2, freedom)
         if shared:
-            return MeanScore(centres.mean(), errors.mean() ** 2, freedom.min())
+            return centres.mean(), errors.mean() ** 2, freedom.min()
         parts = (errors / len(values)) ** 2
-        return MeanScore(centres.mean(), parts.sum(), parts.sum() ** 2 / (parts**2 / freedom).sum())
+        return centres.mean(), parts.sum(), parts.sum() ** 2 / (parts**2 / freedom).sum()
 
 
 def differ(one: MeanScore, other: MeanScore) -> bool:
@@ -196,8 +188,9 @@ def differ(one: MeanScore, other: MeanScore) -> bool:
 
     Reference: Welch, Biometrika 34 (1947); Satterthwaite, Biometrics Bulletin 2 (1946).
     """
-    variance = one.variance + other.variance
-    if not (np.isfinite(variance) and variance > 0):
+    (mean, variance, freedom), (other_mean, other_variance, other_freedom) = one, other
+    both = variance + other_variance
+    if not (np.isfinite(both) and both > 0):
         return False
-    freedom = variance**2 / (one.variance**2 / one.freedom + other.variance**2 / other.freedom)
-    return bool(abs(one.value - other.value) > stats.t.ppf((1 + LEVEL) / 2, freedom) * np.sqrt(variance))
+    together = both**2 / (variance**2 / freedom + other_variance**2 / other_freedom)
+    return bool(abs(mean - other_mean) > stats.t.ppf((1 + LEVEL) / 2, together) * np.sqrt(both))

@@ -21,15 +21,13 @@ MAX_UNITS_EXACT = 13  # 2^13 = 8192 swaps, about as many as are drawn otherwise
 
 @dataclass(frozen=True)
 class Figures:
-    """The score of one system, or the difference of two; None where undefined, or where only a difference has it.
+    """The score of one system over all rows, or the difference of two; None where `undefined` has a reason.
 
     Attributes:
       against: the system whose measure is subtracted; empty for a score.
-      value: the measure over all rows.
       interval_95: jackknife over speakers, or over samples where a speaker is unknown; the one to quote.
-      interval_95_bootstrap: percentiles of the paired bootstrap; too narrow with few speakers.
-      p, p_holm: of a paired permutation test, two-sided; the same, corrected for the number of pairs.
-      undefined: {figure: reason}.
+      interval_95_bootstrap: of a difference: percentiles of the paired bootstrap; too narrow with few speakers.
+      p, p_holm: of a difference: a two-sided paired permutation test; the same, corrected for the number of pairs.
     """
 
     system: str

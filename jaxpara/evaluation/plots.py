@@ -43,11 +43,9 @@ _STYLED = matplotlib.rc_context(STYLE)
 
 
 def _svg(figure: Figure, salt: str, legend: Axes | None = None, **options: Any) -> str:
-    """Render the figure as an <svg> element that refers to nothing outside the file.
+    """Render the figure, with the axes' legend and its options, as an <svg> element that refers to no other file.
 
-    Args:
-      salt: differs between figures, so that the ids of their clip paths differ on one page.
-      legend: axes whose lines are in the legend, with `options` of it.
+    The salt differs between figures, so that the ids of their clip paths differ on one page.
     """
     if legend is not None:
         figure.legend(*legend.get_legend_handles_labels(), **options)
@@ -74,8 +72,9 @@ def learning_curves(
             means = _by_epoch(lines, kind, field)
             epochs = [epoch + 1 for epoch in means]
             axes.plot(epochs, list(means.values()), ".-", color=colour, label=f"fold {model_name(key)}", ms=4)
-            if axes is validation and (epoch := best.get(key)) in means:
-                axes.plot(epoch + 1, means[epoch], "o", mfc="none", mec=colour, ms=8)
+            chosen = best.get(key)
+            if axes is validation and chosen is not None and chosen in means:
+                axes.plot(chosen + 1, means[chosen], "o", mfc="none", mec=colour, ms=8)
     loss.set(xlabel="epoch", ylabel="training loss, mean of the epoch")
     validation.set(xlabel="epoch", ylabel=f"{measure} on the validation set")
     _as_percent(validation.yaxis, measure)
@@ -85,8 +84,8 @@ def learning_curves(
     return _svg(figure, f"curves {name}", validation, loc="outside upper left", ncols=8)
 
 
-def _by_epoch(lines: Sequence[Mapping[str, Any]], kind: str, field: str) -> dict[int | None, float]:
-    points: dict[int | None, list[float]] = {}
+def _by_epoch(lines: Sequence[Mapping[str, Any]], kind: str, field: str) -> dict[int, float]:
+    points: dict[int, list[float]] = {}
     for line in lines:
         # The file may have been edited by hand.
         if line.get("kind") == kind and isinstance(line.get(field), float) and isinstance(line.get("epoch"), int):

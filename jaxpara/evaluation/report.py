@@ -47,8 +47,6 @@ def write(
       validation, test: the final predictions.
       singles: {member: (validation, test)}, drawn with the fusion.
       curves: {member: {(fold, seed): metrics.jsonl}}; missing files are left out.
-      config: as it ran.
-      findings: of the corpus check, a line each.
 
     Raises:
       OSError: the file cannot be written.

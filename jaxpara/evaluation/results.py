@@ -140,7 +140,6 @@ def summarise(
       also_scored: other fusions of the same members, by name.
       fusing: the members that were fused.
       baselines: by name, a description and the predictions of the test partition.
-      seed: of the bootstrap.
 
     Raises:
       UserError: predictions that do not belong to the corpus.

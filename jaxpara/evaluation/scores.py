@@ -22,9 +22,8 @@ class CorpusData:
     """The facts about a corpus that evaluation uses.
 
     Attributes:
-      root, label_file: paths, for messages and reports.
       simulated: True if the audio was made by jaxpara.
-      task, measure: the task's name; its official measure, `PCC` or `UAR`.
+      measure: the task's official one, `PCC` or `UAR`.
       classes: names in the order of the class indices; empty for a sequence.
       labels: a row per label in corpus order, with the columns recording, time_s (rounded to microseconds), partition,
         speaker (empty where unknown) and truth (NaN where unknown).

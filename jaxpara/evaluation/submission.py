@@ -45,18 +45,15 @@ def write(path: Path, predictions: pd.DataFrame, data: CorpusData) -> None:
         names = np.array(data.classes, object)[scores_of(table).argmax(1)]
         columns = {"file_name": table["recording"], "prediction": names}
     else:
-        decimals = _decimals(np.round(table["time_s"].to_numpy() * 1e6).astype(np.int64))
+        # The fewest decimals of a second, at least two, that write every time exactly.
+        times_us = np.round(table["time_s"].to_numpy() * 1e6).astype(np.int64)
+        decimals = next(places for places in range(2, 7) if not (times_us % 10 ** (6 - places)).any())
         columns = {
             "filename": table["recording"],
             "timeFrame": table["time_s"].map(f"{{:.{decimals}f}}".format),
             "prediction": table["score_0"].map("{:.5f}".format),
         }
     write_text(path, pd.DataFrame(columns).to_csv(index=False, lineterminator="\n"))
-
-
-def _decimals(times_us: np.ndarray) -> int:
-    """Return the fewest decimals of a second, at least two, that write every time exactly."""
-    return next(places for places in range(2, 7) if not (times_us % 10 ** (6 - places)).any())
 
 
 def read(path: Path) -> pd.DataFrame:
