@@ -28,7 +28,7 @@ from jaxpara.evaluation.scores import CorpusData
 from jaxpara.files import locked, write_json
 from jaxpara.fusion import FUSIONS, Fused
 from jaxpara.inference import system_file
-from jaxpara.predictions import KEYS, concatenate, save
+from jaxpara.predictions import KEYS, save
 from jaxpara.progress import Progress
 from jaxpara.registry import build, suggest
 from jaxpara.seeds import derive
@@ -157,7 +157,7 @@ def fuse_and_score(
     """
     corpus, settings, data = experiment.corpus, experiment.settings, experiment.data
     fusing = _members_to_fuse(settings["fusion"].get("members", ()), list(outcomes), left_out)
-    validation = {name: concatenate([fold.validation for fold in outcomes[name].folds]) for name in fusing}
+    validation = {name: outcomes[name].validation for name in fusing}
     validation = {name: table[~table["recording"].isin(experiment.unscored)] for name, table in validation.items()}
     test = {name: {fold.key: fold.test for fold in outcomes[name].folds} for name in fusing}
     labels = data.labels[[*KEYS, "label"]]
@@ -223,7 +223,7 @@ def write_outputs(
     save(fused.validation, workdir / "predictions" / "validation.npz")
     save(fused.test, workdir / "predictions" / "test.npz")
     rate_hz, fusing = corpus.task.sample_rate_hz, results["fusion"]["members"]
-    of_members = {m: (concatenate([f.validation for f in outcomes[m].folds]), outcomes[m].test) for m in fusing}
+    of_members = {name: (outcomes[name].validation, outcomes[name].test) for name in fusing}
     report.write(
         workdir / "report.html",
         results=results,

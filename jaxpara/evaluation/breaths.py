@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from scipy import signal
+from scipy import optimize, signal
 
 from jaxpara.evaluation.metrics import Undefined
 
@@ -71,31 +71,14 @@ def _rate_hz(times_s: np.ndarray) -> float:
 
 
 def matches(true_s: np.ndarray, predicted_s: np.ndarray) -> int:
-    """Count the pairs of a true and a predicted onset within `TOLERANCE_S`, each used once; the most there can be.
-
-    Both are in rising order.
-    """
-    # Of the two earliest that are left, either they match, or the earlier matches none.
-    true, predicted, pairs = 0, 0, 0
-    while true < len(true_s) and predicted < len(predicted_s):
-        late_s = predicted_s[predicted] - true_s[true]
-        if abs(late_s) <= TOLERANCE_S + 1e-9:  # as 1.1 - 0.6 is more than 0.5
-            true, predicted, pairs = true + 1, predicted + 1, pairs + 1
-        elif late_s > 0:
-            true += 1
-        else:
-            predicted += 1
-    return pairs
+    """Count the pairs of a true and a predicted onset within `TOLERANCE_S`, each used once; the most there can be."""
+    near = np.abs(true_s[:, None] - predicted_s) <= TOLERANCE_S + 1e-9  # as 1.1 - 0.6 is more than 0.5
+    return int(near[optimize.linear_sum_assignment(near, maximize=True)].sum())
 
 
 @dataclass(frozen=True, eq=False)
 class Series:
-    """One recording and one model's prediction of it, in the order of time.
-
-    Attributes:
-      truth, prediction: `[row]` belt positions.
-      times_s: `[row]` seconds from the start of the recording.
-    """
+    """One recording and one model's prediction of it, `[row]` belt positions in the order of time."""
 
     truth: np.ndarray
     prediction: np.ndarray
@@ -119,10 +102,7 @@ def scale_onto(prediction: np.ndarray, truth: np.ndarray) -> float:
 def rmse_scaled(parts: Sequence[Series]) -> float:
     """Compute the root mean squared error over all rows, in belt units, after scaling each recording's prediction.
 
-    Scale (see `scale_onto`) and offset of each recording are fitted by least squares.
-
-    Raises:
-      Undefined: a value that is not finite, or a recording with fewer than 3 rows, too few to fit a line.
+    Scale (`scale_onto`) and offset of each recording are fitted by least squares; fewer than 3 rows are `Undefined`.
     """
     squares = 0.0
     for part in parts:
@@ -136,23 +116,13 @@ def rmse_scaled(parts: Sequence[Series]) -> float:
 
 
 def breathing_rate_mae(parts: Sequence[Series]) -> float:
-    """Compute the mean absolute error of the breathing rate over recordings, in breaths per minute.
-
-    The rate is the number of onsets divided by the length of the recording.
-
-    Raises:
-      Undefined: as `onsets`, in any of the recordings.
-    """
+    """Compute the mean absolute error of the breathing rate over recordings, in breaths (`onsets`) per minute."""
     rates = [[60 * len(found) * _rate_hz(p.times_s) / len(p.times_s) for found in p.onsets] for p in parts]
     return float(np.mean([abs(true - predicted) for true, predicted in rates]))
 
 
 def onset_f1(parts: Sequence[Series]) -> float:
-    """Compute the F1 of the predicted onsets, from the counts of all recordings; a match is within `TOLERANCE_S`.
-
-    Raises:
-      Undefined: as `onsets`, in any of the recordings, or no true onset in all of them.
-    """
+    """Compute the F1 of the predicted onsets, from the counts of all recordings; `Undefined` without a true onset."""
     pairs = sum(matches(*part.onsets) for part in parts)
     true, predicted = (sum(len(part.onsets[side]) for part in parts) for side in (0, 1))
     if not true:

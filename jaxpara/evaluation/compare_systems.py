@@ -7,21 +7,18 @@ partition where its truth is available, else (workdirs only) on the validation s
 import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from itertools import combinations
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from jaxpara.errors import UserError
-from jaxpara.evaluation import comparison_report, intervals, submission
-from jaxpara.evaluation.comparison_report import Comparison, SystemScore
-from jaxpara.evaluation.metrics import Undefined, defined
-from jaxpara.evaluation.paired import difference, holm
+from jaxpara.evaluation import comparison_report, submission
+from jaxpara.evaluation.metrics import defined
+from jaxpara.evaluation.paired import Comparison
 from jaxpara.evaluation.scores import CorpusData, ScoredRows, join
-from jaxpara.evaluation.submission import SubmissionFile
-from jaxpara.predictions import KEYS, MODEL, load, match, score_columns, scores_of, table_of
+from jaxpara.predictions import KEYS, MODEL, load, match, score_columns
 from jaxpara.registry import require_one_of
 
 TOLERANCE = 1e-6  # between a run's score here and in its results.json
@@ -53,7 +50,6 @@ def run(
       root: of the corpus; None where a workdir names it.
       task: a key of `tasks`; None to use that of a workdir, or the one that the CSVs fit.
       output: the folder for comparison.txt, .csv, .md, .tex and .svg.
-      tasks: all tasks.
       read: reads the corpus at a root, of a key of `tasks`.
 
     Raises:
@@ -66,60 +62,29 @@ def run(
     runs = {path: _run(path) for path in paths if path.is_dir()}
     files = {path: submission.read(path) for path in paths if path not in runs}
     data = read(*_corpus(runs, files, root, task, tasks))
-    part = "test" if data.of_partition("test")["truth"].notna().any() else "validation"
-    if part == "validation" and files:
-        raise UserError(
-            f"{data.label_file}: the test partition has no truth, and {next(iter(files))} predicts nothing else; add"
-            " lab/labels_confidential.csv, or compare workdirs, which have predictions of other recordings too"
-        )
-    wanted = data.of_partition("test") if part == "test" else None
-    which = "labels of the test partition" if part == "test" else f"labels of the validation sets of {paths[0]}"
-    rows: dict[str, ScoredRows] = {}
+    labels, part = data.of_partition("test"), "test"
+    if labels["truth"].isna().all():
+        part = "validation"
+        if files:
+            raise UserError(
+                f"{data.label_file}: the test partition has no truth, and {next(iter(files))} predicts nothing else;"
+                " add lab/labels_confidential.csv, or compare workdirs, which have predictions of other recordings too"
+            )
+    systems: dict[str, ScoredRows] = {}
     for path, name in zip(paths, names, strict=True):
         saved = path / "predictions" / f"{part}.npz"
-        models = load(saved) if path in runs else submission.predictions_in(files[path], data)
+        models = load(saved) if path in runs else submission.predictions_in(path, files[path], data)
         predictions = _one_per_label(models)
-        wanted = predictions if wanted is None else wanted
-        rows[name] = join(_matched(path, predictions, wanted, which, data), data)
+        if part == "validation" and not systems:
+            labels = predictions
+        which = "labels of the test partition" if part == "test" else f"labels of the validation sets of {paths[0]}"
+        systems[name] = join(_matched(path, predictions, labels, which, data), data)
         if path in runs:
             _require_same_score(path, join(models, data), data.measure, runs[path].pooled[part])
-    comparison = compare(rows, data, part)
+    comparison = Comparison(systems, data, part)
     print(comparison_report.text(comparison), end="")
     if output is not None:
         comparison_report.write(output, comparison)
-
-
-def compare(systems: Mapping[str, ScoredRows], data: CorpusData, part: str) -> Comparison:
-    """Score each system, and the difference of every pair.
-
-    Args:
-      systems: by name, with the same labels in the same order.
-      part: `test` or `validation`.
-    """
-    pairs = [difference((a, b), systems[a], systems[b]) for a, b in combinations(systems, 2)]
-    corrected = iter(holm([pair.p for pair in pairs if pair.p is not None]))
-    first = next(iter(systems.values()))
-    return Comparison(
-        task=data.task,
-        measure=data.measure,
-        simulated=data.simulated,
-        part=part,
-        labels=len(first),
-        speakers=first.table["speaker"].nunique() if first.speakers_known else None,
-        samples=len(first.sample_units()),
-        scores=[_score(name, rows) for name, rows in systems.items()],
-        differences=[pair if pair.p is None else replace(pair, p_holm=next(corrected)) for pair in pairs],
-    )
-
-
-def _score(name: str, rows: ScoredRows) -> SystemScore:
-    undefined: dict[str, str] = {}
-    value = defined(rows.value, "value", undefined)
-    if value is None:
-        return SystemScore(name, None, None, undefined)
-    units = rows.speaker_units() if rows.speakers_known else rows.sample_units()
-    bounds = defined(lambda: intervals.jackknife_interval(units, rows.measure), "interval_95", undefined)
-    return SystemScore(name, value, bounds, undefined)
 
 
 def _names(paths: Sequence[Path]) -> list[str]:
@@ -148,18 +113,27 @@ def _run(workdir: Path) -> Run:
 
 
 def _corpus(
-    runs: Mapping[Path, Run], files: Mapping[Path, SubmissionFile], root: Path | None, task: str | None, tasks: Tasks
+    runs: Mapping[Path, Run], files: Mapping[Path, pd.DataFrame], root: Path | None, task: str | None, tasks: Tasks
 ) -> tuple[Path, str]:
     """Find the root of the one corpus and the key of its task."""
-    _require_same("task", {path: run.task for path, run in runs.items()})
-    if root is None:
-        fix = "; where both are copies of one corpus, give --corpus_root"
-        _require_same("corpus", {path: str(run.root.resolve()) for path, run in runs.items()}, fix)
     if not runs:
         if root is None:
             raise UserError("no corpus: give --corpus_root with prediction files, or add a workdir")
-        return root, _task(next(iter(files.values())), root, task, tasks)
+        return root, _task(*next(iter(files.items())), root, task, tasks)
     path, run = next(iter(runs.items()))
+
+    def require_same(what: str, values: Sequence[Any], fix: str = "") -> None:
+        for other, value in zip(runs, values, strict=True):
+            if value != values[0]:
+                raise UserError(
+                    f"{other} is a run on the {what} {value}, {path} one on {values[0]}; only systems for the same"
+                    f" recordings can be compared{fix}"
+                )
+
+    require_same("task", [run.task for run in runs.values()])
+    if root is None:
+        fix = "; where both are copies of one corpus, give --corpus_root"
+        require_same("corpus", [run.root.resolve() for run in runs.values()], fix)
     if root is None and not run.root.exists():
         raise UserError(f"{path / 'results.json'}: its corpus {run.root} does not exist; give --corpus_root")
     for key, known in tasks.items():
@@ -168,30 +142,17 @@ def _corpus(
     raise UserError(f"{path / 'results.json'}: the task {run.task!r} is not known; run the command of that run again")
 
 
-def _require_same(what: str, of_runs: Mapping[Path, str], fix: str = "") -> None:
-    first, *others = of_runs.items() or [(None, None)]
-    for path, value in others:
-        if value != first[1]:
-            raise UserError(
-                f"{path} is a run on the {what} {value}, {first[0]} one on {first[1]}; only systems for the same"
-                f" recordings can be compared{fix}"
-            )
-
-
-def _task(file: SubmissionFile, root: Path, wanted: str | None, tasks: Tasks) -> str:
+def _task(path: Path, cells: pd.DataFrame, root: Path, wanted: str | None, tasks: Tasks) -> str:
     """Return the task that the user gives, or find it by the columns and classes of a CSV."""
     if wanted is not None:
         require_one_of("--task", wanted, tasks)
         return wanted
-    if "time" in file.cells:
-        fitting = [key for key, task in tasks.items() if not task.classes]
-    else:
-        classes = set(file.cells["prediction"])
-        fitting = [key for key, task in tasks.items() if classes <= set(task.classes)]
+    classes = set() if "time" in cells else set(cells["prediction"])  # a sequence has none
+    fitting = [k for k, task in tasks.items() if classes <= set(task.classes) and bool(classes) == bool(task.classes)]
     candidates = [key for key in fitting if tasks[key].name in root.resolve().parts] or fitting
     if len(candidates) != 1:
         several = ", ".join(fitting or tasks)
-        raise UserError(f"{file.path}: its predictions fit several tasks or none; give --task, one of {several}")
+        raise UserError(f"{path}: its predictions fit several tasks or none; give --task, one of {several}")
     return candidates[0]
 
 
@@ -199,9 +160,8 @@ def _one_per_label(models: pd.DataFrame) -> pd.DataFrame:
     """Average the predictions of models with several seeds for the same label."""
     if not models.duplicated(KEYS).any() or models.duplicated([*KEYS, *MODEL]).any():  # the latter is an error
         return models
-    mean = models.groupby(KEYS, sort=False)[score_columns(models)].mean().reset_index()
-    partitions = models.drop_duplicates(KEYS)["partition"]
-    return table_of(mean["recording"], mean["time_s"], partitions, scores_of(mean))
+    columns = {"partition": "first", **dict.fromkeys(score_columns(models), "mean")}
+    return models.groupby(KEYS, sort=False, as_index=False).agg(columns).assign(**dict.fromkeys(MODEL, -1))
 
 
 def _matched(path: Path, predictions: pd.DataFrame, wanted: pd.DataFrame, which: str, data: CorpusData) -> pd.DataFrame:
@@ -223,11 +183,8 @@ def _matched(path: Path, predictions: pd.DataFrame, wanted: pd.DataFrame, which:
 
 def _require_same_score(path: Path, rows: ScoredRows, measure: str, reported: float | None) -> None:
     """Refuse predictions whose score is not the one in the results.json of their own run."""
-    try:
-        value = rows.value()
-    except Undefined:
-        return
-    if reported is not None and abs(value - reported) > TOLERANCE:
+    value = defined({}, "value", rows.value)
+    if value is not None and reported is not None and abs(value - reported) > TOLERANCE:
         raise UserError(
             f"{path}: its predictions reach a {measure} of {value:.4f} on this corpus, but its results.json has"
             f" {reported:.4f}; give the corpus of that run, or, if its labels were corrected since, run the command of"

@@ -1,6 +1,7 @@
 """Conclusions from results.json, in sentences."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,17 +12,36 @@ from jaxpara.predictions import model_name
 Json = Mapping[str, Any]
 
 
-def number(measure: str, value: float | None) -> str:
-    """Format a score: r to three decimals, UAR in percent; a dash where there is none."""
-    if value is None:
-        return "–"
-    # The space does not break, so that a percent sign never starts a line.
-    return f"{value:.1%}".replace("%", "\N{NO-BREAK SPACE}%") if measure == "UAR" else f"{value:.3f}"
+@dataclass(frozen=True)
+class Formatter:
+    """Formats scores of a measure: r to three decimals, UAR in percent or points; a dash where there is none."""
 
+    measure: str
 
-def interval(measure: str, bounds: list[float] | None) -> str:
-    """Format an interval: `0.512 to 0.634`; a dash where there is none."""
-    return "–" if bounds is None else f"{number(measure, bounds[0])} to {number(measure, bounds[1])}"
+    def number(self, value: float | None) -> str:
+        if value is None:
+            return "–"
+        # The space does not break, so that a percent sign never starts a line.
+        return f"{value:.1%}".replace("%", "\N{NO-BREAK SPACE}%") if self.measure == "UAR" else f"{value:.3f}"
+
+    def signed(self, difference: float | None) -> str:
+        """Format a difference with its sign, without a unit."""
+        if difference is None:
+            return "–"
+        return f"{100 * difference:+.1f}" if self.measure == "UAR" else f"{difference:+.3f}"
+
+    def interval(self, bounds: list[float] | None, number: Callable[[float | None], str] | None = None) -> str:
+        """Format an interval: `0.512 to 0.634`."""
+        return "–" if bounds is None else " to ".join(map(number or self.number, bounds))
+
+    def points(self, difference: float) -> str:
+        return f"{abs(100 * difference):.1f} points" if self.measure == "UAR" else f"{abs(difference):.3f}"
+
+    def compared(self, difference: float, words: tuple[str, str, str] = ("no better", "better", "worse")) -> str:
+        """Format a difference with the word for none, a positive or a negative one, as far as it can be seen."""
+        none, positive, negative = words
+        points = self.points(difference)
+        return none if points == self.points(0) else f"{points} {positive if difference > 0 else negative}"
 
 
 def chance(score: Json) -> float:
@@ -32,71 +52,61 @@ def chance(score: Json) -> float:
 def conclude(results: Json) -> list[str]:
     """Write the headline, and after it what to keep in mind."""
     test, cv = results["fusion"]["test"], results["fusion"]["cv"]
-    models = sum(len(results["members"][name]["folds"]) for name in results["fusion"]["members"])
-    system = f"The fusion ({results['fusion']['name']}) of {models} models" if models > 1 else "The model"
-    measure = results["measure"]
-    if test["pooled"] is not None:
-        where, score = "on the test partition", test
-    elif cv["pooled"] is not None:
-        where, score = "in cross-validation with all folds pooled", cv
-    else:
+    if test["pooled"] is None and cv["pooled"] is None:
         return [f"No score: {test['undefined']['pooled']}; in cross-validation {cv['undefined']['pooled']}."]
-    unknown = "the interval over speakers is unknown"
-    bounds = f"95\N{NO-BREAK SPACE}% interval over speakers {interval(measure, score['interval_95'])}"
+    parts = [_headline, _against_chance]
+    if test["pooled"] is not None:
+        parts += [_against_models, _against_baselines, _against_cv]
+    parts += [_advice, _between_seeds, _leaks, _between_partitions, _where_weights_were_found]
+    say = Formatter(results["measure"])
+    return [sentence for part in parts for sentence in part(results, say)]
+
+
+def _shown(results: Json) -> Json:
+    """Return the test score, or that of cross-validation where there is none."""
+    fusion = results["fusion"]
+    return fusion["cv"] if fusion["test"]["pooled"] is None else fusion["test"]
+
+
+def _headline(results: Json, say: Formatter) -> Iterator[str]:
+    fusion, score = results["fusion"], _shown(results)
+    models = sum(len(results["members"][name]["folds"]) for name in fusion["members"])
+    system = f"The fusion ({fusion['name']}) of {models} models" if models > 1 else "The model"
+    where = "on the test partition" if score is fusion["test"] else "in cross-validation with all folds pooled"
+    bounds = "the interval over speakers is unknown"
+    if score["interval_95"]:
+        bounds = f"95\N{NO-BREAK SPACE}% interval over speakers {say.interval(score['interval_95'])}"
     size = f"{score['labels']:,} labels" + (f" of {score['speakers']} speakers" if score["speakers"] else "")
-    sentences = [
-        f"{system} reaches a {measure} of {number(measure, score['pooled'])} {where}"
-        f" ({bounds if score['interval_95'] else unknown}; {size})."
-    ]
-    if score is cv:
-        sentences.append(f"There is no test score: {test['undefined']['pooled']}.")
-    sentences += _against_chance(score)
-    if score is test:
-        sentences += _against_models(results) + _against_baselines(results) + _against_cv(results)
-    sentences += advice(results) + _between_seeds(results)
-    sentences += _leaks(results) + _shared_audio(results) + _known_to_features(results)
-    return sentences + _between_partitions(results) + _where_weights_were_found(results)
+    yield f"{system} reaches a {say.measure} of {say.number(score['pooled'])} {where} ({bounds}; {size})."
+    if score is fusion["cv"]:
+        yield f"There is no test score: {fusion['test']['undefined']['pooled']}."
 
 
-def _against_chance(score: Json) -> list[str]:
-    measure, guess = score["measure"], "0" if score["measure"] == "PCC" else number("UAR", chance(score))
+def _against_chance(results: Json, say: Formatter) -> Iterator[str]:
+    score = _shown(results)
+    guess = "0" if score["measure"] == "PCC" else say.number(chance(score))
     if score["interval_95"] is None:
         reason, samples = score["undefined"].get("interval_95", "no reason given"), score["interval_95_over_samples"]
-        of_samples = f" Over samples it is {interval(measure, samples)}, which is too narrow for new speakers."
-        return [f"There is no interval over speakers ({reason}).{of_samples if samples else ''}"]
-    low, high = score["interval_95"]
-    if low > chance(score):
-        return [f"The interval is above chance ({guess})."]
-    if high < chance(score):
-        return [f"The interval is below chance ({guess}): the system is worse than guessing."]
-    return [f"The interval includes chance ({guess}): this run does not show that the system is better than guessing."]
+        of_samples = f" Over samples it is {say.interval(samples)}, which is too narrow for new speakers."
+        yield f"There is no interval over speakers ({reason}).{of_samples if samples else ''}"
+    elif score["interval_95"][0] > chance(score):
+        yield f"The interval is above chance ({guess})."
+    elif score["interval_95"][1] < chance(score):
+        yield f"The interval is below chance ({guess}): the system is worse than guessing."
+    else:
+        yield f"The interval includes chance ({guess}): this run does not show that the system is better than guessing."
 
 
-def _against_models(results: Json) -> list[str]:
-    measure, test = results["measure"], results["fusion"]["test"]["pooled"]
-    return [
-        f"One by one, the {len(member['folds'])} models of {name} reach"
-        f" {number(measure, member['mean_of_folds_test'])} on average; the fusion is"
-        f" {_compared(measure, test - member['mean_of_folds_test'])}."
-        for name, member in results["members"].items()
-        if name in results["fusion"]["members"]
-        and member["mean_of_folds_test"] is not None
-        and len(member["folds"]) > 1
-    ]
+def _against_models(results: Json, say: Formatter) -> Iterator[str]:
+    for name, member in results["members"].items():
+        alone, models = member["mean_of_folds_test"], len(member["folds"])
+        if name in results["fusion"]["members"] and alone is not None and models > 1:
+            average = f"One by one, the {models} models of {name} reach {say.number(alone)} on average"
+            yield f"{average}; the fusion is {say.compared(results['fusion']['test']['pooled'] - alone)}."
 
 
-def _compared(measure: str, difference: float) -> str:
-    points = _points(measure, abs(difference))
-    return "no better" if points == _points(measure, 0) else f"{points} {'better' if difference > 0 else 'worse'}"
-
-
-def _points(measure: str, difference: float) -> str:
-    return f"{100 * difference:.1f} points" if measure == "UAR" else f"{difference:.3f}"
-
-
-def _against_baselines(results: Json) -> list[str]:
-    measure, bounds = results["measure"], results["fusion"]["test"]["interval_95"]
-    sentences = []
+def _against_baselines(results: Json, say: Formatter) -> Iterator[str]:
+    bounds = results["fusion"]["test"]["interval_95"]
     for name, score in results["baselines"].items():
         if score["pooled"] is None:
             continue
@@ -107,187 +117,160 @@ def _against_baselines(results: Json) -> list[str]:
             place = ", above the system's interval: the system is worse"
         elif bounds is not None:
             place = ", inside the system's interval: this run does not show that the system is better"
-        sentences.append(
-            f"The baseline “{name}”, {score['description']}, reaches {number(measure, score['pooled'])}{place}."
+        yield f"The baseline “{name}”, {score['description']}, reaches {say.number(score['pooled'])}{place}."
+
+
+def _against_cv(results: Json, say: Formatter) -> Iterator[str]:
+    bounds, value = results["fusion"]["test"]["interval_95"], results["fusion"]["cv"]["pooled"]
+    if value is not None and bounds is not None and not bounds[0] <= value <= bounds[1]:
+        yield (
+            f"The pooled cross-validation score, {say.number(value)}, is outside the interval of the test"
+            " score: do not expect it on new recordings."
         )
-    return sentences
 
 
-def _against_cv(results: Json) -> list[str]:
-    measure, test, cv = results["measure"], results["fusion"]["test"], results["fusion"]["cv"]
-    if cv["pooled"] is None or test["interval_95"] is None:
-        return []
-    low, high = test["interval_95"]
-    if low <= cv["pooled"] <= high:
-        return []
-    return [
-        f"The pooled cross-validation score, {number(measure, cv['pooled'])}, is outside the interval of the test"
-        " score: do not expect it on new recordings."
-    ]
-
-
-def advice(results: Json) -> list[str]:
+def _advice(results: Json, say: Formatter) -> Iterator[str]:
     """Write a sentence if the fusion is worse than its best member, and for members that may need more epochs."""
-    measure, fusion, sentences = results["measure"], results["fusion"], []
+    fusion = results["fusion"]
     part = "cv" if fusion["test"]["pooled"] is None else "test"
     alone = {name: results["members"][name][part]["pooled"] for name in fusion["members"]}
     alone = {name: value for name, value in alone.items() if value is not None}
-    if len(fusion["members"]) > 1 and alone and fusion[part]["pooled"] is not None:
+    together = fusion[part]["pooled"]
+    if len(fusion["members"]) > 1 and alone and together is not None:
         best = max(alone, key=alone.__getitem__)
-        compared = _compared(measure, fusion[part]["pooled"] - alone[best])
-        if compared.endswith("worse"):
+        if say.compared(together - alone[best]).endswith("worse"):
             where = "On the test partition" if part == "test" else "In cross-validation (pooled)"
-            sentences.append(
-                f"{where} the fusion ({number(measure, fusion[part]['pooled'])}) is worse than its best member alone,"
-                f" {best} ({number(measure, alone[best])})."
+            yield (
+                f"{where} the fusion ({say.number(together)}) is worse than its best member alone,"
+                f" {best} ({say.number(alone[best])})."
             )
     for name, member in results["members"].items():
         epochs = [(fold["best_epoch"], fold["last_epoch"]) for fold in member["folds"]]
         late = sum(best is not None and best == last for best, last in epochs)
         if late:
             count = f"{late} of the {len(epochs)} models" if late < len(epochs) else "all models"
-            sentences.append(
+            yield (
                 f"The last epoch was the best one for {count} of {name}: training with more epochs"
                 f" (--config.members.{name}.learner.epochs) may give a better score."
             )
-    return sentences
 
 
-def _between_seeds(results: Json) -> list[str]:
-    measure, sentences = results["measure"], []
+def _between_seeds(results: Json, say: Formatter) -> Iterator[str]:
     for name, member in results["members"].items():
         for part, where in (("test", "on the test partition"), ("cv", "in cross-validation, mean of folds")):
             values = [reached[part] for reached in member["seeds"].values()]
             if None not in values and len(set(values)) > 1:  # a learner without randomness is the same with every seed
-                alone = ", ".join(number(measure, value) for value in values)
-                sentences.append(
-                    f"With a single seed {name} reaches {alone} {where}:"
-                    f" {number(measure, float(np.mean(values)))} on average, standard deviation"
-                    f" {_points(measure, float(np.std(values, ddof=1)))}. Smaller differences between systems may be"
-                    " chance."
+                yield (
+                    f"With a single seed {name} reaches {', '.join(map(say.number, values))} {where}:"
+                    f" {say.number(float(np.mean(values)))} on average, standard deviation"
+                    f" {say.points(float(np.std(values, ddof=1)))}. Smaller differences between systems may be chance."
                 )
                 break
-    return sentences
 
 
-def _leaks(results: Json) -> list[str]:
-    shared = results["fusion"]["cv"]["speakers_in_train_and_validation"]
-    leaking = [count for count in shared.values() if count]
-    if not leaking:
-        return []
-    sentence = (
-        f"In {len(leaking)} of {len(shared)} folds some speakers are in both the training set and the validation set"
-        f" (up to {max(leaking)}): the cross-validation scores are too high."
-    )
-    measure, cv, test = results["measure"], results["fusion"]["cv"], results["fusion"]["test"]
-    if cv["pooled"] is not None and test["pooled"] is not None:
-        difference = cv["pooled"] - test["pooled"]
-        points = _points(measure, abs(difference))
-        apart = "the same" if points == _points(measure, 0) else f"{points} {'less' if difference > 0 else 'more'}"
-        sentence += (
-            f" The pooled cross-validation score is {number(measure, cv['pooled'])}; on the test partition, whose"
-            f" speakers are new, it is {number(measure, test['pooled'])}, {apart}. To keep speakers apart, set"
-            " --config.members.<member>.folds.name=speaker_disjoint."
+def _leaks(results: Json, say: Formatter) -> Iterator[str]:
+    cv, test = results["fusion"]["cv"], results["fusion"]["test"]
+    shared = cv["speakers_in_train_and_validation"]
+    if leaking := [count for count in shared.values() if count]:
+        sentence = (
+            f"In {len(leaking)} of {len(shared)} folds some speakers are in both the training set and the validation"
+            f" set (up to {max(leaking)}): the cross-validation scores are too high."
         )
-    return [sentence]
-
-
-def _shared_audio(results: Json) -> list[str]:
+        if cv["pooled"] is not None and test["pooled"] is not None:
+            apart = say.compared(cv["pooled"] - test["pooled"], ("the same", "less", "more"))
+            sentence += (
+                f" The pooled cross-validation score is {say.number(cv['pooled'])}; on the test partition, whose"
+                f" speakers are new, it is {say.number(test['pooled'])}, {apart}. To keep speakers apart, set"
+                " --config.members.<member>.folds.name=speaker_disjoint."
+            )
+        yield sentence
     where = {
         "train_and_validation": "one in a training set and one in its validation set",
         "train_and_test": "one in train or devel and one in test",
     }
-    sentences = []
-    for parts, shared in results["shared_audio"].items():
-        if shared["pairs"]:
-            first = shared["examples"][0]
-            sentences.append(
-                f"{shared['pairs']} pairs of recordings have the same audio, {where[parts]}, for example"
+    for parts, audio in results["shared_audio"].items():
+        if audio["pairs"]:
+            first = audio["examples"][0]
+            yield (
+                f"{audio['pairs']} pairs of recordings have the same audio, {where[parts]}, for example"
                 f" {first['one']} and {first['other']}: the scores are too high."
             )
-    return sentences
+    for name, member in results["members"].items():
+        if member["leak"]:
+            yield f"The cross-validation scores of {name} are too high: {member['leak']}."
 
 
-def _known_to_features(results: Json) -> list[str]:
-    leaks = {name: member["leak"] for name, member in results["members"].items() if member["leak"]}
-    return [f"The cross-validation scores of {name} are too high: {leak}." for name, leak in leaks.items()]
-
-
-def _between_partitions(results: Json) -> list[str]:
+def _between_partitions(results: Json, say: Formatter) -> Iterator[str]:
     """Warn where the folds that validate on one partition score differently from those that validate on another.
 
     Where a fold has no interval (speakers unknown), the scatter of the folds of one partition has to do; it does not
     cover other speakers, and the sentence says so.
     """
-    measure, cv = results["measure"], results["fusion"]["cv"]
+    cv = results["fusion"]["cv"]
     # Members may differ in their folds, and the fusion need not have all of them.
     members = [results["members"][name] for name in results["fusion"]["members"]]
     by_key = {(fold["seed"], fold["fold"]): fold for member in reversed(members) for fold in member["folds"]}
-    groups: dict[str, dict[str, Json]] = {}  # by partition and model
+    groups: dict[str, list[tuple[float, list[float] | None, int]]] = {}  # by partition: value, bounds, speakers
     for (seed, fold), outcome in sorted(by_key.items()):
         name, partitions = model_name((fold, seed)), list(outcome["validation"]["per_partition"])
         if len(partitions) == 1 and cv["per_fold"].get(name) is not None:
-            groups.setdefault(partitions[0], {})[name] = outcome["validation"]
+            found = cv["per_fold"][name], cv["per_fold_interval_95"][name], outcome["validation"]["speakers"]
+            groups.setdefault(partitions[0], []).append(found)
     if len(groups) != 2:
-        return []
-    line = intervals.PCC if measure == "PCC" else intervals.UAR
-    values = {partition: [cv["per_fold"][name] for name in group] for partition, group in groups.items()}
-    bounds = {partition: [cv["per_fold_interval_95"][name] for name in group] for partition, group in groups.items()}
-    if all(pair for of_group in bounds.values() for pair in of_group):
-        speakers = {partition: [score["speakers"] for score in group.values()] for partition, group in groups.items()}
-        shared = sum(map(sum, speakers.values())) > cv["speakers"]
-        means = [intervals.mean_of_scores(values[p], bounds[p], speakers[p], line, shared=shared) for p in groups]
+        return
+    line = intervals.PCC if say.measure == "PCC" else intervals.UAR
+    columns = {partition: list(zip(*group, strict=True)) for partition, group in groups.items()}
+    if all(pair for _, bounds, _ in columns.values() for pair in bounds):
+        shared = sum(sum(speakers) for _, _, speakers in columns.values()) > cv["speakers"]
+        means = [intervals.mean_score(v, line, bounds, n, shared=shared) for v, bounds, n in columns.values()]
         basis = "the choice of speakers explains"
     elif min(map(len, groups.values())) > 1:
-        means = [intervals.mean_by_scatter(values[p], line) for p in groups]
+        means = [intervals.mean_score(values, line) for values, _, _ in columns.values()]
         basis = "folds of the same partition differ from each other (other speakers may differ as much)"
     else:
-        return []
-    if not intervals.differ(*means):
-        return []
-    (low, worse), (high, better) = sorted((float(np.mean(values[p])), p) for p in groups)
-    return [
-        f"The folds that validate on {better} reach {number(measure, high)} on average, those that validate on {worse}"
-        f" {number(measure, low)}: a difference of {_points(measure, high - low)}, more than {basis}. The mean of all"
-        " folds hides it: report both."
-    ]
+        return
+    if intervals.differ(*means):
+        (low, worse), (high, better) = sorted(
+            (float(np.mean(v)), partition) for partition, (v, _, _) in columns.items()
+        )
+        yield (
+            f"The folds that validate on {better} reach {say.number(high)} on average, those that validate on {worse}"
+            f" {say.number(low)}: a difference of {say.points(high - low)}, more than {basis}. The mean of all"
+            " folds hides it: report both."
+        )
 
 
-def _where_weights_were_found(results: Json) -> list[str]:
-    fusion, measure = results["fusion"], results["measure"]
-    if fusion["cv_cross_fitted"] is None:
-        return []
-    return [
-        "The fusion's weights were chosen on the validation sets that also give its pooled cross-validation score,"
-        f" {number(measure, fusion['cv']['pooled'])}. With weights chosen on other folds (cross-fitted) the score is"
-        f" {number(measure, fusion['cv_cross_fitted']['pooled'])}."
-    ]
+def _where_weights_were_found(results: Json, say: Formatter) -> Iterator[str]:
+    fusion = results["fusion"]
+    if fusion["cv_cross_fitted"] is not None:
+        yield (
+            "The fusion's weights were chosen on the validation sets that also give its pooled cross-validation score,"
+            f" {say.number(fusion['cv']['pooled'])}. With weights chosen on other folds (cross-fitted) the score is"
+            f" {say.number(fusion['cv_cross_fitted']['pooled'])}."
+        )
 
 
 def closing_lines(results: Json) -> list[str]:
     """Return what a run prints at its end: scores of the system, its members and the baselines, and advice."""
-    lines, measure = [], results["measure"]
+    lines, say = [], Formatter(results["measure"])
     test, cv = results["fusion"]["test"], results["fusion"]["cv"]
     if test["pooled"] is None:
         lines.append(f"test: no score ({test['undefined']['pooled']}); the submission is ready")
     else:
-        bounds = f"95 % interval over speakers {interval(measure, test['interval_95'])}"
-        lines.append(
-            f"test {measure} {number(measure, test['pooled'])}"
-            f" ({bounds if test['interval_95'] else 'no interval over speakers'})"
-        )
+        bounds = "no interval over speakers"
+        if test["interval_95"]:
+            bounds = f"95 % interval over speakers {say.interval(test['interval_95'])}"
+        lines.append(f"test {say.measure} {say.number(test['pooled'])} ({bounds})")
         for name, member in results["members"].items():
             alone, models = member["mean_of_folds_test"], len(member["folds"])
             if alone is not None and models > 1:
-                together = number(measure, member["test"]["pooled"])
-                lines.append(
-                    f"  {name}: {number(measure, alone)} with one model on average, {together} with {models} together"
-                )
+                together = f"{say.number(member['test']['pooled'])} with {models} together"
+                lines.append(f"  {name}: {say.number(alone)} with one model on average, {together}")
         for name, score in results["baselines"].items():
-            value = score["pooled"]
-            reached = f"no score, {score['undefined']['pooled']}" if value is None else number(measure, value)
+            undefined = score["undefined"].get("pooled")
+            reached = f"no score, {undefined}" if score["pooled"] is None else say.number(score["pooled"])
             lines.append(f"  baseline ({name}): {reached}")
     if cv["pooled"] is not None and cv["mean_of_folds"] is not None:
-        mean, pooled = number(measure, cv["mean_of_folds"]), number(measure, cv["pooled"])
-        lines.append(f"cross-validation {measure}: mean of folds {mean}, pooled {pooled}")
-    return [line.replace("\N{NO-BREAK SPACE}", " ") for line in [*lines, *advice(results)]]
+        mean, pooled = say.number(cv["mean_of_folds"]), say.number(cv["pooled"])
+        lines.append(f"cross-validation {say.measure}: mean of folds {mean}, pooled {pooled}")
+    return [line.replace("\N{NO-BREAK SPACE}", " ") for line in [*lines, *_advice(results, say)]]

@@ -6,7 +6,6 @@ each drawn some number of times, has the sums `counts @ sums_per_unit`; all resa
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 from scipy import special, stats
@@ -17,15 +16,15 @@ LEVEL = 0.95
 RESAMPLES = 10_000
 MAX_UNDEFINED = 0.05  # of the resamples
 CHUNK = 1_000  # resamples in memory at once
+# Of scores on the line of their measure: mean, squared standard error, and the degrees of freedom of that.
+MeanScore = tuple[float, float, float]
 
 
 @dataclass(frozen=True, eq=False)
 class Units:
     """Units that are drawn with replacement, or left out: speakers, recordings or blocks of time.
 
-    Attributes:
-      sums: `[unit, sum]` the sums of each unit's rows.
-      copies: `[unit]` number of equal units, drawn separately, that an entry represents; 1 for speakers.
+    `sums` is `[unit, sum]`; `copies`, `[unit]`, counts the equal units, drawn separately, that an entry stands for.
     """
 
     sums: np.ndarray
@@ -45,6 +44,7 @@ class SumMeasure:
       from_line: the inverse.
     """
 
+    name: str
     of_sums: Callable[[np.ndarray], np.ndarray]
     to_line: Callable[..., np.ndarray]
     from_line: Callable[..., np.ndarray]
@@ -89,8 +89,8 @@ def _uar_of_sums(sums: np.ndarray) -> np.ndarray:
         return (np.diagonal(counts, axis1=-2, axis2=-1) / counts.sum(-1)).mean(-1)
 
 
-PCC = SumMeasure(_pcc_of_sums, np.arctanh, np.tanh)
-UAR = SumMeasure(_uar_of_sums, special.logit, special.expit)
+PCC = SumMeasure("PCC", _pcc_of_sums, np.arctanh, np.tanh)
+UAR = SumMeasure("UAR", _uar_of_sums, special.logit, special.expit)
 
 
 def draws(units: Units, resamples: int, rng: np.random.Generator) -> np.ndarray:
@@ -109,7 +109,7 @@ def bootstrap_interval(units: Units, measure: SumMeasure, *, seed: int = 0, resa
     """Compute the percentile interval of the bootstrap; too narrow with few units, see `jackknife_interval`.
 
     Raises:
-      Undefined: fewer than 2 units, or a measure that is undefined in more than 5 % of the resamples.
+      Undefined: fewer than 2 units, or a measure that is undefined in more than `MAX_UNDEFINED` of the resamples.
     """
     if len(units) < 2:
         raise Undefined("one unit only, nothing to resample")
@@ -154,47 +154,33 @@ def jackknife_interval(units: Units, measure: SumMeasure) -> list[float]:
     return [float(measure.from_line(centre - reach)), float(measure.from_line(centre + reach))]
 
 
-class MeanScore(NamedTuple):
-    """A mean of scores on the line of their measure, its squared standard error, and the degrees of freedom of that."""
-
-    value: float
-    variance: float
-    freedom: float
-
-
-def mean_of_scores(
+def mean_score(
     values: Sequence[float],
-    bounds: Sequence[Sequence[float]],
-    units: Sequence[int],
     measure: SumMeasure,
+    bounds: Sequence[Sequence[float]] = (),
+    units: Sequence[int] = (),
     *,
-    shared: bool,
+    shared: bool = False,
 ) -> MeanScore:
-    """Estimate the mean of scores from the standard error of each, which follows from its jackknife interval.
+    """Estimate the mean of `[score]` values.
 
     Args:
-      values: `[score]`.
-      bounds: `[score, 2]` from `jackknife_interval`.
-      units: `[score]` number of units of each.
+      bounds: `[score, 2]` from `jackknife_interval`, which give the error of each; without them, the scatter does.
+      units: `[score]` number of units of each, with bounds only.
       shared: True if the scores share units. Their errors are then taken as equal, which is stricter than independent.
     """
-    freedom = np.array(units) - 1
     # A score at the limit of its range is infinite on the line; `differ` then returns False.
     with np.errstate(divide="ignore", invalid="ignore"):
         centres = measure.to_line(np.array(values))
+        if not len(bounds):
+            return centres.mean(), centres.var(ddof=1) / len(centres), len(centres) - 1
+        freedom = np.array(units) - 1
         low, high = measure.to_line(np.array(bounds)).T
         errors = (high - low) / 2 / stats.t.ppf((1 + LEVEL) / 2, freedom)
         if shared:
-            return MeanScore(centres.mean(), errors.mean() ** 2, freedom.min())
+            return centres.mean(), errors.mean() ** 2, freedom.min()
         parts = (errors / len(values)) ** 2
-        return MeanScore(centres.mean(), parts.sum(), parts.sum() ** 2 / (parts**2 / freedom).sum())
-
-
-def mean_by_scatter(values: Sequence[float], measure: SumMeasure) -> MeanScore:
-    """Estimate the mean of two or more `[score]` values, with their own scatter as the error."""
-    with np.errstate(divide="ignore", invalid="ignore"):
-        centres = measure.to_line(np.array(values))
-        return MeanScore(centres.mean(), centres.var(ddof=1) / len(centres), len(centres) - 1)
+        return centres.mean(), parts.sum(), parts.sum() ** 2 / (parts**2 / freedom).sum()
 
 
 def differ(one: MeanScore, other: MeanScore) -> bool:
@@ -202,8 +188,9 @@ def differ(one: MeanScore, other: MeanScore) -> bool:
 
     Reference: Welch, Biometrika 34 (1947); Satterthwaite, Biometrics Bulletin 2 (1946).
     """
-    variance = one.variance + other.variance
-    if not (np.isfinite(variance) and variance > 0):
+    (mean, variance, freedom), (other_mean, other_variance, other_freedom) = one, other
+    both = variance + other_variance
+    if not (np.isfinite(both) and both > 0):
         return False
-    freedom = variance**2 / (one.variance**2 / one.freedom + other.variance**2 / other.freedom)
-    return bool(abs(one.value - other.value) > stats.t.ppf((1 + LEVEL) / 2, freedom) * np.sqrt(variance))
+    together = both**2 / (variance**2 / freedom + other_variance**2 / other_freedom)
+    return bool(abs(mean - other_mean) > stats.t.ppf((1 + LEVEL) / 2, together) * np.sqrt(both))

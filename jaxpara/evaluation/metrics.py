@@ -1,7 +1,10 @@
-"""Measures of whole predictions, in float64: each returns a number, or raises `Undefined` with the reason."""
+"""Measures of whole predictions, in float64: each returns a number, or raises `Undefined` with the reason.
+
+Undefined are too few rows, a class without rows, a constant series, NaN and infinite values.
+"""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from sklearn.metrics import roc_auc_score, roc_curve, root_mean_squared_error
@@ -11,26 +14,19 @@ class Undefined(Exception):
     """The measure has no value for this input; the message is the reason, as it appears in a report."""
 
 
-def defined(compute: Callable[[], Any], figure: str, undefined: dict[str, str]) -> Any:
-    """Return the result of `compute`; None, with the reason in `undefined[figure]`, where it is undefined."""
+def defined(undefined: dict[str, str], figure: str, compute: Callable[..., Any], *args: Any) -> Any:
+    """Return `compute(*args)`; None, with the reason in `undefined[figure]`, where it is undefined."""
     try:
-        return compute()
+        return compute(*args)
     except Undefined as reason:
         undefined[figure] = str(reason)
         return None
 
 
 def official_score(measure: str, truth: np.ndarray, scores: np.ndarray, n_classes: int) -> float:
-    """Compute the official measure of a task.
+    """Compute `PCC` of `[row, 1]` belt positions, or `UAR` of `[row, class]` probabilities.
 
-    Args:
-      measure: `PCC` of a sequence, `UAR` of classes.
-      truth: `[row]` belt positions or class indices, all known.
-      scores: `[row, 1]` belt positions or `[row, class]` probabilities; of equal probabilities the first class counts.
-      n_classes: 0 for a sequence.
-
-    Raises:
-      Undefined: the measure has no value here.
+    `truth` is `[row]`, belt positions or class indices, all known. Of equal probabilities the first class counts.
     """
     if measure == "PCC":
         return pcc(truth, scores[:, 0])
@@ -39,8 +35,6 @@ def official_score(measure: str, truth: np.ndarray, scores: np.ndarray, n_classe
 
 def _pair(truth: np.ndarray, prediction: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     truth, prediction = np.asarray(truth, np.float64), np.asarray(prediction, np.float64)
-    if truth.shape != prediction.shape or truth.ndim != 1:
-        raise ValueError(f"truth {truth.shape} and prediction {prediction.shape} must be equal, [row]")
     if len(truth) < 2:
         raise Undefined(f"{len(truth)} labels, at least 2 are needed")
     if not (np.isfinite(truth).all() and np.isfinite(prediction).all()):
@@ -49,11 +43,7 @@ def _pair(truth: np.ndarray, prediction: np.ndarray) -> tuple[np.ndarray, np.nda
 
 
 def pcc(truth: np.ndarray, prediction: np.ndarray) -> float:
-    """Compute Pearson's correlation coefficient of two `[row]` series.
-
-    Raises:
-      Undefined: fewer than 2 rows, a constant series, or a value that is not finite.
-    """
+    """Compute Pearson's correlation coefficient of two `[row]` series; undefined if one is constant."""
     x, y = _pair(truth, prediction)
     for name, series in (("truth", x), ("prediction", y)):
         if np.ptp(series) == 0:  # exactly, as the rounded variance of a constant need not be 0
@@ -66,9 +56,6 @@ def pcc(truth: np.ndarray, prediction: np.ndarray) -> float:
 def ccc(truth: np.ndarray, prediction: np.ndarray) -> float:
     """Compute Lin's concordance correlation coefficient of two `[row]` series, with population variances.
 
-    Raises:
-      Undefined: fewer than 2 rows, a constant series, or a value that is not finite.
-
     Reference: Lin, Biometrics 45 (1989): 2 s_xy / (s_x^2 + s_y^2 + (m_x - m_y)^2).
     """
     r = pcc(truth, prediction)
@@ -77,11 +64,7 @@ def ccc(truth: np.ndarray, prediction: np.ndarray) -> float:
 
 
 def rmse(truth: np.ndarray, prediction: np.ndarray) -> float:
-    """Compute the root mean squared error of two `[row]` series, in the unit of the labels.
-
-    Raises:
-      Undefined: fewer than 2 rows, or a value that is not finite.
-    """
+    """Compute the root mean squared error of two `[row]` series, in the unit of the labels."""
     return float(root_mean_squared_error(*_pair(truth, prediction)))
 
 
@@ -93,11 +76,7 @@ def confusion(truth: np.ndarray, predicted: np.ndarray, n_classes: int) -> np.nd
 
 
 def recalls(counts: np.ndarray) -> np.ndarray:
-    """Compute the recall of each class, `[class]`, from a confusion matrix.
-
-    Raises:
-      Undefined: a class has no row.
-    """
+    """Compute the recall of each class, `[class]`, from a confusion matrix; undefined if a class has no row."""
     rows = counts.sum(1)
     if not rows.all():
         raise Undefined(f"no label of class {int(np.argmin(rows))} (of {len(rows)} classes)")
@@ -105,23 +84,9 @@ def recalls(counts: np.ndarray) -> np.ndarray:
 
 
 def uar(counts: np.ndarray) -> float:
-    """Compute the unweighted average recall from a confusion matrix.
-
-    Raises:
-      Undefined: a class has no row. (scikit-learn averages over the others, which is a figure on another scale.)
-    """
+    """Compute the unweighted average recall from a confusion matrix; undefined if a class has no row."""
+    # scikit-learn averages over the other classes, which is a figure on another scale.
     return float(recalls(counts).mean())
-
-
-def accuracy(counts: np.ndarray) -> float:
-    """Compute the accuracy from a confusion matrix.
-
-    Raises:
-      Undefined: it has no rows.
-    """
-    if not counts.sum():
-        raise Undefined("no label")
-    return float(np.trace(counts) / counts.sum())
 
 
 def _both_classes(truth: np.ndarray, score: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -134,20 +99,12 @@ def _both_classes(truth: np.ndarray, score: np.ndarray) -> tuple[np.ndarray, np.
 
 
 def auc(truth: np.ndarray, score: np.ndarray) -> float:
-    """Compute the area under the ROC curve of `[row]` scores for `[row]` truth of two classes.
-
-    Raises:
-      Undefined: labels of one class only, or a score that is not finite.
-    """
+    """Compute the area under the ROC curve of `[row]` scores for `[row]` truth of two classes."""
     return float(roc_auc_score(*_both_classes(truth, score)))
 
 
 def eer(truth: np.ndarray, score: np.ndarray) -> float:
-    """Compute the equal error rate: where the linearly interpolated ROC curve has as many misses as false alarms.
-
-    Raises:
-      Undefined: labels of one class only, or a score that is not finite.
-    """
+    """Compute the equal error rate: where the linearly interpolated ROC curve has as many misses as false alarms."""
     false_alarms, hits, _ = roc_curve(*_both_classes(truth, score), drop_intermediate=False)
     gap = false_alarms - (1 - hits)  # rises from -1 to 1
     after = int(np.argmax(gap >= 0))
@@ -155,21 +112,7 @@ def eer(truth: np.ndarray, score: np.ndarray) -> float:
     return float(false_alarms[after - 1] + share * (false_alarms[after] - false_alarms[after - 1]))
 
 
-class Reliability(NamedTuple):
-    """Confidence and accuracy in bins of the confidence, without empty bins.
-
-    Attributes:
-      counts: `[bin]` rows.
-      confidence: `[bin]` mean probability of the predicted class.
-      accuracy: `[bin]` share of the rows whose class was predicted.
-    """
-
-    counts: np.ndarray
-    confidence: np.ndarray
-    accuracy: np.ndarray
-
-
-def reliability(truth: np.ndarray, probabilities: np.ndarray, bins: int = 10) -> Reliability:
+def reliability(truth: np.ndarray, probabilities: np.ndarray, bins: int = 10) -> dict[str, np.ndarray]:
     """Compare confidence with accuracy, which are equal in every bin where the probabilities are calibrated.
 
     Args:
@@ -177,13 +120,12 @@ def reliability(truth: np.ndarray, probabilities: np.ndarray, bins: int = 10) ->
       probabilities: `[row, class]`.
       bins: equally wide bins of the confidence between 0 and 1, each closed on its right.
 
-    Raises:
-      Undefined: no row, or rows that are no probabilities.
+    Returns:
+      `counts` (rows), `confidence` (mean probability of the predicted class) and `accuracy` (share of the rows whose
+      class was predicted), `[bin]` without empty bins.
 
     Reference: Guo et al., ICML 2017; scikit-learn's calibration_curve has the same bins, but no counts.
     """
-    if not len(truth):
-        raise Undefined("no label")
     if not (np.all(probabilities >= 0) and np.allclose(probabilities.sum(1), 1, atol=1e-4)):
         raise Undefined("the scores are no probabilities")
     confidence = probabilities.max(1)
@@ -191,16 +133,11 @@ def reliability(truth: np.ndarray, probabilities: np.ndarray, bins: int = 10) ->
     bin_of = np.searchsorted(np.arange(1, bins) / bins, confidence)
     counts, confident, correct = (np.bincount(bin_of, w, minlength=bins) for w in (None, confidence, right))
     filled = counts > 0
-    return Reliability(counts[filled], confident[filled] / counts[filled], correct[filled] / counts[filled])
+    counts, confident, correct = counts[filled], confident[filled], correct[filled]
+    return {"counts": counts, "confidence": confident / counts, "accuracy": correct / counts}
 
 
 def ece(truth: np.ndarray, probabilities: np.ndarray, bins: int = 10) -> float:
-    """Compute the expected calibration error: the mean distance of confidence and accuracy in `reliability`.
-
-    Raises:
-      Undefined: as `reliability`.
-
-    Reference: Guo et al., ICML 2017.
-    """
-    counts, confidence, correct = reliability(truth, probabilities, bins)
-    return float(np.average(np.abs(correct - confidence), weights=counts))
+    """Compute the expected calibration error (Guo et al., 2017): the mean distance of both in `reliability`."""
+    found = reliability(truth, probabilities, bins)
+    return float(np.average(np.abs(found["accuracy"] - found["confidence"]), weights=found["counts"]))

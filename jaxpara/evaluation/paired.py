@@ -1,53 +1,74 @@
-"""The difference of two systems on the same rows, with its intervals and a permutation test.
+"""The comparison of systems on the same rows: their differences, with intervals and permutation tests.
 
 Each unit (speaker, or sample where speakers are unknown) has the sums of both systems, so that the difference is a
 measure of sums too: the intervals of `intervals` apply to it, and every resample draws the same units for both.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import combinations
 
 import numpy as np
 
 from jaxpara.evaluation import intervals
 from jaxpara.evaluation.intervals import SumMeasure, Units
 from jaxpara.evaluation.metrics import Undefined, defined
-from jaxpara.evaluation.scores import ScoredRows
+from jaxpara.evaluation.scores import CorpusData, ScoredRows
 
 SWAPS = 10_000
 MAX_UNITS_EXACT = 13  # 2^13 = 8192 swaps, about as many as are drawn otherwise
 
 
 @dataclass(frozen=True)
-class Difference:
-    """The difference of two systems.
+class Figures:
+    """The score of one system over all rows, or the difference of two; None where `undefined` has a reason.
 
     Attributes:
-      first, second: their names.
-      value: the first's measure minus the second's, over all rows; None where it is undefined, as every figure here.
-      interval_95: paired jackknife with Student's t, the one to quote.
-      interval_95_bootstrap: percentiles of the paired bootstrap; too narrow with few speakers.
-      p: of a paired permutation test, two-sided.
-      p_holm: the same, corrected for the number of pairs.
-      undefined: {figure: reason} for every None.
+      against: the system whose measure is subtracted; empty for a score.
+      interval_95: jackknife over speakers, or over samples where a speaker is unknown; the one to quote.
+      interval_95_bootstrap: of a difference: percentiles of the paired bootstrap; too narrow with few speakers.
+      p, p_holm: of a difference: a two-sided paired permutation test; the same, corrected for the number of pairs.
     """
 
-    first: str
-    second: str
-    value: float | None
-    interval_95: list[float] | None
-    interval_95_bootstrap: list[float] | None
-    p: float | None
+    system: str
+    against: str = ""
+    value: float | None = None
+    interval_95: list[float] | None = None
+    interval_95_bootstrap: list[float] | None = None
+    p: float | None = None
     p_holm: float | None = None
     undefined: dict[str, str] = field(default_factory=dict)
 
+    @property
+    def label(self) -> str:
+        return f"{self.system} - {self.against}" if self.against else self.system
 
-def difference(names: tuple[str, str], first: ScoredRows, second: ScoredRows) -> Difference:
-    """Compare two systems.
 
-    Args:
-      names: of the two.
-      first, second: their predictions of the same labels, in the same order.
+class Comparison:
+    """Scores of systems, and the differences of every pair in the order of the systems."""
+
+    def __init__(self, systems: Mapping[str, ScoredRows], data: CorpusData, part: str):
+        """Compare systems by name, with the same labels in the same order, on a part: `test` or `validation`."""
+        first = next(iter(systems.values()))
+        self.task, self.measure, self.simulated, self.part = data.task, data.measure, data.simulated, part
+        self.labels, self.units = len(first), len(first.units())
+        self.over = "samples" if first.speakers is None else "speakers"  # are the units
+        self.scores = [_score(name, rows) for name, rows in systems.items()]
+        pairs = [difference((a, b), systems[a], systems[b]) for a, b in combinations(systems, 2)]
+        corrected = iter(holm([pair.p for pair in pairs if pair.p is not None]))
+        self.differences = [pair if pair.p is None else replace(pair, p_holm=next(corrected)) for pair in pairs]
+
+
+def _score(name: str, rows: ScoredRows) -> Figures:
+    undefined: dict[str, str] = {}
+    value, bounds = defined(undefined, "value", rows.value), None
+    if value is not None:
+        bounds = defined(undefined, "interval_95", intervals.jackknife_interval, rows.units(), rows.measure)
+    return Figures(name, value=value, interval_95=bounds, undefined=undefined)
+
+
+def difference(names: tuple[str, str], first: ScoredRows, second: ScoredRows) -> Figures:
+    """Compare two systems by their predictions of the same labels, in the same order.
 
     Both intervals were simulated with speakers who differ in size and in how good either system is for them. Of nominal
     95 %, the jackknife covered 91 to 96 % for every number of speakers from 3 to 32; the percentiles of the bootstrap
@@ -55,30 +76,27 @@ def difference(names: tuple[str, str], first: ScoredRows, second: ScoredRows) ->
     """
     undefined: dict[str, str] = {}
     for name, rows in zip(names, (first, second), strict=True):
-        if defined(rows.value, "value", undefined) is None:
+        if defined(undefined, "value", rows.value) is None:
+            reason = f"{name}: {undefined['value']}"
             figures = ("value", "interval_95", "interval_95_bootstrap", "p")
-            reasons = {figure: f"{name}: {undefined['value']}" for figure in figures}
-            return Difference(*names, None, None, None, None, undefined=reasons)
+            return Figures(*names, undefined=dict.fromkeys(figures, reason))
     units, measure = pair(first, second), first.measure
     of_both = between(measure)
-    return Difference(
+    return Figures(
         *names,
-        value=first.value() - second.value(),
-        interval_95=defined(lambda: intervals.jackknife_interval(units, of_both), "interval_95", undefined),
-        interval_95_bootstrap=defined(
-            lambda: intervals.bootstrap_interval(units, of_both), "interval_95_bootstrap", undefined
-        ),
-        p=defined(lambda: permutation_p(units, measure), "p", undefined),
+        first.value() - second.value(),
+        defined(undefined, "interval_95", intervals.jackknife_interval, units, of_both),
+        defined(undefined, "interval_95_bootstrap", intervals.bootstrap_interval, units, of_both),
+        defined(undefined, "p", permutation_p, units, measure),
         undefined=undefined,
     )
 
 
 def pair(first: ScoredRows, second: ScoredRows) -> Units:
     """Make units with the sums of both systems, `[unit, 2 * sum]`: speakers, or samples where a speaker is unknown."""
-    if first.speakers_known:
-        return _both(first.speaker_units(), second.speaker_units())
-    if not first.classes:
-        return _both(first.sample_units(), second.sample_units())
+    if first.speakers is not None or not first.classes:
+        units = first.units()
+        return Units(np.concatenate([units.sums, second.units().sums], 1), units.copies)
     # Rows equal in truth and in both predictions are equal in every resample, so that their counts are enough.
     classes = len(first.classes)
     shape, one = (classes, classes, classes), np.eye(classes * classes)
@@ -86,10 +104,6 @@ def pair(first: ScoredRows, second: ScoredRows) -> Units:
     truth, of_first, of_second = np.unravel_index(np.arange(classes**3), shape)
     sums = np.concatenate([one[truth * classes + of_first], one[truth * classes + of_second]], 1)
     return Units(sums, np.bincount(cells, minlength=classes**3))
-
-
-def _both(first: Units, second: Units) -> Units:
-    return Units(np.concatenate([first.sums, second.sums], 1), first.copies)
 
 
 def between(measure: SumMeasure) -> SumMeasure:
@@ -103,7 +117,9 @@ def between(measure: SumMeasure) -> SumMeasure:
         first, second = np.split(sums, 2, axis=-1)
         return measure.of_sums(first) - measure.of_sums(second)
 
-    return SumMeasure(of_sums, lambda d: np.arctanh(d / widest), lambda z: widest * np.tanh(z))
+    return SumMeasure(
+        f"difference of {measure.name}", of_sums, lambda d: np.arctanh(d / widest), lambda z: widest * np.tanh(z)
+    )
 
 
 def permutation_p(units: Units, measure: SumMeasure) -> float:
@@ -113,9 +129,7 @@ def permutation_p(units: Units, measure: SumMeasure) -> float:
     and p is the share of those with a difference as large. Otherwise ways are drawn at random, and the observed
     difference counts as one more: (k + 1) / (n + 1).
 
-    Args:
-      units: from `pair`.
-      measure: of one system.
+    `units` are from `pair`, `measure` is that of one system.
 
     Raises:
       Undefined: fewer than 2 units, or a measure that some of the swaps leave undefined.

@@ -2,8 +2,7 @@
 
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import matplotlib
 import numpy as np
@@ -43,22 +42,18 @@ STYLE: Any = {
 _STYLED = matplotlib.rc_context(STYLE)
 
 
-def _figure(width: float, height: float) -> Figure:
-    return Figure((width, height), layout="constrained")
+def _svg(figure: Figure, salt: str, legend: Axes | None = None, **options: Any) -> str:
+    """Render the figure, with the axes' legend and its options, as an <svg> element that refers to no other file.
 
-
-def _svg(figure: Figure, salt: str) -> str:
-    """Render the figure as an <svg> element that refers to nothing outside the file.
-
-    Args:
-      salt: differs between figures, so that the ids of their clip paths differ on one page.
+    The salt differs between figures, so that the ids of their clip paths differ on one page.
     """
+    if legend is not None:
+        figure.legend(*legend.get_legend_handles_labels(), **options)
     file = io.StringIO()
     nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
     with matplotlib.rc_context({"svg.hashsalt": salt, **STYLE}):
         figure.savefig(file, format="svg", metadata=nothing, transparent=True)
-    text = file.getvalue()
-    return text[text.index("<svg") :]
+    return file.getvalue()[file.getvalue().index("<svg") :]
 
 
 @_STYLED
@@ -69,37 +64,33 @@ def learning_curves(
     measure: str,
 ) -> str:
     """Draw mean training loss and validation score by epoch, one line per model; a ring marks the chosen epoch."""
-    figure = _figure(9.6, 3.5)
+    figure = Figure((9.6, 3.5), layout="constrained")
     loss, validation = figure.subplots(1, 2)
     colours = colormaps["viridis"](np.linspace(0, 0.9, max(len(curves), 2)))
     for (key, lines), colour in zip(curves.items(), colours, strict=False):
-        _by_epoch(loss, lines, "train", "loss", colour, f"fold {model_name(key)}")
-        epochs, scores = _by_epoch(validation, lines, "validation", "score", colour, f"fold {model_name(key)}")
-        epoch = best.get(key)
-        if epoch is not None and epoch in epochs:
-            validation.plot(epoch + 1, scores[epochs.index(epoch)], "o", mfc="none", mec=colour, ms=8)
+        for axes, kind, field in ((loss, "train", "loss"), (validation, "validation", "score")):
+            means = _by_epoch(lines, kind, field)
+            epochs = [epoch + 1 for epoch in means]
+            axes.plot(epochs, list(means.values()), ".-", color=colour, label=f"fold {model_name(key)}", ms=4)
+            chosen = best.get(key)
+            if axes is validation and chosen is not None and chosen in means:
+                axes.plot(chosen + 1, means[chosen], "o", mfc="none", mec=colour, ms=8)
     loss.set(xlabel="epoch", ylabel="training loss, mean of the epoch")
     validation.set(xlabel="epoch", ylabel=f"{measure} on the validation set")
     _as_percent(validation.yaxis, measure)
     for axes in (loss, validation):
         axes.grid(axis="y", alpha=0.3)
         axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
-    figure.legend(*validation.get_legend_handles_labels(), loc="outside upper left", ncols=8)
-    return _svg(figure, f"curves {name}")
+    return _svg(figure, f"curves {name}", validation, loc="outside upper left", ncols=8)
 
 
-def _by_epoch(
-    axes: Axes, lines: Sequence[Mapping[str, Any]], kind: str, field: str, colour: Any, label: str
-) -> tuple[list[int], list[float]]:
+def _by_epoch(lines: Sequence[Mapping[str, Any]], kind: str, field: str) -> dict[int, float]:
     points: dict[int, list[float]] = {}
     for line in lines:
         # The file may have been edited by hand.
         if line.get("kind") == kind and isinstance(line.get(field), float) and isinstance(line.get("epoch"), int):
             points.setdefault(line["epoch"], []).append(line[field])
-    epochs = sorted(points)
-    means = [float(np.mean(points[epoch])) for epoch in epochs]
-    axes.plot([epoch + 1 for epoch in epochs], means, ".-", color=colour, label=label, ms=4)
-    return epochs, means
+    return {epoch: float(np.mean(points[epoch])) for epoch in sorted(points)}
 
 
 def _as_percent(axis: Axis, measure: str) -> None:
@@ -120,14 +111,12 @@ def dots(
     """Draw scores as dots with their intervals, one row per name, several series side by side in each row.
 
     Args:
-      name: of the figure.
       series: {series: {row: (value, interval or None)}}.
-      measure: the axis.
-      rows: label of the rows' axis.
+      measure, rows: labels of the axes.
       lines: {label: value} to draw through all rows; None is left out.
     """
     labels = list(dict.fromkeys(label for points in series.values() for label in points))
-    figure = _figure(9.6, 1.1 + 0.05 * len(series) + len(labels) * (0.16 + 0.08 * len(series)))
+    figure = Figure((9.6, 1.1 + 0.05 * len(series) + len(labels) * (0.16 + 0.08 * len(series))), layout="constrained")
     axes = figure.subplots()
     for number, (title, points) in enumerate(series.items()):
         colour = COLOURS[number % len(COLOURS)]
@@ -145,8 +134,7 @@ def dots(
     axes.set(ylim=(len(labels) - 0.4, -0.6), xlabel=measure, ylabel=rows)
     _as_percent(axes.xaxis, measure)
     axes.grid(axis="x", alpha=0.3)
-    figure.legend(*axes.get_legend_handles_labels(), loc="outside upper left", ncols=5)
-    return _svg(figure, f"dots {name}")
+    return _svg(figure, f"dots {name}", axes, loc="outside upper left", ncols=5)
 
 
 @matplotlib.rc_context({**STYLE, "axes.spines.left": False, "axes.spines.bottom": False})
@@ -154,7 +142,7 @@ def confusions(name: str, matrices: Mapping[str, np.ndarray], classes: Sequence[
     """Draw confusion matrices side by side: counts, and shares of the true class, also as shade."""
     columns = min(len(matrices), 4)
     rows = -(-len(matrices) // columns)
-    figure = _figure(2.6 * columns + 0.6, 2.7 * rows)
+    figure = Figure((2.6 * columns + 0.6, 2.7 * rows), layout="constrained")
     grid = figure.subplots(rows, columns, squeeze=False).ravel()
     for axes in grid[len(matrices) :]:
         axes.remove()
@@ -174,13 +162,8 @@ def confusions(name: str, matrices: Mapping[str, np.ndarray], classes: Sequence[
 
 @_STYLED
 def reliability(name: str, systems: Mapping[str, Mapping[str, Sequence[float]]]) -> str:
-    """Draw accuracy against confidence, and below the number of recordings; on the diagonal the two are equal.
-
-    Args:
-      name: of the figure.
-      systems: {system: the fields of `metrics.Reliability`}.
-    """
-    figure = _figure(6.4, 4.6)
+    """Draw `metrics.reliability` by system: accuracy against confidence, and below the number of recordings."""
+    figure = Figure((6.4, 4.6), layout="constrained")
     curve, rows = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
     curve.plot([0, 1], [0, 1], color=GREY, lw=1, ls="--", label="confidence = accuracy")
     for number, (title, bins) in enumerate(systems.items()):
@@ -194,21 +177,15 @@ def reliability(name: str, systems: Mapping[str, Mapping[str, Sequence[float]]])
         _as_percent(axis, "UAR")
     for axes in (curve, rows):
         axes.grid(alpha=0.3)
-    figure.legend(*curve.get_legend_handles_labels(), loc="outside right upper")
-    return _svg(figure, f"reliability {name}")
+    return _svg(figure, f"reliability {name}", curve, loc="outside right upper")
 
 
 @_STYLED
 def simplex(name: str, weights: Mapping[str, Mapping[str, Mapping[str, float]]]) -> str:
-    """Draw weights of three members as points in a triangle with one corner per member.
-
-    Args:
-      name: of the figure.
-      weights: {fusion: {member: {model: weight}}}, the same three members each time.
-    """
+    """Draw weights, {fusion: {member: {model: weight}}}, of the same three members as points in a triangle."""
     corners = np.array([[0, 0], [1, 0], [0.5, 3**0.5 / 2]])
     members = list(next(iter(weights.values())))
-    figure = _figure(6.4, 3.8)
+    figure = Figure((6.4, 3.8), layout="constrained")
     axes = figure.subplots()
     axes.fill(*corners.T, facecolor="none", edgecolor=INK, lw=1)
     for member, (x, y), place in zip(members, corners, ("right", "left", "center"), strict=True):
@@ -220,56 +197,41 @@ def simplex(name: str, weights: Mapping[str, Mapping[str, Mapping[str, float]]])
             axes.annotate(fold, (x, y), xytext=(5, 3), textcoords="offset points", fontsize=8)
     axes.set(aspect="equal", xlim=(-0.3, 1.3), ylim=(-0.1, 1))
     axes.set_axis_off()
-    figure.legend(*axes.get_legend_handles_labels(), loc="outside right upper", title="fold of each point")
-    return _svg(figure, f"simplex {name}")
+    return _svg(figure, f"simplex {name}", axes, loc="outside right upper", title="fold of each point")
 
 
-@dataclass(frozen=True, eq=False)
-class Excerpt:
-    """Belts of a part of a recording.
-
-    Attributes:
-      times_s: `[label]`.
-      truth: `[label]` belt.
-      predictions: {system: `[label]` belt}; the first is drawn thicker.
-      level_db: `[label]` level of the sound; None where the audio could not be read.
-    """
+class Excerpt(NamedTuple):
+    """A part of a recording, all `[label]`: times, true and predicted belts, level in dB (None if unreadable)."""
 
     times_s: np.ndarray
     truth: np.ndarray
-    predictions: Mapping[str, np.ndarray]
+    predictions: dict[str, np.ndarray]  # by system; the first is drawn thicker
     level_db: np.ndarray | None
 
 
 @_STYLED
 def belts(name: str, excerpts: Mapping[str, Excerpt]) -> str:
     """Draw true and predicted belts of excerpts, by title, each with the level of its sound below."""
-    figure = _figure(9.6, 2.7 * len(excerpts))
+    figure = Figure((9.6, 2.7 * len(excerpts)), layout="constrained")
     grid = figure.subplots(2 * len(excerpts), 1, squeeze=False, height_ratios=[2, 1] * len(excerpts))[:, 0]
     for (title, excerpt), belt, level in zip(excerpts.items(), grid[::2], grid[1::2], strict=True):
-        limits = (excerpt.times_s[0], excerpt.times_s[-1])
-        belt.plot(excerpt.times_s, excerpt.truth, color=INK, label="true")
-        (first, prediction), *others = excerpt.predictions.items()
-        for (system, single), colour in zip(others, (BLUE, GREEN, PINK, AMBER), strict=False):
-            belt.plot(excerpt.times_s, single, color=colour, lw=0.8, label=system)
-        belt.plot(excerpt.times_s, prediction, color=ORANGE, label=first)
-        belt.set(title=title, ylabel="belt position", xlim=limits)
+        times_s, truth, predictions, level_db = excerpt
+        belt.plot(times_s, truth, color=INK, label="true")
+        first, *others = predictions
+        for system, colour in zip(others, (BLUE, GREEN, PINK, AMBER), strict=False):
+            belt.plot(times_s, predictions[system], color=colour, lw=0.8, label=system)
+        belt.plot(times_s, predictions[first], color=ORANGE, label=first)
+        belt.set(title=title, ylabel="belt position", xlim=times_s[[0, -1]])
         belt.tick_params(labelbottom=False)
         belt.grid(axis="x", alpha=0.3)
-        level.set(xlim=limits, ylim=(FLOOR_DB, 0), yticks=(-60, -30, 0), ylabel="level\n(dBFS)", xlabel="time (s)")
-        _draw_level(level, excerpt)
-    handles = grid[0].get_legend_handles_labels()
-    figure.legend(*handles, loc="outside upper right", ncols=3)
-    return _svg(figure, f"belts {name}")
-
-
-def _draw_level(axes: Axes, excerpt: Excerpt) -> None:
-    if excerpt.level_db is None:
-        axes.text(0.5, 0.5, "the audio could not be read", transform=axes.transAxes, ha="center", va="center")
-        return
-    times_s = excerpt.times_s[: len(excerpt.level_db)]
-    axes.fill_between(times_s, FLOOR_DB, excerpt.level_db, color=SKY, alpha=0.8, lw=0)
-    axes.grid(axis="x", alpha=0.3)
+        level.set(xlim=times_s[[0, -1]], ylim=(FLOOR_DB, 0), yticks=(-60, -30, 0), ylabel="level\n(dBFS)")
+        level.set(xlabel="time (s)")
+        if level_db is None:
+            level.text(0.5, 0.5, "the audio could not be read", transform=level.transAxes, ha="center", va="center")
+        else:
+            level.fill_between(times_s[: len(level_db)], FLOOR_DB, level_db, color=SKY, alpha=0.8, lw=0)
+            level.grid(axis="x", alpha=0.3)
+    return _svg(figure, f"belts {name}", grid[0], loc="outside upper right", ncols=3)
 
 
 def middle(times_s: np.ndarray) -> np.ndarray:
@@ -279,11 +241,9 @@ def middle(times_s: np.ndarray) -> np.ndarray:
 
 
 def level_of(waveform: np.ndarray, sample_rate_hz: int, times_s: np.ndarray) -> np.ndarray:
-    """Compute the level of the sound in the step of time of each label, `[label]` dB of full scale, not below -70.
+    """Compute the level of a whole `[sample]` waveform from each `[label]` time to the next, in dB of full scale.
 
-    Args:
-      waveform: `[sample]` of the whole recording.
-      times_s: `[label]` with a constant step; labels after the end of the waveform are left out.
+    It is not below `FLOOR_DB`. The times have a constant step; labels after the end of the waveform are left out.
     """
     per_label = round(sample_rate_hz * (times_s[1] - times_s[0]))
     start = round(sample_rate_hz * times_s[0])

@@ -57,14 +57,14 @@ A cross-validation is the score of all validation sets together, and also has
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from jaxpara.evaluation.metrics import defined
-from jaxpara.evaluation.scores import CorpusData, cross_validation, join, score
+from jaxpara.evaluation.scores import CorpusData, cross_validation, join, mean_of, score
 from jaxpara.fusion import Fused, average
 from jaxpara.predictions import FoldSeed, concatenate
 
@@ -77,9 +77,6 @@ class FoldOutcome:
     """The predictions of one trained model, and how it was trained.
 
     Attributes:
-      fold, seed: its key.
-      validation, test: prediction tables.
-      seconds: of training.
       best_epoch, best_step: of the checkpoint in use; None for learners without epochs.
       last_epoch: that was trained and validated, counted from 0 as the best one.
       shared_speakers: number of speakers in both its training and its validation set; None where speakers are unknown.
@@ -114,6 +111,11 @@ class MemberOutcome:
     parameters: int | None = None
     leak: str = ""
 
+    @cached_property
+    def validation(self) -> pd.DataFrame:
+        """The predictions of all folds' validation sets."""
+        return concatenate([fold.validation for fold in self.folds])
+
 
 def summarise(
     *,
@@ -132,23 +134,19 @@ def summarise(
 
     Args:
       about: `jaxpara`, `experiment`, `recipe`, `demo`, `findings`, `left_out`, `devices` and `versions`, copied.
-      data: the corpus.
       shared_audio: `train_and_validation` and `train_and_test`: the names of each two recordings with the same audio
         on both sides.
-      members: by name.
-      fused: the fusion's predictions.
-      fusion: its name.
+      fused, fusion: the fusion's predictions and name.
       also_scored: other fusions of the same members, by name.
       fusing: the members that were fused.
       baselines: by name, a description and the predictions of the test partition.
-      seed: of the bootstrap.
 
     Raises:
       UserError: predictions that do not belong to the corpus.
     """
 
-    def validate(validation: pd.DataFrame) -> dict[str, Any]:
-        return cross_validation(validation, data, seed, _shared_speakers(members[name] for name in fusing))
+    shared = _shared_speakers(members[name] for name in fusing)
+    validate = partial(cross_validation, data=data, seed=seed, shared=shared)
 
     def fusion_of(name: str, fused: Fused) -> dict[str, Any]:
         return {
@@ -235,40 +233,29 @@ def _shared_speakers(members: Iterable[MemberOutcome]) -> dict[FoldSeed, int]:
 
 
 def _member(member: MemberOutcome, data: CorpusData, seed: int) -> dict[str, Any]:
+    copied = ("fold", "seed", "best_epoch", "last_epoch", "best_step")
     folds = [
         {
-            "fold": fold.fold,
-            "seed": fold.seed,
-            "best_epoch": fold.best_epoch,
-            "last_epoch": fold.last_epoch,
-            "best_step": fold.best_step,
+            **{field: getattr(fold, field) for field in copied},
             "seconds": float(fold.seconds),
             "validation": score(fold.validation, data, seed),
             "test": score(fold.test, data, seed),
         }
         for fold in member.folds
     ]
-    seeds = sorted({fold.seed for fold in member.folds})
-    validation = concatenate([fold.validation for fold in member.folds])
+    seeds, by_seed = sorted({fold.seed for fold in member.folds}), {}
+    for own in seeds if len(seeds) > 1 else ():
+        test = join(average([fold.test for fold in member.folds if fold.seed == own]), data)
+        by_seed[str(own)] = {
+            "cv": defined({}, "cv", mean_of, [f["validation"]["pooled"] for f in folds if f["seed"] == own]),
+            "test": defined({}, "test", test.value) if len(test) else None,
+        }
     return {
         "parameters": member.parameters,
         "leak": member.leak,
         "folds": folds,
-        "cv": cross_validation(validation, data, seed, _shared_speakers([member])),
+        "cv": cross_validation(member.validation, data, seed, _shared_speakers([member])),
         "test": score(member.test, data, seed),
-        "mean_of_folds_test": _mean_of([fold["test"]["pooled"] for fold in folds]),
-        "seeds": {str(s): _of_seed(member, folds, s, data) for s in seeds} if len(seeds) > 1 else {},
+        "mean_of_folds_test": defined({}, "mean", mean_of, [fold["test"]["pooled"] for fold in folds]),
+        "seeds": by_seed,
     }
-
-
-def _of_seed(member: MemberOutcome, folds: Sequence[Mapping[str, Any]], seed: int, data: CorpusData) -> dict[str, Any]:
-    test = join(average([fold.test for fold in member.folds if fold.seed == seed]), data)
-    return {
-        "cv": _mean_of([fold["validation"]["pooled"] for fold in folds if fold["seed"] == seed]),
-        "test": defined(test.value, "test", {}) if len(test) else None,
-    }
-
-
-def _mean_of(values: Sequence[float | None]) -> float | None:
-    """Average; None where a value is None."""
-    return None if None in values else float(np.mean(np.array(values, float)))

@@ -1,6 +1,6 @@
 """Scores of a prediction table, ready for JSON: null with a reason wherever there is no number."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,11 +22,8 @@ class CorpusData:
     """The facts about a corpus that evaluation uses.
 
     Attributes:
-      root: the folder.
-      label_file: its path, for messages.
       simulated: True if the audio was made by jaxpara.
-      task: its name.
-      measure: `PCC` or `UAR`.
+      measure: the task's official one, `PCC` or `UAR`.
       classes: names in the order of the class indices; empty for a sequence.
       labels: a row per label in corpus order, with the columns recording, time_s (rounded to microseconds), partition,
         speaker (empty where unknown) and truth (NaN where unknown).
@@ -74,8 +71,9 @@ class ScoredRows:
         return scores_of(self.table)
 
     @property
-    def speakers_known(self) -> bool:
-        return not (self.table["speaker"] == "").any()
+    def speakers(self) -> int | None:
+        """The number of speakers; None where one is not known."""
+        return None if (self.table["speaker"] == "").any() else self.table["speaker"].nunique()
 
     @property
     def measure(self) -> intervals.SumMeasure:
@@ -87,8 +85,7 @@ class ScoredRows:
 
     def value(self) -> float:
         """Compute the official measure of all rows together; raises `Undefined` where it has no value."""
-        measure = "UAR" if self.classes else "PCC"
-        return metrics.official_score(measure, self.truth, self.scores, len(self.classes))
+        return metrics.official_score(self.measure.name, self.truth, self.scores, len(self.classes))
 
     def confusion(self) -> np.ndarray:
         """Count rows by `[true class, predicted class]`."""
@@ -96,7 +93,7 @@ class ScoredRows:
 
     def speaker_units(self) -> intervals.Units:
         """Make a unit of each speaker; raises `Undefined` where a speaker is not known."""
-        if not self.speakers_known:
+        if self.speakers is None:
             raise Undefined("speakers unknown")
         return self._units(pd.factorize(self.table["speaker"], sort=True)[0])
 
@@ -107,10 +104,22 @@ class ScoredRows:
         blocks = self.table["time_s"] // BLOCK_S
         return self._units(self.table.groupby([self.table["recording"], blocks], observed=True).ngroup().to_numpy())
 
+    def units(self) -> intervals.Units:
+        """Make a unit of each speaker, or of each sample where a speaker is not known."""
+        return self.sample_units() if self.speakers is None else self.speaker_units()
+
     def _units(self, unit: np.ndarray) -> intervals.Units:
         if self.classes:
             return intervals.confusions(self.truth, self.scores.argmax(1), unit, len(self.classes))
         return intervals.moments(self.truth, self.scores[:, 0], unit)
+
+    def jackknife_over_speakers(self) -> list[float]:
+        return intervals.jackknife_interval(self.speaker_units(), self.measure)
+
+    def series(self) -> list[breaths.Series]:
+        """Split a sequence into recordings; several models may have predicted the same one."""
+        groups = self.table.sort_values("time_s", kind="stable").groupby([*MODEL, "recording"], observed=True)
+        return [breaths.Series(*(part[c].to_numpy() for c in ("truth", "score_0", "time_s"))) for _, part in groups]
 
 
 def join(predictions: pd.DataFrame, data: CorpusData) -> ScoredRows:
@@ -134,16 +143,47 @@ def _refuse(table: pd.DataFrame, bad: np.ndarray, what: str) -> None:
 
 
 def score(predictions: pd.DataFrame, data: CorpusData, seed: int = 0) -> dict[str, Any]:
-    """Score predictions against the truth; `jaxpara.evaluation.results` describes every field.
-
-    Args:
-      predictions: at most one row per label and trained model.
-      seed: of the bootstrap.
+    """Score predictions, at most one per label and trained model; `jaxpara.evaluation.results` describes every field.
 
     Raises:
       UserError: as `join`.
     """
-    return _score(predictions, join(predictions, data), data.measure, seed)
+    rows = join(predictions, data)
+    numbers = ("pooled", "interval_95", "interval_95_bootstrap", "interval_95_over_samples", "mean_per_speaker")
+    result: dict[str, Any] = {
+        "measure": rows.measure.name,
+        **dict.fromkeys(numbers),
+        **{field: {} for field in ("per_speaker", "per_speaker_interval_95", "per_partition")},
+        "labels": len(rows),
+        "without_truth": len(predictions) - len(rows),
+        "speakers": rows.speakers,
+        "undefined": {},
+    }
+    if not len(rows):
+        partitions = " and ".join(sorted(predictions["partition"].unique()))
+        result["undefined"]["pooled"] = f"no truth for the {partitions} partition" if partitions else "no predictions"
+        return result
+
+    def bootstrap(units: Callable[[], intervals.Units]) -> list[float]:
+        return intervals.bootstrap_interval(units(), rows.measure, seed=seed)
+
+    _fill(result, "pooled", rows.value)
+    for name, part in rows.by("partition").items():
+        _fill(result, f"per_partition.{name}", part.value)
+    if result["pooled"] is not None:
+        _fill(result, "interval_95", rows.jackknife_over_speakers)
+        _fill(result, "interval_95_bootstrap", bootstrap, rows.speaker_units)
+        _fill(result, "interval_95_over_samples", bootstrap, rows.sample_units)
+    if rows.speakers is None:
+        result["undefined"]["per_speaker"] = "speakers unknown"
+    else:
+        for name, part in rows.by("speaker").items():
+            units, jackknife = part.sample_units(), intervals.jackknife_interval
+            _fill(result, f"per_speaker.{name}", part.value)
+            _fill(result, f"per_speaker_interval_95.{name}", jackknife, units, rows.measure)
+        _fill(result, "mean_per_speaker", mean_of, result["per_speaker"].values(), "a speaker has no value")
+    (_add_for_classes if rows.classes else _add_for_sequences)(result, rows)
+    return result
 
 
 def cross_validation(
@@ -153,113 +193,44 @@ def cross_validation(
 
     Args:
       predictions: of the validation set of every trained model; a label may be in several of them.
-      seed: of the bootstrap.
       shared: {(fold, seed): number of speakers in both its training and its validation set}, where that is known.
-
-    Returns:
-      `score` of all rows together, and `per_fold`, `per_fold_interval_95`, `mean_of_folds` and
-      `speakers_in_train_and_validation`; `jaxpara.evaluation.results` describes them.
 
     Raises:
       UserError: as `join`.
     """
     rows = join(predictions, data)
-    result = _score(predictions, rows, data.measure, seed)
+    result = score(predictions, data, seed)
     result |= {"per_fold": {}, "per_fold_interval_95": {}, "mean_of_folds": None}
     result["speakers_in_train_and_validation"] = {model_name(key): count for key, count in (shared or {}).items()}
     known = by_model(rows.table)
     for key in by_model(predictions[MODEL]):
         part = ScoredRows(known.get(key, rows.table[:0]), data.classes)
-        _fill(result, "per_fold", part.value, model_name(key))
-        _fill(result, "per_fold_interval_95", lambda part=part: _over_speakers(part), model_name(key))
-    _fill(result, "mean_of_folds", lambda: _mean(result["per_fold"], "a fold has no value"))
+        _fill(result, f"per_fold.{model_name(key)}", part.value)
+        _fill(result, f"per_fold_interval_95.{model_name(key)}", part.jackknife_over_speakers)
+    _fill(result, "mean_of_folds", mean_of, result["per_fold"].values(), "a fold has no value")
     return result
 
 
-def _score(predictions: pd.DataFrame, rows: ScoredRows, measure: str, seed: int) -> dict[str, Any]:
-    result: dict[str, Any] = {
-        "measure": measure,
-        "pooled": None,
-        "interval_95": None,
-        "interval_95_bootstrap": None,
-        "interval_95_over_samples": None,
-        "mean_per_speaker": None,
-        "per_speaker": {},
-        "per_speaker_interval_95": {},
-        "per_partition": {},
-        "labels": len(rows),
-        "without_truth": len(predictions) - len(rows),
-        "speakers": rows.table["speaker"].nunique() if rows.speakers_known else None,
-        "undefined": {},
-    }
-    if not len(rows):
-        partitions = " and ".join(sorted(predictions["partition"].unique()))
-        result["undefined"]["pooled"] = f"no truth for the {partitions} partition" if partitions else "no predictions"
-        return result
-    _fill(result, "pooled", rows.value)
-    for name, part in rows.by("partition").items():
-        _fill(result, "per_partition", part.value, name)
-    if result["pooled"] is not None:
-        _add_intervals(result, rows, seed)
-    if rows.speakers_known:
-        _add_speakers(result, rows)
-    else:
-        result["undefined"]["per_speaker"] = "speakers unknown"
-    (_add_for_classes if rows.classes else _add_for_sequences)(result, rows)
-    return result
+def _fill(result: dict[str, Any], figure: str, compute: Callable[..., Any], *args: Any) -> None:
+    """Set a field (`pooled`) or an entry of one (`per_speaker.anna`), to None where it is undefined."""
+    field, dot, key = figure.partition(".")
+    target, name = (result[field], key) if dot else (result, field)
+    target[name] = defined(result["undefined"], figure, compute, *args)
 
 
-def _fill(result: dict[str, Any], field: str, compute: Callable[[], Any], key: str | None = None) -> None:
-    """Set `result[field]` (or `result[field][key]`), to None where it is undefined."""
-    target, name = (result, field) if key is None else (result[field], key)
-    target[name] = defined(compute, field if key is None else f"{field}.{key}", result["undefined"])
-
-
-def _over_speakers(rows: ScoredRows) -> list[float]:
-    return intervals.jackknife_interval(rows.speaker_units(), rows.measure)
-
-
-def _add_intervals(result: dict[str, Any], rows: ScoredRows, seed: int) -> None:
-    def bootstrap(units: intervals.Units) -> list[float]:
-        return intervals.bootstrap_interval(units, rows.measure, seed=seed)
-
-    _fill(result, "interval_95", lambda: _over_speakers(rows))
-    _fill(result, "interval_95_bootstrap", lambda: bootstrap(rows.speaker_units()))
-    _fill(result, "interval_95_over_samples", lambda: bootstrap(rows.sample_units()))
-
-
-def _add_speakers(result: dict[str, Any], rows: ScoredRows) -> None:
-    def interval(part: ScoredRows) -> list[float]:
-        return intervals.jackknife_interval(part.sample_units(), part.measure)
-
-    for name, part in rows.by("speaker").items():
-        _fill(result, "per_speaker", part.value, name)
-        _fill(result, "per_speaker_interval_95", lambda part=part: interval(part), name)
-    _fill(result, "mean_per_speaker", lambda: _mean(result["per_speaker"], "a speaker has no value"))
-
-
-def _mean(values: Mapping[str, float | None], reason: str) -> float:
-    # With a value missing there is no mean: over the others it would be another figure.
-    numbers = [value for value in values.values() if value is not None]
-    if not numbers or len(numbers) < len(values):
+def mean_of(values: Collection[float | None], reason: str = "a value is missing") -> float:
+    """Average; `Undefined` without values or where one is None, as the mean of the others would be another figure."""
+    if not values or None in values:
         raise Undefined(reason)
-    return float(np.mean(numbers))
-
-
-def series_of(rows: ScoredRows) -> list[breaths.Series]:
-    """Split a sequence into recordings; several models may have predicted the same one."""
-    groups = rows.table.sort_values("time_s", kind="stable").groupby([*MODEL, "recording"], observed=True)
-    return [breaths.Series(*(part[name].to_numpy() for name in ("truth", "score_0", "time_s"))) for _, part in groups]
+    return float(np.mean(np.array(list(values), float)))
 
 
 def _add_for_sequences(result: dict[str, Any], rows: ScoredRows) -> None:
-    truth, prediction = rows.truth, rows.scores[:, 0]
-    _fill(result, "ccc", lambda: metrics.ccc(truth, prediction))
-    _fill(result, "rmse", lambda: metrics.rmse(truth, prediction))
-    series = series_of(rows)
-    _fill(result, "rmse_scaled", lambda: breaths.rmse_scaled(series))
-    _fill(result, "breathing_rate_mae", lambda: breaths.breathing_rate_mae(series))
-    _fill(result, "onset_f1", lambda: breaths.onset_f1(series))
+    for measure in (metrics.ccc, metrics.rmse):
+        _fill(result, measure.__name__, measure, rows.truth, rows.scores[:, 0])
+    series = rows.series()
+    for measure in (breaths.rmse_scaled, breaths.breathing_rate_mae, breaths.onset_f1):
+        _fill(result, measure.__name__, measure, series)
 
 
 def _add_for_classes(result: dict[str, Any], rows: ScoredRows) -> None:
@@ -267,11 +238,9 @@ def _add_for_classes(result: dict[str, Any], rows: ScoredRows) -> None:
     result["classes"] = list(classes)
     result["confusion"] = counts.tolist()
     _fill(result, "recalls", lambda: dict(zip(classes, metrics.recalls(counts).tolist(), strict=True)))
-    _fill(result, "accuracy", lambda: metrics.accuracy(counts))
-    _fill(result, "ece", lambda: metrics.ece(truth, scores))
-    _fill(
-        result, "reliability", lambda: {k: v.tolist() for k, v in metrics.reliability(truth, scores)._asdict().items()}
-    )
+    result["accuracy"] = float(np.trace(counts) / counts.sum())
+    _fill(result, "ece", metrics.ece, truth, scores)
+    _fill(result, "reliability", lambda: {k: v.tolist() for k, v in metrics.reliability(truth, scores).items()})
     if len(classes) == 2:
-        _fill(result, "auc", lambda: metrics.auc(truth == 1, scores[:, 1]))
-        _fill(result, "eer", lambda: metrics.eer(truth == 1, scores[:, 1]))
+        _fill(result, "auc", metrics.auc, truth == 1, scores[:, 1])
+        _fill(result, "eer", metrics.eer, truth == 1, scores[:, 1])

@@ -1,6 +1,5 @@
 """The CSV that a challenge's organisers score: written, and read back to compare systems."""
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -20,29 +19,11 @@ COLUMNS = {
 MAX_NUMBER = 1e6  # of a belt position or of seconds; anything larger is a mistake
 
 
-@dataclass(frozen=True, eq=False)
-class SubmissionFile:
-    """A CSV of predictions.
-
-    Attributes:
-      path: of the file.
-      cells: text in the columns name, time (where there are times) and prediction; its index is the row in the file.
-    """
-
-    path: Path
-    cells: pd.DataFrame
-
-
 def write(path: Path, predictions: pd.DataFrame, data: CorpusData) -> None:
     """Write one value for every label of the test partition, in corpus order.
 
     A sequence gives `filename,timeFrame,prediction`, with times as in the label file and values to 5 decimals; classes
-    give `file_name,prediction` with the name of the most probable class.
-
-    Args:
-      path: the CSV; replaced only when everything is right.
-      predictions: of exactly the labels of the test partition, in any order.
-      data: the corpus.
+    give `file_name,prediction` with the name of the most probable class. The predictions may be in any order.
 
     Raises:
       UserError: there is no test partition, or rows are missing, extra, duplicated or not finite.
@@ -64,7 +45,9 @@ def write(path: Path, predictions: pd.DataFrame, data: CorpusData) -> None:
         names = np.array(data.classes, object)[scores_of(table).argmax(1)]
         columns = {"file_name": table["recording"], "prediction": names}
     else:
-        decimals = _decimals(np.round(table["time_s"].to_numpy() * 1e6).astype(np.int64))
+        # The fewest decimals of a second, at least two, that write every time exactly.
+        times_us = np.round(table["time_s"].to_numpy() * 1e6).astype(np.int64)
+        decimals = next(places for places in range(2, 7) if not (times_us % 10 ** (6 - places)).any())
         columns = {
             "filename": table["recording"],
             "timeFrame": table["time_s"].map(f"{{:.{decimals}f}}".format),
@@ -73,13 +56,11 @@ def write(path: Path, predictions: pd.DataFrame, data: CorpusData) -> None:
     write_text(path, pd.DataFrame(columns).to_csv(index=False, lineterminator="\n"))
 
 
-def _decimals(times_us: np.ndarray) -> int:
-    """Return the fewest decimals of a second, at least two, that write every time exactly."""
-    return next(places for places in range(2, 7) if not (times_us % 10 ** (6 - places)).any())
-
-
-def read(path: Path) -> SubmissionFile:
+def read(path: Path) -> pd.DataFrame:
     """Read a CSV in the format of `write`; it may also have other columns, semicolons or tabs.
+
+    Returns:
+      Text in the columns name, time (where there are times) and prediction; the index is the row in the file.
 
     Raises:
       UserError: it is missing, not a table, or has no column of names or predictions, or no rows.
@@ -108,38 +89,38 @@ def read(path: Path) -> SubmissionFile:
             raise UserError(f"{path}: no {what} column among {header!r} in the first row; name one {names}")
     if not len(cells):
         raise UserError(f"{path}: no rows below the header")
-    return SubmissionFile(path, pd.DataFrame({what: cells[name].str.strip() for what, name in found.items() if name}))
+    return pd.DataFrame({what: cells[name].str.strip() for what, name in found.items() if name})
 
 
-def predictions_in(file: SubmissionFile, data: CorpusData) -> pd.DataFrame:
-    """Make the prediction table of a submission for the test partition of a corpus; classes get probabilities 0 and 1.
+def predictions_in(path: Path, cells: pd.DataFrame, data: CorpusData) -> pd.DataFrame:
+    """Make the prediction table of what was read from a submission; classes get probabilities 0 and 1.
 
     Raises:
       UserError: a cell is no number, or no class of the task.
     """
-    cells, times_s = file.cells, np.zeros(len(file.cells))
+    times_s = np.zeros(len(cells))
     if data.classes:
         classes = pd.Index(data.classes).get_indexer(pd.Index(cells["prediction"]))
-        _refuse(file, "prediction", classes < 0, f"one of {', '.join(data.classes)}")
+        _refuse(path, cells, "prediction", classes < 0, f"one of {', '.join(data.classes)}")
         scores = np.eye(len(data.classes))[classes]
     else:
         if "time" not in cells:
-            raise UserError(f"{file.path}: no time column; name one {' or '.join(COLUMNS['time'])}")
-        times_s = _numbers(file, "time", "seconds")
-        scores = _numbers(file, "prediction", "a finite number")[:, None]
+            raise UserError(f"{path}: no time column; name one {' or '.join(COLUMNS['time'])}")
+        times_s = _numbers(path, cells, "time", "seconds")
+        scores = _numbers(path, cells, "prediction", "a finite number")[:, None]
     return table_of(cells["name"], times_s, np.full(len(cells), "test"), scores)
 
 
-def _numbers(file: SubmissionFile, column: str, expected: str) -> np.ndarray:
-    values = pd.to_numeric(file.cells[column], errors="coerce").to_numpy(np.float64)
-    _refuse(file, column, ~(np.abs(values) < MAX_NUMBER), expected)
+def _numbers(path: Path, cells: pd.DataFrame, column: str, expected: str) -> np.ndarray:
+    values = pd.to_numeric(cells[column], errors="coerce").to_numpy(np.float64)
+    _refuse(path, cells, column, ~(np.abs(values) < MAX_NUMBER), expected)
     return values
 
 
-def _refuse(file: SubmissionFile, column: str, bad: np.ndarray, expected: str) -> None:
+def _refuse(path: Path, cells: pd.DataFrame, column: str, bad: np.ndarray, expected: str) -> None:
     if bad.any():
-        row = file.cells[bad].iloc[0]
+        row = cells[bad].iloc[0]
         raise UserError(
-            f"{file.path}, row {row.name}: {row[column][:60]!r} for {row['name']!r}, expected {expected}"
+            f"{path}, row {row.name}: {row[column][:60]!r} for {row['name']!r}, expected {expected}"
             f" ({bad.sum()} such rows); correct them"
         )

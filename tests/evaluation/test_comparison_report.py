@@ -4,8 +4,8 @@ from jaxpara.evaluation import comparison_report
 
 
 def test_latex_shows_what_was_written():
-    grid = comparison_report.TextTable(("a_b", "50 %"), [("[x]", "-0.1"), (r"\~^#{}", "a--b -3 to –")])
-    assert comparison_report.latex(grid).splitlines() == [
+    rows = [("a_b", "50 %"), ("[x]", "-0.1"), (r"\~^#{}", "a--b -3 to –")]
+    assert comparison_report.latex(rows).splitlines() == [
         r"\begin{tabular}{lr}",
         r"\hline",
         r"a\_b & 50 \% \\",
@@ -18,10 +18,11 @@ def test_latex_shows_what_was_written():
 
 
 def test_markdown_keeps_its_columns():
-    grid = comparison_report.TextTable(("a|b", "*"), [("`x`", "1")])
-    assert comparison_report.markdown(grid) == "| a\\|b | \\* |\n| --- | ---: |\n| \\`x\\` | 1 |\n"
+    assert (
+        comparison_report.markdown([("a|b", "*"), ("`x`", "1")]) == "| a\\|b | \\* |\n| --- | ---: |\n| \\`x\\` | 1 |\n"
+    )
 
 
 def test_plain_columns_line_up():
-    grid = comparison_report.TextTable(("name", "x"), [("a", "10"), ("longer", "2")])
-    assert comparison_report.plain(grid) == "name     x\n------  --\na       10\nlonger   2\n"
+    rows = [("name", "x"), ("a", "10"), ("longer", "2")]
+    assert comparison_report.plain(rows) == "name     x\n------  --\na       10\nlonger   2\n"

@@ -4,7 +4,7 @@ from copy import deepcopy
 
 import pytest
 
-from jaxpara.evaluation.conclusions import closing_lines, conclude, interval, number
+from jaxpara.evaluation.conclusions import Formatter, closing_lines, conclude
 
 SCORE = {
     "measure": "UAR",
@@ -236,7 +236,9 @@ def test_weights_scored_where_they_were_found_are_flagged():
 
 
 def test_numbers():
-    assert number("PCC", 0.12345) == "0.123"
-    assert number("UAR", 0.755) == "75.5\N{NO-BREAK SPACE}%"
-    assert number("UAR", None) == interval("PCC", None) == "–"
-    assert interval("PCC", [-0.1, 0.5]) == "-0.100 to 0.500"
+    pcc, uar = Formatter("PCC"), Formatter("UAR")
+    assert pcc.number(0.12345) == "0.123"
+    assert uar.number(0.755) == "75.5\N{NO-BREAK SPACE}%"
+    assert uar.number(None) == pcc.interval(None) == uar.signed(None) == "–"
+    assert pcc.interval([-0.1, 0.5]) == "-0.100 to 0.500"
+    assert uar.interval([-0.1, 0.5], uar.signed) == "-10.0 to +50.0"

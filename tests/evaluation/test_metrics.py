@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy.optimize import brentq
 from scipy.stats import pearsonr
 from sklearn.calibration import calibration_curve
-from sklearn.metrics import accuracy_score, balanced_accuracy_score, confusion_matrix, recall_score, roc_auc_score
+from sklearn.metrics import balanced_accuracy_score, confusion_matrix, recall_score, roc_auc_score
 
 from jaxpara.evaluation import metrics
 from jaxpara.evaluation.metrics import Undefined
@@ -61,7 +61,6 @@ def test_class_measures(seed):
     np.testing.assert_array_equal(counts, confusion_matrix(truth, predicted))
     np.testing.assert_allclose(metrics.recalls(counts), recall_score(truth, predicted, average=None))
     assert metrics.uar(counts) == pytest.approx(balanced_accuracy_score(truth, predicted))
-    assert metrics.accuracy(counts) == pytest.approx(accuracy_score(truth, predicted))
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -111,7 +110,7 @@ def test_reliability_is_the_calibration_curve_of_being_right(seed, bins, decimal
     second = probabilities[:, 1].round(decimals)
     probabilities = np.stack([1 - second, second], 1)
     confidence, right = probabilities.max(1), probabilities.argmax(1) == truth
-    counts, sure, found = metrics.reliability(truth, probabilities, bins)
+    counts, sure, found = metrics.reliability(truth, probabilities, bins).values()
     expected_found, expected_sure = calibration_curve(right, confidence, n_bins=bins)
     np.testing.assert_allclose(sure, expected_sure, atol=1e-12)
     np.testing.assert_allclose(found, expected_found, atol=1e-12)
@@ -121,7 +120,7 @@ def test_reliability_is_the_calibration_curve_of_being_right(seed, bins, decimal
 
 def test_a_probability_on_an_edge_belongs_to_the_bin_below():
     probabilities = np.array([[0.6, 0.4], [0.61, 0.39], [1.0, 0.0]])
-    counts, confidence, accuracy = metrics.reliability(np.array([0, 1, 0]), probabilities, 5)
+    counts, confidence, accuracy = metrics.reliability(np.array([0, 1, 0]), probabilities, 5).values()
     assert counts.tolist() == [1, 1, 1]
     assert confidence.tolist() == [0.6, 0.61, 1]
     assert accuracy.tolist() == [1, 0, 1]
@@ -141,12 +140,10 @@ SERIES = np.arange(5.0)
         (lambda: metrics.rmse(SERIES[:0], SERIES[:0]), "0 labels"),
         (lambda: metrics.uar(np.array([[3, 1], [0, 0]])), "no label of class 1"),
         (lambda: metrics.recalls(np.zeros((2, 2), int)), "no label of class 0"),
-        (lambda: metrics.accuracy(np.zeros((2, 2), int)), "no label"),
         (lambda: metrics.auc(np.ones(5), SERIES), "one class only"),
         (lambda: metrics.eer(np.zeros(5), SERIES), "one class only"),
         (lambda: metrics.eer(np.array([0, 1]), np.array([np.nan, 1])), "NaN or infinite"),
         (lambda: metrics.ece(np.zeros(1), np.array([[3.0, -2.0]])), "no probabilities"),
-        (lambda: metrics.ece(np.zeros(0), np.zeros((0, 2))), "no label"),
     ],
 )
 def test_undefined_is_a_reason_and_never_a_number(compute, reason):
@@ -155,5 +152,6 @@ def test_undefined_is_a_reason_and_never_a_number(compute, reason):
 
 
 def test_series_of_unequal_length_are_a_bug():
-    with pytest.raises(ValueError, match="must be equal"):
-        metrics.pcc(SERIES, SERIES[1:])
+    for measure in (metrics.pcc, metrics.ccc, metrics.rmse):
+        with pytest.raises(ValueError, match=r"mismatch|inconsistent"):
+            measure(SERIES, SERIES[1:])

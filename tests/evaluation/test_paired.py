@@ -210,7 +210,7 @@ def test_without_speakers_samples_are_drawn_in_pairs(task):
     # McNemar's exchangeable pairs, drawn one by one.
     rng = np.random.default_rng(0)
     picks = rng.integers(len(first), size=(3000, len(first)))
-    recall = [np.array([(guesses(s)[p] == s.truth[p]) for p in picks]) for s in (first, second)]
+    recall = [(guesses(s) == s.truth)[picks] for s in (first, second)]
     truth = first.truth[picks]
     uar = [0.5 * sum((r * (truth == c)).sum(1) / (truth == c).sum(1) for c in (0, 1)) for r in recall]
     values = intervals.bootstrap(units, paired.between(UAR), resamples=3000)

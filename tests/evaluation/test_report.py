@@ -155,36 +155,36 @@ def test_classes(class_page):
 
 def test_more_than_two_classes_have_no_curve_of_one_against_the_other(tmp_path, fakes, written):
     task = replace(fakes.MASK, classes=("0", "1", "2"))
-    text = written(fakes.mask(tmp_path, speakers=(3, 3, 3), clips=9, task=task))
+    text = written(fakes.mask(tmp_path, speakers=(3, 3, 3), clips=9, task=task), members=("svm",))
     assert "calibration error" in text
     assert "ROC" not in text
 
 
 def test_three_members_have_a_triangle_of_weights_and_other_fusions_are_listed_too(tmp_path, fakes, written):
-    text = written(fakes.breathing(tmp_path), members=("cnn", "gru", "deep"))
-    assert Page(text).count["svg"] == 8  # members, folds, speakers, belts, weights, three members' curves
+    text = written(fakes.mask(tmp_path), first=2, members=("cnn", "gru", "deep"))
+    part = section(text, "fusion")
+    assert Page(text).count["svg"] == 10  # as for two members, the triangle, and the curves of the third
     assert "other fusion (convex), cross-fitted" in section(text, "scores")
     assert "“convex”: a weighted mean" in section(text, "about")
-    assert "At a corner one member has all the weight" in section(text, "fusion")
-    assert section(text, "fusion").count("Weights of the fusion") == 2
-
-
-def test_weights_are_under_the_numbers_of_their_folds(tmp_path, fakes, written):
-    part = section(written(fakes.mask(tmp_path), first=2, members=("cnn", "gru", "deep")), "fusion")
+    assert "At a corner one member has all the weight" in part
+    assert part.count("Weights of the fusion") == 2
+    # Weights are under the numbers of their folds.
     assert re.findall("<th>fold (.)</th>", part) == ["2", "3"] * 2
     triangle = re.findall("<text[^>]*>([^<]*)</text>", part)
     assert [word for word in triangle if word.isdigit()] == ["2", "3"] * 2
 
 
 def test_more_members_than_are_drawn_have_a_sentence_of_their_own(tmp_path, fakes, written, monkeypatch):
-    monkeypatch.setattr(report, "MAX_SYSTEMS", 2)
-    text = written(fakes.mask(tmp_path))
+    monkeypatch.setattr(report, "MAX_SYSTEMS", 1)
+    text = written(fakes.mask(tmp_path), members=("svm",))
     assert "Too many members to draw them fold by fold" in section(text, "folds")
 
 
 def test_a_member_upside_down_or_constant_is_drawn_as_no_better_than_it_is(tmp_path, fakes, written, monkeypatch):
     drawn = {}
     monkeypatch.setattr(plots, "belts", lambda name, shown: drawn.update(shown) or "<svg></svg>")
+    for other in ("dots", "learning_curves", "simplex"):
+        monkeypatch.setattr(plots, other, lambda *args, **options: "<svg></svg>")
     scales = {"up": 7.0, "down": -1.0, "flat": 0.0}
     corpus = fakes.breathing(tmp_path, audio=False)
     written(
@@ -224,7 +224,7 @@ def test_names_are_escaped_and_missing_audio_is_reported(tmp_path, fakes, writte
     corpus = fakes.breathing(tmp_path, audio=False)
     evil = tuple(replace(r, speaker=f"{EVIL}{r.speaker}", name=f"{EVIL}{r.name}") for r in corpus.recordings)
     corpus = replace(corpus, root=tmp_path / EVIL, recordings=evil)
-    text = written(corpus, config=[("note", EVIL)], findings=[EVIL])
+    text = written(corpus, members=("cnn",), config=[("note", EVIL)], findings=[EVIL])
     assert "script" not in Page(text).count
     for part in ("sequences", "speakers"):
         assert "&lt;script&gt;alert('$x$')" in section(text, part)
@@ -263,7 +263,7 @@ def test_reliability_is_drawn_as_one_figure_that_needs_nothing_else():
     for seed, name in enumerate(("<script>$x$</script>", "sgd")):
         second, chance = np.random.default_rng(seed).random((2, 400))
         bins = metrics.reliability(chance < second, np.stack([1 - second, second], 1))
-        systems[name] = {field: values.tolist() for field, values in bins._asdict().items()}
+        systems[name] = {field: values.tolist() for field, values in bins.items()}
     text = plots.reliability("systems", systems)
     root = ElementTree.fromstring(text)
     assert root.tag == "{http://www.w3.org/2000/svg}svg"

@@ -18,13 +18,13 @@ ABOUT = {
 }  # fmt: skip
 
 
-@pytest.fixture(params=["breathing", "mask"])
-def corpus(request, tmp_path, fakes):
-    made = fakes.mask(tmp_path) if request.param == "mask" else fakes.breathing(tmp_path, audio=False)
-    return made
+@pytest.fixture(scope="module", params=["breathing", "mask"])
+def corpus(request, tmp_path_factory, fakes):
+    folder = tmp_path_factory.mktemp(request.param)
+    return fakes.mask(folder) if request.param == "mask" else fakes.breathing(folder, audio=False, seconds=20.0)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def results(corpus, fakes):
     test = fakes.predict(corpus, corpus.partition("test"))
     folds = [

@@ -11,7 +11,7 @@ from sklearn.metrics import balanced_accuracy_score, confusion_matrix, recall_sc
 from jaxpara.corpora.corpus import Corpus
 from jaxpara.errors import UserError
 from jaxpara.evaluation import intervals
-from jaxpara.evaluation.scores import cross_validation, join, score, series_of
+from jaxpara.evaluation.scores import cross_validation, join, score
 from jaxpara.predictions import scores_of, with_scores
 
 
@@ -237,7 +237,7 @@ def test_series_are_those_of_each_recording_and_fold(tmp_path, fakes):
     corpus = fakes.breathing(tmp_path, speakers=(2, 1, 1), seconds=10, audio=False)
     folds = [fakes.predict(corpus, corpus.partition("train", "devel"), fold=fold) for fold in range(2)]
     both = fakes.concatenate(folds)
-    parts = series_of(join(shuffled(both), fakes.data(corpus)))
+    parts = join(shuffled(both), fakes.data(corpus)).series()
     assert len(parts) == 6
     expected = [(r, p["score_0"][p["recording"] == r.name]) for p in folds for r in corpus.partition("train", "devel")]
     for part, (recording, prediction) in zip(parts, expected, strict=True):
