@@ -85,7 +85,11 @@ def _headline(results: Json, say: Formatter) -> Iterator[str]:
 def _against_chance(results: Json, say: Formatter) -> Iterator[str]:
     score = _shown(results)
     guess = "0" if score["measure"] == "PCC" else say.number(chance(score))
-    if score["interval_95"] is None:
+    predicted = np.sum(score.get("confusion") or [[]], axis=0)  # recordings by predicted class
+    if np.count_nonzero(predicted) == 1:
+        only = score["classes"][int(np.argmax(predicted))]
+        yield f"The system predicts {only} for every recording: it has not learned to tell the classes apart."
+    elif score["interval_95"] is None:
         reason, samples = score["undefined"].get("interval_95", "no reason given"), score["interval_95_over_samples"]
         of_samples = f" Over samples it is {say.interval(samples)}, which is too narrow for new speakers."
         yield f"There is no interval over speakers ({reason}).{of_samples if samples else ''}"
@@ -121,8 +125,9 @@ def _against_baselines(results: Json, say: Formatter) -> Iterator[str]:
 
 
 def _against_cv(results: Json, say: Formatter) -> Iterator[str]:
-    bounds, value = results["fusion"]["test"]["interval_95"], results["fusion"]["cv"]["pooled"]
-    if value is not None and bounds is not None and not bounds[0] <= value <= bounds[1]:
+    cv, bounds = results["fusion"]["cv"], results["fusion"]["test"]["interval_95"]
+    value, leaking = cv["pooled"], any(cv["speakers_in_train_and_validation"].values())  # `_leaks` compares them then
+    if value is not None and bounds is not None and not leaking and not bounds[0] <= value <= bounds[1]:
         yield (
             f"The pooled cross-validation score, {say.number(value)}, is outside the interval of the test"
             " score: do not expect it on new recordings."

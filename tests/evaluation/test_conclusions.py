@@ -116,6 +116,13 @@ def test_an_interval_that_includes_chance():
     )
 
 
+def test_one_class_for_every_recording():
+    """Its recall is 100 % for all speakers, so the interval has no width and means nothing."""
+    one = SCORE | {"pooled": 0.5, "interval_95": [0.5, 0.5], "confusion": [[0, 7], [0, 5]]}
+    assert sentences(test=one)[1].startswith("The system predicts mask for every recording:")
+    assert sentences(test=one | {"confusion": [[1, 6], [0, 5]]})[1].startswith("The interval includes chance")
+
+
 def test_an_interval_below_chance_does_not_include_it():
     assert sentences(test=SCORE | {"interval_95": [0.2, 0.4]})[1] == (
         "The interval is below chance (50.0 %): the system is worse than guessing."
