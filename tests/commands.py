@@ -90,8 +90,12 @@ class Running:
 class Commands:
     """A client of the server."""
 
-    def __init__(self, server: subprocess.Popen, folder: Path):
-        self._server, self._folder = server, folder
+    def __init__(self, server: subprocess.Popen, folder: Path, where: Path):
+        self._server, self._folder, self._where = server, folder, where
+
+    def at(self, where: Path) -> "Commands":
+        """Return a client of the same server whose commands run in another folder."""
+        return Commands(self._server, self._folder, where)
 
     def ask(self, **request: object) -> int | None:
         print(json.dumps(request), file=self._server.stdin, flush=True)
@@ -100,7 +104,8 @@ class Commands:
     def start(self, *flags: object, **environment: str) -> Running:
         """Start `python -m jaxpara FLAGS...`"""
         files = [Path(tempfile.mkstemp(dir=self._folder)[1]) for _ in range(2)]
-        pid = self.ask(flags=[str(f) for f in flags], env=environment, files=[str(file) for file in files])
+        request = {"flags": [str(f) for f in flags], "env": environment, "cwd": str(self._where)}
+        pid = self.ask(files=[str(file) for file in files], **request)
         return Running(self, pid, files)
 
     def __call__(self, *flags: object, **environment: str) -> Outcome:
@@ -124,7 +129,7 @@ def serving(cache: Path, where: Path = ROOT, modules: Sequence[str] = MODULES, *
             stdout=subprocess.PIPE,
         )
         with server:
-            yield Commands(server, Path(folder))
+            yield Commands(server, Path(folder), where)
             server.stdin.close()
 
 
@@ -148,6 +153,7 @@ def _run(request: dict) -> None:
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     os.environ.update(request["env"])
+    os.chdir(request["cwd"])
     signal.alarm(LONGEST_S)
     sys.argv = ["jaxpara", *request["flags"]]
     status = 99

@@ -76,7 +76,7 @@ def launch_of(command):
     return words[words.index("launch.py") :] if "launch.py" in words else []
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def data(tmp_path_factory):
     """Stands for /data: simulated corpora under the names that the pages give, and recordings of several formats."""
     folder = tmp_path_factory.mktemp("data")
@@ -101,9 +101,15 @@ def data(tmp_path_factory):
     return folder
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def cache(tmp_path_factory):
     return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="session")
+def commands(cache):
+    with serving(cache, **SHARED_PROGRAMS) as commands:
+        yield commands
 
 
 def experiment(argv):
@@ -136,15 +142,15 @@ def small(argv):
     return [*argv, *(flag for flag in sizes if flag.partition("=")[0] not in given)]
 
 
-@pytest.fixture(scope="module")
-def follow(data, cache):
-    """Does a step of a page."""
+@pytest.fixture(scope="session")
+def follow(data, cache, commands):
+    """Does a step of a page in a folder."""
 
-    def follow(step, commands, folder):
+    def follow(step, folder):
         text = step.text.replace("/data/", f"{data}/")
         argv = launch_of(text)
         if argv:
-            done = commands(*small(argv[1:]))
+            done = commands.at(folder)(*small(argv[1:]))
         elif step.kind == "python":
             done = ended(started("-c", text, cache=cache, cwd=folder))
         else:
@@ -155,16 +161,15 @@ def follow(data, cache):
     return follow
 
 
-@pytest.fixture(scope="module")
-def trained(follow, cache, tmp_path_factory):
+@pytest.fixture(scope="session")
+def trained(follow, tmp_path_factory):
     """Trains an experiment that a page takes as given; `trained("runs/mask_s1")` is its workdir."""
     folder = tmp_path_factory.mktemp("trained")
 
     def workdir(name):
         if not (folder / name).exists():
-            with serving(cache, folder, **SHARED_PROGRAMS) as commands:
-                launch = f"python launch.py --config=configs/{Path(name).name}.py"
-                follow(Step("", "", "bash", launch, None), commands, folder)
+            launch = f"python launch.py --config=configs/{Path(name).name}.py"
+            follow(Step("", "", "bash", launch, None), folder)
         return folder / name
 
     return workdir
@@ -184,14 +189,13 @@ def test_a_page_can_be_followed(page, sections, follow, trained, data, cache, tm
     shutil.copytree(data / "recordings", tmp_path / "recordings")
     for name in ("speech.wav", "somebody.wav"):
         shutil.copy(data / "speech.wav", tmp_path / name)
-    with serving(cache, tmp_path, **SHARED_PROGRAMS) as commands:
-        for step in STEPS[page]:
-            if step.needs or added(step) or step.section not in sections:
-                continue
-            for name in taken(step):
-                if not (tmp_path / name).exists():
-                    shutil.copytree(trained(name), tmp_path / name)
-            follow(step, commands, tmp_path)
+    for step in STEPS[page]:
+        if step.needs or added(step) or step.section not in sections:
+            continue
+        for name in taken(step):
+            if not (tmp_path / name).exists():
+                shutil.copytree(trained(name), tmp_path / name)
+        follow(step, tmp_path)
     if page == "README.md":
         the_model_of_the_readme_is_in_use(tmp_path, cache)
 
