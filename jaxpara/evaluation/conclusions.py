@@ -88,7 +88,7 @@ def _against_chance(results: Json, say: Formatter) -> Iterator[str]:
     predicted = np.sum(score.get("confusion") or [[]], axis=0)  # recordings by predicted class
     if np.count_nonzero(predicted) == 1:
         only = score["classes"][int(np.argmax(predicted))]
-        yield f"The system predicts {only} for every recording: it has not learned to tell the classes apart."
+        yield f"The system predicts {only} for every recording: it has not learned to distinguish the classes."
     elif score["interval_95"] is None:
         reason, samples = score["undefined"].get("interval_95", "no reason given"), score["interval_95_over_samples"]
         of_samples = f" Over samples it is {say.interval(samples)}, which is too narrow for new speakers."
