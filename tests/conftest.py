@@ -9,7 +9,6 @@ import os
 import shutil
 import tempfile
 
-import pytest
 from hypothesis import HealthCheck, settings
 
 os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=4"
@@ -29,12 +28,6 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 settings.load_profile("jaxpara")
-
-
-def pytest_itemcollected(item):
-    """Keep the tests of a file, which share fixtures, in one worker, unless they name their own group."""
-    if not item.get_closest_marker("xdist_group"):
-        item.add_marker(pytest.mark.xdist_group(item.nodeid.partition("::")[0]))
 
 
 def pytest_unconfigure():
