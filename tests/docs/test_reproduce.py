@@ -1,4 +1,4 @@
-"""docs/reproduce.md, the longest page: its sections use no results of one another, and another worker may follow them."""
+"""docs/reproduce.md, the longest page: its sections use no results of one another, so each is a test of its own."""
 
 import pytest
 from pages import STEPS
