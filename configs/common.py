@@ -23,7 +23,8 @@ def experiment(
     """Return the config of an experiment.
 
     Args:
-      task: a key of `jaxpara.corpora.tasks.TASKS`, such as `breathing` or `mask`.
+      task: a key of `jaxpara.corpora.tasks.TASKS`, such as `breathing` or `mask`; or, for other corpora, the kind of
+        their target: `classes`, `ordinal`, `values` or `sequence`.
       recipe: `recommended`, the published code with its leaks and errors fixed; `paper`, the text of the paper;
         `published`, the authors' scripts, including their leaks.
       members: by name, each with
@@ -55,8 +56,22 @@ def experiment(
             "precision": "float32",
             "corpus": {
                 "task": task,
-                # The corpus folder, which contains wav/ and lab/. Empty: a simulated corpus and the sizes of `demo`.
+                # The corpus folder. For a sub-challenge it contains wav/ and lab/, otherwise the files in `table`, or a
+                # folder per class. Empty: a simulated corpus and the sizes of `demo`.
                 "root": placeholder(str),
+                # A table of files and labels (CSV or TSV), in the folder or elsewhere; not for sub-challenges.
+                "table": placeholder(str),
+                # The column of the labels.
+                "target": placeholder(str),
+                # The columns of file names, splits, speakers and times where the usual names are not used.
+                "columns": {part: placeholder(str) for part in ("file", "split", "speaker", "time")},
+                # The measure, one of `jaxpara.corpora.tasks.MEASURES`; by default that of the task.
+                "measure": placeholder(str),
+                # The classes in their order, or the levels of an ordinal scale; by default sorted.
+                "classes": placeholder(tuple),
+                # Where the table has no splits: `holdout`, 60 % of the speakers for train, 20 % for devel and 20 % for
+                # test; `folds`, all for cross-validation, none for test; or the split.csv of another run.
+                "split": "holdout",
                 # Size of the simulated corpus, `demo` or `full`.
                 "preset": "demo",
                 # Numbers of speakers in train, devel and test, instead of those of the preset.

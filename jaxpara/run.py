@@ -219,7 +219,7 @@ def write_outputs(
     write_json(workdir / "results.json", results)
     about = {"seed": settings["seed"], "corpus": corpus.fingerprint}
     about = {key: results[key] for key in ("experiment", "recipe", "demo")} | about
-    system_file.write(workdir, about, settings["corpus"]["task"], corpus, members, fused.model_weights)
+    system_file.write(workdir, about, corpus, members, fused.model_weights)
     save(fused.validation, workdir / "predictions" / "validation.npz")
     save(fused.test, workdir / "predictions" / "test.npz")
     rate_hz, fusing = corpus.task.sample_rate_hz, results["fusion"]["members"]
@@ -253,8 +253,9 @@ def describe(corpus: Corpus) -> CorpusData:
         label_file=str(corpus.label_file),
         simulated=corpus.simulated,
         task=corpus.task.name,
+        kind=corpus.task.kind,
         measure=corpus.task.measure,
-        classes=corpus.task.classes,
+        classes=corpus.task.classes if corpus.task.kind == "classes" else (),
         labels=corpus.labels,
         seconds={p: None if 0 in values else sum(values) for p, values in seconds.items()},
     )

@@ -23,8 +23,9 @@ class CorpusData:
 
     Attributes:
       simulated: True if the audio was made by jaxpara.
-      measure: the task's official one, `PCC` or `UAR`.
-      classes: names in the order of the class indices; empty for a sequence.
+      kind: of the target: `classes`, `ordinal`, `values` or `sequence`.
+      measure: the official one of `jaxpara.corpora.tasks.MEASURES`.
+      classes: names in the order of the class indices; empty for other kinds.
       labels: a row per label in corpus order, with the columns recording, time_s (rounded to microseconds), partition,
         speaker (empty where unknown) and truth (NaN where unknown).
       seconds: {partition: duration of its audio}; None where a file is not readable.
@@ -34,6 +35,7 @@ class CorpusData:
     label_file: str
     simulated: bool
     task: str
+    kind: str
     measure: str
     classes: tuple[str, ...]
     labels: pd.DataFrame

@@ -15,7 +15,7 @@ from jaxpara import fusion, seeds
 from jaxpara.corpora.audio import in_threads
 from jaxpara.corpora.corpus import Corpus, Recording
 from jaxpara.corpora.splits import Fold
-from jaxpara.corpora.tasks import TASKS, Task
+from jaxpara.corpora.tasks import Task
 from jaxpara.errors import UserError
 from jaxpara.features import FEATURES
 from jaxpara.features.embeddings import Arrays, Read
@@ -120,7 +120,7 @@ class TrainedMember:
             LEARNERS,
             config["learner"],
             f"{where}.learner",
-            task=TASKS[about["task"]],
+            task=about["task"],
             frame_rate_hz=self.feature.frame_rate_hz,
             precision=spec["precision"],
         )
@@ -179,7 +179,7 @@ class System:
         """
         folder = Path(folder)
         self.about = system_file.read(folder)
-        self.task = TASKS[self.about["task"]]
+        self.task: Task = self.about["task"]
         self.weights: dict[str, dict[FoldSeed, float]] = self.about["weights"]
         self.members: dict[str, TrainedMember] = {}
         for name in self.about["members"]:

@@ -4,7 +4,7 @@ schema: version of this format.
 jaxpara: version of the program.
 experiment, recipe, demo, seed: name, recipe and seed of the experiment; `demo` is true at demonstration size.
 corpus, simulated: fingerprint of the training corpus; `simulated` is true for a simulated corpus.
-task: key of `jaxpara.corpora.tasks.TASKS`.
+task: the fields of `jaxpara.corpora.tasks.Task`, with the classes in the order of their scores.
 label_rate_hz: predictions per second; 0 where there is one per recording.
 longest_s: length of the longest recording (of classes: outside test); longer audio is cut into blocks of this length.
 members.<name>: the members that predict, each after those whose embeddings it uses:
@@ -18,6 +18,7 @@ weights: list of `member`, `fold`, `seed` and the `weight` of that model in the 
 
 import json
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -25,20 +26,19 @@ import numpy as np
 
 from jaxpara import __version__
 from jaxpara.corpora.corpus import Corpus
-from jaxpara.corpora.tasks import TASKS
+from jaxpara.corpora.tasks import Task
 from jaxpara.errors import UserError
 from jaxpara.files import write_json
 from jaxpara.predictions import FoldSeed
 from jaxpara.training.member import Member
 
 FILE = "system.json"
-SCHEMA = 2
+SCHEMA = 3
 
 
 def write(
     folder: Path,
     about: Mapping[str, Any],
-    task: str,
     corpus: Corpus,
     members: Mapping[str, Member],
     weights: Mapping[str, Mapping[FoldSeed, float]],
@@ -68,7 +68,7 @@ def write(
         "jaxpara": __version__,
         **about,
         "simulated": corpus.simulated,
-        "task": task,
+        "task": asdict(corpus.task),
         "label_rate_hz": corpus.label_rate_hz,
         "longest_s": longest_s,
         "members": {
@@ -91,7 +91,7 @@ def read(folder: Path) -> dict[str, Any]:
     """Read what `write` wrote.
 
     Returns:
-      The content, with tuples for lists, `models` as {(fold, seed): choice} and `weights` as
+      The content, with tuples for lists, `task` as a `Task`, `models` as {(fold, seed): choice} and `weights` as
       {member: {(fold, seed): weight}}.
 
     Raises:
@@ -120,8 +120,7 @@ def read(folder: Path) -> dict[str, Any]:
 
 def _by_model(content: dict[str, Any]) -> dict[str, Any]:
     """Key models and weights by (fold, seed); any error but a UserError means that the content is damaged."""
-    if content["task"] not in TASKS:
-        raise ValueError(f"task {content['task']!r} is unknown")
+    content["task"] = Task(**content["task"])
     members: dict[str, Any] = {}
     for name, member in content["members"].items():
         _ = member["config"]["features"].items(), member["config"]["learner"].items()

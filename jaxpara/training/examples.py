@@ -45,7 +45,13 @@ class Windows:
     supervised: ClassVar[bool] = True
 
     def examples(
-        self, recordings: Sequence[Recording], features: Features, *, training: bool = False, **given: Any
+        self,
+        recordings: Sequence[Recording],
+        features: Features,
+        *,
+        training: bool = False,
+        classes: bool = False,
+        **given: Any,
     ) -> "WindowExamples":
         return WindowExamples(self, recordings, features, **given)
 
@@ -165,11 +171,18 @@ class Clips:
             raise UserError(f"config.{self.where}.size is {size!r}, expected height and width in pixels, as (224, 224)")
 
     def examples(
-        self, recordings: Sequence[Recording], features: Features, *, training: bool = False, **_: Any
+        self,
+        recordings: Sequence[Recording],
+        features: Features,
+        *,
+        training: bool = False,
+        classes: bool = True,
+        **_: Any,
     ) -> "ClipExamples":
+        cropped = [training and self.augment == "role"] * len(recordings)
         if self.augment == "partition":
-            return ClipExamples(recordings, features, [recording.partition == "train" for recording in recordings])
-        return ClipExamples(recordings, features, [training and self.augment == "role"] * len(recordings))
+            cropped = [recording.partition == "train" for recording in recordings]
+        return ClipExamples(recordings, features, cropped, classes=classes)
 
     def prepare(self, batch: dict[str, jax.Array], key: jax.Array) -> jax.Array:
         """Turn images `[example, height, width, channel]` into network inputs."""
@@ -201,10 +214,12 @@ class Clips:
 
 
 class ClipExamples:
-    """Images `[height, width, channel]`, one or more per recording, with the class of the recording."""
+    """Images `[height, width, channel]`, one or more per recording, with the class or the number of the recording."""
 
-    def __init__(self, recordings: Sequence[Recording], features: Features, cropped: Sequence[bool]):
-        self._recordings, self._features, self._cropped = recordings, features, cropped
+    def __init__(
+        self, recordings: Sequence[Recording], features: Features, cropped: Sequence[bool], *, classes: bool = True
+    ):
+        self._recordings, self._features, self._cropped, self._classes = recordings, features, cropped, classes
         counts = [len(features[recording.name]) for recording in recordings]
         self._of = np.repeat(np.arange(len(recordings)), counts)  # the recording of each example
         self._image = np.concatenate([np.arange(count) for count in counts])  # its number within the recording
@@ -228,7 +243,7 @@ class ClipExamples:
         return self._features[self._recordings[self._of[index]].name][int(self._image[index])]
 
     def labels(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return the class index and its weight, 0 if the class is unknown, without reading the image."""
+        """Return the class index or the number, and its weight: 0 if it is unknown; without reading the image."""
         label = self._recordings[self._of[index]].labels[0]
         known = np.isfinite(label)
         return np.asarray(label if known else 0, np.float32), np.asarray(known, np.float32)
@@ -240,8 +255,10 @@ class ClipExamples:
         return zip(names, totals / np.bincount(self._of)[:, None], strict=True)
 
     def scores(self, outputs: np.ndarray) -> np.ndarray:
-        """Return `[recording, class]` probabilities from `[example, class]` logits."""
-        return np.stack([values for _, values in self.by_recording(softmax(outputs.astype(np.float64), axis=1))])
+        """Return `[recording, class]` probabilities from `[example, class]` logits, or `[recording, 1]` numbers."""
+        outputs = outputs.astype(np.float64)
+        averaged = self.by_recording(softmax(outputs, axis=1) if self._classes else outputs)
+        return np.stack([values for _, values in averaged])
 
 
 class Reconstruction:

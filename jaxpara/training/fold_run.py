@@ -49,7 +49,7 @@ class FoldRun:
         truth, task = np.concatenate([recording.labels for recording in self.recordings(names)]), self.corpus.task
         known = np.isfinite(truth)
         try:
-            return official_score(task.measure, truth[known], scores[known].astype(np.float64), len(task.classes))
+            return official_score(task.measure, truth[known], scores[known].astype(np.float64), task.outputs)
         except Undefined:
             return None
 

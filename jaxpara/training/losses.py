@@ -43,6 +43,7 @@ def pearson(outputs: Array, targets: Array, weights: Array, eps: float) -> Array
 
 class _Loss:
     whole_batch: ClassVar[bool] = False
+    kinds: ClassVar[tuple[str, ...]]  # of targets that it fits, see `jaxpara.corpora.tasks`
 
     def example_weights(self, targets: Array, weights: Array) -> Array:
         """Return the weight of each example in the mean, `[example]`."""
@@ -60,6 +61,7 @@ class WindowPCC(_Loss):
     """
 
     eps: float = 1e-8
+    kinds: ClassVar[tuple[str, ...]] = ("sequence",)
 
     def __call__(self, outputs: Array, targets: Array, weights: Array) -> Array:
         """Return `[example]` from `[example, time]` arrays."""
@@ -79,6 +81,7 @@ class BatchPCC(_Loss):
 
     eps: float = 1e-8  # see `pearson`
     whole_batch: ClassVar[bool] = True
+    kinds: ClassVar[tuple[str, ...]] = ("sequence",)
 
     def __call__(self, outputs: Array, targets: Array, weights: Array) -> Array:
         """Return one value from `[example, time]` arrays."""
@@ -87,6 +90,8 @@ class BatchPCC(_Loss):
 
 class CrossEntropy(_Loss):
     """Softmax cross-entropy of one class per example (paper §3.1.2)."""
+
+    kinds: ClassVar[tuple[str, ...]] = ("classes",)
 
     def __call__(self, outputs: Array, targets: Array, weights: Array) -> Array:
         """Return `[example]` from `[example, class]` logits and `[example]` class indices."""
@@ -99,10 +104,22 @@ class CrossEntropy(_Loss):
 class RootMeanSquare(_Loss):
     """The root of the mean squared error of each example, averaged over the examples (auDeep)."""
 
+    kinds: ClassVar[tuple[str, ...]] = ()  # it compares spectrograms
+
     def __call__(self, outputs: Array, targets: Array, weights: Array) -> Array:
         """Return `[example]` from `[example, time, band]` outputs and targets."""
         xp = outputs.__array_namespace__()
         return xp.sqrt(((outputs - targets) ** 2).mean((1, 2)) + 1e-12)  # the slope of a root at 0 is infinite
+
+
+class MeanSquare(_Loss):
+    """The squared error of one number per example."""
+
+    kinds: ClassVar[tuple[str, ...]] = ("ordinal", "values")
+
+    def __call__(self, outputs: Array, targets: Array, weights: Array) -> Array:
+        """Return `[example]` from `[example, 1]` outputs and `[example]` targets."""
+        return (outputs[:, 0] - targets) ** 2
 
 
 LOSSES = {
@@ -110,6 +127,7 @@ LOSSES = {
     "batch_pcc": BatchPCC,
     "cross_entropy": CrossEntropy,
     "root_mean_square": RootMeanSquare,
+    "mean_square": MeanSquare,
 }
 
 

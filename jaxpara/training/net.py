@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from typing import Any, Literal
 
@@ -73,9 +73,8 @@ class Net:
         where, model_name, loss_name = self.where, self.model.get("name"), self.loss.get("name")
         if self.pretrained in ("None", "none"):  # on the command line, None is a word
             self.pretrained = None
-        classes = len(self.task.classes)
         self.examples = build(EXAMPLES, self.examples, f"{where}.examples")
-        self.model = build(MODELS, self.model, f"{where}.model", axis_name=parallel.AXIS, classes=classes)
+        self.model = build(MODELS, self.model, f"{where}.model", axis_name=parallel.AXIS, classes=self.task.outputs)
         self.loss = build(LOSSES, self.loss, f"{where}.loss")
         self.optimizer = build(OPTIMIZERS, self.optimizer, f"{where}.optimizer")
         self.learns = self.epochs > 0  # or else its initial weights are used
@@ -89,6 +88,10 @@ class Net:
             raise UserError(
                 f"config.{where}.keep_best is {self.keep_best}: common_epoch needs all {self.epochs} epochs kept"
             )
+        if self.predicts and self.task.kind not in self.loss.kinds:
+            fitting = [name for name, loss in LOSSES.items() if self.task.kind in loss.kinds]
+            what = f"config.{where}.loss.name is {loss_name!r}, which does not fit {self.task.kind}"
+            raise UserError(f"{what}; choose one of {', '.join(fitting)}")
         if self.loss.whole_batch and self._parts(devices=1)[0] > 1:
             raise UserError(f"config.{where}.microbatch: {loss_name!r} needs the whole batch at once; set it to 0")
         # The network whose pretrained weights can be used, and the part of this one that has its layers.
@@ -104,9 +107,10 @@ class Net:
 
     def examples_of(self, run: FoldRun, names: tuple[str, ...], **role: bool) -> Examples:
         """Return the examples of recordings; the role is `training=True`, or `overlapping=False` for embeddings."""
-        grid = {"frame_rate_hz": run.frame_rate_hz, "frames_per_output": self.stride}
-        recordings, context = run.recordings(names), self.context_frames
-        return self.examples.examples(recordings, run.features, context_frames=context, **grid, **role)
+        grid: dict[str, Any] = {"frame_rate_hz": run.frame_rate_hz, "frames_per_output": self.stride}
+        recordings = [replace(r, labels=self.task.scaled(r.labels)) for r in run.recordings(names)]
+        grid |= {"context_frames": self.context_frames, "classes": self.task.kind == "classes"}
+        return self.examples.examples(recordings, run.features, **grid, **role)
 
     def example(self, run: FoldRun) -> jax.Array:
         """Return an input of the network, `[1, ...]`, as an example of its shape."""
@@ -185,7 +189,8 @@ class Net:
     def _score_and_loss(self, run: FoldRun, validation: Examples, state: TrainState) -> tuple[float | None, float]:
         """Return the official score over the whole validation set, None if undefined, and the mean loss."""
         outputs = self.outputs(state, validation)
-        score = run.score(run.fold.val_names, validation.scores(outputs)) if self.predicts else None
+        scores = self.task.unscaled(validation.scores(outputs)) if self.predicts else None
+        score = None if scores is None else run.score(run.fold.val_names, scores)
         return score, mean_loss(self.loss, outputs, validation)
 
     def choose(self, summaries: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -205,7 +210,7 @@ class Net:
 
     def predict(self, run: FoldRun, names: tuple[str, ...], state: TrainState) -> pd.DataFrame:
         examples = self.examples_of(run, names)
-        return run.predictions(names, examples.scores(self.outputs(state, examples)))
+        return run.predictions(names, self.task.unscaled(examples.scores(self.outputs(state, examples))))
 
     def embed(self, run: FoldRun, names: tuple[str, ...], state: TrainState) -> Iterator[tuple[str, np.ndarray]]:
         """Yield recordings with their embeddings: `[time, channel]` from adjacent windows, or `[channel]` for clips."""

@@ -54,7 +54,8 @@ _Rows = tuple[np.ndarray, list[int]]
 class SVM:
     """An SVM with its scaling, and the C with the best score on the validation set.
 
-    For classes the features are one vector `[feature]` per recording. For a sequence they are `[frame, feature]`: a
+    For classes the features are one vector `[feature]` per recording, and so for numbers (ordinal and real values), which
+    a regression predicts. For a sequence they are `[frame, feature]`: a
     regression is trained on the frames, with labels interpolated to them, and a cubic spline interpolates its outputs
     to the times of the labels.
 
@@ -100,9 +101,10 @@ class SVM:
         if self.max_iter is not None and self.max_iter < 1:
             raise UserError(f"{where}.max_iter is {self.max_iter}, expected at least 1")
         sequence, one = task.kind == "sequence", "one vector per recording"
-        if sequence and (self.kernel == "rbf" or self.probabilities):
+        self._regression = task.kind != "classes"
+        if self._regression and (self.kernel == "rbf" or self.probabilities):
             field = "kernel is 'rbf'" if self.kernel == "rbf" else "probabilities is True"
-            raise UserError(f"{where}.{field}, which needs classes, but {task.name} has a sequence; change it")
+            raise UserError(f"{where}.{field}, which needs classes, but {task.name} has {task.kind}; change it")
         if sequence != (self.frame_rate_hz > 0):
             found, wanted = (f"{self.frame_rate_hz:g} frames per second", one) if not sequence else (one, "frames")
             raise UserError(f"{where}: the features are {found}, but {task.name} needs {wanted}; choose others")
@@ -171,9 +173,9 @@ class SVM:
     def _scores(self, pipeline: Pipeline, recordings: Sequence[Recording], rows: _Rows) -> np.ndarray:
         """Return `[row, score]`, a row per label."""
         inputs, counts = rows
-        outputs = self.outputs(pipeline, inputs)
+        outputs = self.task.unscaled(self.outputs(pipeline, inputs))
         if not self.frame_rate_hz:
-            return outputs
+            return outputs[:, None] if self._regression else outputs
         series = zip(recordings, np.split(outputs, np.cumsum(counts)[:-1]), strict=True)
         return np.concatenate([_spline(values, self.frame_rate_hz, r.times_s) for r, values in series])[:, None]
 
@@ -184,14 +186,14 @@ class SVM:
         inputs, counts = self._rows(run, names)
         targets = []
         for recording, count in zip(run.recordings(names), counts, strict=True):
-            labels = recording.labels
+            labels = self.task.scaled(recording.labels)
             if self.frame_rate_hz:
                 times_s = np.arange(count) / self.frame_rate_hz
                 labels = np.interp(times_s, recording.times_s, labels, left=np.nan, right=np.nan)
             targets.append(labels)
         known = np.isfinite(targets := np.concatenate(targets))
-        labelled = {"frames with a label": known.sum()}
-        if classes := self.task.classes:
+        labelled = {f"{'frames' if self.frame_rate_hz else 'recordings'} with a label": known.sum()}
+        if (classes := self.task.classes) and not self._regression:
             labelled = {f"labelled recordings of class {c!r}": (targets == i).sum() for i, c in enumerate(classes)}
         scarcest = min(labelled, key=lambda what: labelled[what])
         if labelled[scarcest] < (least := PLATT_FOLDS if self.probabilities else 1):
@@ -234,7 +236,7 @@ class SVM:
             yield Pipeline([("scale", scaler), ("kernel", kernel), ("solver", solver)]), len(others) == len(caught)
 
     def _solver(self, c: float, seed: int) -> LinearSVR | LinearSVC | SVC | CalibratedClassifierCV:
-        if self.frame_rate_hz:
+        if self._regression:
             return LinearSVR(C=c, random_state=seed, max_iter=self._limit)
         if self.kernel == "rbf":
             solver = SVC(C=c, kernel="precomputed", max_iter=self._limit, cache_size=CACHE_MIB)
@@ -252,8 +254,8 @@ class SVM:
                 f"a trained SVM expects {expected} features and got {inputs.shape[1]}: it belongs to another member;"
                 " delete the member's folder to train it again"
             )
-        margins = not (self.frame_rate_hz or self.probabilities)
-        method = "predict" if self.frame_rate_hz else "decision_function" if margins else "predict_proba"
+        margins = not (self._regression or self.probabilities)
+        method = "predict" if self._regression else "decision_function" if margins else "predict_proba"
         blocks = np.split(inputs, range(BATCH_SIZE, len(inputs), BATCH_SIZE))
         outputs = np.concatenate([getattr(pipeline, method)(block) for block in blocks])
         if margins and outputs.ndim == 1:  # with two classes there is one margin, of the second

@@ -55,7 +55,13 @@ def make_mask(folder, speakers=(4, 4, 4), clips=40, test_truth=True, known=True,
 def data_of(corpus, **changes):
     """Return the description of a corpus that evaluation uses."""
     task = corpus.task
-    facts = {"simulated": corpus.simulated, "task": task.name, "measure": task.measure, "classes": task.classes}
+    facts = {
+        "simulated": corpus.simulated,
+        "task": task.name,
+        "kind": task.kind,
+        "measure": task.measure,
+        "classes": task.classes,
+    }
     facts |= {"root": str(corpus.root), "label_file": str(corpus.label_file), "labels": corpus.labels}
     return CorpusData(**facts | {"seconds": dict.fromkeys(PARTITIONS, 60.0)} | changes)
 
