@@ -54,10 +54,9 @@ _Rows = tuple[np.ndarray, list[int]]
 class SVM:
     """An SVM with its scaling, and the C with the best score on the validation set.
 
-    For classes the features are one vector `[feature]` per recording, and so for numbers (ordinal and real values), which
-    a regression predicts. For a sequence they are `[frame, feature]`: a
-    regression is trained on the frames, with labels interpolated to them, and a cubic spline interpolates its outputs
-    to the times of the labels.
+    For classes the features are one vector `[feature]` per recording, and so for ordinal and real values, which a
+    regression predicts. For a sequence they are `[frame, feature]`: a regression is trained on the frames, with labels
+    interpolated to them, and a cubic spline interpolates its outputs to the times of the labels.
 
     Reference: the challenge's baseline scripts (MinMax scaling, linear SVMs, C in decades by the official measure,
     trained again on train and devel). Their Breathing script interpolates the features to the times of the labels and

@@ -63,7 +63,7 @@ def test_a_folder_without_a_trained_system_is_one_line(trained, tmp_path):
             jaxpara.load(tmp_path)
     for schema in ({}, {"schema": 2}):  # the first format had no number
         (tmp_path / "system.json").write_text(json.dumps({k: v for k, v in known.items() if k != "schema"} | schema))
-        with pytest.raises(UserError, match=r"another version of jaxpara .*expected 2\); run .* with --mode=evaluate"):
+        with pytest.raises(UserError, match=r"another version of jaxpara .*expected 3\); run .* with --mode=evaluate"):
             jaxpara.load(tmp_path)
     known["members"]["cnn"]["table"] = "ComParE"
     (tmp_path / "system.json").write_text(json.dumps(known))
