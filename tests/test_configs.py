@@ -63,6 +63,13 @@ def test_a_config_builds(name, recipe, tmp_path):
         build(FUSIONS, fusion, "fusion", seed=1)
 
 
+def test_the_command_line_wins_over_the_sizes_of_the_demo():
+    config = get("breathing_e2e")
+    sizes = with_demo(config, {"members.cnn.learner.epochs": 7})
+    assert sizes.members.cnn.learner.epochs == 7
+    assert sizes.members.cnn.learner.batch == config.demo.members.cnn.learner.batch != config.members.cnn.learner.batch
+
+
 @pytest.mark.parametrize("name", CONFIGS)
 def test_the_schedule_of_every_trained_network_can_be_set_on_the_command_line(name):
     learners = [member["learner"] for member in get(name).to_dict()["members"].values()]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from jaxpara.errors import refusal
+from jaxpara.errors import reason, refusal
 
 
 @pytest.mark.parametrize(
@@ -16,3 +16,9 @@ from jaxpara.errors import refusal
 )
 def test_an_error_of_the_system_in_one_line(error, line):
     assert refusal(error) == line
+
+
+def test_the_reason_is_a_line_of_at_most_200_characters():
+    assert reason(ValueError("\n  of two lines\nthe first")) == "of two lines"
+    assert reason(KeyError()) == "KeyError"
+    assert reason(ValueError("x" * 300)) == "x" * 200

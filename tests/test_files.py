@@ -2,7 +2,8 @@
 
 import pytest
 
-from jaxpara.files import read_json_lines, replacing, write_json
+from jaxpara.errors import UserError
+from jaxpara.files import read_json, read_json_lines, replacing, write_json
 
 
 def test_a_file_is_whole_or_as_it_was(tmp_path):
@@ -30,3 +31,13 @@ def test_lines_end_where_the_file_is_cut_off(tmp_path):
     (tmp_path / "m.jsonl").write_text('{"kind": "train", "epoch": 0}\n{"kind": "tu')
     assert read_json_lines(tmp_path / "m.jsonl") == [{"kind": "train", "epoch": 0}]
     assert read_json_lines(tmp_path / "none.jsonl") == []
+
+
+def test_only_a_json_object_with_its_keys_is_read(tmp_path):
+    path = tmp_path / "a.json"
+    write_json(path, {"a": 1})
+    assert read_json(path, "delete it", ("a",)) == {"a": 1}
+    for content, problem in (("[1]", "not a JSON object"), ('{"b": 1}', "'a' is missing")):
+        path.write_text(content)
+        with pytest.raises(UserError, match=rf"a\.json: damaged \({problem}\); delete it"):
+            read_json(path, "delete it", ("a",))

@@ -58,3 +58,12 @@ def test_a_baseline_without_a_score():
 @pytest.mark.parametrize("why", ["no truth for the test partition", "the prediction is constant"])
 def test_a_test_partition_without_a_score(why):
     assert closing(score(None, why), {}) == [f"test: no score ({why}); the submission is ready"]
+
+
+def test_lines_off_a_terminal_estimate_the_time_left_from_the_steps_of_this_command(progress, screen, monkeypatch):
+    monkeypatch.setattr("jaxpara.progress.LINE_EVERY_S", 0.0)
+    with progress.task("steps", 30, done=10) as bar:
+        progress.bars.tasks[-1].start_time -= 100.0
+        bar.advance("loss 0.5", by=10)  # 10 steps in 100 s, and 10 more to go
+        bar.update(30, 30)
+    assert screen.getvalue().splitlines() == ["steps 20/30, 100 s left  loss 0.5", "steps 30/30"]

@@ -92,6 +92,10 @@ def test_stratified_has_the_sizes_of_the_published_scripts(mask):
     is_partition(mask, folds)
 
 
+def test_the_seed_of_the_published_scripts_is_the_default(mask):
+    assert SPLITS["stratified"](mask) == SPLITS["stratified"](mask, seed=12)
+
+
 def test_stratified_with_ten_folds(mask):
     folds = SPLITS["stratified"](mask, n=10)
     assert sorted({len(fold.val_names) for fold in folds[:5]}) == [2929, 2930]

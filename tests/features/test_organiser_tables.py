@@ -119,5 +119,6 @@ def test_the_sets_have_the_published_sizes():
         f"BoAW-{n}": 2 * n for n in (125, 250, 500, 1000, 2000)
     }
     assert organiser_tables.FORMATS["ComParE"] == Format(6373, ";", True, 1)
+    assert organiser_tables.FORMATS["auDeep-30"] == Format(1024, ",", True, 2)
     assert organiser_tables.FORMATS["auDeep-fused"] == Format(4096, ",", True, 2)
     assert organiser_tables.FORMATS["DeepSpectrum_resnet50"] == Format(2048, ",", True, 1)

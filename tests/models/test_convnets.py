@@ -41,3 +41,11 @@ def test_own_classifier_of_vgg_starts_as_in_torchvision():
     last = jax.jit(lambda key: classifier.init(key, jnp.zeros((1, 64)))["params"]["6"])(jax.random.key(0))
     assert np.std(last["kernel"]) == pytest.approx(0.01, rel=0.05)
     assert np.all(last["bias"] == 0)
+
+
+def test_convolutions_of_alexnet_start_as_in_torchvision():
+    """Weights and biases are uniform within one over the root of the fan-in: 3 * 11 * 11 inputs of the first layer."""
+    net = AlexNet(head="v2")
+    first = jax.jit(net.init)(jax.random.key(0), jnp.zeros((1, 63, 63, 3)))["params"]["features"]["0"]
+    for values in (first["kernel"], first["bias"]):
+        assert 0.9 / np.sqrt(363) < np.abs(values).max() <= 1 / np.sqrt(363)

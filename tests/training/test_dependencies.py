@@ -36,3 +36,12 @@ def test_an_unknown_member_is_named():
 def test_members_that_use_each_other_are_refused(of, circle):
     with pytest.raises(UserError, match=rf"^config\.members: {circle}, which is a circle$"):
         in_order(members(**of))
+
+
+def test_a_member_needs_all_parts():
+    for member, absent in (
+        (3, "no features and no folds and no learner"),
+        ({"features": {}, "folds": {}}, "no learner"),
+    ):
+        with pytest.raises(UserError, match=rf"^config\.members\.a has {absent}, which every member needs"):
+            in_order({"a": member})

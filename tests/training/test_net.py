@@ -67,6 +67,13 @@ def net(config=CONFIG, waves=False, **fields):
     return Net(task=TASK, frame_rate_hz=200.0 if waves else 25.0, where="net", **config | fields)
 
 
+def test_a_network_of_one_epoch_learns_and_one_of_none_keeps_its_initial_weights():
+    assert net(epochs=1).learns
+    assert net(epochs=1).predicts
+    assert not net(epochs=0).learns
+    assert not net(epochs=0).predicts
+
+
 def trained(network, *groups):
     """Train runs group by group; return their epochs, the losses of the log and the predictions."""
     outcome = {}

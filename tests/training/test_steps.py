@@ -169,3 +169,10 @@ def test_prediction_returns_all_rows_in_order(monkeypatch):
     step = parallel.spread(steps.predict_step(inputs_of, steps.forward(model)))
     outputs = step(parallel.replicate(state), parallel.shard(rows))
     np.testing.assert_allclose(outputs, model.apply(state.variables, rows["inputs"]), atol=1e-6)
+
+
+def test_the_layer_of_embeddings_does_not_change_predictions():
+    model, inputs = Toy(), batch(8)["inputs"]
+    state = create(model, np.zeros((1, 24, 1), np.float32), optax.sgd(0.1), seed=1)
+    outputs = steps.forward(model, layer="a layer of the embeddings")(state.variables, inputs)
+    np.testing.assert_allclose(outputs, model.apply(state.variables, inputs), atol=1e-6)

@@ -15,6 +15,7 @@ from jaxpara.corpora.corpus import Recording
 from jaxpara.corpora.tasks import TASKS
 from jaxpara.errors import UserError
 from jaxpara.predictions import scores_of
+from jaxpara.training import svm
 
 
 @pytest.fixture
@@ -112,3 +113,9 @@ def test_impossible_frames_are_refused(breathing):
     ):
         with pytest.raises(UserError, match=message):
             learner(breathing).train([replace(breathing, features=breathing.features | {name: feature})], quiet())
+
+
+def test_outputs_of_frames_are_splined_at_their_rate():
+    frames, times_s = np.array([0.0, 1.0, 4.0, 9.0, 16.0]), np.array([0.0, 0.25, 1.5, 2.0, 3.0])
+    expected = (2 * np.minimum(times_s, 2.0)) ** 2  # two frames per second; constant after the last one
+    np.testing.assert_allclose(svm._spline(frames, 2.0, times_s), expected, atol=1e-12)
