@@ -19,7 +19,7 @@ from jaxpara.corpora.findings import Findings
 from jaxpara.corpora.simulated import STAMP, check_or_simulate
 from jaxpara.corpora.tasks import TASKS
 from jaxpara.errors import Unavailable, UserError
-from jaxpara.evaluation import compare_systems, report, submission
+from jaxpara.evaluation import compare_systems, readable_predictions, report, submission
 from jaxpara.evaluation.conclusions import closing_lines
 from jaxpara.evaluation.metrics import Undefined, official_score
 from jaxpara.evaluation.results import MemberOutcome, keep_others, summarise
@@ -213,7 +213,7 @@ def write_outputs(
     fused: Fused,
     results: Mapping[str, Any],
 ) -> None:
-    """Write the submission, results.json, system.json, the fused predictions and the report."""
+    """Write the submission, results.json, system.json, the fused predictions, predictions.csv and the report."""
     corpus, settings, members = experiment.corpus, experiment.settings, experiment.members
     # The submission comes first: if it is refused, nothing is half written.
     submission.write(workdir / "submission" / f"{corpus.task.name}.{experiment.name}.csv", fused.test, experiment.data)
@@ -224,6 +224,7 @@ def write_outputs(
     system_file.write(workdir, about, corpus, members, fused.model_weights)
     save(fused.validation, workdir / "predictions" / "validation.npz")
     save(fused.test, workdir / "predictions" / "test.npz")
+    readable_predictions.write(workdir / "predictions.csv", fused.validation, fused.test, experiment.data)
     rate_hz, fusing = corpus.task.sample_rate_hz, results["fusion"]["members"]
     of_members = {name: (outcomes[name].validation, outcomes[name].test) for name in fusing}
     report.write(
