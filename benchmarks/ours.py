@@ -173,20 +173,16 @@ def dirichlet(truth: np.ndarray, scores: np.ndarray, draws: int) -> Side:
 
     fusion = Dirichlet(draws, seed=0)
 
-    def measure(truth: np.ndarray, scores: np.ndarray) -> float:
-        raise AssertionError("sequences need no pass over the rows for every draw")
-
-    return _outputs(lambda: fusion.search(truth, scores[..., None], measure))
+    return _outputs(lambda: fusion.search(truth, scores[..., None], MEASURE["PCC"]))
 
 
 def bootstrap(truth: np.ndarray, scores: np.ndarray, speakers: int, resamples: int) -> Side:
     from jaxpara.evaluation import intervals
+    from jaxpara.evaluation.measures import MEASURE
 
     speaker = np.arange(speakers).repeat(len(truth) // speakers)
-    sums = intervals.moments
-    return _outputs(
-        lambda: intervals.bootstrap(sums(truth, scores, speaker), intervals.PCC, seed=0, resamples=resamples)
-    )
+    units = MEASURE["PCC"].units
+    return _outputs(lambda: intervals.bootstrap(units(truth, [scores[:, None]], speaker), seed=0, resamples=resamples))
 
 
 def demo(config: str, changes: Sequence[str]) -> Side:

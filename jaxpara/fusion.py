@@ -4,8 +4,9 @@ A fusion averages the scores of all trained models with weights: equal ones (`me
 `best`), or those that a search finds for each fold on its validation set (`grid`, `dirichlet`, `convex`).
 """
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import numpy as np
 import pandas as pd
@@ -14,10 +15,19 @@ from scipy.optimize import nnls
 from jaxpara.errors import UserError
 from jaxpara.predictions import MODEL, FoldSeed, align, by_model, concatenate, model_name, scores_of, with_scores
 
-# Of truth [row] and scores [row, score]; higher is better. Pearson's r where there is one score (a sequence).
-Measure = Callable[[np.ndarray, np.ndarray], float]
 ByMember = Mapping[str, pd.DataFrame]
 ByModel = Mapping[str, Mapping[FoldSeed, pd.DataFrame]]
+
+
+class Goal(Protocol):
+    """What a search maximises: a measure, or its negative where smaller is better."""
+
+    @property
+    def name(self) -> str: ...
+
+    def gain_of(self, truth: np.ndarray, scores: np.ndarray) -> float:
+        """Compute it from `[row]` truth and `[row, score]` scores; -inf where it is undefined."""
+        ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,7 +105,7 @@ def _disjoint(parts: Mapping[FoldSeed, pd.DataFrame]) -> dict[FoldSeed, list[Fol
 class Mean:
     """The plain mean: every trained model counts the same (paper §3.2)."""
 
-    def __call__(self, validation: ByMember, test: ByModel, truth: Mapping[str, np.ndarray], measure: Measure) -> Fused:
+    def __call__(self, validation: ByMember, test: ByModel, truth: Mapping[str, np.ndarray], measure: Goal) -> Fused:
         """Fuse; every fusion has these arguments.
 
         Args:
@@ -116,12 +126,14 @@ class Select:
     A fold's cross-fitted predictions come from the member that is best on folds that share no recording (paper §3.1.2).
     """
 
-    def __call__(self, validation: ByMember, test: ByModel, truth: Mapping[str, np.ndarray], measure: Measure) -> Fused:
+    def __call__(self, validation: ByMember, test: ByModel, truth: Mapping[str, np.ndarray], measure: Goal) -> Fused:
         values: dict[str, dict[FoldSeed, float]] = {}
         for name, table in validation.items():
             parts = by_model(table.assign(truth=truth[name]))
             known = {key: part[np.isfinite(part["truth"])] for key, part in parts.items()}
-            values[name] = {key: measure(part["truth"].to_numpy(), scores_of(part)) for key, part in known.items()}
+            values[name] = {
+                key: measure.gain_of(part["truth"].to_numpy(), scores_of(part)) for key, part in known.items()
+            }
 
         def best(among: Collection[FoldSeed]) -> str:
             return max(values, key=lambda name: np.mean([v for key, v in values[name].items() if key in among]))
@@ -154,7 +166,7 @@ class WeightSearch:
         """Return the weights to try, `[candidate, member]` with rows of sum 1, unless `search` is another search."""
         raise NotImplementedError
 
-    def search(self, truth: np.ndarray, scores: np.ndarray, measure: Measure) -> np.ndarray:
+    def search(self, truth: np.ndarray, scores: np.ndarray, measure: Goal) -> np.ndarray:
         """Return the best weights for one fold, `[member]` with sum 1: the first best candidate.
 
         Args:
@@ -162,14 +174,14 @@ class WeightSearch:
           scores: `[member, row, score]`.
         """
         candidates = self.candidates(len(scores))
-        if scores.shape[-1] == 1:
-            # A sequence is measured by Pearson's r, which needs no pass over the rows for every candidate.
+        if measure.name == "PCC":
+            # Pearson's r needs no pass over the rows for every candidate.
             values = correlations(candidates, truth, scores[..., 0])
         else:
-            values = [measure(truth, np.tensordot(weights, scores, 1)) for weights in candidates]
+            values = [measure.gain_of(truth, np.tensordot(weights, scores, 1)) for weights in candidates]
         return candidates[int(np.argmax(values))]
 
-    def __call__(self, validation: ByMember, test: ByModel, truth: Mapping[str, np.ndarray], measure: Measure) -> Fused:
+    def __call__(self, validation: ByMember, test: ByModel, truth: Mapping[str, np.ndarray], measure: Goal) -> Fused:
         names = sorted(validation)
         models = _by_model({name: validation[name] for name in names})
         labels = by_model(validation[names[0]].assign(truth=truth[names[0]]))
@@ -253,7 +265,7 @@ class Convex(WeightSearch):
     Reference: `scipy.optimize.nnls` (Lawson and Hanson, *Solving Least Squares Problems*, 1974, chapter 23).
     """
 
-    def search(self, truth: np.ndarray, scores: np.ndarray, measure: Measure) -> np.ndarray:
+    def search(self, truth: np.ndarray, scores: np.ndarray, measure: Goal) -> np.ndarray:
         if scores.shape[-1] != 1:
             raise UserError(
                 "config.fusion.name is 'convex', which is for sequences with one score per row; here each row has"

@@ -21,7 +21,7 @@ from jaxpara.corpora.tasks import TASKS
 from jaxpara.errors import Unavailable, UserError
 from jaxpara.evaluation import compare_systems, readable_predictions, report, submission
 from jaxpara.evaluation.conclusions import closing_lines
-from jaxpara.evaluation.metrics import Undefined, official_score
+from jaxpara.evaluation.measures import MEASURE
 from jaxpara.evaluation.results import MemberOutcome, keep_others, summarise
 from jaxpara.evaluation.scores import CorpusData
 from jaxpara.files import locked, write_json
@@ -169,12 +169,7 @@ def fuse_and_score(
     labels = data.labels[[*KEYS, "label"]]
     truth = {n: table.merge(labels, how="left", on=KEYS)["label"].to_numpy() for n, table in validation.items()}
 
-    def measure(truth: np.ndarray, scores: np.ndarray) -> float:
-        try:
-            return official_score(data.measure, truth, scores, len(data.classes))
-        except Undefined:  # as for constant predictions: worse than any other
-            return -np.inf
-
+    measure = MEASURE[data.measure]
     fused = experiment.fuse(validation, test, truth, measure)
     also_scored = {name: fuse(validation, test, truth, measure) for name, fuse in experiment.also_score.items()}
     folds = [fold for member in experiment.members.values() for fold in member.folds]
@@ -259,9 +254,14 @@ def describe(corpus: Corpus) -> CorpusData:
         kind=corpus.task.kind,
         measure=corpus.task.measure,
         classes=corpus.task.classes if corpus.task.kind == "classes" else (),
+        breathing=corpus.task.kind == "sequence" and _is_breathing(f"{corpus.task.name} {corpus.task.target}"),
         labels=corpus.labels,
         seconds={p: None if 0 in values else sum(values) for p, values in seconds.items()},
     )
+
+
+def _is_breathing(words: str) -> bool:
+    return any(word in words.lower() for word in ("breath", "belt", "respirat"))
 
 
 def _members_to_fuse(wanted: Sequence[str], predicting: list[str], left_out: Collection[str]) -> list[str]:

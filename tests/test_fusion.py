@@ -4,7 +4,7 @@ import time
 
 import numpy as np
 import pytest
-from made_up_members import PCC, ROWS, belt, belt_member, class_member, fuse, of_fold, table, uar, weights_of
+from made_up_members import PCC, ROWS, UAR, belt, belt_member, class_member, fuse, of_fold, table, weights_of
 
 from jaxpara.errors import UserError
 from jaxpara.fusion import Best, Convex, Dirichlet, Grid, Mean, Select, average, correlations
@@ -57,7 +57,7 @@ def test_in_the_mean_every_trained_model_counts_the_same():
 
 def test_select_takes_the_member_with_the_best_mean_over_folds():
     weak, strong = class_member(1, skill=0.2), class_member(2, skill=2.0)
-    fused = fuse(Select(), weak, strong, measure=uar)
+    fused = fuse(Select(), weak, strong, measure=UAR)
     assert fused.validation is strong[0]
     expected = np.mean([scores_of(part) for part in strong[1].values()], axis=0)
     np.testing.assert_allclose(scores_of(fused.test), expected)
@@ -72,7 +72,7 @@ def test_the_cross_fitted_choice_of_a_fold_does_not_see_it():
         skill = np.repeat(skills, 60)
         p = np.where(skill > 0, 1 / (1 + np.exp(-skill * (2 * truth - 1))), scores_of(validation)[:, 1])
         members.append((with_scores(validation, np.stack([1 - p, p], 1)), test, truth))
-    fused = fuse(Select(), *members, measure=uar)
+    fused = fuse(Select(), *members, measure=UAR)
     for fold, chosen in ((0, 1), (1, 0)):
         np.testing.assert_array_equal(of_fold(fused.cross_fitted, fold), of_fold(members[chosen][0], fold))
 
@@ -81,28 +81,28 @@ def test_select_ignores_rows_without_truth():
     one, other = class_member(1, skill=0.5), class_member(2, skill=1.0)
     truth = one[2].copy()
     truth[::3] = np.nan
-    fused = fuse(Select(), one, other, truth=truth, measure=uar)
+    fused = fuse(Select(), one, other, truth=truth, measure=UAR)
     known = [np.isfinite(truth) & (one[0]["fold"] == f) for f in (0, 1)]
-    values = [np.mean([uar(truth[rows], scores_of(m[0][rows])) for rows in known]) for m in (one, other)]
+    values = [np.mean([UAR.gain_of(truth[rows], scores_of(m[0][rows])) for rows in known]) for m in (one, other)]
     assert fused.validation is (one, other)[int(np.argmax(values))][0]
 
 
 @pytest.mark.parametrize("fusion", [Select(), Grid()])
 @pytest.mark.parametrize("folds", [(0,), (3,)])
 def test_one_fold_has_nothing_cross_fitted(fusion, folds):
-    assert fuse(fusion, class_member(1, folds), class_member(2, folds), measure=uar).cross_fitted is None
+    assert fuse(fusion, class_member(1, folds), class_member(2, folds), measure=UAR).cross_fitted is None
 
 
 def test_the_grid_finds_what_a_plain_search_finds(two):
     adam, sgd = two[0], class_member(2)
-    fused = fuse(Grid(points=41), *two, measure=uar)
+    fused = fuse(Grid(points=41), *two, measure=UAR)
     for fold in (0, 1):
         truth = adam[2][adam[0]["fold"] == fold]
         a = np.linspace(0, 1, 41)
-        values = [uar(truth, w * of_fold(adam[0], fold) + (1 - w) * of_fold(sgd[0], fold)) for w in a]
+        values = [UAR.gain_of(truth, w * of_fold(adam[0], fold) + (1 - w) * of_fold(sgd[0], fold)) for w in a]
         best = a[int(np.argmax(values))]
         np.testing.assert_allclose(weights_of(fused, fold), [best, 1 - best])
-        assert uar(truth, of_fold(fused.validation, fold)) == pytest.approx(max(values))
+        assert UAR.gain_of(truth, of_fold(fused.validation, fold)) == pytest.approx(max(values))
     # The test partition gets the mean of both folds' combinations, cross-fitted folds the weights of the other.
     combined = [sum(w * scores_of(m[1][f, 0]) for w, m in zip(weights_of(fused, f), two, strict=True)) for f in (0, 1)]
     np.testing.assert_allclose(scores_of(fused.test), np.mean(combined, axis=0))
@@ -111,20 +111,20 @@ def test_the_grid_finds_what_a_plain_search_finds(two):
 
 
 def test_best_takes_one_member_per_fold(two):
-    fused = fuse(Best(), *two, measure=uar)
+    fused = fuse(Best(), *two, measure=UAR)
     for fold in (0, 1):
-        values = [uar(m[2][m[0]["fold"] == fold], of_fold(m[0], fold)) for m in two]
+        values = [UAR.gain_of(m[2][m[0]["fold"] == fold], of_fold(m[0], fold)) for m in two]
         np.testing.assert_array_equal(weights_of(fused, fold), np.eye(2)[int(np.argmax(values))])
 
 
 def test_members_that_do_not_fit_together_are_refused(two):
     with pytest.raises(UserError, match=r"fold 0 has only \['m0'\]"):
-        fuse(Best(), two[0], class_member(2, folds=(1,)), measure=uar)
+        fuse(Best(), two[0], class_member(2, folds=(1,)), measure=UAR)
     validation, *rest = class_member(2)
     with pytest.raises(UserError, match=r"predictions 2 of 2: 1 scores per row, the first has 2;"):
-        fuse(Best(), two[0], (with_scores(validation, scores_of(validation)[:, 1:]), *rest), measure=uar)
+        fuse(Best(), two[0], (with_scores(validation, scores_of(validation)[:, 1:]), *rest), measure=UAR)
     with pytest.raises(UserError, match="'grid', which is for 2 members, not 1"):
-        fuse(Grid(), two[0], measure=uar)
+        fuse(Grid(), two[0], measure=UAR)
     with pytest.raises(UserError, match="each row has 2, one per class: try 'dirichlet'"):
         fuse(Convex(), two[0])
 
@@ -141,7 +141,7 @@ def test_seeds_of_one_fold_are_not_cross_fitted_on_each_other(two):
                 np.tile(truth, 2),
             )
         )
-    fused = fuse(Grid(), *twins, measure=uar)
+    fused = fuse(Grid(), *twins, measure=UAR)
     keys = [(0, 0), (1, 0), (0, 1), (1, 1)]
     assert list(fused.model_weights["m0"]) == keys
     assert [model_name(key) for key in keys] == ["0", "1", "0, seed 1", "1, seed 1"]
@@ -150,7 +150,7 @@ def test_seeds_of_one_fold_are_not_cross_fitted_on_each_other(two):
         parts = [m[0][(m[0]["fold"] == fold) & (m[0]["seed"] == seed)] for m in twins]
         np.testing.assert_allclose(of_fold(fused.cross_fitted, fold, seed), scores_of(average(parts, weights)))
     only = [(v[v["fold"] == 0], {k: p for k, p in t.items() if k[0] == 0}, y[v["fold"] == 0]) for v, t, y in twins]
-    assert fuse(Grid(), *only, measure=uar).cross_fitted is None
+    assert fuse(Grid(), *only, measure=UAR).cross_fitted is None
 
 
 def test_a_thousand_draws_find_what_a_loop_over_them_finds(three):
@@ -169,11 +169,13 @@ def test_a_thousand_draws_find_what_a_loop_over_them_finds(three):
 def test_classes_are_searched_by_the_measure_that_is_given():
     members = [class_member(seed, folds=(0,), skill=0.7) for seed in range(4)]
     fusion, truth = Dirichlet(50, seed=3), members[0][2]
-    fused = fuse(fusion, *members, measure=uar)
+    fused = fuse(fusion, *members, measure=UAR)
     scores = np.stack([scores_of(m[0]) for m in members])
-    values = [uar(truth, np.tensordot(row, scores, 1)) for row in fusion.candidates(4)]
+    values = [UAR.gain_of(truth, np.tensordot(row, scores, 1)) for row in fusion.candidates(4)]
     np.testing.assert_array_equal(weights_of(fused), fusion.candidates(4)[np.argmax(values)])
-    assert uar(truth, scores_of(fused.validation)) == max(values) > max(uar(truth, own) for own in scores)
+    assert (
+        UAR.gain_of(truth, scores_of(fused.validation)) == max(values) > max(UAR.gain_of(truth, own) for own in scores)
+    )
 
 
 def test_the_seed_determines_the_draws_and_alpha_their_spread(three):

@@ -8,6 +8,7 @@ import pandas as pd
 
 from jaxpara.evaluation import intervals, plots
 from jaxpara.evaluation.conclusions import Formatter
+from jaxpara.evaluation.measures import MEASURE
 from jaxpara.evaluation.paired import MAX_UNITS_EXACT, SWAPS, Comparison, smallest_p
 from jaxpara.evaluation.scores import BLOCK_S
 from jaxpara.files import write_text
@@ -28,7 +29,7 @@ def notes_on(comparison: Comparison) -> list[str]:
     if unit == "speaker":
         notes.append(f"{comparison.labels:,} labels of {units} {unit}{'s' if units > 1 else ''}.")
     else:
-        what = "recordings" if comparison.measure == "UAR" else f"blocks of {BLOCK_S:g} s"
+        what = f"blocks of {BLOCK_S:g} s" if comparison.sequence else "recordings"
         notes.append(
             f"{comparison.labels:,} labels. Speakers are unknown: intervals and p are over samples ({units:,} {what})."
             " They ignore that samples of one speaker are alike, so that they are too narrow for new speakers;"
@@ -40,8 +41,9 @@ def notes_on(comparison: Comparison) -> list[str]:
             " every score is too high, and more so for systems that choose more."
         )
     exact = units <= MAX_UNITS_EXACT
+    smaller = ": where it is negative, the first is better" * MEASURE[comparison.measure].smaller_is_better
     notes.append(
-        "A difference is the first system minus the second. Interval: paired jackknife with Student's t, the one to"
+        f"A difference is the first system minus the second{smaller}. Interval: paired jackknife with Student's t, the one to"
         f" quote. Bootstrap: percentiles of {intervals.RESAMPLES:,} paired resamples, too narrow with few speakers."
         f" p: {f'all {2**units:,}' if exact else f'{SWAPS:,} random'} ways to swap the two systems {unit} by {unit},"
         f" two-sided{f'; p (Holm): corrected for {pairs} pairs' if pairs > 1 else ''}."
@@ -61,7 +63,7 @@ def notes_on(comparison: Comparison) -> list[str]:
 def tables(comparison: Comparison) -> tuple[Rows, Rows]:
     """Make the table of the systems and the table of the pairs."""
     say = Formatter(comparison.measure)
-    unit = " (points)" if comparison.measure == "UAR" else ""
+    unit = " (points)" if MEASURE[comparison.measure].percent else ""
     systems = [(s.system, say.number(s.value), say.interval(s.interval_95)) for s in comparison.scores]
     pairs = []
     for d in comparison.differences:
@@ -116,7 +118,7 @@ def _csv(comparison: Comparison) -> str:
 
 
 def _plot(comparison: Comparison) -> str:
-    scale, unit = (100, " (points)") if comparison.measure == "UAR" else (1, "")
+    scale, unit = (100, " (points)") if MEASURE[comparison.measure].percent else (1, "")
     points = {
         d.label: (scale * d.value, d.interval_95 and [scale * bound for bound in d.interval_95])
         for d in comparison.differences

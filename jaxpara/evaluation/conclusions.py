@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from jaxpara.evaluation import intervals
+from jaxpara.evaluation.measures import MEASURE
 from jaxpara.predictions import model_name
 
 Json = Mapping[str, Any]
@@ -223,7 +224,7 @@ def _between_partitions(results: Json, say: Formatter) -> Iterator[str]:
             groups.setdefault(partitions[0], []).append(found)
     if len(groups) != 2:
         return
-    line = intervals.PCC if say.measure == "PCC" else intervals.UAR
+    line = MEASURE[say.measure].line
     columns = {partition: list(zip(*group, strict=True)) for partition, group in groups.items()}
     if all(pair for _, bounds, _ in columns.values() for pair in bounds):
         shared = sum(sum(speakers) for _, _, speakers in columns.values()) > cv["speakers"]

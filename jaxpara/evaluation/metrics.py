@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from scipy.stats import rankdata
 from sklearn.metrics import roc_auc_score, roc_curve, root_mean_squared_error
 
 
@@ -21,16 +22,6 @@ def defined(undefined: dict[str, str], figure: str, compute: Callable[..., Any],
     except Undefined as reason:
         undefined[figure] = str(reason)
         return None
-
-
-def official_score(measure: str, truth: np.ndarray, scores: np.ndarray, n_classes: int) -> float:
-    """Compute `PCC` of `[row, 1]` belt positions, or `UAR` of `[row, class]` probabilities.
-
-    `truth` is `[row]`, belt positions or class indices, all known. Of equal probabilities the first class counts.
-    """
-    if measure == "PCC":
-        return pcc(truth, scores[:, 0])
-    return uar(confusion(truth, scores.argmax(1), n_classes))
 
 
 def _pair(truth: np.ndarray, prediction: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -68,6 +59,12 @@ def rmse(truth: np.ndarray, prediction: np.ndarray) -> float:
     return float(root_mean_squared_error(*_pair(truth, prediction)))
 
 
+def spearman(truth: np.ndarray, prediction: np.ndarray) -> float:
+    """Compute Spearman's rank correlation of two `[row]` series, with mean ranks of equal values."""
+    # Not scipy.stats.spearmanr, which computes the same but warns of constant series.
+    return pcc(*(rankdata(series) for series in _pair(truth, prediction)))
+
+
 def confusion(truth: np.ndarray, predicted: np.ndarray, n_classes: int) -> np.ndarray:
     """Count rows by `[true class, predicted class]`, from two `[row]` series of class indices."""
     # scikit-learn's confusion_matrix takes 50 times as long, and fusions call this for thousands of weights.
@@ -89,6 +86,19 @@ def uar(counts: np.ndarray) -> float:
     return float(recalls(counts).mean())
 
 
+def macro_f1(counts: np.ndarray) -> float:
+    """Compute the unweighted average of the classes' F1 from a confusion matrix; undefined if a class has no row."""
+    recalls(counts)  # scikit-learn gives such a class an F1 of 0
+    return float(np.mean(2 * np.diag(counts) / (counts.sum(0) + counts.sum(1))))
+
+
+def accuracy(counts: np.ndarray) -> float:
+    """Compute the share of right predictions from a confusion matrix; undefined without rows."""
+    if not counts.any():
+        raise Undefined("0 labels, at least 1 is needed")
+    return float(np.trace(counts) / counts.sum())
+
+
 def _both_classes(truth: np.ndarray, score: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     truth, score = np.asarray(truth, bool), np.asarray(score, np.float64)
     if truth.all() or not truth.any():
@@ -101,6 +111,19 @@ def _both_classes(truth: np.ndarray, score: np.ndarray) -> tuple[np.ndarray, np.
 def auc(truth: np.ndarray, score: np.ndarray) -> float:
     """Compute the area under the ROC curve of `[row]` scores for `[row]` truth of two classes."""
     return float(roc_auc_score(*_both_classes(truth, score)))
+
+
+def mean_auc(truth: np.ndarray, scores: np.ndarray) -> float:
+    """Compute the AUC of `[row, class]` scores for `[row]` class indices.
+
+    It is that of the second class where there are two, else the mean of each class against all others. Undefined if a
+    class has no row.
+    """
+    if scores.shape[1] == 2:
+        return auc(truth == 1, scores[:, 1])
+    recalls(confusion(truth, truth, scores.shape[1]))  # names a class without rows
+    # roc_auc_score(multi_class="ovr") computes the same, but refuses scores that are no probabilities.
+    return float(np.mean([auc(truth == index, column) for index, column in enumerate(scores.T)]))
 
 
 def eer(truth: np.ndarray, score: np.ndarray) -> float:

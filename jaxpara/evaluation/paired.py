@@ -1,7 +1,7 @@
 """The comparison of systems on the same rows: their differences, with intervals and permutation tests.
 
-Each unit (speaker, or sample where speakers are unknown) has the sums of both systems, so that the difference is a
-measure of sums too: the intervals of `intervals` apply to it, and every resample draws the same units for both.
+Each unit (speaker, or sample where speakers are unknown) has the sums of both systems, so that the difference follows
+from sums too: the intervals of `intervals` apply to it, and every resample draws the same units for both.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,9 +11,10 @@ from itertools import combinations
 import numpy as np
 
 from jaxpara.evaluation import intervals
-from jaxpara.evaluation.intervals import SumMeasure, Units
+from jaxpara.evaluation.intervals import at_once
 from jaxpara.evaluation.metrics import Undefined, defined
 from jaxpara.evaluation.scores import CorpusData, ScoredRows
+from jaxpara.evaluation.units import Units
 
 SWAPS = 10_000
 MAX_UNITS_EXACT = 13  # 2^13 = 8192 swaps, about as many as are drawn otherwise
@@ -52,6 +53,7 @@ class Comparison:
         first = next(iter(systems.values()))
         self.task, self.measure, self.simulated, self.part = data.task, data.measure, data.simulated, part
         self.labels, self.units = len(first), len(first.units())
+        self.sequence = data.kind == "sequence"
         self.over = "samples" if first.speakers is None else "speakers"  # are the units
         self.scores = [_score(name, rows) for name, rows in systems.items()]
         pairs = [difference((a, b), systems[a], systems[b]) for a, b in combinations(systems, 2)]
@@ -63,7 +65,7 @@ def _score(name: str, rows: ScoredRows) -> Figures:
     undefined: dict[str, str] = {}
     value, bounds = defined(undefined, "value", rows.value), None
     if value is not None:
-        bounds = defined(undefined, "interval_95", intervals.jackknife_interval, rows.units(), rows.measure)
+        bounds = defined(undefined, "interval_95", intervals.jackknife_interval, rows.units(), rows.measure.line)
     return Figures(name, value=value, interval_95=bounds, undefined=undefined)
 
 
@@ -80,56 +82,41 @@ def difference(names: tuple[str, str], first: ScoredRows, second: ScoredRows) ->
             reason = f"{name}: {undefined['value']}"
             figures = ("value", "interval_95", "interval_95_bootstrap", "p")
             return Figures(*names, undefined=dict.fromkeys(figures, reason))
-    units, measure = pair(first, second), first.measure
-    of_both = between(measure)
+    units, line = pair(first, second), first.measure.line.of_differences()
+    of_both = between(units)
     return Figures(
         *names,
         first.value() - second.value(),
-        defined(undefined, "interval_95", intervals.jackknife_interval, units, of_both),
-        defined(undefined, "interval_95_bootstrap", intervals.bootstrap_interval, units, of_both),
-        defined(undefined, "p", permutation_p, units, measure),
+        defined(undefined, "interval_95", intervals.jackknife_interval, of_both, line),
+        defined(undefined, "interval_95_bootstrap", intervals.bootstrap_interval, of_both),
+        defined(undefined, "p", permutation_p, units),
         undefined=undefined,
     )
 
 
 def pair(first: ScoredRows, second: ScoredRows) -> Units:
     """Make units with the sums of both systems, `[unit, 2 * sum]`: speakers, or samples where a speaker is unknown."""
-    if first.speakers is not None or not first.classes:
-        units = first.units()
-        return Units(np.concatenate([units.sums, second.units().sums], 1), units.copies)
-    # Rows equal in truth and in both predictions are equal in every resample, so that their counts are enough.
-    classes = len(first.classes)
-    shape, one = (classes, classes, classes), np.eye(classes * classes)
-    cells = np.ravel_multi_index((first.truth.astype(int), first.scores.argmax(1), second.scores.argmax(1)), shape)
-    truth, of_first, of_second = np.unravel_index(np.arange(classes**3), shape)
-    sums = np.concatenate([one[truth * classes + of_first], one[truth * classes + of_second]], 1)
-    return Units(sums, np.bincount(cells, minlength=classes**3))
+    return first.measure.units(first.truth, [first.scores, second.scores], first.unit())
 
 
-def between(measure: SumMeasure) -> SumMeasure:
-    """Make the difference of a measure between two systems a measure of `[..., 2 * sum]`.
-
-    Its line is the inverse hyperbolic tangent of the difference, so that no bound exceeds what is possible.
-    """
-    widest = float(measure.from_line(np.inf) - measure.from_line(-np.inf))
+def between(units: Units) -> Units:
+    """Turn the units of `pair` into those of the difference of their measure between the two systems."""
 
     def of_sums(sums: np.ndarray) -> np.ndarray:
         first, second = np.split(sums, 2, axis=-1)
-        return measure.of_sums(first) - measure.of_sums(second)
+        return units.of_sums(first) - units.of_sums(second)
 
-    return SumMeasure(
-        f"difference of {measure.name}", of_sums, lambda d: np.arctanh(d / widest), lambda z: widest * np.tanh(z)
-    )
+    return replace(units, of_sums=of_sums)
 
 
-def permutation_p(units: Units, measure: SumMeasure) -> float:
+def permutation_p(units: Units) -> float:
     """Compute the two-sided p-value of a difference: its frequency when the two systems are swapped at random.
 
     In each permutation, the predictions of every unit are swapped or not. With 13 units or fewer all 2^n ways are tried
     and p is the share of those with a difference as large. Otherwise ways are drawn at random, and the observed
     difference counts as one more: (k + 1) / (n + 1).
 
-    `units` are from `pair`, `measure` is that of one system.
+    `units` are from `pair`.
 
     Raises:
       Undefined: fewer than 2 units, or a measure that some of the swaps leave undefined.
@@ -139,31 +126,35 @@ def permutation_p(units: Units, measure: SumMeasure) -> float:
     """
     if len(units) < 2:
         raise Undefined("one unit only, nothing to swap")
-    # Pearson's r ignores a system's offset and scale, but in a series of swapped parts they would make steps that
-    # have no meaning. Both are on one scale, as `intervals.moments`, which made these sums, scales the
-    # predictions of each system to mean 0 and deviation 1 over all rows.
-    first, second = np.split(units.sums, 2, axis=1)
+    # Some measures ignore offset and scale (Pearson's r) or all but the order (Spearman, AUC) of a system's scores, but
+    # in a series of swapped parts their differences would make steps that have no meaning. The sums are of both systems
+    # on one scale: `moments` standardises the predictions of each over all rows, and `histograms` replaces its scores
+    # by their ranks.
+    size = units.sums.shape[1] // 2
+    first, second = units.sums[:, :size], units.sums[:, size:]
     of_first, of_second, gain = units.copies @ first, units.copies @ second, second - first
 
     def differences(swapped: np.ndarray) -> np.ndarray:
         moved = swapped @ gain
-        return measure.of_sums(of_first + moved) - measure.of_sums(of_second - moved)
+        return units.of_sums(of_first + moved) - units.of_sums(of_second - moved)
 
-    exact = len(units) <= MAX_UNITS_EXACT
+    exact, step = len(units) <= MAX_UNITS_EXACT, at_once(units)
     if exact:
-        gain = np.repeat(gain, units.copies, axis=0)
-        values = differences(np.arange(2 ** len(units))[:, None] >> np.arange(len(units)) & 1)
+        gain = gain[np.repeat(np.arange(len(units.copies)), units.copies)]
+        swaps = np.arange(2 ** len(units))[:, None] >> np.arange(len(units)) & 1
+        values = np.concatenate([differences(swaps[i : i + step]) for i in range(0, len(swaps), step)])
     else:
-        rng = np.random.default_rng(0)
-        sizes = [min(intervals.CHUNK, SWAPS - start) for start in range(0, SWAPS, intervals.CHUNK)]
+        rng, step = np.random.default_rng(0), min(intervals.CHUNK, step)
+        sizes = [min(step, SWAPS - start) for start in range(0, SWAPS, step)]
         values = np.concatenate(
             [differences(rng.binomial(units.copies, 0.5, (size, len(units.copies)))) for size in sizes]
         )
     if not np.isfinite(values).all():
         raise Undefined(f"the measure is undefined in {np.mean(~np.isfinite(values)):.0%} of the permutations")
-    observed = differences(np.zeros(len(gain)))
-    # A difference that is equal but for rounding is as large.
-    as_large = int(np.sum(np.abs(values) >= np.abs(observed) - 1e-12))
+    observed = units.of_sums(of_first) - units.of_sums(of_second)
+    # A difference that is equal but for rounding is as large; only errors can be larger than 1.
+    rounding = 1e-12 * max(1.0, float(units.of_sums(of_first)))
+    as_large = int(np.sum(np.abs(values) >= np.abs(observed) - rounding))
     return as_large / len(values) if exact else (as_large + 1) / (SWAPS + 1)
 
 

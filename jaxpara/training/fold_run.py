@@ -10,7 +10,8 @@ import pandas as pd
 
 from jaxpara.corpora.corpus import Corpus, Recording
 from jaxpara.corpora.splits import Fold
-from jaxpara.evaluation.metrics import Undefined, official_score
+from jaxpara.evaluation.measures import MEASURE
+from jaxpara.evaluation.metrics import Undefined
 from jaxpara.files import read_json
 from jaxpara.predictions import FoldSeed, predictions_of
 from jaxpara.seeds import derive
@@ -49,7 +50,7 @@ class FoldRun:
         truth, task = np.concatenate([recording.labels for recording in self.recordings(names)]), self.corpus.task
         known = np.isfinite(truth)
         try:
-            return official_score(task.measure, truth[known], scores[known].astype(np.float64), task.outputs)
+            return MEASURE[task.measure].value(truth[known], scores[known].astype(np.float64))
         except Undefined:
             return None
 

@@ -60,7 +60,8 @@ def data_of(corpus, **changes):
         "task": task.name,
         "kind": task.kind,
         "measure": task.measure,
-        "classes": task.classes,
+        "classes": task.classes if task.kind == "classes" else (),
+        "breathing": task.kind == "sequence",
     }
     facts |= {"root": str(corpus.root), "label_file": str(corpus.label_file), "labels": corpus.labels}
     return CorpusData(**facts | {"seconds": dict.fromkeys(PARTITIONS, 60.0)} | changes)

@@ -7,9 +7,10 @@ import pytest
 from scipy import stats
 from sklearn.metrics import balanced_accuracy_score
 
-from jaxpara.evaluation import intervals
-from jaxpara.evaluation.intervals import PCC, UAR, Units
+from jaxpara.evaluation import intervals, units
+from jaxpara.evaluation.intervals import CORRELATION, SHARE
 from jaxpara.evaluation.metrics import Undefined
+from jaxpara.evaluation.units import Units
 
 
 def sequence(speakers=6, rows=40, seed=0):
