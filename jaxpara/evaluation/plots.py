@@ -12,6 +12,7 @@ from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
+from jaxpara.evaluation.measures import MEASURE
 from jaxpara.predictions import FoldSeed, model_name
 
 # Okabe and Ito's colours, which colour-blind readers can distinguish.
@@ -98,7 +99,7 @@ def _by_epoch(lines: Sequence[Mapping[str, Any]], kind: str, field: str) -> dict
 
 
 def _as_percent(axis: Axis, measure: str) -> None:
-    if measure == "UAR":
+    if MEASURE[measure].percent:
         # As many decimals as a tick needs: 52.5 %, not 52 %.
         axis.set_major_formatter(FuncFormatter(lambda value, _: f"{round(100 * value, 2) + 0.0:g} %"))
 
@@ -281,6 +282,8 @@ def level_of(waveform: np.ndarray, sample_rate_hz: int, times_s: np.ndarray) -> 
 
     It is not below `FLOOR_DB`. The times have a constant step; labels after the end of the waveform are left out.
     """
+    if len(times_s) < 2:
+        return np.empty(0)
     per_label = round(sample_rate_hz * (times_s[1] - times_s[0]))
     start = round(sample_rate_hz * times_s[0])
     audio = np.asarray(waveform[start : start + per_label * len(times_s)], np.float64)

@@ -28,7 +28,7 @@ from jaxpara.corpora.corpus import Corpus, Recording
 from jaxpara.corpora.splits import Fold
 from jaxpara.corpora.tasks import Task
 from jaxpara.errors import UserError, reason
-from jaxpara.evaluation.metrics import Undefined, official_score
+from jaxpara.evaluation.measures import MEASURE
 from jaxpara.features.cache import load_features
 from jaxpara.features.functionals import LogMelFunctionals
 from jaxpara.predictions import ENSEMBLE, concatenate, load, predictions_of, save
@@ -151,13 +151,10 @@ def _train(corpus: Corpus, recordings: Sequence[Recording], inputs: Inputs) -> P
     parts = list(_inner_folds(x, y, speakers, classes=task.kind == "classes"))
 
     def score(strength: float) -> float:
-        """Return the score of all inner folds together."""
+        """Return the score of all inner folds together, larger if better."""
         scores = [_scores(_fit(task, strength, x[train], y[train]), x[held_out], task) for train, held_out in parts]
         truth = np.concatenate([y[held_out] for _, held_out in parts])
-        try:
-            return official_score(task.measure, truth, np.concatenate(scores), task.outputs)
-        except Undefined:
-            return -np.inf
+        return MEASURE[task.measure].gain_of(truth, np.concatenate(scores))
 
     best = max(strengths, key=score) if parts else strengths[len(strengths) // 2]
     return _fit(task, best, x, y)

@@ -139,7 +139,7 @@ def test_a_sequence(sequence_page):
         assert f"{rank} of 3 speakers" in section(text, "sequences")
     assert 'id="confusions"' not in text
     assert "adam: cnn1d_lstm on waveform, 2 trained models" in section(text, "about")
-    assert "Baseline “flat”:</b> a line." in section(text, "scores")
+    assert "Baseline “flat”:</b> a line, trained in seconds on train and devel." in section(text, "scores")
     assert "<td>2 of 3</td>" in section(text, "fusion")
 
 
@@ -153,11 +153,12 @@ def test_classes(class_page):
     assert 'id="sequences"' not in text
 
 
-def test_more_than_two_classes_have_no_curve_of_one_against_the_other(tmp_path, fakes, written):
+def test_more_than_two_classes_have_an_auc_of_each_against_the_others(tmp_path, fakes, written):
     task = replace(fakes.MASK, classes=("0", "1", "2"))
     text = written(fakes.mask(tmp_path, speakers=(3, 3, 3), clips=9, task=task), members=("svm",))
     assert "calibration error" in text
-    assert "ROC" not in text
+    assert "area under the ROC curve (AUC), each class against all others" in text
+    assert "equal error rate" not in text
 
 
 def test_three_members_have_a_triangle_of_weights_and_other_fusions_are_listed_too(tmp_path, fakes, written):
@@ -182,7 +183,7 @@ def test_more_members_than_are_drawn_have_a_sentence_of_their_own(tmp_path, fake
 
 def test_a_member_upside_down_or_constant_is_drawn_as_no_better_than_it_is(tmp_path, fakes, written, monkeypatch):
     drawn = {}
-    monkeypatch.setattr(plots, "belts", lambda name, shown: drawn.update(shown) or "<svg></svg>")
+    monkeypatch.setattr(plots, "sequences", lambda name, shown, what: drawn.update(shown) or "<svg></svg>")
     for other in ("dots", "learning_curves", "simplex"):
         monkeypatch.setattr(plots, other, lambda *args, **options: "<svg></svg>")
     scales = {"up": 7.0, "down": -1.0, "flat": 0.0}
