@@ -65,7 +65,7 @@ def _against_best(results: Json, say: Formatter) -> str:
     models = len(results["members"][best]["folds"])
     averaged = f" ({models} models together)" if models > 1 else ""
     difference = say.compared(together["pooled"] - same[best])
-    return f" Its best member alone, {best}{averaged}, reaches {say.number(same[best])}: the fusion is {difference}."
+    return f" The best member alone, {best}{averaged}, reaches {say.number(same[best])}: the fusion is {difference}."
 
 
 def _against_chance(results: Json, say: Formatter) -> Iterator[str]:

@@ -48,5 +48,4 @@ def write(path: Path, validation: pd.DataFrame, test: pd.DataFrame, data: Corpus
         columns["truth"] = truth.map("{:.10g}".format, na_action="ignore")
         columns["prediction"] = table["score_0"].map(DECIMALS.format)
     with replacing(path) as part:
-        # The bytes of a file name that is not UTF-8 are written as they are.
-        pd.DataFrame(columns).to_csv(part, index=False, lineterminator="\n", errors="surrogateescape")
+        pd.DataFrame(columns).to_csv(part, index=False, lineterminator="\n")

@@ -174,7 +174,7 @@ def _inner_folds(
         splitter = (StratifiedGroupKFold if grouped else StratifiedKFold)(count, **shuffled)
     else:
         splitter = GroupKFold(count) if grouped else KFold(count, **shuffled)
-    for train, held_out in splitter.split(x, y, speakers):
+    for train, held_out in splitter.split(x, y, speakers if grouped else None):
         if len(held_out) and (not classes or len(set(y[train])) > 1):
             yield train, held_out
 

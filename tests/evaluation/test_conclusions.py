@@ -165,7 +165,7 @@ def test_the_headline_compares_a_fusion_with_its_best_member(test, alone):
         for part, value in (("test", 0.71), ("cv", 0.73)):
             results["members"][name][part] = CV | {"pooled": value - worse, "labels": 1200}
     results["fusion"] |= {"members": ["adam", "sgd", "svm"], "test": test}
-    best = f"Its best member alone, sgd (2 models together), reaches {alone[0]}: the fusion is 1.0 points worse."
+    best = f"The best member alone, sgd (2 models together), reaches {alone[0]}: the fusion is 1.0 points worse."
     assert concluded(results)[0].endswith(best)
     assert best in closing_lines(results)
     results["members"]["sgd"] = results["members"]["svm"]
