@@ -169,10 +169,10 @@ def image(spectrograms: Sequence[np.ndarray]) -> Side:
 
 
 def dirichlet(truth: np.ndarray, scores: np.ndarray, draws: int) -> Side:
+    from jaxpara.evaluation.measures import MEASURE
     from jaxpara.fusion import Dirichlet
 
     fusion = Dirichlet(draws, seed=0)
-
     return _outputs(lambda: fusion.search(truth, scores[..., None], MEASURE["PCC"]))
 
 

@@ -9,7 +9,6 @@ from typing import Any
 
 import jax
 import ml_collections
-import numpy as np
 
 from jaxpara import __version__, processes
 from jaxpara.config import with_demo

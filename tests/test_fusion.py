@@ -228,10 +228,10 @@ def test_one_member_and_a_member_twice(three, fusion):
 def test_a_constant_member_has_no_correlation_and_does_no_harm(three, fusion, level):
     good = three[0]
     flat = (with_scores(good[0], np.full((2 * ROWS, 1), level)), *good[1:])
-    alone = PCC(belt()[:ROWS], of_fold(good[0], 0))
+    alone = PCC.gain_of(belt()[:ROWS], of_fold(good[0], 0))
     for place, members in enumerate([(flat, good), (good, flat)]):
         fused = fuse(fusion, *members)
-        assert PCC(belt()[:ROWS], of_fold(fused.validation, 0)) == pytest.approx(alone, abs=1e-9)
+        assert PCC.gain_of(belt()[:ROWS], of_fold(fused.validation, 0)) == pytest.approx(alone, abs=1e-9)
         if not isinstance(fusion, Dirichlet):
             assert weights_of(fused)[place] == 0
     # Nothing to choose from: some weights come out, and the score is not defined.
@@ -255,7 +255,7 @@ def test_searches_ignore_rows_without_truth(three, fusion):
 def test_correlations_of_all_candidates_are_the_official_measure_of_each(three, offset):
     candidates = Dirichlet(200, seed=1).candidates(3)
     truth, scores = belt(), offset + np.stack([scores_of(m[0])[:, 0] for m in three])
-    expected = [PCC(truth, (w @ scores)[:, None]) for w in candidates]
+    expected = [PCC.gain_of(truth, (w @ scores)[:, None]) for w in candidates]
     np.testing.assert_allclose(correlations(candidates, truth, scores), expected, rtol=0, atol=1e-12)
 
 

@@ -43,8 +43,9 @@ def notes_on(comparison: Comparison) -> list[str]:
     exact = units <= MAX_UNITS_EXACT
     smaller = ": where it is negative, the first is better" * MEASURE[comparison.measure].smaller_is_better
     notes.append(
-        f"A difference is the first system minus the second{smaller}. Interval: paired jackknife with Student's t, the one to"
-        f" quote. Bootstrap: percentiles of {intervals.RESAMPLES:,} paired resamples, too narrow with few speakers."
+        f"A difference is the first system minus the second{smaller}. Interval: paired jackknife with Student's t, the"
+        f" one to quote. Bootstrap: percentiles of {intervals.RESAMPLES:,} paired resamples, too narrow with few"
+        " speakers."
         f" p: {f'all {2**units:,}' if exact else f'{SWAPS:,} random'} ways to swap the two systems {unit} by {unit},"
         f" two-sided{f'; p (Holm): corrected for {pairs} pairs' if pairs > 1 else ''}."
     )

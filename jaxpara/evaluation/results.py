@@ -4,9 +4,10 @@ Top level
   schema: number of this format; it changes when a key changes its name or meaning.
   jaxpara, experiment, recipe: version of the program, name of the config, recipe of the config.
   simulated, demo: true if jaxpara made the corpus; true if the sizes are those of the demonstration.
-  task, measure: name of the task; its official measure, `PCC` or `UAR`.
+  task, measure: name of the task; its official measure, a key of `jaxpara.evaluation.measures.MEASURE`.
   corpus: `root` and, under `partitions`, per partition `recordings`, `seconds` (null where a file is not readable),
-    `labels`, `unlabelled`, `speakers` (null where unknown), and `classes` {name: labels} or `label_mean`, `label_std`.
+    `labels`, `unlabelled`, `speakers` (null where unknown), and `classes` {name: labels} or, of numbers, `label_mean`,
+    `label_std`.
   findings: numbers of `errors` and `warnings` of the corpus check.
   shared_audio.train_and_validation, .train_and_test: `pairs`, the number of pairs of recordings with the same audio on
     these two sides; `examples`, up to five {`one`, `other`}.
@@ -29,8 +30,11 @@ Top level
   devices, versions: of the hardware and the libraries.
 
 A score
-  measure: `PCC` or `UAR`.
+  measure: the official one of the task. All are larger where predictions are better, except RMSE.
   pooled: the measure over all rows together, the challenge's official figure.
+  chance: the best `pooled` that is possible without looking at the recordings: 1/classes (UAR; F1, by guessing classes
+    as often as they occur), the share of the largest class (accuracy), 0.5 (AUC), 0 (correlations), the standard
+    deviation of the labels (RMSE).
   interval_95: of `pooled`, over speakers, by the jackknife; valid with few speakers too.
   interval_95_bootstrap: of `pooled`, over speakers, percentile bootstrap.
   interval_95_over_samples: of `pooled`, over rows (sequences: blocks of 10 s), percentile bootstrap; it ignores that
@@ -39,14 +43,15 @@ A score
   per_speaker_interval_95: over the rows or blocks of the speaker.
   per_partition: the measure of each partition's rows.
   labels, without_truth, speakers: rows scored, rows left out, speakers (null where unknown).
-  ccc, rmse (sequences only).
+  ccc, pcc, rmse (numbers only), spearman (numbers per recording only).
   rmse_scaled (sequences only): `rmse` after each recording's prediction got the best scale (not below 0) and offset.
-  breathing_rate_mae (sequences only): error of the rate in breaths per minute, mean over recordings.
-  onset_f1 (sequences only): F1 of the inhalation onsets, within 0.5 s, counts of all recordings; for this and the rate,
+  breathing_rate_mae (breathing only): error of the rate in breaths per minute, mean over recordings.
+  onset_f1 (breathing only): F1 of the inhalation onsets, within 0.5 s, counts of all recordings; for this and the rate,
     `jaxpara.evaluation.breaths` finds the onsets in the true and the predicted belt in the same way.
   reliability (classes only): `counts`, `confidence`, `accuracy` by bin of confidence, without empty bins.
-  classes, confusion [true][predicted], recalls {class: share}, accuracy, ece (classes only) and, for two classes, auc
-    and eer with the second class as the positive one.
+  classes, confusion [true][predicted], recalls {class: share}, accuracy, f1 (mean over classes), auc, ece (classes
+    only): `auc` is that of the second of two classes, or the mean of those of several against the others.
+  eer (two classes only): with the second as the positive one.
   undefined: {field or field.key: reason} for every value that is null because it does not exist; the reason for
     `pooled` is also that for its intervals.
 

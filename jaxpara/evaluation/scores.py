@@ -124,7 +124,7 @@ class ScoredRows:
         return pd.factorize(self.table["speaker"], sort=True)[0]
 
     def _sample(self) -> np.ndarray | None:
-        if self.data.kind != "sequence" and self.table["recording"].is_unique:
+        if self.data.kind != "sequence" and not self.table.duplicated(KEYS).any():
             return None
         blocks = self.table["time_s"] // BLOCK_S
         return self.table.groupby([self.table["recording"], blocks], observed=True).ngroup().to_numpy()

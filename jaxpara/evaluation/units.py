@@ -1,8 +1,8 @@
 """Units that are drawn with replacement or left out, each with sums from which a measure of all of them follows.
 
 A measure here is a function of sums over rows: Pearson's r of moments, UAR of the confusion matrix, AUC of a histogram
-of the scores. A resample of units, each drawn some number of times, has the sums `counts @ sums_per_unit`; all resamples
-are one matrix product, and none is a pass over the rows.
+of the scores. A resample of units, each drawn some number of times, has the sums `counts @ sums_per_unit`: all
+resamples are one matrix product.
 
 Each form below takes the `[row]` truth; the scores of one or more systems for these rows, `[row, score]` each; and the
 `[row]` unit, numbered from 0, or None if every row is a unit of its own.
@@ -19,6 +19,10 @@ from scipy import sparse, stats
 MAX_CELLS = 4096  # of confusion matrices that are listed whole
 
 
+OfSums = Callable[[np.ndarray], np.ndarray]
+Systems = Sequence[np.ndarray]
+
+
 @dataclass(frozen=True, eq=False)
 class Units:
     """Speakers, recordings or blocks of time.
@@ -31,14 +35,10 @@ class Units:
 
     sums: Any
     copies: np.ndarray
-    of_sums: Callable[[np.ndarray], np.ndarray]
+    of_sums: OfSums
 
     def __len__(self) -> int:
         return int(self.copies.sum())
-
-
-OfSums = Callable[[np.ndarray], np.ndarray]
-Systems = Sequence[np.ndarray]
 
 
 def confusions(of_sums: OfSums, truth: np.ndarray, systems: Systems, unit: np.ndarray | None) -> Units:
@@ -149,7 +149,7 @@ def rmse_of(sums: np.ndarray) -> np.ndarray:
 
 
 def histograms(
-    of_cells: Callable[..., np.ndarray], truth: np.ndarray, systems: Systems, unit: np.ndarray | None
+    of_cells: Callable[[np.ndarray, np.ndarray], OfSums], truth: np.ndarray, systems: Systems, unit: np.ndarray | None
 ) -> Units:
     """Count the rows of each unit by cell; the rows of a cell are equal in truth and in scores.
 
@@ -157,7 +157,7 @@ def histograms(
     which such measures ignore; the cells are those of all systems, so that rows of several systems can be mixed.
 
     Args:
-      of_cells: the measure, from `truth` `[cell]`, `scores` `[cell, score]` and `counts` `[..., cell]`.
+      of_cells: makes the measure of `[..., cell]` counts from `[cell]` truth and `[cell, score]` ranks.
     """
     unit = _each_row(unit, len(truth))
     ranked = [stats.rankdata(scores, axis=0) for scores in systems]

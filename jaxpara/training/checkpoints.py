@@ -16,7 +16,7 @@ from jaxpara import processes
 from jaxpara.errors import UserError, reason
 from jaxpara.training.state import TrainState
 
-BestBy = Literal["score", "loss"]
+BestBy = Literal["score", "error", "loss"]
 Restored = tuple[TrainState, dict[str, Any]]  # a state and the history of its run
 
 # Orbax logs each failure with its whole traceback, once per thread, and raises it as well.
@@ -146,10 +146,15 @@ class Checkpoints(AbstractContextManager):
 
 
 def rank(epoch: Mapping[str, Any], best_by: BestBy) -> float:
-    """Return a number that is higher the better a validated epoch is: its score, the lowest if None, or its -loss."""
+    """Return a number that is higher the better a validated epoch is: its score, the lowest if None, or its -loss.
+
+    Of an `error` (RMSE), the score with the minus sign; people see the score without it.
+    """
     if best_by == "loss":
         return -float(epoch["loss"])
-    return -np.inf if epoch["score"] is None else float(epoch["score"])
+    if epoch["score"] is None:
+        return -np.inf
+    return float(-epoch["score"] if best_by == "error" else epoch["score"])
 
 
 def best_epochs(

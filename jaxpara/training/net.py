@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import cache, partial
-from typing import Any, Literal
+from typing import Any
 
 import jax
 import numpy as np
@@ -13,6 +13,7 @@ import pandas as pd
 from jaxpara import processes
 from jaxpara.corpora.tasks import Task
 from jaxpara.errors import UserError
+from jaxpara.evaluation.measures import MEASURE
 from jaxpara.models import MODELS
 from jaxpara.models.pretrained import KNOWN
 from jaxpara.progress import Progress
@@ -20,7 +21,7 @@ from jaxpara.registry import build, require_one_of
 from jaxpara.seeds import derive
 from jaxpara.training import parallel, steps
 from jaxpara.training.batches import batches
-from jaxpara.training.checkpoints import Checkpoints, best_epochs
+from jaxpara.training.checkpoints import BestBy, Checkpoints, best_epochs
 from jaxpara.training.examples import EXAMPLES, Arrays, Examples, Windows
 from jaxpara.training.fold_run import SUMMARY, FoldRun
 from jaxpara.training.logs import Log
@@ -44,7 +45,7 @@ class Net:
       pretrained: `imagenet`, or a file with the initial weights; None for a random start.
       microbatch: examples that fit in a device's memory at once; a larger batch is computed in parts. 0: all.
       validate_every: epochs between validations.
-      best_by: use the epoch with the highest validation `score`, or with the lowest validation `loss`.
+      best_by: use the epoch with the best validation `score`, or with the lowest validation `loss`.
       common_epoch: use the same epoch in every fold, the best by the mean over folds; needs every checkpoint kept.
       keep_best: how many of the best checkpoints are kept, in addition to the latest.
       layer: the layer whose outputs are the embeddings, see `jaxpara.models.layers`; by default the last layer before
@@ -64,7 +65,7 @@ class Net:
     pretrained: str | None = None
     microbatch: int = 0
     validate_every: int = 1
-    best_by: Literal["score", "loss"] = "score"
+    best_by: BestBy = "score"
     common_epoch: bool = False
     keep_best: int = 1
     layer: str = ""
@@ -84,6 +85,8 @@ class Net:
         # Embeddings per second; 0 where one stands for a whole recording.
         self.embedding_rate_hz = self.frame_rate_hz / self.stride if isinstance(self.examples, Windows) else 0.0
         require_one_of(f"config.{where}.best_by", self.best_by, ("score", "loss"))
+        if self.best_by == "score" and MEASURE[self.task.measure].smaller_is_better:
+            self.best_by = "error"
         if self.common_epoch and self.keep_best < self.epochs:
             raise UserError(
                 f"config.{where}.keep_best is {self.keep_best}: common_epoch needs all {self.epochs} epochs kept"

@@ -23,6 +23,7 @@ from jaxpara import processes
 from jaxpara.corpora.corpus import Recording
 from jaxpara.corpora.tasks import Task
 from jaxpara.errors import UserError, reason
+from jaxpara.evaluation.measures import MEASURE
 from jaxpara.files import replacing, write_json
 from jaxpara.progress import Progress
 from jaxpara.registry import require_one_of
@@ -130,7 +131,7 @@ class SVM:
         with progress.task(f"{run.name}: C", len(self.c)) as bar:
             for c, pipeline, converged in self._trained(run, run.fold.train_names, self.c, progress):
                 score = run.score(val_names, self._scores(pipeline, run.recordings(val_names), rows))
-                rank = -np.inf if score is None else score
+                rank = MEASURE[self.task.measure].gain(score)
                 if best is None or rank > best[0]:
                     best = rank, {"c": c, "score": score}, pipeline
                 tried.append({"c": c, "score": score, "converged": converged})

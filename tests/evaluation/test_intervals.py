@@ -8,9 +8,27 @@ from scipy import stats
 from sklearn.metrics import balanced_accuracy_score
 
 from jaxpara.evaluation import intervals, units
-from jaxpara.evaluation.intervals import CORRELATION, SHARE
+from jaxpara.evaluation.measures import MEASURE
 from jaxpara.evaluation.metrics import Undefined
 from jaxpara.evaluation.units import Units
+
+PCC, UAR = MEASURE["PCC"], MEASURE["UAR"]
+
+
+def moments(truth, prediction, unit):
+    return PCC.units(truth, [prediction[:, None]], unit)
+
+
+def confusions(truth, predicted, unit, classes):
+    return UAR.units(truth, [np.eye(classes)[predicted]], unit)
+
+
+def single_rows(counts):
+    """A unit of each row of a confusion matrix."""
+    truth, predicted = (
+        np.repeat(cells, np.ravel(counts).astype(int)) for cells in np.indices(np.shape(counts)).reshape(2, -1)
+    )
+    return confusions(truth, predicted, None, len(counts))
 
 
 def sequence(speakers=6, rows=40, seed=0):
@@ -41,68 +59,68 @@ def pearson(truth, prediction):
 
 
 @pytest.mark.parametrize(
-    ("units", "measure", "by_rows", "data"),
+    ("form", "by_rows", "data"),
     [
-        (intervals.moments, PCC, pearson, sequence()),
-        (lambda *d: intervals.confusions(*d, 2), UAR, balanced_accuracy_score, classes()),
-        (lambda *d: intervals.confusions(*d, 3), UAR, balanced_accuracy_score, classes(number=3)),
+        (moments, pearson, sequence()),
+        (lambda *d: confusions(*d, 2), balanced_accuracy_score, classes()),
+        (lambda *d: confusions(*d, 3), balanced_accuracy_score, classes(number=3)),
     ],
     ids=["PCC", "UAR", "UAR of 3"],
 )
-def test_the_bootstrap_over_units_equals_resampled_rows(units, measure, by_rows, data):
-    drawn = intervals.draws(units(*data), 50, np.random.default_rng(3))
+def test_the_bootstrap_over_units_equals_resampled_rows(form, by_rows, data):
+    drawn = intervals.draws(form(*data), 50, np.random.default_rng(3))
     assert (drawn.sum(1) == 6).all()
     expected = [naive(by_rows, *data, counts) for counts in drawn]
-    values = intervals.bootstrap(units(*data), measure, seed=3, resamples=50)
+    values = intervals.bootstrap(form(*data), seed=3, resamples=50)
     np.testing.assert_allclose(values, expected, atol=1e-12)
 
 
 def test_the_bootstrap_over_rows_equals_resampled_rows():
     truth, predicted, unit = classes(rows=20, number=3)
-    counts = intervals.confusions(truth, predicted, np.zeros_like(unit), 3).sums[0].reshape(3, 3)
-    drawn = intervals.draws(intervals.single_rows(counts), 50, np.random.default_rng(3))
+    counts = confusions(truth, predicted, np.zeros_like(unit), 3).sums[0].reshape(3, 3)
+    drawn = intervals.draws(single_rows(counts), 50, np.random.default_rng(3))
     assert (drawn.sum(1) == len(truth)).all()
     expected = [
         balanced_accuracy_score(np.repeat(np.repeat(range(3), 3), cells), np.repeat(np.tile(range(3), 3), cells))
         for cells in drawn
     ]
-    values = intervals.bootstrap(intervals.single_rows(counts), UAR, seed=3, resamples=50)
+    values = intervals.bootstrap(single_rows(counts), seed=3, resamples=50)
     np.testing.assert_allclose(values, expected, atol=1e-12)
 
 
 def test_the_bootstrap_over_rows_spreads_as_drawing_rows_one_by_one():
-    truth, predicted, unit = classes(rows=60)
-    units = intervals.single_rows(intervals.confusions(truth, predicted, unit, 2).sums.sum(0))
+    truth, predicted, _ = classes(rows=60)
+    drawn = confusions(truth, predicted, None, 2)
     picks = np.random.default_rng(0).integers(len(truth), size=(4000, len(truth)))
     one_by_one = [
         np.mean([np.mean(p[t == c] == c) for c in (0, 1)]) for t, p in zip(truth[picks], predicted[picks], strict=True)
     ]
-    values = intervals.bootstrap(units, UAR, resamples=4000)
+    values = intervals.bootstrap(drawn, resamples=4000)
     assert np.std(values) == pytest.approx(np.std(one_by_one), rel=0.05)
     assert np.mean(values) == pytest.approx(np.mean(one_by_one), abs=6 * np.std(values) / 4000**0.5)
 
 
 def test_the_percentile_interval():
     data = sequence()
-    units = intervals.moments(*data)
-    values = intervals.bootstrap(units, PCC, seed=5)
-    assert intervals.bootstrap_interval(units, PCC, seed=5) == np.quantile(values, [0.025, 0.975]).tolist()
-    assert intervals.bootstrap_interval(units, PCC, seed=6) != intervals.bootstrap_interval(units, PCC, seed=5)
+    drawn = moments(*data)
+    values = intervals.bootstrap(drawn, seed=5)
+    assert intervals.bootstrap_interval(drawn, seed=5) == np.quantile(values, [0.025, 0.975]).tolist()
+    assert intervals.bootstrap_interval(drawn, seed=6) != intervals.bootstrap_interval(drawn, seed=5)
 
 
 def test_moments_keep_their_digits_beside_a_large_offset():
     truth, prediction, unit = sequence()
-    moved = intervals.moments(truth + 1e5, prediction * 1e-6, unit)
-    values = PCC.of_sums(moved.sums)
-    np.testing.assert_allclose(values, PCC.of_sums(intervals.moments(truth, prediction, unit).sums), atol=1e-9)
+    moved = moments(truth + 1e5, prediction * 1e-6, unit)
+    values = moved.of_sums(moved.sums)
+    np.testing.assert_allclose(values, moved.of_sums(moments(truth, prediction, unit).sums), atol=1e-9)
 
 
 @pytest.mark.parametrize(
-    ("units", "measure", "by_rows", "line", "data"),
+    ("form", "measure", "by_rows", "line", "data"),
     [
-        (intervals.moments, PCC, pearson, (np.arctanh, np.tanh), sequence()),
+        (moments, PCC, pearson, (np.arctanh, np.tanh), sequence()),
         (
-            lambda *d: intervals.confusions(*d, 2),
+            lambda *d: confusions(*d, 2),
             UAR,
             balanced_accuracy_score,
             (lambda p: np.log(p / (1 - p)), lambda z: 1 / (1 + np.exp(-z))),
@@ -111,26 +129,26 @@ def test_moments_keep_their_digits_beside_a_large_offset():
     ],
     ids=["PCC", "UAR"],
 )
-def test_the_jackknife_equals_leaving_out_rows(units, measure, by_rows, line, data):
+def test_the_jackknife_equals_leaving_out_rows(form, measure, by_rows, line, data):
     truth, prediction, unit = data
     there, back = line
     left_out = [there(by_rows(truth[unit != u], prediction[unit != u])) for u in range(6)]
     error = np.sqrt(5 / 6 * np.sum((left_out - np.mean(left_out)) ** 2))
     centre = there(by_rows(truth, prediction))
     expected = back(centre + np.array([-1, 1]) * stats.t(5).ppf(0.975) * error)
-    np.testing.assert_allclose(intervals.jackknife_interval(units(*data), measure), expected, atol=1e-12)
+    np.testing.assert_allclose(intervals.jackknife_interval(form(*data), measure.line), expected, atol=1e-12)
 
 
 def test_the_jackknife_of_equal_rows_equals_that_of_a_list_of_them():
     counts = np.array([[5, 2], [3, 9]])
-    every_row = Units(np.repeat(np.eye(4), counts.ravel(), axis=0), np.ones(19, int))
-    grouped = intervals.jackknife_interval(intervals.single_rows(counts), UAR)
-    np.testing.assert_allclose(grouped, intervals.jackknife_interval(every_row, UAR), atol=1e-12)
+    every_row = Units(np.repeat(np.eye(4), counts.ravel(), axis=0), np.ones(19, int), units.uar_of)
+    grouped = intervals.jackknife_interval(single_rows(counts), UAR.line)
+    np.testing.assert_allclose(grouped, intervals.jackknife_interval(every_row, UAR.line), atol=1e-12)
 
 
 def test_a_cell_without_rows_changes_nothing():
     counts = np.array([[5, 0], [3, 9]])
-    low, high = intervals.jackknife_interval(intervals.single_rows(counts), UAR)
+    low, high = intervals.jackknife_interval(single_rows(counts), UAR.line)
     assert 0.5 < low < (1 + 9 / 12) / 2 < high < 1
 
 
@@ -141,10 +159,10 @@ def test_with_few_speakers_the_jackknife_covers_where_the_percentiles_do_not():
         truth = rng.standard_normal((4, 100))
         skill = rng.uniform(0.4, 1.6, (4, 1))  # the population's r is 1 / sqrt(1 + 1 + 0.12)
         prediction = skill * truth + rng.standard_normal((4, 100))
-        units = intervals.moments(truth.ravel(), prediction.ravel(), np.repeat(np.arange(4), 100))
+        drawn = moments(truth.ravel(), prediction.ravel(), np.repeat(np.arange(4), 100))
         found = (
-            intervals.jackknife_interval(units, PCC),
-            intervals.bootstrap_interval(units, PCC, seed=seed, resamples=500),
+            intervals.jackknife_interval(drawn, PCC.line),
+            intervals.bootstrap_interval(drawn, seed=seed, resamples=500),
         )
         hits += [low < 1 / 2.12**0.5 < high for low, high in found]
     jackknife, percentiles = hits / 300
@@ -153,9 +171,11 @@ def test_with_few_speakers_the_jackknife_covers_where_the_percentiles_do_not():
 
 
 SPEAKERS = {
-    "one unit only": intervals.moments(*sequence(speakers=1)),
-    "is undefined or at the limit": intervals.moments(np.arange(6.0), np.arange(6.0), np.arange(6) // 2),
-    "without one of the units": Units(np.array([[3.0, 1, 0, 0], [0, 0, 2, 4], [0, 0, 3, 3]]), np.ones(3, int)),
+    "one unit only": moments(*sequence(speakers=1)),
+    "is undefined or at the limit": moments(np.arange(6.0), np.arange(6.0), np.arange(6) // 2),
+    "without one of the units": Units(
+        np.array([[3.0, 1, 0, 0], [0, 0, 2, 4], [0, 0, 3, 3]]), np.ones(3, int), units.uar_of
+    ),
 }
 
 
@@ -163,19 +183,19 @@ SPEAKERS = {
 def test_no_jackknife_interval_without_a_base(reason):
     measure = UAR if reason.startswith("without") else PCC
     with pytest.raises(Undefined, match=reason):
-        intervals.jackknife_interval(SPEAKERS[reason], measure)
+        intervals.jackknife_interval(SPEAKERS[reason], measure.line)
 
 
 def test_no_bootstrap_interval_without_a_base():
     with pytest.raises(Undefined, match="one unit only"):
-        intervals.bootstrap_interval(SPEAKERS["one unit only"], PCC)
+        intervals.bootstrap_interval(SPEAKERS["one unit only"])
     with pytest.raises(Undefined, match=r"undefined in \d+% of the resamples"):
-        intervals.bootstrap_interval(SPEAKERS["without one of the units"], UAR)
+        intervals.bootstrap_interval(SPEAKERS["without one of the units"])
 
 
 def test_a_constant_series_is_undefined_in_every_resample():
-    units = intervals.moments(np.arange(40.0), np.full(40, 0.1), np.arange(40) // 10)
-    assert np.isnan(intervals.bootstrap(units, PCC, resamples=20)).all()
+    drawn = moments(np.arange(40.0), np.full(40, 0.1), np.arange(40) // 10)
+    assert np.isnan(intervals.bootstrap(drawn, resamples=20)).all()
 
 
 def test_ten_thousand_resamples_of_the_real_corpora_take_seconds():
@@ -184,9 +204,9 @@ def test_ten_thousand_resamples_of_the_real_corpora_take_seconds():
     prediction = truth + rng.standard_normal(len(truth))
     labels, guesses = rng.integers(2, size=(2, 25_542))
     began = time.process_time()
-    intervals.bootstrap_interval(intervals.moments(truth, prediction, np.arange(len(truth)) // 6000), PCC)
-    intervals.bootstrap_interval(intervals.moments(truth, prediction, np.arange(len(truth)) // 250), PCC)
-    units = intervals.confusions(labels, guesses, rng.integers(32, size=25_542), 2)
-    intervals.bootstrap_interval(units, UAR)
-    intervals.bootstrap_interval(intervals.single_rows(units.sums.sum(0)), UAR)
+    intervals.bootstrap_interval(moments(truth, prediction, np.arange(len(truth)) // 6000))
+    intervals.bootstrap_interval(moments(truth, prediction, np.arange(len(truth)) // 250))
+    drawn = confusions(labels, guesses, rng.integers(32, size=25_542), 2)
+    intervals.bootstrap_interval(drawn)
+    intervals.bootstrap_interval(confusions(labels, guesses, None, 2))
     assert time.process_time() - began < 5

@@ -1,6 +1,7 @@
 """The statistics of two systems on the same rows, against loops over rows and over resamples."""
 
 import time
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
@@ -9,9 +10,9 @@ from scipy import stats
 from sklearn.metrics import balanced_accuracy_score
 
 from jaxpara.evaluation import intervals, paired
-from jaxpara.evaluation.intervals import PCC, UAR
+from jaxpara.evaluation.measures import MEASURE
 from jaxpara.evaluation.metrics import Undefined
-from jaxpara.evaluation.scores import ScoredRows
+from jaxpara.evaluation.scores import CorpusData, ScoredRows
 from jaxpara.predictions import table_of, with_scores
 
 BREATHING, MASK = (), ("clear", "mask")  # the classes of the task
@@ -23,15 +24,17 @@ def pearson(truth, prediction):
 
 def rows(task, truth, scores, speakers):
     table = table_of(speakers, np.arange(len(truth)) / 25, np.full(len(truth), "test"), scores)
-    return ScoredRows(table.assign(speaker=speakers, truth=truth), task)
+    kind, measure = ("classes", "UAR") if task else ("sequence", "PCC")
+    data = CorpusData("", "", True, "", kind, measure, task, table, {})
+    return ScoredRows(table.assign(speaker=speakers, truth=truth), data)
 
 
 def changed(system, **columns):
-    return ScoredRows(system.table.assign(**columns), system.classes)
+    return replace(system, table=system.table.assign(**columns))
 
 
 def select(system, mask):
-    return ScoredRows(system.table[np.asarray(mask)], system.classes)
+    return replace(system, table=system.table[np.asarray(mask)])
 
 
 def speakers_of(system):
@@ -57,18 +60,18 @@ def two(task, speakers=5, size=40, gain=0.5, seed=0):
 
 
 def guesses(system):
-    return system.scores[:, 0] if system.classes == BREATHING else system.scores.argmax(1)
+    return system.scores[:, 0] if system.data.classes == BREATHING else system.scores.argmax(1)
 
 
 BOTH = pytest.mark.parametrize(
-    ("task", "measure", "by_rows"),
-    [(BREATHING, PCC, pearson), (MASK, UAR, balanced_accuracy_score)],
+    ("task", "by_rows"),
+    [(BREATHING, pearson), (MASK, balanced_accuracy_score)],
     ids=["PCC", "UAR"],
 )
 
 
 @BOTH
-def test_the_paired_bootstrap_equals_resampled_rows(task, measure, by_rows):
+def test_the_paired_bootstrap_equals_resampled_rows(task, by_rows):
     first, second = two(task)
     units = paired.pair(first, second)
     drawn = intervals.draws(units, 60, np.random.default_rng(4))
@@ -83,12 +86,12 @@ def test_the_paired_bootstrap_equals_resampled_rows(task, measure, by_rows):
         picks = np.concatenate(picks)
         of_first, of_second = (by_rows(s.truth[picks], guesses(s)[picks]) for s in (first, second))
         expected.append(of_first - of_second)
-    values = intervals.bootstrap(units, paired.between(measure), seed=4, resamples=60)
+    values = intervals.bootstrap(paired.between(units), seed=4, resamples=60)
     np.testing.assert_allclose(values, expected, atol=1e-12)
 
 
 @BOTH
-def test_the_paired_jackknife_equals_leaving_speakers_out(task, measure, by_rows):
+def test_the_paired_jackknife_equals_leaving_speakers_out(task, by_rows):
     first, second = two(task)
     widest = 2 if task == BREATHING else 1
 
@@ -105,7 +108,7 @@ def test_the_paired_jackknife_equals_leaving_speakers_out(task, measure, by_rows
 
 
 @BOTH
-def test_all_swaps_equal_a_loop_over_rows(task, measure, by_rows):
+def test_all_swaps_equal_a_loop_over_rows(task, by_rows):
     first, second = two(task, gain=0, seed=2)
     a, b = ((stats.zscore(guesses(s)) if task == BREATHING else guesses(s)) for s in (first, second))
     observed = abs(by_rows(first.truth, a) - by_rows(first.truth, b))
@@ -115,7 +118,7 @@ def test_all_swaps_equal_a_loop_over_rows(task, measure, by_rows):
         value = by_rows(first.truth, np.where(swap, b, a)) - by_rows(first.truth, np.where(swap, a, b))
         as_large += abs(value) >= observed - 1e-12
     assert 2 < as_large < 32  # neither the smallest nor the largest p
-    assert paired.permutation_p(paired.pair(first, second), measure) == as_large / 32
+    assert paired.permutation_p(paired.pair(first, second)) == as_large / 32
 
 
 def test_p_of_equal_sizes_equals_scipys_on_the_speakers_own_values():
@@ -130,15 +133,15 @@ def test_p_of_equal_sizes_equals_scipys_on_the_speakers_own_values():
         means, lambda x, y: np.mean(x - y), permutation_type="samples", n_resamples=np.inf
     ).pvalue
     assert 0.02 < expected < 0.9
-    assert paired.permutation_p(paired.pair(first, second), UAR) == pytest.approx(expected, abs=1e-12)
+    assert paired.permutation_p(paired.pair(first, second)) == pytest.approx(expected, abs=1e-12)
 
 
 @BOTH
-def test_random_swaps_come_near_to_all(task, measure, by_rows, monkeypatch):
+def test_random_swaps_come_near_to_all(task, by_rows, monkeypatch):
     units = paired.pair(*two(task, speakers=10, gain=0.12))
-    exact = paired.permutation_p(units, measure)
+    exact = paired.permutation_p(units)
     monkeypatch.setattr(paired, "MAX_UNITS_EXACT", 0)
-    drawn = paired.permutation_p(units, measure)
+    drawn = paired.permutation_p(units)
     assert 0.01 < exact < 0.9
     assert abs(drawn - exact) < 4 * np.sqrt(exact * (1 - exact) / paired.SWAPS)
     assert drawn != exact
@@ -147,14 +150,14 @@ def test_random_swaps_come_near_to_all(task, measure, by_rows, monkeypatch):
 
 def test_p_does_not_depend_on_the_scale_of_a_system():
     first, second = two(BREATHING, gain=0.2)
-    other = ScoredRows(with_scores(second.table, 3 + 1e-4 * second.scores), second.classes)
-    ps = [paired.permutation_p(paired.pair(first, system), PCC) for system in (second, other)]
+    other = replace(second, table=with_scores(second.table, 3 + 1e-4 * second.scores))
+    ps = [paired.permutation_p(paired.pair(first, system)) for system in (second, other)]
     assert ps[0] == ps[1]
 
 
 @BOTH
-def test_where_nothing_differs_p_is_spread_evenly(task, measure, by_rows):
-    ps = [paired.permutation_p(paired.pair(*two(task, speakers=9, gain=0, seed=seed)), measure) for seed in range(300)]
+def test_where_nothing_differs_p_is_spread_evenly(task, by_rows):
+    ps = [paired.permutation_p(paired.pair(*two(task, speakers=9, gain=0, seed=seed))) for seed in range(300)]
     # Systems are alike here, so that p must be uniform on the multiples of 1/512; UAR has ties, which make it larger.
     for level in (0.05, 0.1, 0.25, 0.5):
         assert np.mean(np.array(ps) <= level) < level + 3 * np.sqrt(level * (1 - level) / 300)
@@ -162,7 +165,7 @@ def test_where_nothing_differs_p_is_spread_evenly(task, measure, by_rows):
 
 
 @BOTH
-def test_what_differs_is_found(task, measure, by_rows):
+def test_what_differs_is_found(task, by_rows):
     found = paired.difference(("a", "b"), *two(task, speakers=16, size=100, gain=1.5))
     assert found.value < 0
     assert found.interval_95[1] < 0
@@ -171,7 +174,7 @@ def test_what_differs_is_found(task, measure, by_rows):
 
 
 @BOTH
-def test_a_system_and_its_copy(task, measure, by_rows):
+def test_a_system_and_its_copy(task, by_rows):
     first, _ = two(task)
     found = paired.difference(("a", "copy"), first, first)
     assert (found.value, found.p) == (0, 1)
@@ -182,10 +185,10 @@ def test_with_few_speakers_the_jackknife_covers_where_the_percentiles_do_not():
     hits = np.zeros(2)
     for seed in range(300):
         found = paired.pair(*two(MASK, speakers=4, size=200, gain=0, seed=seed))
-        both = paired.between(UAR)
+        both = paired.between(found)
         bounds = (
-            intervals.jackknife_interval(found, both),
-            intervals.bootstrap_interval(found, both, seed=seed, resamples=500),
+            intervals.jackknife_interval(both, MEASURE["UAR"].line.of_differences()),
+            intervals.bootstrap_interval(both, seed=seed, resamples=500),
         )
         hits += [low <= 0 <= high for low, high in bounds]
     jackknife, percentiles = hits / 300
@@ -198,9 +201,8 @@ def test_without_speakers_samples_are_drawn_in_pairs(task):
     first, second = (changed(s, speaker="") for s in two(task, speakers=4, size=400))
     units = paired.pair(first, second)
     totals = np.split(units.copies @ units.sums, 2)
-    measure = PCC if task == BREATHING else UAR
     for system, sums in zip((first, second), totals, strict=True):
-        assert measure.of_sums(sums) == pytest.approx(system.value(), abs=1e-12)
+        assert units.of_sums(sums) == pytest.approx(system.value(), abs=1e-12)
     if task == BREATHING:
         assert len(units) == len(
             first.table.assign(block=first.table["time_s"] // 10).drop_duplicates(["recording", "block"])
@@ -213,7 +215,7 @@ def test_without_speakers_samples_are_drawn_in_pairs(task):
     recall = [(guesses(s) == s.truth)[picks] for s in (first, second)]
     truth = first.truth[picks]
     uar = [0.5 * sum((r * (truth == c)).sum(1) / (truth == c).sum(1) for c in (0, 1)) for r in recall]
-    values = intervals.bootstrap(units, paired.between(UAR), resamples=3000)
+    values = intervals.bootstrap(paired.between(units), resamples=3000)
     assert np.std(values) == pytest.approx(np.std(uar[0] - uar[1]), rel=0.06)
 
 
@@ -221,7 +223,7 @@ def test_swapping_alike_rows_together_equals_swapping_each(monkeypatch):
     first, second = (changed(select(s, np.arange(len(s)) < 9), speaker="") for s in two(MASK, seed=3))
     units = paired.pair(first, second)
     assert (units.copies > 1).any()
-    exact, observed, as_large = paired.permutation_p(units, UAR), abs(first.value() - second.value()), 0
+    exact, observed, as_large = paired.permutation_p(units), abs(first.value() - second.value()), 0
     a, b = guesses(first), guesses(second)
     for sides in product([False, True], repeat=9):
         swap = np.array(sides)
@@ -232,7 +234,7 @@ def test_swapping_alike_rows_together_equals_swapping_each(monkeypatch):
         as_large += abs(value) >= observed - 1e-12
     assert exact == as_large / 2**9
     monkeypatch.setattr(paired, "MAX_UNITS_EXACT", 0)
-    assert abs(paired.permutation_p(units, UAR) - exact) < 4 * np.sqrt(exact * (1 - exact) / paired.SWAPS) + 1e-4
+    assert abs(paired.permutation_p(units) - exact) < 4 * np.sqrt(exact * (1 - exact) / paired.SWAPS) + 1e-4
 
 
 def test_holm_on_known_numbers():
@@ -247,7 +249,7 @@ def test_holm_on_known_numbers():
 def test_the_smallest_p():
     assert paired.smallest_p(5) == 2 / 32
     first, second = two(BREATHING, size=200, gain=3)
-    assert paired.permutation_p(paired.pair(first, second), PCC) == paired.smallest_p(5)
+    assert paired.permutation_p(paired.pair(first, second)) == paired.smallest_p(5)
 
 
 def test_undefined_figures_have_reasons():
@@ -266,7 +268,7 @@ def test_undefined_figures_have_reasons():
     one_class = paired.difference(("a", "b"), *(select(s, s.truth == 0) for s in masks))
     assert one_class.undefined["value"] == "a: no label of class 1 (of 2 classes)"
     with pytest.raises(Undefined, match="one unit only"):
-        paired.permutation_p(paired.pair(*(select(s, speakers_of(s) == "s1") for s in masks)), UAR)
+        paired.permutation_p(paired.pair(*(select(s, speakers_of(s) == "s1") for s in masks)))
 
 
 def test_corpora_of_the_real_size_take_seconds():

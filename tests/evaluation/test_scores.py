@@ -11,8 +11,11 @@ from sklearn.metrics import balanced_accuracy_score, confusion_matrix, recall_sc
 from jaxpara.corpora.corpus import Corpus
 from jaxpara.errors import UserError
 from jaxpara.evaluation import intervals
+from jaxpara.evaluation.measures import MEASURE
 from jaxpara.evaluation.scores import cross_validation, join, score
 from jaxpara.predictions import scores_of, with_scores
+
+UAR = MEASURE["UAR"]
 
 
 def shuffled(predictions, seed=0):
@@ -101,8 +104,9 @@ def test_classes(tmp_path, fakes):
     assert 0 < result["eer"] < 0.5 < result["auc"] < 1
     assert 0 < result["ece"] < 1
     # Over single clips: as if nobody owned them.
-    cells = intervals.single_rows(confusion_matrix(truth, predicted))
-    assert result["interval_95_over_samples"] == intervals.bootstrap_interval(cells, intervals.UAR)
+    cells = UAR.units(truth, [scores_of(predictions)], None)
+    assert result["interval_95_over_samples"] == intervals.bootstrap_interval(cells)
+    assert result["chance"] == 0.5
 
 
 def test_without_truth_there_is_a_reason_and_no_number(tmp_path, fakes):
