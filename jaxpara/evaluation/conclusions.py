@@ -63,7 +63,7 @@ def _against_best(results: Json, say: Formatter) -> str:
         return ""
     best = max(same, key=lambda name: say.measure.gain(same[name]))
     models = len(results["members"][best]["folds"])
-    averaged = f" ({models} models together)" if models > 1 else ""
+    averaged = f" ({models} models together)" if models > 1 and part == "test" else ""
     difference = say.compared(together["pooled"] - same[best])
     return f" The best member alone, {best}{averaged}, reaches {say.number(same[best])}: the fusion is {difference}."
 
@@ -71,9 +71,7 @@ def _against_best(results: Json, say: Formatter) -> str:
 def _against_chance(results: Json, say: Formatter) -> Iterator[str]:
     score = results["fusion"][_part(results)]
     chance = score["chance"]
-    guess = "chance (0)" if chance == 0 else f"chance ({say.number(chance)})"
-    if say.measure.smaller_is_better:
-        guess = f"the error of always predicting the mean ({say.number(chance)})"
+    guess = f"{say.guessing} ({'0' if chance == 0 else say.number(chance)})"
     predicted = np.sum(score.get("confusion") or [[]], axis=0)  # recordings by predicted class
     if np.count_nonzero(predicted) == 1:
         only = score["classes"][int(np.argmax(predicted))]
@@ -113,7 +111,7 @@ def _against_baselines(results: Json, say: Formatter) -> Iterator[str]:
         if p is None:
             yield f"{compared}; there is no paired test ({paired['undefined'].get('p', 'no reason given')})."
             continue
-        test = f"the paired test over {paired['units']:,} {paired['over']} gives p {p_value(p)}"
+        test = f"the paired test over {paired['units']:,} {paired['over']} gives p\N{NO-BREAK SPACE}{p_value(p)}"
         if p <= SIGNIFICANT:
             yield f"{compared}; {test}."
         elif least > SIGNIFICANT:

@@ -50,6 +50,13 @@ class Formatter:
         return f"{points} {'better' if self.measure.gain(difference) > 0 else 'worse'}"
 
     @property
+    def guessing(self) -> str:
+        """The best that is possible without looking at the recordings, whose score is `chance` in results.json."""
+        return {"RMSE": "always predicting the mean", "accuracy": "always the most frequent class"}.get(
+            self.name, "chance"
+        )
+
+    @property
     def too_good(self) -> str:
         """The words for scores that flatter a system."""
         return "too low" if self.measure.smaller_is_better else "too high"
@@ -57,4 +64,4 @@ class Formatter:
 
 def p_value(p: float) -> str:
     """Format a p-value with its sign: `= 0.02`."""
-    return "< 0.001" if p < 0.001 else f"= {p:.2g}"
+    return "<\N{NO-BREAK SPACE}0.001" if p < 0.001 else f"=\N{NO-BREAK SPACE}{p:.2g}"

@@ -99,7 +99,7 @@ def _by_epoch(lines: Sequence[Mapping[str, Any]], kind: str, field: str) -> dict
 
 
 def _as_percent(axis: Axis, measure: str) -> None:
-    if MEASURE[measure].percent:
+    if measure in MEASURE and MEASURE[measure].percent:
         # As many decimals as a tick needs: 52.5 %, not 52 %.
         axis.set_major_formatter(FuncFormatter(lambda value, _: f"{round(100 * value, 2) + 0.0:g} %"))
 
@@ -194,7 +194,8 @@ def scatter(name: str, systems: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> 
             figure.colorbar(density, ax=axes, label="labels", shrink=0.7)
         axes.set(title=title, xlabel="true value", ylabel="predicted value", aspect="equal")
         axes.grid(alpha=0.3)
-    return _svg(figure, f"scatter {name}", figure.axes[0], loc="outside lower right")
+    panels[0].legend(loc="upper left")
+    return _svg(figure, f"scatter {name}")
 
 
 @_STYLED

@@ -66,7 +66,7 @@ def write(
         "interval": say.interval,
         "signed": say.signed,
         "signed_interval": lambda bounds: say.interval(bounds, say.signed),
-        "p_value": lambda p: "–" if p is None else p_value(p).removeprefix("= "),
+        "p_value": lambda p: "–" if p is None else p_value(p),
         "percent": Formatter("UAR").number,
         "plain": Formatter("PCC").number,
         "duration": _duration,
@@ -94,6 +94,8 @@ def write(
         members=config["members"],
         excerpt_s=round(plots.MAX_EXCERPT_S),
         shown="test" if tested else "cross-validation",
+        tested="test" in results["corpus"]["partitions"],
+        guessing=say.guessing,
         curves=_curves(results, curves),
         comparison=_comparison(results),
         too_many=len(results["members"]) >= MAX_SYSTEMS,
@@ -143,7 +145,7 @@ def _comparison(results: Json) -> str | None:
         }
         for part, title in (("cv", "cross-validation, pooled"), ("test", "test"))
     }
-    lines = {"chance": results["fusion"]["cv"]["chance"]}
+    lines = {Formatter(results["measure"]).guessing: results["fusion"]["cv"]["chance"]}
     return _dots("members", series, results["measure"], "member", lines) if len(members) > 1 else None
 
 
@@ -152,14 +154,16 @@ def _per_fold(results: Json) -> str | None:
     cv, members = results["fusion"]["cv"], results["members"]
     systems = {name: member["cv"] for name, member in members.items()} | ({"fusion": cv} if len(members) > 1 else {})
     series = {name: _points(system, "per_fold") for name, system in systems.items()}
-    lines = {"mean of folds": cv["mean_of_folds"], "pooled": cv["pooled"], "chance": cv["chance"]}
+    lines = {"mean of folds": cv["mean_of_folds"], "pooled": cv["pooled"]}
+    lines[Formatter(results["measure"]).guessing] = cv["chance"]
     return _dots("folds", series, results["measure"], "fold", lines) if len(members) < MAX_SYSTEMS else None
 
 
 def _per_speaker(score: Json) -> str | None:
     gain = MEASURE[score["measure"]].gain
     best_first = dict(sorted(_points(score, "per_speaker").items(), key=lambda item: -gain(item[1][0])))
-    lines = {"pooled": score["pooled"], "mean per speaker": score["mean_per_speaker"], "chance": score["chance"]}
+    lines = {"pooled": score["pooled"], "mean per speaker": score["mean_per_speaker"]}
+    lines[Formatter(score["measure"]).guessing] = score["chance"]
     return _dots("speakers", {"one speaker": best_first}, score["measure"], "speaker", lines)
 
 
