@@ -46,9 +46,10 @@ def _headline(results: Json, say: Formatter) -> Iterator[str]:
         missing = "There is no test partition"
         if "test" in results["corpus"]["partitions"]:
             missing = f"There is no test score ({fusion['test']['undefined']['pooled']})"
+        chosen = "epochs and C" if fusion["cv_cross_fitted"] is None else "epochs, C and fusion weights"
         yield (
-            f"{missing}: epochs, C and fusion weights were chosen on the validation sets that also give this score,"
-            f" so it is a little {say.too_good}."
+            f"{missing}: {chosen} were chosen on the validation sets that also give this score, so it is a little"
+            f" {say.too_good}."
         )
 
 
@@ -111,7 +112,8 @@ def _against_baselines(results: Json, say: Formatter) -> Iterator[str]:
         if p is None:
             yield f"{compared}; there is no paired test ({paired['undefined'].get('p', 'no reason given')})."
             continue
-        test = f"the paired test over {paired['units']:,} {paired['over']} gives p\N{NO-BREAK SPACE}{p_value(p)}"
+        over = paired["over"] + " (speakers unknown)" * (paired["over"] == "samples")
+        test = f"the paired test over {paired['units']:,} {over} gives p\N{NO-BREAK SPACE}{p_value(p)}"
         if p <= SIGNIFICANT:
             yield f"{compared}; {test}."
         elif least > SIGNIFICANT:

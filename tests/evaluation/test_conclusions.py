@@ -205,6 +205,8 @@ def test_a_last_epoch_that_is_the_best_asks_for_more_epochs(best, words):
          " paired test over 10 speakers gives p = 1."),
         ({"units": 3, "p": 0.25}, "15.0 points better than a linear one (55.0 %); the paired test over 3 speakers gives"
          " p = 0.25, but so few speakers cannot give less than 0.25."),
+        ({"over": "samples", "units": 1400}, "15.0 points better than a linear one (55.0 %); the paired test over 1,400"
+         " samples (speakers unknown) gives p = 0.021."),
         ({"p": None, "undefined": {"p": "one unit only"}}, "15.0 points better than a linear one (55.0 %); there is no"
          " paired test (one unit only)."),
     ],
@@ -238,8 +240,8 @@ def test_a_measure_of_which_smaller_is_better():
 @pytest.mark.parametrize(
     ("partitions", "start"),
     [
-        ({"test": {}}, "There is no test score (no truth for the test partition): epochs, C and fusion weights were"),
-        ({}, "There is no test partition: epochs, C and fusion weights were chosen on the validation sets that also"),
+        ({"test": {}}, "There is no test score (no truth for the test partition): epochs and C were"),
+        ({}, "There is no test partition: epochs and C were chosen on the validation sets that also"),
     ],
 )
 def test_without_a_test_score_the_headline_is_about_cross_validation(partitions, start):

@@ -166,7 +166,7 @@ def test_values_without_a_test_partition(tmp_path, fakes, written):
     classes = replace(fakes.MASK, classes=tuple("01234"))  # for their labels
     corpus = replace(fakes.mask(tmp_path, speakers=(4, 4, 0), clips=9, task=classes), task=task)
     text = written(corpus, members=("svr",), simulated=False)
-    assert "There is no test partition: epochs, C and fusion weights were chosen on the validation sets" in text
+    assert "There is no test partition: epochs and C were chosen on the validation sets" in text
     assert "fusion, cross-validation" in section(text, "scatter")
     assert "test" not in re.sub("<svg.*?</svg>", "", section(text, "scatter"), flags=re.DOTALL)
     assert "always predicting the mean gives" in section(text, "about")
