@@ -20,7 +20,7 @@ ByModel = Mapping[str, Mapping[FoldSeed, pd.DataFrame]]
 
 
 class Goal(Protocol):
-    """What a search maximises: a measure, or its negative where smaller is better."""
+    """The aim of a search: the largest measure, or the smallest if it is an error."""
 
     @property
     def name(self) -> str: ...

@@ -151,7 +151,13 @@ FOLDS = [epochs((0.1, 3.0), (0.5, 2.0), (0.5, 1.0)), epochs((None, 0.5), (0.2, 0
 
 @pytest.mark.parametrize(
     ("best_by", "common", "chosen"),
-    [("score", False, [1, 2]), ("loss", False, [2, 0]), ("score", True, [2, 2]), ("loss", True, [2, 2])],
+    [
+        ("score", False, [1, 2]),
+        ("loss", False, [2, 0]),
+        ("score", True, [2, 2]),
+        ("loss", True, [2, 2]),
+        ("error", False, [0, 1]),
+    ],
 )
 def test_the_best_epoch_of_each_run_or_of_all(best_by, common, chosen):
     assert [epoch["epoch"] for epoch in best_epochs(FOLDS, best_by, common=common)] == chosen

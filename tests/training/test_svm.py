@@ -18,7 +18,7 @@ from sklearn.svm import SVC, LinearSVC
 from svms import GRID, corpus, learner, predicted, quiet, run_of, said, trained
 
 from jaxpara.corpora.corpus import Recording
-from jaxpara.corpora.tasks import TASKS
+from jaxpara.corpora.tasks import TASKS, Task
 from jaxpara.errors import UserError
 from jaxpara.predictions import scores_of
 from jaxpara.training.fold_run import summary_of
@@ -162,6 +162,16 @@ def test_of_equal_scores_the_first_c_is_chosen(mask):
     scores = [tried["score"] for tried in summary["tried"]]
     assert scores[0] == scores[1]
     assert summary["chosen"]["c"] == 0.01
+
+
+def test_of_errors_the_smallest_is_chosen(tmp_path):
+    task = Task("ages", "values", target="age", measure="RMSE", limits=(0.0, 1.0))
+    run = classes(TASKS["mask"], tmp_path)
+    run = replace(run, corpus=replace(run.corpus, task=task))
+    _, summary, _, _ = trained(run)
+    scores = {tried["c"]: tried["score"] for tried in summary["tried"]}
+    assert summary["chosen"] == {"c": min(scores, key=scores.get), "score": min(scores.values())}
+    assert min(scores.values()) > 0
 
 
 def test_if_no_score_is_defined_the_first_c_is_chosen(mask):
