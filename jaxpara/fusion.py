@@ -53,6 +53,8 @@ class Fused:
 def average(tables: Sequence[pd.DataFrame], weights: Sequence[float] | None = None) -> pd.DataFrame:
     """Average predictions of the same recordings and times in the order of the first table, with weights or equally."""
     tables = align(tables)
+    if tables[0].empty:  # no test partition
+        return tables[0]
     models = np.stack([table[MODEL].to_numpy() for table in tables])
     same = (models == models[0]).all((0, 2))[:, None]
     mean = with_scores(tables[0], np.average([scores_of(table) for table in tables], axis=0, weights=weights))

@@ -86,6 +86,14 @@ def by_model(table: pd.DataFrame) -> dict[FoldSeed, pd.DataFrame]:
     }
 
 
+def one_per_label(models: pd.DataFrame) -> pd.DataFrame:
+    """Average the predictions of models with several seeds for the same label."""
+    if not models.duplicated(KEYS).any() or models.duplicated([*KEYS, *MODEL]).any():  # the latter is an error
+        return models
+    columns = {"partition": "first", **dict.fromkeys(score_columns(models), "mean")}
+    return models.groupby(KEYS, sort=False, as_index=False).agg(columns).assign(**dict.fromkeys(MODEL, -1))
+
+
 def model_name(key: FoldSeed) -> str:
     """Return a model's name in results and reports: `2`, or `2, seed 1` if its seed is not the first of the fold."""
     fold, seed = key

@@ -16,10 +16,9 @@ from jaxpara.corpora import audio, challenge
 from jaxpara.corpora.corpus import PARTITIONS, Corpus
 from jaxpara.corpora.findings import Findings
 from jaxpara.corpora.simulated import STAMP, check_or_simulate
-from jaxpara.corpora.simulated.breathing import loudness_baseline
 from jaxpara.corpora.tasks import TASKS
 from jaxpara.errors import Unavailable, UserError
-from jaxpara.evaluation import compare_systems, report, submission
+from jaxpara.evaluation import compare_systems, readable_predictions, report, submission
 from jaxpara.evaluation.conclusions import closing_lines
 from jaxpara.evaluation.measures import MEASURE
 from jaxpara.evaluation.results import MemberOutcome, keep_others, summarise
@@ -31,6 +30,7 @@ from jaxpara.predictions import KEYS, save
 from jaxpara.progress import Progress
 from jaxpara.registry import build, suggest
 from jaxpara.seeds import derive
+from jaxpara.training import baseline
 from jaxpara.training.dependencies import in_order
 from jaxpara.training.member import Embeddings, Member
 from jaxpara.training.train import Interrupted
@@ -113,7 +113,9 @@ def run(
                 progress.say("scoring, plotting, writing the report")
                 members = experiment.members.values()
                 outcomes = {m.name: m.outcome() for m in members if m.predicts and m.name not in left_out}
-                fused, results = fuse_and_score(experiment, outcomes, left_out)
+                folds = experiment.members[next(iter(outcomes))].folds
+                baselines = baseline.predict(experiment.corpus, folds, workdir, progress)
+                fused, results = fuse_and_score(experiment, outcomes, baselines, left_out)
                 write_outputs(workdir, experiment, outcomes, fused, results)
                 for line in [STAMP] * experiment.corpus.simulated + closing_lines(results):
                     progress.say(line)
@@ -146,12 +148,16 @@ def build_members(name: str, settings: dict[str, Any], corpus: Corpus, findings:
 
 
 def fuse_and_score(
-    experiment: Experiment, outcomes: Mapping[str, MemberOutcome], left_out: Mapping[str, str]
+    experiment: Experiment,
+    outcomes: Mapping[str, MemberOutcome],
+    baselines: Mapping[str, tuple[str, Any]],
+    left_out: Mapping[str, str],
 ) -> tuple[Fused, dict[str, Any]]:
     """Fuse the members' predictions and score everything; return the fused ones, and the content of results.json.
 
     Args:
       outcomes: of the members that predict.
+      baselines: {name: (description, prediction table)}.
       left_out: {member: reason} of optional members that could not be run.
     """
     corpus, settings, data = experiment.corpus, experiment.settings, experiment.data
@@ -166,10 +172,6 @@ def fuse_and_score(
     fused = experiment.fuse(validation, test, truth, measure)
     also_scored = {name: fuse(validation, test, truth, measure) for name, fuse in experiment.also_score.items()}
     folds = [fold for member in experiment.members.values() for fold in member.folds]
-    baselines = {}
-    if corpus.simulated and corpus.label_rate_hz:
-        description = "a ridge regression on the audio level from 4 s before to 4 s after each label"
-        baselines["loudness, linear"] = description, loudness_baseline(corpus)
     train, devel, held_out = ([r.name for r in corpus.partition(partition)] for partition in PARTITIONS)
     results = summarise(
         about={
@@ -205,7 +207,7 @@ def write_outputs(
     fused: Fused,
     results: Mapping[str, Any],
 ) -> None:
-    """Write the submission, results.json, system.json, the fused predictions and the report."""
+    """Write the submission, results.json, system.json, the fused predictions, predictions.csv and the report."""
     corpus, settings, members = experiment.corpus, experiment.settings, experiment.members
     # The submission comes first: if it is refused, nothing is half written.
     submission.write(workdir / "submission" / f"{corpus.task.name}.{experiment.name}.csv", fused.test, experiment.data)
@@ -216,6 +218,7 @@ def write_outputs(
     system_file.write(workdir, about, corpus, members, fused.model_weights)
     save(fused.validation, workdir / "predictions" / "validation.npz")
     save(fused.test, workdir / "predictions" / "test.npz")
+    readable_predictions.write(workdir / "predictions.csv", fused.validation, fused.test, experiment.data)
     rate_hz, fusing = corpus.task.sample_rate_hz, results["fusion"]["members"]
     of_members = {name: (outcomes[name].validation, outcomes[name].test) for name in fusing}
     report.write(

@@ -267,3 +267,11 @@ def test_a_fold_of_the_whole_corpus_takes_less_than_a_second():
         began = time.process_time()
         fusion.search(truth, scores, PCC)
         assert time.process_time() - began < 1
+
+
+def test_without_a_test_partition_there_is_nothing_to_average():
+    validation, test, truth = belt_member(0)
+    none = {key: part[:0] for key, part in test.items()}
+    fused = fuse(Mean(), (validation, none, truth), (validation, none, truth))
+    assert fused.test.empty
+    assert list(fused.test) == list(validation)

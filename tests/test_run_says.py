@@ -40,12 +40,13 @@ def test_warnings_that_are_not_listed_are_counted(tmp_path, progress, screen):
 
 
 def score(pooled, why=""):
-    return {"pooled": pooled, "interval_95": None, "undefined": {"pooled": why} if why else {}}
+    return {"pooled": pooled, "part": "test", "interval_95": None, "undefined": {"pooled": why} if why else {}}
 
 
 def closing(test, baselines):
     fusion = {"test": test, "cv": {"pooled": None, "mean_of_folds": None}, "members": []}
-    return closing_lines({"measure": "PCC", "fusion": fusion, "members": {}, "baselines": baselines})
+    corpus = {"partitions": {"test": {}}}
+    return closing_lines({"measure": "PCC", "fusion": fusion, "members": {}, "baselines": baselines, "corpus": corpus})
 
 
 def test_a_baseline_without_a_score():

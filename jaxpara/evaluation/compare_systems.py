@@ -18,7 +18,7 @@ from jaxpara.evaluation import comparison_report, submission
 from jaxpara.evaluation.metrics import defined
 from jaxpara.evaluation.paired import Comparison
 from jaxpara.evaluation.scores import CorpusData, ScoredRows, join
-from jaxpara.predictions import KEYS, MODEL, load, match, score_columns
+from jaxpara.predictions import load, match, one_per_label, score_columns
 from jaxpara.registry import require_one_of
 
 TOLERANCE = 1e-6  # between a run's score here and in its results.json
@@ -74,7 +74,7 @@ def run(
     for path, name in zip(paths, names, strict=True):
         saved = path / "predictions" / f"{part}.npz"
         models = load(saved) if path in runs else submission.predictions_in(path, files[path], data)
-        predictions = _one_per_label(models)
+        predictions = one_per_label(models)
         if part == "validation" and not systems:
             labels = predictions
         which = "labels of the test partition" if part == "test" else f"labels of the validation sets of {paths[0]}"
@@ -154,14 +154,6 @@ def _task(path: Path, cells: pd.DataFrame, root: Path, wanted: str | None, tasks
         several = ", ".join(fitting or tasks)
         raise UserError(f"{path}: its predictions fit several tasks or none; give --task, one of {several}")
     return candidates[0]
-
-
-def _one_per_label(models: pd.DataFrame) -> pd.DataFrame:
-    """Average the predictions of models with several seeds for the same label."""
-    if not models.duplicated(KEYS).any() or models.duplicated([*KEYS, *MODEL]).any():  # the latter is an error
-        return models
-    columns = {"partition": "first", **dict.fromkeys(score_columns(models), "mean")}
-    return models.groupby(KEYS, sort=False, as_index=False).agg(columns).assign(**dict.fromkeys(MODEL, -1))
 
 
 def _matched(path: Path, predictions: pd.DataFrame, wanted: pd.DataFrame, which: str, data: CorpusData) -> pd.DataFrame:

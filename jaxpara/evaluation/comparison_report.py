@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from jaxpara.evaluation import intervals, plots
-from jaxpara.evaluation.conclusions import Formatter
+from jaxpara.evaluation.formatting import Formatter
 from jaxpara.evaluation.measures import MEASURE
 from jaxpara.evaluation.paired import MAX_UNITS_EXACT, SWAPS, Comparison, smallest_p
 from jaxpara.evaluation.scores import BLOCK_S

@@ -1,53 +1,17 @@
 """Conclusions from results.json, in sentences."""
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
 from jaxpara.evaluation import intervals
-from jaxpara.evaluation.measures import MEASURE
+from jaxpara.evaluation.formatting import WITH_ARTICLE, Formatter, p_value
+from jaxpara.evaluation.paired import smallest_p
 from jaxpara.predictions import model_name
 
 Json = Mapping[str, Any]
-
-
-@dataclass(frozen=True)
-class Formatter:
-    """Formats scores of a measure: r to three decimals, UAR in percent or points; a dash where there is none."""
-
-    measure: str
-
-    def number(self, value: float | None) -> str:
-        if value is None:
-            return "–"
-        # The space does not break, so that a percent sign never starts a line.
-        return f"{value:.1%}".replace("%", "\N{NO-BREAK SPACE}%") if self.measure == "UAR" else f"{value:.3f}"
-
-    def signed(self, difference: float | None) -> str:
-        """Format a difference with its sign, without a unit."""
-        if difference is None:
-            return "–"
-        return f"{100 * difference:+.1f}" if self.measure == "UAR" else f"{difference:+.3f}"
-
-    def interval(self, bounds: list[float] | None, number: Callable[[float | None], str] | None = None) -> str:
-        """Format an interval: `0.512 to 0.634`."""
-        return "–" if bounds is None else " to ".join(map(number or self.number, bounds))
-
-    def points(self, difference: float) -> str:
-        return f"{abs(100 * difference):.1f} points" if self.measure == "UAR" else f"{abs(difference):.3f}"
-
-    def compared(self, difference: float, words: tuple[str, str, str] = ("no better", "better", "worse")) -> str:
-        """Format a difference with the word for none, a positive or a negative one, as far as it can be seen."""
-        none, positive, negative = words
-        points = self.points(difference)
-        return none if points == self.points(0) else f"{points} {positive if difference > 0 else negative}"
-
-
-def chance(score: Json) -> float:
-    """Return the score of guessing: r of 0, or a UAR of one over the number of classes."""
-    return 1 / len(score["classes"]) if score.get("classes") else 0.0
+SIGNIFICANT = 0.05
 
 
 def conclude(results: Json) -> list[str]:
@@ -55,37 +19,60 @@ def conclude(results: Json) -> list[str]:
     test, cv = results["fusion"]["test"], results["fusion"]["cv"]
     if test["pooled"] is None and cv["pooled"] is None:
         return [f"No score: {test['undefined']['pooled']}; in cross-validation {cv['undefined']['pooled']}."]
-    parts = [_headline, _against_chance]
-    if test["pooled"] is not None:
-        parts += [_against_models, _against_baselines, _against_cv]
-    parts += [_advice, _between_seeds, _leaks, _between_partitions, _where_weights_were_found]
+    parts = [_headline, _against_chance, _against_models, _against_baselines, _against_cv]
+    parts += [_late_epochs, _between_seeds, _leaks, _between_partitions, _where_weights_were_found]
     say = Formatter(results["measure"])
     return [sentence for part in parts for sentence in part(results, say)]
 
 
-def _shown(results: Json) -> Json:
-    """Return the test score, or that of cross-validation where there is none."""
-    fusion = results["fusion"]
-    return fusion["cv"] if fusion["test"]["pooled"] is None else fusion["test"]
+def _part(results: Json) -> str:
+    """Return the part whose score is the headline: `test`, or `cv` where test has no score."""
+    return "cv" if results["fusion"]["test"]["pooled"] is None else "test"
 
 
 def _headline(results: Json, say: Formatter) -> Iterator[str]:
-    fusion, score = results["fusion"], _shown(results)
+    fusion, part = results["fusion"], _part(results)
+    score = fusion[part]
     models = sum(len(results["members"][name]["folds"]) for name in fusion["members"])
     system = f"The fusion ({fusion['name']}) of {models} models" if models > 1 else "The model"
-    where = "on the test partition" if score is fusion["test"] else "in cross-validation with all folds pooled"
+    where = "on the test partition" if part == "test" else "in cross-validation with all folds pooled"
     bounds = "the interval over speakers is unknown"
     if score["interval_95"]:
         bounds = f"95\N{NO-BREAK SPACE}% interval over speakers {say.interval(score['interval_95'])}"
     size = f"{score['labels']:,} labels" + (f" of {score['speakers']} speakers" if score["speakers"] else "")
-    yield f"{system} reaches a {say.measure} of {say.number(score['pooled'])} {where} ({bounds}; {size})."
-    if score is fusion["cv"]:
-        yield f"There is no test score: {fusion['test']['undefined']['pooled']}."
+    reached = f"reaches {WITH_ARTICLE[say.name]} of {say.number(score['pooled'])}"
+    yield f"{system} {reached} {where} ({bounds}; {size}).{_against_best(results, say)}"
+    if part == "cv":
+        missing = "There is no test partition"
+        if "test" in results["corpus"]["partitions"]:
+            missing = f"There is no test score ({fusion['test']['undefined']['pooled']})"
+        chosen = "epochs and C" if fusion["cv_cross_fitted"] is None else "epochs, C and fusion weights"
+        yield (
+            f"{missing}: {chosen} were chosen on the validation sets that also give this score, so it is a little"
+            f" {say.too_good}."
+        )
+
+
+def _against_best(results: Json, say: Formatter) -> str:
+    """Compare a fusion of several members with the best of them, whose models are averaged too."""
+    fusion, part = results["fusion"], _part(results)
+    together = fusion[part]
+    alone = {name: results["members"][name][part] for name in fusion["members"]}
+    # Members may differ in their folds; a score on other recordings is another figure.
+    same = {n: s["pooled"] for n, s in alone.items() if s["pooled"] is not None and s["labels"] == together["labels"]}
+    if len(alone) < 2 or not same or together["pooled"] is None:
+        return ""
+    best = max(same, key=lambda name: say.measure.gain(same[name]))
+    models = len(results["members"][best]["folds"])
+    averaged = f" ({models} models together)" if models > 1 and part == "test" else ""
+    difference = say.compared(together["pooled"] - same[best])
+    return f" The best member alone, {best}{averaged}, reaches {say.number(same[best])}: the fusion is {difference}."
 
 
 def _against_chance(results: Json, say: Formatter) -> Iterator[str]:
-    score = _shown(results)
-    guess = "0" if score["measure"] == "PCC" else say.number(chance(score))
+    score = results["fusion"][_part(results)]
+    chance = score["chance"]
+    guess = f"{say.guessing} ({'0' if chance == 0 else say.number(chance)})"
     predicted = np.sum(score.get("confusion") or [[]], axis=0)  # recordings by predicted class
     if np.count_nonzero(predicted) == 1:
         only = score["classes"][int(np.argmax(predicted))]
@@ -94,62 +81,58 @@ def _against_chance(results: Json, say: Formatter) -> Iterator[str]:
         reason, samples = score["undefined"].get("interval_95", "no reason given"), score["interval_95_over_samples"]
         of_samples = f" Over samples it is {say.interval(samples)}, which is too narrow for new speakers."
         yield f"There is no interval over speakers ({reason}).{of_samples if samples else ''}"
-    elif score["interval_95"][0] > chance(score):
-        yield f"The interval is above chance ({guess})."
-    elif score["interval_95"][1] < chance(score):
-        yield f"The interval is below chance ({guess}): the system is worse than guessing."
+    elif score["interval_95"][0] <= chance <= score["interval_95"][1]:
+        yield f"The interval includes {guess}: this run does not show that the system is better than guessing."
     else:
-        yield f"The interval includes chance ({guess}): this run does not show that the system is better than guessing."
+        above = score["interval_95"][0] > chance
+        bad = ": the system is worse than guessing" if above == say.measure.smaller_is_better else ""
+        yield f"The interval is {'above' if above else 'below'} {guess}{bad}."
 
 
 def _against_models(results: Json, say: Formatter) -> Iterator[str]:
+    """Show what averaging the models of each member gains."""
+    fusion = results["fusion"]
     for name, member in results["members"].items():
         alone, models = member["mean_of_folds_test"], len(member["folds"])
-        if name in results["fusion"]["members"] and alone is not None and models > 1:
-            average = f"One by one, the {models} models of {name} reach {say.number(alone)} on average"
-            yield f"{average}; the fusion is {say.compared(results['fusion']['test']['pooled'] - alone)}."
+        if name in fusion["members"] and alone is not None and models > 1 and _part(results) == "test":
+            several = len(fusion["members"]) > 1
+            together = "together they are" if several else "the fusion is"
+            gain = say.compared((member if several else fusion)["test"]["pooled"] - alone)
+            yield f"One by one, the {models} models of {name} reach {say.number(alone)} on average; {together} {gain}."
 
 
 def _against_baselines(results: Json, say: Formatter) -> Iterator[str]:
-    bounds = results["fusion"]["test"]["interval_95"]
-    for name, score in results["baselines"].items():
-        if score["pooled"] is None:
+    for score in results["baselines"].values():
+        paired = score["paired"]
+        if paired["difference"] is None:
             continue
-        place = ""
-        if bounds is not None and score["pooled"] < bounds[0]:
-            place = ", below the system's interval"
-        elif bounds is not None and score["pooled"] > bounds[1]:
-            place = ", above the system's interval: the system is worse"
-        elif bounds is not None:
-            place = ", inside the system's interval: this run does not show that the system is better"
-        yield f"The baseline “{name}”, {score['description']}, reaches {say.number(score['pooled'])}{place}."
+        gain = say.compared(paired["difference"])
+        compared = f"The system is {gain} than {score['description']} ({say.number(score['pooled'])})"
+        p, least = paired["p"], smallest_p(paired["units"])
+        if p is None:
+            yield f"{compared}; there is no paired test ({paired['undefined'].get('p', 'no reason given')})."
+            continue
+        over = paired["over"] + " (speakers unknown)" * (paired["over"] == "samples")
+        test = f"the paired test over {paired['units']:,} {over} gives p\N{NO-BREAK SPACE}{p_value(p)}"
+        if p <= SIGNIFICANT:
+            yield f"{compared}; {test}."
+        elif least > SIGNIFICANT:
+            yield f"{compared}; {test}, but so few {paired['over']} cannot give less than {least:.2g}."
+        else:
+            yield f"{compared}, which does not show a difference: {test}."
 
 
 def _against_cv(results: Json, say: Formatter) -> Iterator[str]:
     cv, bounds = results["fusion"]["cv"], results["fusion"]["test"]["interval_95"]
     value, leaking = cv["pooled"], any(cv["speakers_in_train_and_validation"].values())  # `_leaks` compares them then
-    if value is not None and bounds is not None and not leaking and not bounds[0] <= value <= bounds[1]:
+    if value is not None and bounds and not leaking and not bounds[0] <= value <= bounds[1]:
         yield (
             f"The pooled cross-validation score, {say.number(value)}, is outside the interval of the test"
             " score: do not expect it on new recordings."
         )
 
 
-def _advice(results: Json, say: Formatter) -> Iterator[str]:
-    """Write a sentence if the fusion is worse than its best member, and for members that may need more epochs."""
-    fusion = results["fusion"]
-    part = "cv" if fusion["test"]["pooled"] is None else "test"
-    alone = {name: results["members"][name][part]["pooled"] for name in fusion["members"]}
-    alone = {name: value for name, value in alone.items() if value is not None}
-    together = fusion[part]["pooled"]
-    if len(fusion["members"]) > 1 and alone and together is not None:
-        best = max(alone, key=alone.__getitem__)
-        if say.compared(together - alone[best]).endswith("worse"):
-            where = "On the test partition" if part == "test" else "In cross-validation (pooled)"
-            yield (
-                f"{where} the fusion ({say.number(together)}) is worse than its best member alone,"
-                f" {best} ({say.number(alone[best])})."
-            )
+def _late_epochs(results: Json, say: Formatter) -> Iterator[str]:
     for name, member in results["members"].items():
         epochs = [(fold["best_epoch"], fold["last_epoch"]) for fold in member["folds"]]
         late = sum(best is not None and best == last for best, last in epochs)
@@ -180,10 +163,10 @@ def _leaks(results: Json, say: Formatter) -> Iterator[str]:
     if leaking := [count for count in shared.values() if count]:
         sentence = (
             f"In {len(leaking)} of {len(shared)} folds some speakers are in both the training set and the validation"
-            f" set (up to {max(leaking)}): the cross-validation scores are too high."
+            f" set (up to {max(leaking)}): the cross-validation scores are {say.too_good}."
         )
         if cv["pooled"] is not None and test["pooled"] is not None:
-            apart = say.compared(cv["pooled"] - test["pooled"], ("the same", "less", "more"))
+            apart = say.compared(test["pooled"] - cv["pooled"], "the same")
             sentence += (
                 f" The pooled cross-validation score is {say.number(cv['pooled'])}; on the test partition, whose"
                 f" speakers are new, it is {say.number(test['pooled'])}, {apart}. To keep speakers apart, set"
@@ -199,11 +182,11 @@ def _leaks(results: Json, say: Formatter) -> Iterator[str]:
             first = audio["examples"][0]
             yield (
                 f"{audio['pairs']} pairs of recordings have the same audio, {where[parts]}, for example"
-                f" {first['one']} and {first['other']}: the scores are too high."
+                f" {first['one']} and {first['other']}: the scores are {say.too_good}."
             )
     for name, member in results["members"].items():
         if member["leak"]:
-            yield f"The cross-validation scores of {name} are too high: {member['leak']}."
+            yield f"The cross-validation scores of {name} are {say.too_good}: {member['leak']}."
 
 
 def _between_partitions(results: Json, say: Formatter) -> Iterator[str]:
@@ -224,7 +207,7 @@ def _between_partitions(results: Json, say: Formatter) -> Iterator[str]:
             groups.setdefault(partitions[0], []).append(found)
     if len(groups) != 2:
         return
-    line = MEASURE[say.measure].line
+    line = say.measure.line
     columns = {partition: list(zip(*group, strict=True)) for partition, group in groups.items()}
     if all(pair for _, bounds, _ in columns.values() for pair in bounds):
         shared = sum(sum(speakers) for _, _, speakers in columns.values()) > cv["speakers"]
@@ -260,23 +243,29 @@ def closing_lines(results: Json) -> list[str]:
     """Return what a run prints at its end: scores of the system, its members and the baselines, and advice."""
     lines, say = [], Formatter(results["measure"])
     test, cv = results["fusion"]["test"], results["fusion"]["cv"]
-    if test["pooled"] is None:
-        lines.append(f"test: no score ({test['undefined']['pooled']}); the submission is ready")
-    else:
+    baselines: dict[str, list[str]] = {"test": [], "cv": []}
+    for name, score in results["baselines"].items():
+        undefined = score["undefined"].get("pooled")
+        reached = f"no score, {undefined}" if score["pooled"] is None else say.number(score["pooled"])
+        baselines[score["part"]].append(f"  baseline ({name}): {reached}")
+    if test["pooled"] is not None:
         bounds = "no interval over speakers"
         if test["interval_95"]:
             bounds = f"95 % interval over speakers {say.interval(test['interval_95'])}"
-        lines.append(f"test {say.measure} {say.number(test['pooled'])} ({bounds})")
+        lines.append(f"test {say.name} {say.number(test['pooled'])} ({bounds})")
         for name, member in results["members"].items():
             alone, models = member["mean_of_folds_test"], len(member["folds"])
             if alone is not None and models > 1:
                 together = f"{say.number(member['test']['pooled'])} with {models} together"
                 lines.append(f"  {name}: {say.number(alone)} with one model on average, {together}")
-        for name, score in results["baselines"].items():
-            undefined = score["undefined"].get("pooled")
-            reached = f"no score, {undefined}" if score["pooled"] is None else say.number(score["pooled"])
-            lines.append(f"  baseline ({name}): {reached}")
+        lines += baselines["test"]
+    elif "test" in results["corpus"]["partitions"]:
+        lines.append(f"test: no score ({test['undefined']['pooled']}); the submission is ready")
     if cv["pooled"] is not None and cv["mean_of_folds"] is not None:
         mean, pooled = say.number(cv["mean_of_folds"]), say.number(cv["pooled"])
-        lines.append(f"cross-validation {say.measure}: mean of folds {mean}, pooled {pooled}")
-    return [line.replace("\N{NO-BREAK SPACE}", " ") for line in [*lines, *_advice(results, say)]]
+        lines.append(f"cross-validation {say.name}: mean of folds {mean}, pooled {pooled}")
+        lines += baselines["cv"]
+    best = _against_best(results, say).strip()
+    return [
+        line.replace("\N{NO-BREAK SPACE}", " ") for line in [*lines, *filter(None, [best]), *_late_epochs(results, say)]
+    ]

@@ -12,6 +12,7 @@ from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
+from jaxpara.evaluation.measures import MEASURE
 from jaxpara.predictions import FoldSeed, model_name
 
 # Okabe and Ito's colours, which colour-blind readers can distinguish.
@@ -20,6 +21,10 @@ COLOURS = (BLUE, ORANGE, GREEN, PINK, AMBER, SKY)
 INK, GREY = "#1f2933", "#9aa5b1"
 MAX_EXCERPT_S = 60.0
 FLOOR_DB = -70.0
+MAX_WIDTH = 9.9  # inches, of a figure
+LETTER = 0.08  # inches, the width of a letter of 9 points
+MAX_LETTERS = 22  # of the name of a class in a plot
+MAX_POINTS = 2000  # drawn one by one
 
 STYLE: Any = {
     "svg.fonttype": "none",
@@ -94,7 +99,7 @@ def _by_epoch(lines: Sequence[Mapping[str, Any]], kind: str, field: str) -> dict
 
 
 def _as_percent(axis: Axis, measure: str) -> None:
-    if measure == "UAR":
+    if measure in MEASURE and MEASURE[measure].percent:
         # As many decimals as a tick needs: 52.5 %, not 52 %.
         axis.set_major_formatter(FuncFormatter(lambda value, _: f"{round(100 * value, 2) + 0.0:g} %"))
 
@@ -139,25 +144,58 @@ def dots(
 
 @matplotlib.rc_context({**STYLE, "axes.spines.left": False, "axes.spines.bottom": False})
 def confusions(name: str, matrices: Mapping[str, np.ndarray], classes: Sequence[str]) -> str:
-    """Draw confusion matrices side by side: counts, and shares of the true class, also as shade."""
-    columns = min(len(matrices), 4)
+    """Draw confusion matrices side by side: counts, and shares of the true class as shade.
+
+    With few classes the shares are also written; with many there is room for the counts only.
+    """
+    names = [c if len(c) <= MAX_LETTERS else c[: MAX_LETTERS - 1] + "…" for c in classes]
+    with_shares = len(names) <= 7
+    cell = 0.85 if len(names) == 2 else 0.64 if len(names) <= 4 else 0.52 if with_shares else 0.48  # inches
+    letters = max(map(len, names)) * LETTER
+    rotated = letters > cell
+    width = len(names) * cell + letters + (0.5 if with_shares else 0.7)
+    height = len(names) * cell + (0.75 * letters if rotated else 0.2) + 0.7
+    columns = max(1, min(len(matrices), int(MAX_WIDTH / width)))
     rows = -(-len(matrices) // columns)
-    figure = Figure((2.6 * columns + 0.6, 2.7 * rows), layout="constrained")
+    figure = Figure((columns * width, rows * height), layout="constrained")
     grid = figure.subplots(rows, columns, squeeze=False).ravel()
     for axes in grid[len(matrices) :]:
         axes.remove()
     for axes, (title, counts) in zip(grid, matrices.items(), strict=False):
         shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
         axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+        digits = len(str(counts.max()))
+        size = min(8, 0.85 * cell / (digits * LETTER) * 9)  # LETTER is the width of a letter of 9 points
         for (true, predicted), count in np.ndenumerate(counts):
             share = shares[true, predicted]
-            text = f"{count}\n{share:.1%}".replace("%", " %")
-            axes.text(predicted, true, text, ha="center", va="center", color="white" if share > 0.6 else INK)
-        axes.set_xticks(range(len(classes)), classes)
-        axes.set_yticks(range(len(classes)), classes, rotation=90, va="center")
+            text = f"{count}\n{share:.1%}".replace("%", " %") if with_shares else str(count)
+            colour = "white" if share > 0.6 else INK if count else GREY
+            axes.text(predicted, true, text, ha="center", va="center", color=colour, size=size)
+        turned: Any = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"} if rotated else {}
+        axes.set_xticks(range(len(names)), names, **turned)
+        axes.set_yticks(range(len(names)), names)
         axes.tick_params(length=0)
         axes.set(title=title, xlabel="predicted", ylabel="true")
     return _svg(figure, f"confusion {name}")
+
+
+@_STYLED
+def scatter(name: str, systems: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> str:
+    """Draw predicted against true values, {title: (truth, prediction)}, as points, or as their density if many."""
+    figure = Figure((4.6 * len(systems), 4.4), layout="constrained")
+    panels = figure.subplots(1, len(systems), squeeze=False)[0]
+    for axes, (title, (truth, prediction)) in zip(panels, systems.items(), strict=True):
+        low, high = (function([*truth, *prediction]) for function in (min, max))
+        axes.plot([low, high], [low, high], color=GREY, lw=1, ls="--", label="prediction = truth", zorder=3)
+        if len(truth) <= MAX_POINTS:
+            axes.plot(truth, prediction, "o", color=BLUE, ms=4, alpha=0.4, mew=0)
+        else:
+            density = axes.hexbin(truth, prediction, gridsize=40, cmap="Blues", bins="log", mincnt=1, lw=0.1)
+            figure.colorbar(density, ax=axes, label="labels", shrink=0.7)
+        axes.set(title=title, xlabel="true value", ylabel="predicted value", aspect="equal")
+        axes.grid(alpha=0.3)
+    panels[0].legend(loc="upper left")
+    return _svg(figure, f"scatter {name}")
 
 
 @_STYLED
@@ -201,7 +239,7 @@ def simplex(name: str, weights: Mapping[str, Mapping[str, Mapping[str, float]]])
 
 
 class Excerpt(NamedTuple):
-    """A part of a recording, all `[label]`: times, true and predicted belts, level in dB (None if unreadable)."""
+    """A part of a recording, all `[label]`: times, true and predicted values, level in dB (None if unreadable)."""
 
     times_s: np.ndarray
     truth: np.ndarray
@@ -210,20 +248,20 @@ class Excerpt(NamedTuple):
 
 
 @_STYLED
-def belts(name: str, excerpts: Mapping[str, Excerpt]) -> str:
-    """Draw true and predicted belts of excerpts, by title, each with the level of its sound below."""
+def sequences(name: str, excerpts: Mapping[str, Excerpt], what: str) -> str:
+    """Draw true and predicted values (`what`) of excerpts, by title, each with the level of its sound below."""
     figure = Figure((9.6, 2.7 * len(excerpts)), layout="constrained")
     grid = figure.subplots(2 * len(excerpts), 1, squeeze=False, height_ratios=[2, 1] * len(excerpts))[:, 0]
-    for (title, excerpt), belt, level in zip(excerpts.items(), grid[::2], grid[1::2], strict=True):
+    for (title, excerpt), series, level in zip(excerpts.items(), grid[::2], grid[1::2], strict=True):
         times_s, truth, predictions, level_db = excerpt
-        belt.plot(times_s, truth, color=INK, label="true")
+        series.plot(times_s, truth, color=INK, label="true")
         first, *others = predictions
         for system, colour in zip(others, (BLUE, GREEN, PINK, AMBER), strict=False):
-            belt.plot(times_s, predictions[system], color=colour, lw=0.8, label=system)
-        belt.plot(times_s, predictions[first], color=ORANGE, label=first)
-        belt.set(title=title, ylabel="belt position", xlim=times_s[[0, -1]])
-        belt.tick_params(labelbottom=False)
-        belt.grid(axis="x", alpha=0.3)
+            series.plot(times_s, predictions[system], color=colour, lw=0.8, label=system)
+        series.plot(times_s, predictions[first], color=ORANGE, label=first)
+        series.set(title=title, ylabel=what, xlim=times_s[[0, -1]])
+        series.tick_params(labelbottom=False)
+        series.grid(axis="x", alpha=0.3)
         level.set(xlim=times_s[[0, -1]], ylim=(FLOOR_DB, 0), yticks=(-60, -30, 0), ylabel="level\n(dBFS)")
         level.set(xlabel="time (s)")
         if level_db is None:
@@ -231,7 +269,7 @@ def belts(name: str, excerpts: Mapping[str, Excerpt]) -> str:
         else:
             level.fill_between(times_s[: len(level_db)], FLOOR_DB, level_db, color=SKY, alpha=0.8, lw=0)
             level.grid(axis="x", alpha=0.3)
-    return _svg(figure, f"belts {name}", grid[0], loc="outside upper right", ncols=3)
+    return _svg(figure, f"sequences {name}", grid[0], loc="outside upper right", ncols=3)
 
 
 def middle(times_s: np.ndarray) -> np.ndarray:
@@ -245,6 +283,8 @@ def level_of(waveform: np.ndarray, sample_rate_hz: int, times_s: np.ndarray) -> 
 
     It is not below `FLOOR_DB`. The times have a constant step; labels after the end of the waveform are left out.
     """
+    if len(times_s) < 2:
+        return np.empty(0)
     per_label = round(sample_rate_hz * (times_s[1] - times_s[0]))
     start = round(sample_rate_hz * times_s[0])
     audio = np.asarray(waveform[start : start + per_label * len(times_s)], np.float64)

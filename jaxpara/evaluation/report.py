@@ -12,7 +12,9 @@ from jaxpara.config import flat
 from jaxpara.errors import UserError
 from jaxpara.evaluation import plots
 from jaxpara.evaluation.breaths import scale_onto
-from jaxpara.evaluation.conclusions import Formatter, chance, conclude
+from jaxpara.evaluation.conclusions import conclude
+from jaxpara.evaluation.formatting import Formatter, p_value
+from jaxpara.evaluation.measures import MEASURE
 from jaxpara.evaluation.scores import CorpusData, join
 from jaxpara.files import read_json_lines, write_text
 from jaxpara.predictions import KEYS, FoldSeed, model_name
@@ -21,7 +23,7 @@ Json = Mapping[str, Any]
 Point = tuple[float, list[float] | None]  # a score and its interval
 Waveform = Callable[[str], tuple[np.ndarray, int]]
 
-MAX_BELTS = 4  # members in one plot
+MAX_SERIES = 4  # members in one plot
 MAX_SYSTEMS = 12  # members drawn one by one; the table and the plot of members show any number
 
 
@@ -62,6 +64,9 @@ def write(
     environment.filters |= {
         "number": say.number,
         "interval": say.interval,
+        "signed": say.signed,
+        "signed_interval": lambda bounds: say.interval(bounds, say.signed),
+        "p_value": lambda p: "–" if p is None else p_value(p),
         "percent": Formatter("UAR").number,
         "plain": Formatter("PCC").number,
         "duration": _duration,
@@ -73,12 +78,14 @@ def write(
     tested = fusion["test"]["pooled"] is not None
     score = fusion["test"] if tested else fusion["cv"]
     drawn = {"predicted": test if tested else validation}
-    if len(singles) <= MAX_BELTS:
+    if len(singles) <= MAX_SERIES:
         drawn |= {name: parts[tested] for name, parts in singles.items()}
     weights = _weights(results)
     of_three = {name: by_member for name, by_member in weights.items() if len(by_member) == 3}
     text = environment.get_template("report.html.j2").render(
         results=results,
+        kind=data.kind,
+        breathing=data.breathing,
         classes=data.classes,
         headline=headline,
         notes=notes,
@@ -87,12 +94,15 @@ def write(
         members=config["members"],
         excerpt_s=round(plots.MAX_EXCERPT_S),
         shown="test" if tested else "cross-validation",
+        tested="test" in results["corpus"]["partitions"],
+        guessing=say.guessing,
         curves=_curves(results, curves),
         comparison=_comparison(results),
         too_many=len(results["members"]) >= MAX_SYSTEMS,
         per_fold=_per_fold(results),
         per_speaker=_per_speaker(score),
-        belts=None if data.classes else _belts(score, data, waveform, drawn),
+        sequences=_sequences(score, data, waveform, drawn) if data.kind == "sequence" else None,
+        scatter=_scatter(data, validation, test) if data.kind in ("ordinal", "values") else None,
         confusions=_confusions(results, data.classes),
         weights=weights,
         simplex=plots.simplex("weights", of_three) if of_three else None,
@@ -135,7 +145,7 @@ def _comparison(results: Json) -> str | None:
         }
         for part, title in (("cv", "cross-validation, pooled"), ("test", "test"))
     }
-    lines = {"chance": chance(results["fusion"]["cv"])}
+    lines = {Formatter(results["measure"]).guessing: results["fusion"]["cv"]["chance"]}
     return _dots("members", series, results["measure"], "member", lines) if len(members) > 1 else None
 
 
@@ -144,13 +154,16 @@ def _per_fold(results: Json) -> str | None:
     cv, members = results["fusion"]["cv"], results["members"]
     systems = {name: member["cv"] for name, member in members.items()} | ({"fusion": cv} if len(members) > 1 else {})
     series = {name: _points(system, "per_fold") for name, system in systems.items()}
-    lines = {"mean of folds": cv["mean_of_folds"], "pooled": cv["pooled"], "chance": chance(cv)}
+    lines = {"mean of folds": cv["mean_of_folds"], "pooled": cv["pooled"]}
+    lines[Formatter(results["measure"]).guessing] = cv["chance"]
     return _dots("folds", series, results["measure"], "fold", lines) if len(members) < MAX_SYSTEMS else None
 
 
 def _per_speaker(score: Json) -> str | None:
-    best_first = dict(sorted(_points(score, "per_speaker").items(), key=lambda item: -item[1][0]))
-    lines = {"pooled": score["pooled"], "mean per speaker": score["mean_per_speaker"], "chance": chance(score)}
+    gain = MEASURE[score["measure"]].gain
+    best_first = dict(sorted(_points(score, "per_speaker").items(), key=lambda item: -gain(item[1][0])))
+    lines = {"pooled": score["pooled"], "mean per speaker": score["mean_per_speaker"]}
+    lines[Formatter(score["measure"]).guessing] = score["chance"]
     return _dots("speakers", {"one speaker": best_first}, score["measure"], "speaker", lines)
 
 
@@ -161,21 +174,31 @@ def _dots(
     return plots.dots(name, series, measure=measure, rows=rows, lines=lines) if series else None
 
 
-def _belts(score: Json, data: CorpusData, waveform: Waveform, drawn: Mapping[str, pd.DataFrame]) -> str | None:
-    """Draw the first recording of the best, the median and the worst speaker."""
-    ranked = sorted((value, name) for name, value in score["per_speaker"].items() if value is not None)
-    if not ranked:
-        return None
-    scaled = {name: _onto_truth(table, data) for name, table in drawn.items()}
-    predicted = data.labels[data.labels["recording"].isin(drawn["predicted"]["recording"])]
-    excerpts = {}
-    for rank, place in (("best", len(ranked) - 1), ("median", len(ranked) // 2), ("worst", 0)):
-        value, speaker = ranked[place]
+def _scatter(data: CorpusData, validation: pd.DataFrame, test: pd.DataFrame) -> str | None:
+    """Draw the predictions of the fusion against the truth."""
+    rows = {"fusion, cross-validation": join(validation, data), "fusion, test": join(test, data)}
+    systems = {title: (part.truth, part.scores[:, 0]) for title, part in rows.items() if len(part)}
+    return plots.scatter("fusion", systems) if systems else None
+
+
+def _sequences(score: Json, data: CorpusData, waveform: Waveform, drawn: Mapping[str, pd.DataFrame]) -> str | None:
+    """Draw the first recording of the best, the median and the worst speaker; of unknown speakers, three recordings."""
+    say, gain = Formatter(data.measure), MEASURE[data.measure].gain
+    predicted = data.labels[data.labels["recording"].isin(drawn["predicted"]["recording"])].dropna(subset="truth")
+    ranked = sorted((gain(value), name) for name, value in score["per_speaker"].items() if value is not None)
+    chosen: dict[str, str] = {}  # titles by recording; the best of one speaker is also the worst
+    for rank, place in (("best", len(ranked) - 1), ("median", len(ranked) // 2), ("worst", 0)) if ranked else ():
+        speaker = ranked[place][1]
         recording = predicted["recording"][predicted["speaker"] == speaker].iloc[0]
-        title = f"{rank} of {len(ranked)} speakers: {speaker}, r = {value:.3f}"
-        if speaker not in excerpts:  # the best of one speaker is also the worst
-            excerpts[speaker] = title, _excerpt(recording, data, waveform, scaled)
-    return plots.belts("sequences", dict(excerpts.values()))
+        value = say.number(score["per_speaker"][speaker])
+        title = f"{rank} of {len(ranked)} speakers: {speaker}, {data.measure} = {value}"
+        chosen.setdefault(recording, title)
+    if score["speakers"] is None:
+        recordings = predicted["recording"].unique()
+        chosen = {name: name for name in recordings[[0, len(recordings) // 2, -1]]} if len(recordings) else {}
+    scaled = {name: _onto_truth(table, data) for name, table in drawn.items()} if chosen else {}
+    excerpts = {title: _excerpt(recording, data, waveform, scaled) for recording, title in chosen.items()}
+    return plots.sequences("fusion", excerpts, "belt position" if data.breathing else "value") if excerpts else None
 
 
 def _excerpt(
@@ -188,17 +211,19 @@ def _excerpt(
         level_db = plots.level_of(*waveform(recording), times_s)
     except (OSError, UserError):
         level_db = None
-    belts = {name: labels[KEYS].merge(table, how="left", on=KEYS)["score_0"] for name, table in systems.items()}
-    belts = {name: belt.to_numpy() for name, belt in belts.items()}
-    return plots.Excerpt(times_s, labels["truth"].to_numpy(), belts, level_db)
+    series = {name: labels[KEYS].merge(table, how="left", on=KEYS)["score_0"] for name, table in systems.items()}
+    series = {name: values.to_numpy() for name, values in series.items()}
+    return plots.Excerpt(times_s, labels["truth"].to_numpy(), series, level_db)
 
 
 def _onto_truth(predictions: pd.DataFrame, data: CorpusData) -> pd.DataFrame:
-    """Bring predictions to the scale (`scale_onto`) and offset of the truth, the same for all recordings."""
-    rows = join(predictions, data)
-    truth, prediction = rows.truth, rows.scores[:, 0]
-    scale = scale_onto(prediction, truth)
-    offset = float(truth.mean() - scale * prediction.mean())
+    """Bring predictions to one scale (`scale_onto`) and offset, those of the truth, where the measure ignores both."""
+    scale, offset = 1.0, 0.0
+    if data.measure == "PCC":
+        rows = join(predictions, data)
+        truth, prediction = rows.truth, rows.scores[:, 0]
+        scale = scale_onto(prediction, truth)
+        offset = float(truth.mean() - scale * prediction.mean())
     return predictions[KEYS].assign(score_0=scale * predictions["score_0"] + offset).drop_duplicates(KEYS, keep="last")
 
 

@@ -22,7 +22,10 @@ Top level
     `cv.per_fold`, null where none are searched; `cv`; `cv_cross_fitted`, the same with weights that were found on other
     folds, or null; `test`.
   also_scored: other fusions of the same members, each as `fusion`, in the order of the config.
-  baselines.<name>: score, and `description`, a phrase.
+  baselines.<name>: score, of the test partition or, where that has no truth, of the validation sets; `description`, a
+    phrase; `part`, which of the two, `test` or `cv`; and `paired`, the comparison of the fusion with it on the `labels`
+    that both predict: `difference` (fusion minus baseline), `interval_95` of it, `p` of a paired permutation test over
+    `units` of the kind `over`, `speakers` or `samples`, and `undefined`; see `jaxpara.evaluation.paired`.
   seconds: of training all models.
   devices, versions: of the hardware and the libraries.
 
@@ -69,9 +72,10 @@ from typing import Any
 import pandas as pd
 
 from jaxpara.evaluation.metrics import defined
+from jaxpara.evaluation.paired import difference
 from jaxpara.evaluation.scores import CorpusData, cross_validation, join, mean_of, score
 from jaxpara.fusion import Fused, average
-from jaxpara.predictions import FoldSeed, concatenate
+from jaxpara.predictions import KEYS, FoldSeed, concatenate, one_per_label
 
 SCHEMA = 2
 MAX_EXAMPLES = 5  # of recordings with the same audio
@@ -144,7 +148,7 @@ def summarise(
       fused, fusion: the fusion's predictions and name.
       also_scored: other fusions of the same members, by name.
       fusing: the members that were fused.
-      baselines: by name, a description and the predictions of the test partition.
+      baselines: by name, a description, and the predictions of the test partition or of the validation sets.
 
     Raises:
       UserError: predictions that do not belong to the corpus.
@@ -175,10 +179,34 @@ def summarise(
         "fusion": fusion_of(fusion, fused),
         "also_scored": [fusion_of(name, other) for name, other in also_scored.items()],
         "baselines": {
-            name: score(table, data, seed) | {"description": description}
+            name: _baseline(name, description, table, fused, data, seed)
             for name, (description, table) in baselines.items()
         },
         "seconds": float(sum(fold.seconds for member in members.values() for fold in member.folds)),
+    }
+
+
+def _baseline(
+    name: str, description: str, table: pd.DataFrame, fused: Fused, data: CorpusData, seed: int
+) -> dict[str, Any]:
+    """Score a baseline, and compare the fusion with it on the labels that both predict."""
+    part = "test" if (table["partition"] == "test").all() else "cv"
+    systems = [one_per_label(fused.test if part == "test" else fused.validation), one_per_label(table)]
+    shared = systems[0][KEYS].merge(systems[1][KEYS])
+    first, second = (join(shared.merge(system, on=KEYS), data) for system in systems)
+    figures = difference(("the system", name), first, second)
+    return score(table, data, seed) | {
+        "description": description,
+        "part": part,
+        "paired": {
+            "difference": figures.value,
+            "interval_95": figures.interval_95,
+            "p": figures.p,
+            "over": "samples" if first.speakers is None else "speakers",
+            "units": len(first.units()) if len(first) else 0,
+            "labels": len(first),
+            "undefined": figures.undefined,
+        },
     }
 
 
@@ -218,7 +246,7 @@ def keep_others(workdir: Path, name: str) -> None:
     if other != name and isinstance(other, str) and Path(other).name == other:
         # results.json comes last, as it names the experiment: a killed run continues with the rest.
         predictions = ("predictions/validation.npz", "predictions/test.npz")
-        for file in ("report.html", "system.json", *predictions, "results.json"):
+        for file in ("report.html", "system.json", *predictions, "predictions.csv", "results.json"):
             if (workdir / file).exists():
                 (workdir / file).replace((workdir / file).with_name(f"{other}.{Path(file).name}"))
 

@@ -45,15 +45,19 @@ def write(path: Path, predictions: pd.DataFrame, data: CorpusData) -> None:
         names = np.array(data.classes, object)[scores_of(table).argmax(1)]
         columns = {"file_name": table["recording"], "prediction": names}
     else:
-        # The fewest decimals of a second, at least two, that write every time exactly.
-        times_us = np.round(table["time_s"].to_numpy() * 1e6).astype(np.int64)
-        decimals = next(places for places in range(2, 7) if not (times_us % 10 ** (6 - places)).any())
         columns = {
             "filename": table["recording"],
-            "timeFrame": table["time_s"].map(f"{{:.{decimals}f}}".format),
+            "timeFrame": times_as_text(table["time_s"]),
             "prediction": table["score_0"].map("{:.5f}".format),
         }
     write_text(path, pd.DataFrame(columns).to_csv(index=False, lineterminator="\n"))
+
+
+def times_as_text(times_s: pd.Series) -> pd.Series:
+    """Format seconds with the fewest decimals, at least two, that write every time exactly."""
+    times_us = np.round(times_s.to_numpy() * 1e6).astype(np.int64)
+    decimals = next(places for places in range(2, 7) if not (times_us % 10 ** (6 - places)).any())
+    return times_s.map(f"{{:.{decimals}f}}".format)
 
 
 def read(path: Path) -> pd.DataFrame:

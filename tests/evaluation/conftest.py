@@ -61,7 +61,7 @@ def data_of(corpus, **changes):
         "kind": task.kind,
         "measure": task.measure,
         "classes": task.classes if task.kind == "classes" else (),
-        "breathing": task.kind == "sequence",
+        "breathing": task.name == "breathing",
     }
     facts |= {"root": str(corpus.root), "label_file": str(corpus.label_file), "labels": corpus.labels}
     return CorpusData(**facts | {"seconds": dict.fromkeys(PARTITIONS, 60.0)} | changes)

@@ -4,12 +4,14 @@ from copy import deepcopy
 
 import pytest
 
-from jaxpara.evaluation.conclusions import Formatter, closing_lines, conclude
+from jaxpara.evaluation.conclusions import closing_lines, conclude
+from jaxpara.evaluation.formatting import Formatter
 
 SCORE = {
     "measure": "UAR",
     "classes": ["clear", "mask"],
     "pooled": 0.7,
+    "chance": 0.5,
     "interval_95": [0.6, 0.78],
     "interval_95_over_samples": [0.68, 0.72],
     "labels": 1200,
@@ -40,6 +42,15 @@ NO_TRUTH = {
     "labels": 0,
     "undefined": {"pooled": "no truth for the test partition"},
 }
+PAIRED = {
+    "difference": 0.15,
+    "interval_95": [0.1, 0.2],
+    "p": 0.0214,
+    "over": "speakers",
+    "units": 10,
+    "labels": 1200,
+    "undefined": {},
+}
 RESULTS = {
     "measure": "UAR",
     "shared_audio": {
@@ -50,7 +61,8 @@ RESULTS = {
         "adam": {"folds": FOLDS, "mean_of_folds_test": 0.66, "leak": "", "seeds": {}, "cv": CV, "test": SCORE},
     },
     "fusion": {"name": "mean", "members": ["adam"], "cv": CV, "cv_cross_fitted": None, "test": SCORE},
-    "baselines": {"svm": SCORE | {"pooled": 0.55, "description": "a linear one"}},
+    "corpus": {"partitions": {"train": {}, "devel": {}, "test": {}}},
+    "baselines": {"svm": SCORE | {"pooled": 0.55, "description": "a linear one", "part": "test", "paired": PAIRED}},
 }
 
 
@@ -70,7 +82,8 @@ def test_a_plain_run():
         " (95 % interval over speakers 60.0 % to 78.0 %; 1,200 labels of 10 speakers).",
         "The interval is above chance (50.0 %).",
         "One by one, the 2 models of adam reach 66.0 % on average; the fusion is 4.0 points better.",
-        "The baseline “svm”, a linear one, reaches 55.0 %, below the system's interval.",
+        "The system is 15.0 points better than a linear one (55.0 %); the paired test over 10 speakers gives"
+        " p = 0.021.",
     ]
 
 
@@ -139,34 +152,32 @@ def test_an_interval_below_chance_does_not_include_it():
     ],
 )
 def test_a_fusion_is_compared_with_single_models(measure, alone, words):
-    results = deepcopy(RESULTS) | {"measure": measure}
+    results = deepcopy(RESULTS) | {"measure": measure, "baselines": {}}
     results["members"]["adam"]["mean_of_folds_test"] = alone
     assert any(sentence.endswith(words) for sentence in concluded(results))
 
 
-@pytest.mark.parametrize(
-    ("test", "start"),
-    [
-        (
-            SCORE,
-            "On the test partition the fusion (70.0 %) is worse than its best member alone, sgd (71.0 %).",
-        ),
-        (
-            NO_TRUTH,
-            "In cross-validation (pooled) the fusion (72.0 %) is worse than its best member alone, sgd (73.0 %).",
-        ),
-    ],
-)
-def test_a_fusion_that_is_worse_than_its_best_member(test, start):
+@pytest.mark.parametrize(("test", "alone"), [(SCORE, ("71.0 %", "69.0 %")), (NO_TRUTH, ("73.0 %", "71.0 %"))])
+def test_the_headline_compares_a_fusion_with_its_best_member(test, alone):
+    """A member's models are averaged first, and its score is of the same recordings."""
     results = deepcopy(RESULTS)
-    results["members"]["sgd"] = deepcopy(results["members"]["adam"])
-    results["fusion"] |= {"members": ["adam", "sgd"], "test": test}
-    assert not any("best member" in sentence for sentence in concluded(results))
-    for part in ("test", "cv"):
-        results["members"]["sgd"][part] = CV | {"pooled": 0.71 if part == "test" else 0.73}
-    assert sum(sentence.startswith(start) for sentence in concluded(results)) == 1
+    for name, worse in (("sgd", 0), ("svm", 0.02)):
+        results["members"][name] = deepcopy(results["members"]["adam"])
+        for part, value in (("test", 0.71), ("cv", 0.73)):
+            results["members"][name][part] = CV | {"pooled": value - worse, "labels": 1200}
+    results["fusion"] |= {"members": ["adam", "sgd", "svm"], "test": test}
+    models = " (2 models together)" if test is SCORE else ""  # each predicts its own validation set
+    best = f"The best member alone, sgd{models}, reaches {alone[0]}: the fusion is 1.0 points worse."
+    assert concluded(results)[0].endswith(best)
+    assert best in closing_lines(results)
+    results["members"]["sgd"] = results["members"]["svm"]
+    results["members"]["adam"] = results["members"]["svm"]
+    assert concluded(results)[0].endswith(f"reaches {alone[1]}: the fusion is 1.0 points better.")
+    for name in ("adam", "sgd", "svm"):  # of other recordings
+        results["members"][name] = results["members"][name] | {"test": SCORE | {"labels": 7}, "cv": CV | {"labels": 7}}
+    assert "best member" not in concluded(results)[0]
     results["fusion"]["members"] = ["adam"]
-    assert not any("best member" in sentence for sentence in concluded(results))
+    assert "best member" not in concluded(results)[0]
 
 
 @pytest.mark.parametrize(
@@ -184,23 +195,67 @@ def test_a_last_epoch_that_is_the_best_asks_for_more_epochs(best, words):
 
 
 @pytest.mark.parametrize(
-    ("pooled", "place"),
+    ("changes", "sentence"),
     [
-        (0.8, "above the system's interval: the system is worse."),
-        (0.65, "inside the system's interval: this run does not show that the system is better."),
+        ({"difference": -0.032, "p": 0.0002}, "3.2 points worse than a linear one (55.0 %); the paired test over 10"
+         " speakers gives p < 0.001."),
+        ({"difference": 0.01, "p": 0.32}, "1.0 points better than a linear one (55.0 %), which does not show a"
+         " difference: the paired test over 10 speakers gives p = 0.32."),
+        ({"difference": 0.0, "p": 1.0}, "no better than a linear one (55.0 %), which does not show a difference: the"
+         " paired test over 10 speakers gives p = 1."),
+        ({"units": 3, "p": 0.25}, "15.0 points better than a linear one (55.0 %); the paired test over 3 speakers gives"
+         " p = 0.25, but so few speakers cannot give less than 0.25."),
+        ({"over": "samples", "units": 1400}, "15.0 points better than a linear one (55.0 %); the paired test over 1,400"
+         " samples (speakers unknown) gives p = 0.021."),
+        ({"p": None, "undefined": {"p": "one unit only"}}, "15.0 points better than a linear one (55.0 %); there is no"
+         " paired test (one unit only)."),
+    ],
+)  # fmt: skip
+def test_a_baseline_is_compared_by_the_paired_test(changes, sentence):
+    results = deepcopy(RESULTS)
+    results["baselines"]["svm"]["paired"] = PAIRED | changes
+    assert concluded(results)[-1] == f"The system is {sentence}"
+
+
+def test_a_baseline_without_a_difference_is_not_mentioned():
+    results = deepcopy(RESULTS)
+    results["baselines"]["svm"]["paired"] = PAIRED | {"difference": None}
+    assert not any("linear one" in sentence for sentence in concluded(results))
+
+
+def test_a_measure_of_which_smaller_is_better():
+    results = deepcopy(RESULTS) | {"measure": "RMSE"}
+    results["fusion"]["test"] = results["fusion"]["test"] | {"chance": 1.2}
+    results["members"]["adam"]["mean_of_folds_test"] = 0.72
+    results["baselines"]["svm"]["paired"] = PAIRED | {"difference": -0.15}
+    headline, chance, models, baseline = concluded(results)
+    assert headline.startswith("The fusion (mean) of 2 models reaches an RMSE of 0.700 on the test partition")
+    assert chance == "The interval is below always predicting the mean (1.200)."
+    assert models.endswith("reach 0.720 on average; the fusion is 0.020 better.")
+    assert baseline.startswith("The system is 0.150 better than")
+    results["fusion"]["test"] |= {"chance": 0.5}
+    assert conclude(results)[1].endswith(": the system is worse than guessing.")
+
+
+@pytest.mark.parametrize(
+    ("partitions", "start"),
+    [
+        ({"test": {}}, "There is no test score (no truth for the test partition): epochs and C were"),
+        ({}, "There is no test partition: epochs and C were chosen on the validation sets that also"),
     ],
 )
-def test_a_baseline_is_compared_with_the_interval(pooled, place):
-    results = deepcopy(RESULTS)
-    results["baselines"]["svm"]["pooled"] = pooled
-    assert conclude(results)[-1].endswith(place)
-
-
-def test_without_test_truth_the_headline_is_about_cross_validation():
-    headline, test, *_ = sentences(test=NO_TRUTH)
+def test_without_a_test_score_the_headline_is_about_cross_validation(partitions, start):
+    results = deepcopy(RESULTS) | {"corpus": {"partitions": partitions}}
+    results["fusion"]["test"] = NO_TRUTH
+    results["baselines"]["svm"]["part"] = "cv"
+    headline, test, *_ = found = concluded(results)
     assert "72.0 % in cross-validation" in headline
-    assert test == "There is no test score: no truth for the test partition."
-    assert not any("svm" in s for s in sentences(test=NO_TRUTH))
+    assert test.startswith(start)
+    assert test.endswith("give this score, so it is a little too high.")
+    assert any("than a linear one" in sentence for sentence in found)
+    lines = closing_lines(results)
+    assert any("the submission is ready" in line for line in lines) == bool(partitions)
+    assert lines.index("  baseline (svm): 55.0 %") == len(lines) - 1
 
 
 def test_without_any_score_the_headline_gives_the_reasons():
@@ -231,7 +286,7 @@ def test_shared_speakers_are_flagged():
         "In 1 of 2 folds some speakers are in both" in s
         and "(up to 3)" in s
         and "72.0 %" in s
-        and "70.0 %, 2.0 points less" in s
+        and "70.0 %, 2.0 points worse" in s
         for s in found
     )
 

@@ -139,7 +139,7 @@ def test_a_sequence(sequence_page):
         assert f"{rank} of 3 speakers" in section(text, "sequences")
     assert 'id="confusions"' not in text
     assert "adam: cnn1d_lstm on waveform, 2 trained models" in section(text, "about")
-    assert "Baseline “flat”:</b> a line." in section(text, "scores")
+    assert "Baseline “flat”:</b> a line, trained in seconds on train and devel." in section(text, "scores")
     assert "<td>2 of 3</td>" in section(text, "fusion")
 
 
@@ -153,11 +153,36 @@ def test_classes(class_page):
     assert 'id="sequences"' not in text
 
 
-def test_more_than_two_classes_have_no_curve_of_one_against_the_other(tmp_path, fakes, written):
+def test_more_than_two_classes_have_an_auc_of_each_against_the_others(tmp_path, fakes, written):
     task = replace(fakes.MASK, classes=("0", "1", "2"))
     text = written(fakes.mask(tmp_path, speakers=(3, 3, 3), clips=9, task=task), members=("svm",))
     assert "calibration error" in text
-    assert "ROC" not in text
+    assert "area under the ROC curve (AUC), each class against all others" in text
+    assert "equal error rate" not in text
+
+
+def test_values_without_a_test_partition(tmp_path, fakes, written):
+    task = replace(fakes.MASK, kind="values", measure="RMSE", classes=())
+    classes = replace(fakes.MASK, classes=tuple("01234"))  # for their labels
+    corpus = replace(fakes.mask(tmp_path, speakers=(4, 4, 0), clips=9, task=classes), task=task)
+    text = written(corpus, members=("svr",), simulated=False)
+    assert "There is no test partition: epochs and C were chosen on the validation sets" in text
+    assert "fusion, cross-validation" in section(text, "scatter")
+    assert "test" not in re.sub("<svg.*?</svg>", "", section(text, "scatter"), flags=re.DOTALL)
+    assert "always predicting the mean gives" in section(text, "about")
+    assert "<th colspan=" not in section(text, "scores").replace('<th colspan="3">cross-validation</th>', "")
+    assert "Spearman’s rank correlation" in section(text, "scores")
+    assert 'id="sequences"' not in text
+    assert 'id="confusions"' not in text
+
+
+def test_a_sequence_that_is_no_belt_has_no_words_about_breathing(tmp_path, fakes, written):
+    corpus = fakes.breathing(tmp_path, audio=False)
+    corpus = replace(corpus, task=replace(corpus.task, name="arousal", target="arousal", measure="CCC"))
+    unknown = tuple(replace(recording, speaker="") for recording in corpus.recordings)
+    text = written(replace(corpus, recordings=unknown), members=("gru",), simulated=False)
+    assert not re.search("belt|breath|inhal", re.sub("<h2>Config.*", "", text, flags=re.DOTALL))
+    assert "test_00.wav" in section(text, "sequences")
 
 
 def test_three_members_have_a_triangle_of_weights_and_other_fusions_are_listed_too(tmp_path, fakes, written):
@@ -182,7 +207,7 @@ def test_more_members_than_are_drawn_have_a_sentence_of_their_own(tmp_path, fake
 
 def test_a_member_upside_down_or_constant_is_drawn_as_no_better_than_it_is(tmp_path, fakes, written, monkeypatch):
     drawn = {}
-    monkeypatch.setattr(plots, "belts", lambda name, shown: drawn.update(shown) or "<svg></svg>")
+    monkeypatch.setattr(plots, "sequences", lambda name, shown, what: drawn.update(shown) or "<svg></svg>")
     for other in ("dots", "learning_curves", "simplex"):
         monkeypatch.setattr(plots, other, lambda *args, **options: "<svg></svg>")
     scales = {"up": 7.0, "down": -1.0, "flat": 0.0}
@@ -277,6 +302,32 @@ def test_reliability_is_drawn_as_one_figure_that_needs_nothing_else():
     ]
     points = sum(len(bins["counts"]) for bins in systems.values())
     assert sum(len(uses) for uses in lines if len(uses) > 1) == 2 * points > 16
+
+
+@pytest.mark.parametrize("count", range(2, 16))
+def test_confusion_matrices_fit_the_page_and_keep_the_order_of_the_classes(count):
+    classes = [f"{'class of a very long name' if n % 2 else 'class'} {n}" for n in range(count)]
+    counts = np.random.default_rng(0).integers(100_000, size=(count, count))
+    text = plots.confusions("some", {"cross-validation": counts, "test": counts.T}, classes)
+    root = ElementTree.fromstring(text)
+    assert float(root.get("width").removesuffix("pt")) <= 72 * plots.MAX_WIDTH
+    words = ["".join(element.itertext()).strip() for element in root.iterfind(".//{*}text")]
+    shown = [name if len(name) <= plots.MAX_LETTERS else name[: plots.MAX_LETTERS - 1] + "…" for name in classes]
+    assert words[: 2 * count + 2] == [*shown, "predicted", *shown, "true"]
+    numbers = [word for word in words if word.isdigit()]
+    assert sorted(numbers) == sorted(str(value) for value in counts.ravel().tolist() * 2)
+    assert any(word.endswith("%") for word in words) == (count <= 7)
+
+
+@pytest.mark.parametrize("rows", [50, 5000])
+def test_a_scatter_plot_draws_points_or_their_density(rows):
+    truth = np.random.default_rng(0).normal(size=rows)
+    text = plots.scatter("a", {"<b>": (truth, truth / 2)})
+    root = ElementTree.fromstring(text)
+    words = {"".join(element.itertext()).strip() for element in root.iterfind(".//{*}text")}
+    assert {"<b>", "true value", "predicted value", "prediction = truth"} <= words
+    assert len(root.findall(".//{*}use")) < 500
+    assert ("labels" in words) == (rows > plots.MAX_POINTS)
 
 
 def test_drawing_leaves_nothing_global_behind():

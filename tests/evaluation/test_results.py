@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 
 from jaxpara.evaluation import results as results_module
+from jaxpara.evaluation.paired import difference
 from jaxpara.evaluation.results import FoldOutcome, MemberOutcome, keep_others, partitions_of, summarise
-from jaxpara.evaluation.scores import cross_validation, score
+from jaxpara.evaluation.scores import cross_validation, join, score
 from jaxpara.fusion import Fused, average
+from jaxpara.predictions import scores_of, with_scores
 
 ABOUT = {
     "jaxpara": "0", "experiment": "breathing_e2e", "recipe": "recommended", "demo": True, "left_out": {},
@@ -103,6 +105,34 @@ def test_seeds_are_scored_one_by_one(corpus, fakes):
     assert both["cv"]["mean_of_folds"] == pytest.approx(np.mean([of["cv"] for of in both["seeds"].values()]))
 
 
+def test_the_fusion_is_compared_with_the_baseline_on_the_same_labels(corpus, fakes):
+    """By the paired test, on test or on the validation sets; of several seeds the predictions are averaged first."""
+    folds = [t.assign(seed=seed) for seed in (0, 1) for t in fakes.predict_folds(corpus, 2, seed=seed)]
+    validation, test = fakes.concatenate(folds), fakes.predict(corpus, corpus.partition("test"))
+    weak = fakes.predict(corpus, corpus.partition("test"), skill=0.1)
+    half = fakes.predict_folds(corpus, 2, skill=0.1)[0]  # some of the labels
+    outcome = MemberOutcome([FoldOutcome(0, validation, test, 1.0)], test)
+    baselines = summarise(
+        members={"cnn": outcome}, fused=Fused(validation, test, {}), fusion="mean", fusing=["cnn"], about=ABOUT,
+        data=fakes.data(corpus), shared_audio={}, also_scored={},
+        baselines={"weak": ("of test", weak), "half": ("of a fold", half)},
+    )["baselines"]  # fmt: skip
+    data = fakes.data(corpus)
+    figures = difference(("the system", "weak"), join(test, data), join(weak, data))
+    paired = baselines["weak"]["paired"]
+    assert (paired["difference"], paired["interval_95"], paired["p"]) == (figures.value, figures.interval_95, figures.p)
+    assert (paired["over"], paired["units"], paired["labels"]) == (
+        "speakers",
+        test.merge(data.labels)["speaker"].nunique(),
+        len(test),
+    )
+    assert (baselines["weak"]["part"], baselines["half"]["part"]) == ("test", "cv")
+    assert baselines["half"]["paired"]["labels"] == len(half)
+    system = np.mean([scores_of(folds[0]), scores_of(folds[2])], axis=0)
+    expected = join(with_scores(half, system), data).value() - join(half, data).value()
+    assert baselines["half"]["paired"]["difference"] == pytest.approx(expected)
+
+
 def test_it_is_json(results):
     assert json.loads(json.dumps(results[0], allow_nan=False)) == results[0]
 
@@ -111,7 +141,9 @@ def test_every_key_is_documented(results):
     words = set(re.findall(r"\w+", results_module.__doc__))
     score_keys = results[0]["fusion"]["cv"].keys() | results[0]["fusion"]["test"].keys()
     member = results[0]["members"]["cnn"]
-    for keys in (results[0].keys(), results[0]["fusion"].keys(), member.keys(), member["folds"][0].keys(), score_keys):
+    baseline = results[0]["baselines"]["loudness"]
+    of_parts = member.keys() | member["folds"][0].keys() | baseline.keys() | baseline["paired"].keys()
+    for keys in (results[0].keys(), results[0]["fusion"].keys(), of_parts, score_keys):
         assert keys <= words
 
 
@@ -136,13 +168,14 @@ def test_a_partition_without_truth_in_numbers(tmp_path, fakes):
     assert partitions_of(fakes.data(fakes.mask(tmp_path, known=False)))["train"]["speakers"] is None
 
 
-@pytest.mark.parametrize("after", range(5))
+@pytest.mark.parametrize("after", range(6))
 def test_killed_while_it_renames_the_results_of_another_experiment_it_continues_with_them(tmp_path, monkeypatch, after):
-    files = ("results.json", "report.html", "system.json", "predictions/validation.npz", "predictions/test.npz")
+    predictions = ("predictions/validation.npz", "predictions/test.npz", "predictions.csv")
+    files = ("results.json", "report.html", "system.json", *predictions)
     (tmp_path / "predictions").mkdir()
     for file in files:
         (tmp_path / file).write_text('{"experiment": "mask_s4"}')
-    moves, replace = iter(range(5)), Path.replace
+    moves, replace = iter(range(6)), Path.replace
 
     def killed(path, target):
         if next(moves) == after:

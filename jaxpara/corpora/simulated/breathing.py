@@ -8,8 +8,8 @@ shallow or inaudible, and the belt drifts slowly, which is inaudible.
 All distributions were chosen so that the statistics of belt and audio are those measured on public recordings with
 a belt; the tests contain these ranges. The layout is that of the ComParE 2020 Breathing corpus: one speaker per file.
 
-Loudness alone (`loudness_baseline`) reaches a PCC of about .57 on the test speakers of `demo` (.61 and .54 with seeds
-0 and 12) and .49 on those of `full` (seed 0).
+Loudness alone (`jaxpara.training.baseline`) reaches a PCC of about .57 on the test speakers of `demo` (.61 and .54 with
+seeds 0 and 12) and .49 on those of `full` (seed 0).
 """
 
 from collections.abc import Sequence
@@ -17,22 +17,15 @@ from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
-import pandas as pd
-import soundfile
 from scipy import ndimage, signal
-from sklearn.linear_model import Ridge
 
-from jaxpara.corpora.corpus import PARTITIONS, Corpus, Recording
+from jaxpara.corpora.corpus import PARTITIONS
 from jaxpara.corpora.simulated.voice import SAMPLE_RATE_HZ, Phrase, Room, Speaker, Voice, record, speak
 from jaxpara.errors import UserError
-from jaxpara.predictions import ENSEMBLE, predictions_of
 
 VERSION = 1  # of the generator: raise it when the same seed gives other files
 HEADER = ["filename", "timeFrame", "upper_belt"]
 LABEL_RATE_HZ = 25
-CONTEXT_S = 4.0  # of audio level before and after each label, for the loudness baseline
-FLOOR_DB = -80.0  # the level of digital silence
-PENALTY = 1e3  # of its ridge regression; anything from 1e2 to 1e4 gives the same
 LEAD_S = 12.0  # simulated before the file begins and after it ends, so that it begins and ends in mid-breath
 
 
@@ -213,28 +206,3 @@ def plan_corpus(_: dict[str, Any], counts: Sequence[int], seconds: float, seed: 
         for part, count in enumerate(counts)
         for number in range(count)
     ]
-
-
-def loudness_baseline(corpus: Corpus) -> pd.DataFrame:
-    """Predict the belts of test from loudness alone; trained on train and devel.
-
-    A ridge regression on the level from 4 s before to 4 s after a label. Returns a prediction table.
-    """
-    known = corpus.partition("train", "devel")
-    levels = np.concatenate([_levels(recording, corpus.label_rate_hz) for recording in known])
-    model = Ridge(alpha=PENALTY).fit(levels, np.concatenate([recording.labels for recording in known]))
-    test = corpus.partition("test")
-    scores = [model.predict(_levels(recording, corpus.label_rate_hz)) for recording in test]
-    return predictions_of(test, np.concatenate(scores)[:, None], *ENSEMBLE)
-
-
-def _levels(recording: Recording, label_rate_hz: float) -> np.ndarray:
-    """Return `[label, lag]` the audio level around each label in standard deviations of the file."""
-    audio, rate_hz = soundfile.read(recording.path, dtype="float32", always_2d=True)
-    step = round(rate_hz / label_rate_hz)
-    count = len(recording.times_s)
-    frames = np.resize(audio[: count * step, 0], count * step).reshape(count, step)
-    level = 10 * np.log10(np.mean(np.square(frames, dtype=np.float64), axis=1) + 10 ** (FLOOR_DB / 10))
-    level = ((level - level.mean()) / (level.std() + 1e-9)).astype(np.float32)  # 200 columns: half the memory
-    reach = round(CONTEXT_S * label_rate_hz)
-    return np.lib.stride_tricks.sliding_window_view(np.pad(level, reach, mode="edge"), 2 * reach + 1)
