@@ -69,7 +69,7 @@ class Imported:
 
     @property
     def note(self) -> str:
-        """What a reader of scores has to know."""
+        """The end of a sentence about these features, for readers of the scores."""
         return (
             f"were made elsewhere ({self.path}); it is not known here whether they contain information about the"
             " recordings that are scored"

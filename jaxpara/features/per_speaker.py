@@ -12,6 +12,7 @@ from jaxpara.corpora.corpus import Corpus
 from jaxpara.errors import UserError
 from jaxpara.features.cache import LazyArrays
 
+# The end of a sentence about these features, for readers of the scores.
 NOTE = (
     "are standardised per speaker by the mean and deviation of all recordings of the speaker, those of the validation"
     " and test sets too (without labels); its scores hold where several recordings of a speaker are predicted together,"
