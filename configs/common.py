@@ -28,7 +28,8 @@ def experiment(
       recipe: `recommended`, the published code with its leaks and errors fixed; `paper`, the text of the paper;
         `published`, the authors' scripts, including their leaks.
       members: by name, each with
-        `features`; its field `table` names feature files of the organisers, which are used if the corpus has them;
+        `features`; its field `table` names feature files of the organisers, which are used if the corpus has them, and
+          `per_speaker`, False by default, standardises them over all recordings of each speaker;
         `folds`; its field `only` lists the folds to train, from 0, with () for all, and `leave_out` the recordings
           that are in no training or validation set;
         `learner`;

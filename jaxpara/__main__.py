@@ -45,8 +45,8 @@ HELP = f"""jaxpara {__version__}: computational paralinguistics in JAX
 --mode=evaluate          predicts and scores again, from the checkpoints alone
 --mode=check             lists the errors in the corpus, and trains nothing
 --mode=show              lists every field of the config with its value and where it was set, and runs nothing
---mode=predict           predicts new audio with the trained system in --workdir: --input=FILE, FOLDER or PATTERN,
-                         --output=TABLE.csv, and --plot for an image of each file
+--mode=predict           predicts new audio with the trained system in --workdir: --input=FILE, FOLDER, PATTERN or a
+                         CSV of files, --output=TABLE.csv, and --plot for an image of each file
 --mode=live              predicts a signal as it arrives, with Breathing systems 1 and 2: raw 16-bit mono samples from
                          standard input, a line `seconds value` every 40 ms on standard output
 --mode=export            writes the trained system in --workdir to the folder --output; --overwrite replaces an export

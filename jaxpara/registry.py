@@ -14,7 +14,7 @@ _SIZES = (
     *("pools", "seeds", "stages", "stem", "stem_kernel", "units", "validate_every"),
 )
 _COUNTS = ("decay_steps", "epochs", "microbatch", "mirror_frames", "plateau_patience", "warmup_steps")
-_AMOUNTS = ("clip_norm", "clip_s", "eps", "hop_s", "step_s", "weight_decay", "window_s")
+_AMOUNTS = ("clip_norm", "clip_s", "eps", "frame_rate_hz", "hop_s", "step_s", "weight_decay", "window_s")
 _FRACTIONS = ("dropout", "head_dropout", "momentum")
 LIMITS: dict[str, tuple[bool, str, Callable[[float], bool]]] = {
     **dict.fromkeys(_SIZES, (True, "a whole number, at least 1", lambda value: value >= 1)),

@@ -187,6 +187,7 @@ def _leaks(results: Json, say: Formatter) -> Iterator[str]:
     for name, member in results["members"].items():
         if member["leak"]:
             yield f"The cross-validation scores of {name} are {say.too_good}: {member['leak']}."
+        yield from member["notes"]
 
 
 def _between_partitions(results: Json, say: Formatter) -> Iterator[str]:

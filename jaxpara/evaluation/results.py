@@ -11,9 +11,9 @@ Top level
   findings: numbers of `errors` and `warnings` of the corpus check.
   shared_audio.train_and_validation, .train_and_test: `pairs`, the number of pairs of recordings with the same audio on
     these two sides; `examples`, up to five {`one`, `other`}.
-  members.<name>: `parameters`; `leak`, the information about the validation sets in its features, or empty; `folds`,
-    a list of {`fold`, `seed`, `best_epoch`, `last_epoch`, `best_step`, `seconds`, `validation`: score, `test`: score},
-    one per trained model, with epochs counted from 0;
+  members.<name>: `parameters`; `leak`, the information about the validation sets in its features, or empty; `notes`,
+    other sentences about its features; `folds`, a list of {`fold`, `seed`, `best_epoch`, `last_epoch`, `best_step`,
+    `seconds`, `validation`: score, `test`: score}, one per trained model, with epochs counted from 0;
     `cv`: cross-validation; `test`: score of the mean of its models; `mean_of_folds_test`: the mean of the models' own
     pooled test scores; `seeds`, where there are several, {seed: {`cv`: mean of its folds, `test`: the measure of the
     mean of its folds}}, null where there is none; else empty.
@@ -113,12 +113,14 @@ class MemberOutcome:
     Attributes:
       parameters: of the network; None for other learners.
       leak: the information about the validation sets that its features contain; empty where there is none.
+      notes: other sentences about its features that a reader of its scores has to know.
     """
 
     folds: Sequence[FoldOutcome]
     test: pd.DataFrame
     parameters: int | None = None
     leak: str = ""
+    notes: Sequence[str] = ()
 
     @cached_property
     def validation(self) -> pd.DataFrame:
@@ -286,6 +288,7 @@ def _member(member: MemberOutcome, data: CorpusData, seed: int) -> dict[str, Any
     return {
         "parameters": member.parameters,
         "leak": member.leak,
+        "notes": list(member.notes),
         "folds": folds,
         "cv": cross_validation(member.validation, data, seed, _shared_speakers([member])),
         "test": score(member.test, data, seed),

@@ -1,4 +1,4 @@
-"""Features: arrays computed from the audio of recordings, on the host, and kept on disk."""
+"""Features: arrays computed from the audio of recordings, on the host, and kept on disk; or made elsewhere."""
 
 from collections.abc import Callable
 
@@ -6,11 +6,12 @@ from jaxpara.features.boaw import Bags
 from jaxpara.features.embeddings import Embeddings
 from jaxpara.features.feature import Feature
 from jaxpara.features.image import MelImage, MelStrip
+from jaxpara.features.imported import Imported
 from jaxpara.features.mel import MFCC, LogMel
 from jaxpara.features.opensmile import OpenSmile
 from jaxpara.features.waveform import Waveform
 
-FEATURES: dict[str, Callable[..., Feature | Embeddings | Bags]] = {
+FEATURES: dict[str, Callable[..., Feature | Embeddings | Bags | Imported]] = {
     "waveform": Waveform,
     "log_mel": LogMel,
     "mfcc": MFCC,
@@ -19,4 +20,5 @@ FEATURES: dict[str, Callable[..., Feature | Embeddings | Bags]] = {
     "embeddings": Embeddings,
     "opensmile": OpenSmile,
     "boaw": Bags,
+    "import": Imported,
 }

@@ -12,6 +12,7 @@ import numpy as np
 import soundfile
 import soxr
 
+from jaxpara.corpora import file_tables
 from jaxpara.corpora.audio import AUDIO_ERRORS, reason
 from jaxpara.errors import UserError
 
@@ -19,6 +20,7 @@ SUFFIXES = (
     *("wav", "flac", "mp3", "ogg", "oga", "opus", "aif", "aiff", "aifc", "au", "snd", "caf", "w64", "rf64"),
     *("wave", "sph", "nist", "voc"),
 )
+TABLES = (".csv", ".tsv")
 CHUNK = 1 << 19  # samples per read
 LEVELS_HZ = 100  # peaks per second of audio, for images
 MAX_PEAK = 8.0  # decoders and mixes exceed 1 a little; integers stored as floats exceed it by far
@@ -31,7 +33,9 @@ class AudioFile:
 
     Attributes:
       path: where the file is.
-      name: its name in the table, which is the path below the folder in `--input`.
+      name: its name in the output, which is the path below the folder in `--input`, or that in the table.
+      columns: by name, what the output has about the file before its predictions.
+      row: of the table in `--input` that names the file; 0 if there is none.
       rate_hz, channels, seconds: of the file; set by `read`.
       levels: largest amplitude of all channels, `LEVELS_HZ` times a second; set by `read`.
       starts, values: first samples and predictions of the blocks predicted so far.
@@ -40,6 +44,8 @@ class AudioFile:
 
     path: Path
     name: str
+    columns: dict[str, str] = field(default_factory=dict)
+    row: int = 0
     rate_hz: int = 0
     channels: int = 0
     seconds: float = 0.0
@@ -47,6 +53,11 @@ class AudioFile:
     starts: list[int] = field(default_factory=list)
     values: list[np.ndarray] = field(default_factory=list)
     failure: str = ""
+
+    @property
+    def place(self) -> str:
+        """The name for messages, with the row that names the file."""
+        return f"{self.name!r} (row {self.row})" if self.row else repr(self.name)
 
     def read(self, sample_rate_hz: int) -> Iterator[np.ndarray]:
         """Read the file in chunks `[sample]` float32, mixed down to one channel and resampled.
@@ -78,10 +89,11 @@ class AudioFile:
 
 
 def find(given: str) -> list[AudioFile]:
-    """Return the audio files that `--input` names, sorted by name.
+    """Return the audio files that `--input` names, sorted by name, or in the order of a table.
 
     Args:
-      given: a file; a folder, searched at any depth; or a pattern with `*`, `?`, `[...]` or `**`.
+      given: a file; a table of files, see `_in_table`; a folder, searched at any depth; or a pattern with `*`, `?`,
+        `[...]` or `**`.
 
     Raises:
       UserError: there are none.
@@ -90,6 +102,8 @@ def find(given: str) -> list[AudioFile]:
     if path.is_dir():
         found = [file for file in path.rglob("*") if _is_audio(file, path)]
         problem = f"no audio in this folder; expected files that end in {', '.join(SUFFIXES[:6])}, ..."
+    elif path.suffix.lower() in TABLES and path.is_file():
+        return _in_table(path)
     elif path.exists() or not glob.has_magic(given):
         folder = path.parent
         found = [path] if path.exists() else []
@@ -102,7 +116,36 @@ def find(given: str) -> list[AudioFile]:
         raise UserError(f"--input={given}: {problem}")
     names = {file: file.relative_to(folder).as_posix().encode("utf-8", "surrogateescape") for file in sorted(found)}
     # Not every name is UTF-8.
-    return [AudioFile(file, name.decode("utf-8", "backslashreplace")) for file, name in names.items()]
+    names = {file: name.decode("utf-8", "backslashreplace") for file, name in names.items()}
+    return [AudioFile(file, name, {"file": name}) for file, name in names.items()]
+
+
+def _in_table(path: Path) -> list[AudioFile]:
+    """Return a file for each row of a CSV or TSV table with a column `file`, `filename`, `file_name`, `path` or `name`.
+
+    Paths are relative to the folder of the table. Files that do not exist have a `failure`.
+
+    Raises:
+      UserError: it is not such a table, or has no rows.
+    """
+    rows = file_tables.read(path)
+    _, header = next(rows)
+    files, missing = [], 0
+    for row, cells in rows:
+        columns = dict(zip(header, cells, strict=True))
+        name = columns[file_tables.file_column(header)]
+        file = AudioFile(path.parent / name, name, columns, row)
+        folder = file.path.parent
+        if not os.path.exists(file.path):
+            missing += 1
+            siblings = os.listdir(folder) if missing == 1 and folder.is_dir() else []  # a folder may be large
+            file.failure = f"no such file in {folder}{file_tables.did_you_mean(file.path.name, siblings)}"
+        elif not os.path.isfile(file.path):  # folders; and pipes and devices, which are never opened
+            file.failure = "not a file"
+        files.append(file)
+    if not files:
+        raise UserError(f"--input={path}: no rows below the header, expected one per audio file")
+    return files
 
 
 def _is_audio(file: Path, folder: Path) -> bool:

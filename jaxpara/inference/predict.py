@@ -6,7 +6,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from itertools import groupby
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import numpy as np
 
@@ -74,7 +74,7 @@ def predict(workdir: Path, given: str, output: Path, *, images: bool = False) ->
     """Predict files and write the table; files that were finished before an interruption are not predicted again.
 
     Args:
-      given: a file, a folder or a pattern.
+      given: a file, a folder, a pattern, or a table of files, whose other columns the output keeps.
       images: draw each file into a folder next to `output`, the CSV file.
 
     Raises:
@@ -83,32 +83,38 @@ def predict(workdir: Path, given: str, output: Path, *, images: bool = False) ->
     with Progress() as progress:
         files = audio_files.find(given)
         _require_writable(output)
+        if output.resolve() == Path(given).resolve():
+            raise UserError(f"--output={output}: is also the --input, which it would replace; choose another")
+        if {"start", "end"} <= files[0].columns.keys():
+            progress.say(f"{given}: files are predicted whole; their start and end are only copied")
         system = System(workdir)
         notice = STAMP if system.about["simulated"] else ""
         if notice:
             progress.say(f"trained on a {notice}")
         # Read all weights now, so that an error in them is not reported as an error in an audio file.
         system.predict([np.zeros(round(SHORTEST_S * system.task.sample_rate_hz), np.float32)])
-        finished = FinishedFiles(output.with_name(f"{output.name}.parts"), workdir, system.task.classes, files)
+        present = [file for file in files if not file.failure]
+        finished = FinishedFiles(output.with_name(f"{output.name}.parts"), workdir, system.task.classes, present)
         images_folder = output.with_name(f"{output.stem}_images")
 
         def load_and_draw(file: AudioFile) -> None:
             estimate, levels = finished.load(file)
             path = images_folder / f"{file.name}.png"
-            if len(path.name.encode()) > MAX_NAME_BYTES:
-                path = path.with_name(f"{_digest(file.name)}.png")
+            inside = not PurePath(file.name).is_absolute() and ".." not in PurePath(file.name).parts
+            if not inside or len(path.name.encode()) > MAX_NAME_BYTES:
+                path = images_folder / f"{_digest(file.name)}.png"
             if images and not path.exists():
                 plot.write(path, file.name, estimate, levels, file.seconds, notice)
 
         todo: list[AudioFile] = []
-        for file in files:
+        for file in present:
             try:
                 load_and_draw(file)
             except UserError:
                 todo.append(file)
-        if done := len(files) - len(todo):
-            progress.say(f"{done} of {len(files)} files are already predicted, in {finished.folder}")
-        with progress.task("files", len(files), done=done) as bar:
+        if done := len(present) - len(todo):
+            progress.say(f"{done} of {len(present)} files are already predicted, in {finished.folder}")
+        with progress.task("files", len(present), done=done) as bar:
             for file in predict_files(system, todo, bar):
                 if not file.failure:
                     finished.save(file, system.join(file.starts, file.values))
@@ -117,16 +123,17 @@ def predict(workdir: Path, given: str, output: Path, *, images: bool = False) ->
                 bar.advance(f"{file.name}: {file.failure}" if file.failure else file.name)
         good, failed = [file for file in files if not file.failure], [file for file in files if file.failure]
         if good:
-            _write_table(output, good, finished, system)
+            for column, renamed in _write_table(output, good, finished, system).items():
+                progress.say(f"column {column!r} of {given} is {renamed!r} in {output}, where {column!r} is predicted")
             if changes := _changes(good, system):
                 progress.say(f"of {len(good)} files {changes}")
             progress.say(f"{output}: {len(good)} files" + (f"; images: {images_folder}" if images else ""))
         if failed:
             for file in failed:
-                progress.say(f"{file.name!r}: {file.failure}")
+                progress.say(f"{file.place}: {file.failure}")
             rest = f"; the predictions of the others are in {output}" if good else ""
             raise UserError(
-                f"{len(failed)} of {len(files)} files could not be predicted, the first of them {failed[0].name!r}:"
+                f"{len(failed)} of {len(files)} files could not be predicted, the first of them {failed[0].place}:"
                 f" {failed[0].failure}; fix or remove them and run the same command again{rest}"
             )
         shutil.rmtree(finished.folder, ignore_errors=True)
@@ -190,21 +197,30 @@ def _predict_batch(system: System, batch: Sequence[tuple[AudioFile, np.ndarray]]
         file.values.append(value)
 
 
-def _write_table(path: Path, files: Sequence[AudioFile], finished: FinishedFiles, system: System) -> None:
-    """Write the CSV file, whole or not at all: `file,time,value`, or `file,label` and the probability of each class."""
+def _write_table(path: Path, files: Sequence[AudioFile], finished: FinishedFiles, system: System) -> dict[str, str]:
+    """Write the CSV file, whole or not at all, and return the columns of the input that had to be renamed in it.
+
+    A row has the columns of its file, then `time,value`, or `label` and the probability of each class.
+    """
     classes = system.task.classes
     decimals = 2 if not 100 % (system.about["label_rate_hz"] or 1) else 6
+    predicted, header = ("label", *classes) if classes else ("time", "value"), list(files[0].columns)
+    for index in range(len(header)):
+        while header[index] in predicted or header[index] in header[:index]:
+            header[index] += "_in_input"
     with replacing(path) as part, part.open("w", encoding="utf-8", newline="") as raw:
         writer = csv.writer(raw, lineterminator="\n")  # quotes names with commas, quotes and line breaks
-        writer.writerow(("file", "label", *classes) if classes else ("file", "time", "value"))
+        writer.writerow((*header, *predicted))
         for file in files:
             estimate, _ = finished.load(file)
+            kept = file.columns.values()
             if classes:
                 probabilities = (f"{value:.5f}" for value in estimate.probabilities.tolist())
-                writer.writerow((file.name, estimate.label, *probabilities))
+                writer.writerow((*kept, estimate.label, *probabilities))
             else:
                 pairs = zip(estimate.times_s.tolist(), estimate.values.tolist(), strict=True)
-                writer.writerows((file.name, f"{time_s:.{decimals}f}", f"{value:.5f}") for time_s, value in pairs)
+                writer.writerows((*kept, f"{time_s:.{decimals}f}", f"{value:.5f}") for time_s, value in pairs)
+    return {old: new for old, new in zip(files[0].columns, header, strict=True) if old != new}
 
 
 def _changes(files: Sequence[AudioFile], system: System) -> str:

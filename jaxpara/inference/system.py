@@ -108,11 +108,21 @@ class TrainedMember:
                 f"{folder}: member {name} was trained on the organisers' feature files ({spec['table']}), which new"
                 " audio does not have; train it without the corpus' features/ folder to compute them from the audio"
             )
+        features = {key: value for key, value in spec["config"]["features"].items() if key != "table"}
+        if features.get("name") == "import":
+            raise UserError(
+                f"{folder}: member {name} was trained on features made elsewhere ({features.get('path')}), which new"
+                " audio does not have; train it on features that are computed from the audio"
+            )
+        if features.pop("per_speaker", False):
+            raise UserError(
+                f"{folder}: the features of member {name} are standardised per speaker, over all recordings of the"
+                " speaker, but the speakers of new audio are not known; train it with features.per_speaker=False"
+            )
         self.name, self.models = name, spec["models"]
         self._seed, self.folder = seed, folder / "members" / name
         self._sources = {source: members[source] for source in spec["sources"]}
         where, config = f"members.{name}", spec["config"]
-        features = {key: value for key, value in config["features"].items() if key != "table"}
         rates = {source: member.learner.embedding_rate_hz for source, member in self._sources.items()}
         self.feature = build(FEATURES, features, f"{where}.features", rates=rates, seed=seeds.derive(seed, name))
         self.feature.require()

@@ -14,10 +14,11 @@ from jaxpara.corpora.corpus import Corpus
 from jaxpara.corpora.splits import Fold, folds_of, leaks
 from jaxpara.errors import Unavailable, UserError
 from jaxpara.evaluation.results import FoldOutcome, MemberOutcome
-from jaxpara.features import FEATURES, organiser_tables
+from jaxpara.features import FEATURES, organiser_tables, per_speaker
 from jaxpara.features.cache import load_features
 from jaxpara.features.embeddings import stored
 from jaxpara.features.feature import Feature
+from jaxpara.features.imported import Imported
 from jaxpara.fusion import average
 from jaxpara.predictions import FoldSeed, load, match, save
 from jaxpara.progress import Progress
@@ -79,9 +80,13 @@ class Member:
             self.table = ""
         self.sources = () if self.table else dependencies.sources_of(config)
         rates = {source: sources[source].embedding_rate_hz for source in dependencies.sources_of(config)}
-        self._feature = build(FEATURES, features, f"{where}.features", rates=rates, seed=derive(seed, name))
+        self._per_speaker = features.pop("per_speaker", False)
+        given = {"rates": rates, "seed": derive(seed, name), "corpus": corpus}
+        self._feature = build(FEATURES, features, f"{where}.features", **given)
         self.folds = folds_of(config["folds"], f"{where}.folds", corpus, seeds)
         self._rate_hz = 0.0 if self.table else self._feature.frame_rate_hz
+        if self._per_speaker:
+            per_speaker.require(corpus, f"config.{where}.features", self._per_speaker, frames=self._rate_hz > 0)
         given = {"task": corpus.task, "frame_rate_hz": self._rate_hz, "precision": precision}
         self._learner = build(LEARNERS, config["learner"], f"{where}.learner", **given)
         self.predicts: bool = self._learner.predicts
@@ -94,6 +99,8 @@ class Member:
             self.identity["table"] = organiser_tables.digest(corpus, self.table)
         else:
             self._feature.require()
+        if isinstance(self._feature, Imported):
+            self.identity["vectors"] = self._feature.digest
         # The mirrored ends of the features have to be the context that the network needs.
         context, mirrored = getattr(self._learner, "context_frames", 0), getattr(self._feature, "mirror_frames", None)
         if mirrored is not None and 2 * mirrored != context:
@@ -170,6 +177,8 @@ class Member:
             else:  # they depend on the training set of the fold, or on the networks of that fold
                 sources = {source: embeddings[source](fold) for source in self.sources}
                 features = self._feature.arrays(self._corpus, fold, read, progress, self._folder(fold), sources)
+            if self._per_speaker:
+                features = per_speaker.standardised(features, self._corpus, frames=self._rate_hz > 0)
             given = {"corpus": self._corpus, "features": features, "frame_rate_hz": self._rate_hz}
             return FoldRun.of(self.name, self.folder, self._seed, fold, **given)
 
@@ -236,7 +245,7 @@ class Member:
             )
             folds.append(outcome)
         parameters, test = summaries[0].get("parameters"), average([fold.test for fold in folds])
-        return MemberOutcome(folds=folds, test=test, parameters=parameters, leak=self.leak)
+        return MemberOutcome(folds=folds, test=test, parameters=parameters, leak=self.leak, notes=self.notes)
 
     def _predicted(self, fold: Fold, part: str) -> pd.DataFrame:
         """Read the predictions of a fold; raise a UserError if they do not belong to its labels."""
@@ -256,6 +265,13 @@ class Member:
         partitions = {self._corpus.by_name[name].partition for fold in self.folds for name in fold.val_names}
         fitted = self.table.startswith(organiser_tables.FITTED_ON_TRAIN) and "train" in partitions
         return f"the organisers fitted {self.table} on all of train, with validation sets in it" if fitted else ""
+
+    @property
+    def notes(self) -> list[str]:
+        """Sentences about its features that a reader of its scores has to know."""
+        facts = [self._feature.note] if isinstance(self._feature, Imported) else []
+        facts += [per_speaker.NOTE] if self._per_speaker else []
+        return [f"The features of {self.name} {fact}." for fact in facts]
 
     @property
     def curves(self) -> dict[FoldSeed, Path]:

@@ -58,7 +58,15 @@ RESULTS = {
         "train_and_test": {"pairs": 0, "examples": []},
     },
     "members": {
-        "adam": {"folds": FOLDS, "mean_of_folds_test": 0.66, "leak": "", "seeds": {}, "cv": CV, "test": SCORE},
+        "adam": {
+            "folds": FOLDS,
+            "mean_of_folds_test": 0.66,
+            "leak": "",
+            "notes": [],
+            "seeds": {},
+            "cv": CV,
+            "test": SCORE,
+        },
     },
     "fusion": {"name": "mean", "members": ["adam"], "cv": CV, "cv_cross_fitted": None, "test": SCORE},
     "corpus": {"partitions": {"train": {}, "devel": {}, "test": {}}},
@@ -115,10 +123,12 @@ def test_shared_audio_and_features_that_know_too_much_are_reported():
     example = {"one": "train_1.wav", "other": "test_2.wav"}
     results["shared_audio"]["train_and_test"] = {"pairs": 3, "examples": [example]}
     results["members"]["adam"]["leak"] = "they know"
-    assert conclude(results)[-2:] == [
+    results["members"]["adam"]["notes"] = ["The features of adam were made elsewhere."]
+    assert conclude(results)[-3:] == [
         "3 pairs of recordings have the same audio, one in train or devel and one in test, for example train_1.wav and"
         " test_2.wav: the scores are too high.",
         "The cross-validation scores of adam are too high: they know.",
+        "The features of adam were made elsewhere.",
     ]
 
 
