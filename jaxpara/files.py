@@ -66,6 +66,11 @@ def read_json_lines(path: Path) -> list[dict[str, Any]]:
     return lines
 
 
+def name_in_tables(path: Path) -> str:
+    """Return a relative path with slashes; bytes that are not UTF-8, from older systems, are escaped as `\\xe9`."""
+    return path.as_posix().encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
 @contextlib.contextmanager
 def locked(workdir: Path) -> Iterator[None]:
     """Lock the workdir against a second run. The lock ends with the main process, even if that is killed."""

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import soxr
 
+from jaxpara.corpora.audio import resample
 from jaxpara.errors import UserError
-from jaxpara.inference.audio_files import Blocks, crossfade, resample, to_float
+from jaxpara.inference.audio_files import Blocks, crossfade, to_float
 
 
 @pytest.mark.parametrize("length", [1, 639, 640, 16_000, 63_999, 64_000, 64_001, 300_123])
