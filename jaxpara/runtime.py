@@ -2,6 +2,7 @@
 
 import contextlib
 import ctypes
+import io
 import os
 import sys
 import threading
@@ -30,6 +31,18 @@ def prepare() -> None:
         ) from error
     os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(compiled))
     os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.5")
+
+
+def use_utf8() -> None:
+    """Start Python again in UTF-8 mode if file names have another encoding, as with LC_ALL=C, and print any name.
+
+    Libraries in C++ such as orbax need paths in UTF-8, and label files have names in UTF-8.
+    """
+    if sys.getfilesystemencoding() != "utf-8" and os.environ.get("PYTHONUTF8") != "1":
+        os.environ["PYTHONUTF8"] = "1"
+        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # as standard error
 
 
 def _keep_freed_memory() -> None:
