@@ -88,7 +88,7 @@ class Reader:
         if not os.path.lexists(path):
             self.info = AudioInfo("no such file")
             return
-        if kind := not_a_file(path):
+        if kind := not_a_file(path) or ("" if path.stat().st_size else "0 bytes"):
             self.info = AudioInfo(f"not readable as audio ({kind})")
             return
         try:

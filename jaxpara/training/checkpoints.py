@@ -145,7 +145,7 @@ class Checkpoints(AbstractContextManager):
             raise UserError(f"{this} cannot be read ({reason(error)}); {fix} {again}") from error
         # Orbax returns what is there, whatever shape it was asked for.
         if [x.shape for x in jax.tree.leaves(restored["state"])] != [x.shape for x in jax.tree.leaves(like)]:
-            raise UserError(f"{this} belongs to another network; undo the change of the config or code; or else, {again}")
+            raise UserError(f"{this} belongs to another network; undo the change of config or code; or else, {again}")
         return restored["state"], restored["history"]
 
 
