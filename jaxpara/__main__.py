@@ -76,7 +76,9 @@ flags.DEFINE_list("systems", None, "See HELP.")
 
 def main(argv: list[str] | None = None) -> NoReturn:
     """Run the command line and exit with status 0 if it is done, 1 for an error, 130 if the user stopped it."""
-    argv = sys.argv if argv is None else argv
+    if argv is None:
+        runtime.use_utf8()
+        argv = sys.argv
     if {"--help", "-h", "-help", "--helpfull"}.intersection(argv[1:]):
         print(HELP, end="")
         sys.exit(0)
@@ -204,7 +206,9 @@ def _parse(argv: list[str]) -> None:
 
 def _require_paths() -> None:
     """Raise a UserError for a path that does not exist; its content is checked later."""
-    mode = FLAGS.mode
+    mode, workdir = FLAGS.mode, FLAGS.workdir or ""
+    if workdir.encode("utf-8", "replace").decode() != workdir:
+        raise UserError(f"--workdir={workdir}: the name is not UTF-8, which checkpoints need; choose another")
     if mode in ("train", "evaluate", "check") and (root := FLAGS.config.corpus.root) and not Path(root).exists():
         raise UserError(f"--config.corpus.root={root}: no such folder; give the folder that contains wav/ and lab/")
     if mode == "predict" and not (glob.has_magic(FLAGS.input) or Path(FLAGS.input).exists()):

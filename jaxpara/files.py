@@ -27,9 +27,9 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a UTF-8 text file whole or not at all."""
+    """Write a UTF-8 text file whole or not at all; bytes of file names that are not UTF-8 are escaped."""
     with replacing(path) as part:
-        part.write_text(text, encoding="utf-8")
+        part.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def write_json(path: Path, content: Any) -> None:
@@ -64,6 +64,11 @@ def read_json_lines(path: Path) -> list[dict[str, Any]]:
                 break
             lines.append(content)
     return lines
+
+
+def name_in_tables(path: Path) -> str:
+    """Return a relative path with slashes; bytes that are not UTF-8, from older systems, are escaped as `\\xe9`."""
+    return path.as_posix().encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 @contextlib.contextmanager

@@ -1,8 +1,12 @@
-"""Settings to make before JAX is imported, and the cache folder."""
+"""Settings of the process, most of them to make before JAX is imported, and the cache folder."""
 
+import contextlib
 import ctypes
+import io
 import os
 import sys
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 from jaxpara.errors import UserError
@@ -29,6 +33,18 @@ def prepare() -> None:
     os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.5")
 
 
+def use_utf8() -> None:
+    """Start Python again in UTF-8 mode if file names have another encoding, as with LC_ALL=C, and print any name.
+
+    Libraries in C++ such as orbax need paths in UTF-8, and label files have names in UTF-8.
+    """
+    if sys.getfilesystemencoding() != "utf-8" and os.environ.get("PYTHONUTF8") != "1":
+        os.environ["PYTHONUTF8"] = "1"
+        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # as standard error
+
+
 def _keep_freed_memory() -> None:
     """Make glibc keep freed memory: new pages are slow (3-5 GB/s, kept ones 20-35 GB/s, on 2 CPU cores)."""
     if not sys.platform.startswith("linux"):
@@ -42,3 +58,42 @@ def _keep_freed_memory() -> None:
     M_TRIM_THRESHOLD, M_MMAP_MAX, M_ARENA_MAX = -1, -4, -8
     for option, value in ((M_ARENA_MAX, 1), (M_MMAP_MAX, 0), (M_TRIM_THRESHOLD, -1)):
         mallopt(option, value)
+
+
+_lock, _in_quiet = threading.Lock(), 0
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Discard what C libraries print: mpg123 comments on odd MP3 files, and libsndfile has no switch for it.
+
+    While any thread is in here, the variable `stderr` of the C library is another stream. Redirecting the file
+    descriptor instead would also discard what Python prints in other threads. Without glibc it does nothing.
+    """
+    global _in_quiet
+    if _STDERR is None:
+        yield
+        return
+    with _lock:
+        _in_quiet += 1
+        _STDERR.value = _DISCARDED
+    try:
+        yield
+    finally:
+        with _lock:
+            _in_quiet -= 1
+            if not _in_quiet:
+                _STDERR.value = _PRINTED
+
+
+def _c_stderr() -> tuple[ctypes.c_void_p | None, int | None, int | None]:
+    """Return the variable `stderr` of glibc, its value, and a stream that discards what is written to it."""
+    libc = ctypes.CDLL(None)
+    if not hasattr(libc, "gnu_get_libc_version"):  # in musl the variable is constant, on macOS it has another name
+        return None, None, None
+    libc.fopen.restype = ctypes.c_void_p
+    variable = ctypes.c_void_p.in_dll(libc, "stderr")
+    return variable, variable.value, libc.fopen(os.devnull.encode(), b"w")
+
+
+_STDERR, _PRINTED, _DISCARDED = _c_stderr()

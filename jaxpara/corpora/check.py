@@ -32,10 +32,11 @@ def check(root: Path, task: Task, findings: Findings, progress: Callable[[int, i
     recordings = tuple(replace(r, audio=info) for r, info in zip(corpus.recordings, infos, strict=True))
     corpus = replace(corpus, recordings=recordings)
     for recording, info in zip(recordings, infos, strict=True):
-        check_file(recording.path, info, task.sample_rate_hz, findings)
+        check_file(recording.path, info, findings)
         labels, rate_hz = len(recording.labels), corpus.label_rate_hz
-        # A file that is cut short or empty also has too many labels; one error is enough.
-        if rate_hz and info.frames and not info.missing and abs(labels / rate_hz - info.seconds) > 1 / rate_hz + 1e-6:
+        # A file that is cut short, joined or empty also has another length than its labels; one error is enough.
+        whole = info.frames and not info.missing and not info.more
+        if rate_hz and whole and abs(labels / rate_hz - info.seconds) > 1 / rate_hz + 1e-6:
             what = f"{info.seconds:.2f} s of audio, {labels} labels are {labels / rate_hz:.2f} s"
             fix = "copy the file again from the corpus, or correct its labels"
             findings.error("files of other lengths than their labels", recording.path, what, fix)
@@ -43,6 +44,7 @@ def check(root: Path, task: Task, findings: Findings, progress: Callable[[int, i
             what = f"{recording.name} has the label {recording.labels[0]:g} from beginning to end"
             fix = "leave it out if the belt had come off: nothing correlates with a constant"
             findings.warning("constant labels", corpus.label_file, what, fix)
+    _announce_changes(corpus, findings)
     _check_duplicates(corpus, findings)
     if task.kind == "classes":
         _check_lengths(corpus, findings)
@@ -53,6 +55,22 @@ def check(root: Path, task: Task, findings: Findings, progress: Callable[[int, i
         findings.warning("files without rows", path, "no label file names it", "add its rows, or remove it")
     findings.require_no_error()
     return corpus
+
+
+def _announce_changes(corpus: Corpus, findings: Findings) -> None:
+    """Add how many files are resampled or mixed down when they are read."""
+    target_hz, total = corpus.task.sample_rate_hz, len(corpus.recordings)
+    rates_hz = Counter(r.audio.rate_hz for r in corpus.recordings if r.audio.frames)
+    for rate_hz, count in sorted(rates_hz.items()):
+        if rate_hz != target_hz:
+            what = f"{count} of {total} files of another sample rate: {rate_hz} Hz, resampled to {target_hz} Hz"
+            what += f", with nothing above {rate_hz // 2} Hz" if rate_hz < target_hz else ""
+            fix = "nothing to do" if count == total else "if classes differ in the rate, a model learns the rate"
+            findings.warning("sample rates", corpus.root, what, fix)
+    for channels, count in sorted(Counter(r.audio.channels for r in corpus.recordings).items()):
+        if channels > 1:
+            what = f"{count} of {total} files of several channels: {channels}, mixed down to one"
+            findings.warning("numbers of channels", corpus.root, what, "nothing to do, or keep the best channel")
 
 
 def _check_duplicates(corpus: Corpus, findings: Findings) -> None:
@@ -74,11 +92,11 @@ def _check_duplicates(corpus: Corpus, findings: Findings) -> None:
 
 def _check_lengths(corpus: Corpus, findings: Findings) -> None:
     """Add files whose length differs from that of most files."""
-    frames = {recording.path: recording.audio.frames for recording in corpus.recordings}
-    usual, count = max(Counter(frames.values()).items(), key=itemgetter(1), default=(0, 0))
-    for path, found in frames.items() if count > len(frames) / 2 else ():
+    seconds = {recording.path: round(recording.audio.seconds, 3) for recording in corpus.recordings}
+    usual, count = max(Counter(seconds.values()).items(), key=itemgetter(1), default=(0, 0))
+    for path, found in seconds.items() if count > len(seconds) / 2 else ():
         if found not in (0, usual):
-            what = f"{found} samples, most files have {usual}"
+            what = f"{found:.3f} s, most files have {usual:.3f} s"
             fix = "check that it is complete; with features.clip_s it is padded or cut into windows"
             findings.warning("files of unusual length", path, what, fix)
 

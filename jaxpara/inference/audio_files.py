@@ -1,29 +1,26 @@
-"""Audio files of any format, rate and length: finding, reading in chunks, resampling, cutting into blocks."""
+"""Audio files to predict: finding them, reading them in chunks, cutting them into blocks."""
 
 import glob
 import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
-import soundfile
-import soxr
 
 from jaxpara.corpora import file_tables
-from jaxpara.corpora.audio import AUDIO_ERRORS, reason
+from jaxpara.corpora.audio import LEVELS_HZ, AudioInfo, Reader, check_file, not_a_file, resample
+from jaxpara.corpora.findings import Findings
 from jaxpara.errors import UserError
+from jaxpara.files import name_in_tables
 
 SUFFIXES = (
     *("wav", "flac", "mp3", "ogg", "oga", "opus", "aif", "aiff", "aifc", "au", "snd", "caf", "w64", "rf64"),
     *("wave", "sph", "nist", "voc"),
 )
 TABLES = (".csv", ".tsv")
-CHUNK = 1 << 19  # samples per read
-LEVELS_HZ = 100  # peaks per second of audio, for images
-MAX_PEAK = 8.0  # decoders and mixes exceed 1 a little; integers stored as floats exceed it by far
 OVERLAP = 1 / 8  # of a block: the part that is crossfaded with the next block
 
 
@@ -36,7 +33,7 @@ class AudioFile:
       name: its name in the output, which is the path below the folder in `--input`, or that in the table.
       columns: by name, what the output has about the file before its predictions.
       row: of the table in `--input` that names the file; 0 if there is none.
-      rate_hz, channels, seconds: of the file; set by `read`.
+      info: its properties; set by `read`.
       levels: largest amplitude of all channels, `LEVELS_HZ` times a second; set by `read`.
       starts, values: first samples and predictions of the blocks predicted so far.
       failure: why it cannot be predicted.
@@ -46,9 +43,7 @@ class AudioFile:
     name: str
     columns: dict[str, str] = field(default_factory=dict)
     row: int = 0
-    rate_hz: int = 0
-    channels: int = 0
-    seconds: float = 0.0
+    info: AudioInfo = field(default_factory=AudioInfo)
     levels: list[np.ndarray] = field(default_factory=list)
     starts: list[int] = field(default_factory=list)
     values: list[np.ndarray] = field(default_factory=list)
@@ -63,61 +58,57 @@ class AudioFile:
         """Read the file in chunks `[sample]` float32, mixed down to one channel and resampled.
 
         Raises:
-          UserError: the file is unreadable or truncated, or its samples are far outside [-1, 1].
+          UserError: the file is unreadable, damaged or truncated, or its samples are far outside [-1, 1].
         """
-        try:
-            with soundfile.SoundFile(self.path) as file:
-                self.rate_hz, self.channels = file.samplerate, file.channels
-                yield from resample(self._chunks(file), file.samplerate, sample_rate_hz)
-                # The length in an MP3 header is only an estimate.
-                promised_s = 0 if file.format == "MP3" else file.frames / file.samplerate
-        except AUDIO_ERRORS as error:
-            raise UserError(f"not readable as audio ({reason(error)})") from None
-        if self.seconds < promised_s:
-            raise UserError(f"ends after {self.seconds:.2f} s, but its header promises {promised_s:.2f} s")
+        reader = Reader(self.path)
+        if not (reader.info.failure or reader.info.missing or reader.info.more):
+            yield from resample(self._with_levels(reader), reader.info.rate_hz, sample_rate_hz)
+        self.info = reader.info
+        if problem := self.info.failure or self.info.missing or self.info.more:
+            findings = Findings()
+            check_file(self.path, self.info, findings)
+            raise UserError(next((finding.what for finding in findings.listed()), problem))
 
-    def _chunks(self, file: soundfile.SoundFile) -> Iterator[np.ndarray]:
-        # A chunk is a whole number of `LEVELS_HZ` periods, so that peaks can be taken chunk by chunk.
-        period, read = max(1, round(file.samplerate / LEVELS_HZ)), 0
-        size = max(1, CHUNK // file.channels // period) * period
-        while len(chunk := file.read(size, dtype="float32", always_2d=True)):
+    def _with_levels(self, reader: Reader) -> Iterator[np.ndarray]:
+        for chunk in reader:
             peaks = np.abs(chunk).max(axis=1)
+            period = max(1, round(reader.info.rate_hz / LEVELS_HZ))
             self.levels.append(np.maximum.reduceat(peaks, np.arange(0, len(peaks), period)))
-            read += len(chunk)
-            self.seconds = read / file.samplerate
             yield chunk
 
 
-def find(given: str) -> list[AudioFile]:
+def find(given: str, say: Callable[[str], None] = print) -> list[AudioFile]:
     """Return the audio files that `--input` names, sorted by name, or in the order of a table.
 
     Args:
       given: a file; a table of files, see `_in_table`; a folder, searched at any depth; or a pattern with `*`, `?`,
         `[...]` or `**`.
+      say: gets a line about each named pipe, socket, device and broken link, which are not opened.
 
     Raises:
       UserError: there are none.
     """
     path = folder = Path(given)
     if path.is_dir():
-        found = [file for file in path.rglob("*") if _is_audio(file, path)]
+        found = [file for file in path.rglob("*") if _is_audio(file.relative_to(path))]
         problem = f"no audio in this folder; expected files that end in {', '.join(SUFFIXES[:6])}, ..."
     elif path.suffix.lower() in TABLES and path.is_file():
         return _in_table(path)
-    elif path.exists() or not glob.has_magic(given):
-        folder = path.parent
-        found = [path] if path.exists() else []
+    elif os.path.lexists(path) or not glob.has_magic(given):
+        folder, found = path.parent, [path] if os.path.lexists(path) else []
         problem = "no such file or folder"
     else:
         folder = Path(re.split(r"[*?\[]", given, maxsplit=1)[0] + "x").parent  # the folder before the first wildcard
-        found = [Path(match) for match in glob.glob(given, recursive=True) if os.path.isfile(match)]
+        found = [Path(match) for match in glob.glob(given, recursive=True)]
         problem = "no file matches this pattern"
-    if not found:
+    names = {file: name_in_tables(file.relative_to(folder)) for file in sorted(found) if not file.is_dir()}
+    kinds = {file: kind for file in names if (kind := not_a_file(file))}
+    if not kinds.keys() < names.keys():
+        problem = f"{kinds[path]}, expected a file or folder" if path in kinds else problem
         raise UserError(f"--input={given}: {problem}")
-    names = {file: file.relative_to(folder).as_posix().encode("utf-8", "surrogateescape") for file in sorted(found)}
-    # Not every name is UTF-8.
-    names = {file: name.decode("utf-8", "backslashreplace") for file, name in names.items()}
-    return [AudioFile(file, name, {"file": name}) for file, name in names.items()]
+    for file, kind in kinds.items():
+        say(f"{names[file]!r} is skipped: it is {kind}")
+    return [AudioFile(file, name, {"file": name}) for file, name in names.items() if file not in kinds]
 
 
 def _in_table(path: Path) -> list[AudioFile]:
@@ -148,9 +139,8 @@ def _in_table(path: Path) -> list[AudioFile]:
     return files
 
 
-def _is_audio(file: Path, folder: Path) -> bool:
-    hidden = any(part.startswith(".") for part in file.relative_to(folder).parts)
-    return file.suffix.lower()[1:] in SUFFIXES and not hidden and file.is_file()
+def _is_audio(name: Path) -> bool:
+    return name.suffix.lower()[1:] in SUFFIXES and not any(part.startswith(".") for part in name.parts)
 
 
 def to_float(waveform: np.ndarray) -> np.ndarray:
@@ -169,28 +159,6 @@ def to_float(waveform: np.ndarray) -> np.ndarray:
     limits = np.iinfo(waveform.dtype)
     middle = (limits.max + 1) / 2 if waveform.dtype.kind == "u" else 0
     return ((waveform.astype(np.float64) - middle) / (limits.max + 1 - middle)).astype(np.float32)
-
-
-def resample(chunks: Iterable[np.ndarray], rate_hz: int, target_hz: int) -> Iterator[np.ndarray]:
-    """Mix `[sample, channel]` down to `[sample]` float32 in [-1, 1] and resample, without seams between chunks.
-
-    Raises:
-      UserError: samples are not finite, or far outside [-1, 1].
-    """
-    stream = soxr.ResampleStream(rate_hz, target_hz, 1, dtype="float32") if rate_hz != target_hz else None
-    read = 0
-    for chunk in chunks:
-        mono = (chunk if chunk.ndim == 1 else chunk.mean(axis=1)).astype(np.float32, copy=False)
-        peak = float(np.abs(mono).max()) if len(mono) else 0.0
-        if not peak <= MAX_PEAK:  # also catches NaN
-            raise UserError(
-                f"samples reach {peak:g} between {read / rate_hz:.2f} and {(read + len(mono)) / rate_hz:.2f} s,"
-                " expected finite numbers in [-1, 1]; rescale the recording"
-            )
-        read += len(mono)
-        yield np.clip(stream.resample_chunk(mono) if stream else mono, -1, 1)
-    if stream:
-        yield np.clip(stream.resample_chunk(np.empty(0, np.float32), last=True), -1, 1)
 
 
 @dataclass(frozen=True)

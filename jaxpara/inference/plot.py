@@ -10,11 +10,11 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, PercentFormatter
 
+from jaxpara.corpora.audio import LEVELS_HZ
 from jaxpara.evaluation import breaths
 from jaxpara.evaluation.metrics import Undefined
 from jaxpara.evaluation.plots import BLUE, COLOURS, GREY, INK, ORANGE, STYLE
 from jaxpara.files import replacing
-from jaxpara.inference.audio_files import LEVELS_HZ
 from jaxpara.inference.system import Estimate
 
 ROW_S = 60.0  # seconds of a belt per row

@@ -2,14 +2,18 @@
 
 import csv
 import hashlib
+import json
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from itertools import groupby
 from pathlib import Path, PurePath
 
 import numpy as np
 
+from jaxpara.corpora.audio import AudioInfo, check_file
+from jaxpara.corpora.findings import Findings
 from jaxpara.corpora.simulated import STAMP
 from jaxpara.errors import UserError
 from jaxpara.files import replacing
@@ -44,11 +48,11 @@ class FinishedFiles:
                 times_s=estimate.times_s,
                 values=estimate.values,
                 levels=np.concatenate(file.levels).astype(np.float16),
-                about=np.array([file.rate_hz, file.channels, file.seconds]),
+                info=np.array(json.dumps(asdict(file.info))),
             )
 
     def load(self, file: AudioFile) -> tuple[Estimate, np.ndarray]:
-        """Return a prediction and the levels of the audio, and set the other properties of the file.
+        """Return a prediction and the levels of the audio, and set the properties of the file.
 
         Raises:
           UserError: it is missing or damaged.
@@ -57,12 +61,12 @@ class FinishedFiles:
         try:
             with path.open("rb") as raw, np.load(raw, allow_pickle=False) as kept:
                 estimate = Estimate(kept["times_s"], kept["values"], self._classes)
-                levels, (rate_hz, channels, seconds) = kept["levels"].astype(np.float32), kept["about"].tolist()
+                levels, info = kept["levels"].astype(np.float32), AudioInfo(**json.loads(str(kept["info"])))
         except Exception:  # NumPy and zipfile raise many types
             raise UserError(
                 f"{path}: is missing or damaged, expected the prediction of {file.name!r}; run again"
             ) from None
-        file.rate_hz, file.channels, file.seconds = int(rate_hz), int(channels), seconds
+        file.info = info
         return estimate, levels
 
 
@@ -81,7 +85,7 @@ def predict(workdir: Path, given: str, output: Path, *, images: bool = False) ->
       UserError: an invalid argument or system; or some files cannot be predicted, after all others are written.
     """
     with Progress() as progress:
-        files = audio_files.find(given)
+        files = audio_files.find(given, progress.say)
         _require_writable(output)
         if output.resolve() == Path(given).resolve():
             raise UserError(f"--output={output}: is also the --input, which it would replace; choose another")
@@ -104,7 +108,7 @@ def predict(workdir: Path, given: str, output: Path, *, images: bool = False) ->
             if not inside or len(path.name.encode()) > MAX_NAME_BYTES:
                 path = images_folder / f"{_digest(file.name)}.png"
             if images and not path.exists():
-                plot.write(path, file.name, estimate, levels, file.seconds, notice)
+                plot.write(path, file.name, estimate, levels, file.info.seconds, notice)
 
         todo: list[AudioFile] = []
         for file in present:
@@ -127,6 +131,8 @@ def predict(workdir: Path, given: str, output: Path, *, images: bool = False) ->
                 progress.say(f"column {column!r} of {given} is {renamed!r} in {output}, where {column!r} is predicted")
             if changes := _changes(good, system):
                 progress.say(f"of {len(good)} files {changes}")
+            for warning in _warnings(good):
+                progress.say(f"warning: {warning}")
             progress.say(f"{output}: {len(good)} files" + (f"; images: {images_folder}" if images else ""))
         if failed:
             for file in failed:
@@ -171,7 +177,7 @@ def predict_files(system: System, files: Sequence[AudioFile], bar: Bar) -> Itera
                     _predict_batch(system, batch)
                     yield from read
                     batch, read, seconds = [], [], 0.0
-                    bar.advance(f"{file.name}: {file.seconds / 60:.0f} min read", by=0)
+                    bar.advance(f"{file.name}: {start / system.task.sample_rate_hz / 60:.0f} min read", by=0)
         except UserError as error:
             file.failure = str(error)
         file.failure = file.failure or ("" if file.starts else TOO_SHORT)
@@ -223,14 +229,24 @@ def _write_table(path: Path, files: Sequence[AudioFile], finished: FinishedFiles
     return {old: new for old, new in zip(files[0].columns, header, strict=True) if old != new}
 
 
+def _warnings(files: Sequence[AudioFile]) -> list[str]:
+    """Return what the check of a corpus would warn of: silence, channels that cancel, clipping."""
+    findings = Findings()
+    for file in files:
+        check_file(Path(file.name), file.info, findings)
+    return [str(finding) for finding in findings.listed() if finding.level == "warning"]
+
+
 def _changes(files: Sequence[AudioFile], system: System) -> str:
     """Return how files were changed before they were predicted; empty if none was."""
     rate_hz, size = system.task.sample_rate_hz, system.blocks.size
-    rates_hz = [file.rate_hz for file in files if file.rate_hz != rate_hz]
+    rates_hz = [file.info.rate_hz for file in files if file.info.rate_hz != rate_hz]
     counts = {
         f"resampled to {rate_hz} Hz (from {', '.join(map(str, sorted(set(rates_hz))))})": len(rates_hz),
-        "mixed down to one channel": sum(file.channels > 1 for file in files),
-        f"padded with silence to {SHORTEST_S:g} s": sum(file.seconds < SHORTEST_S for file in files),
-        f"predicted in blocks of {size / rate_hz:g} s": sum(round(file.seconds * rate_hz) > size for file in files),
+        "mixed down to one channel": sum(file.info.channels > 1 for file in files),
+        f"padded with silence to {SHORTEST_S:g} s": sum(file.info.seconds < SHORTEST_S for file in files),
+        f"predicted in blocks of {size / rate_hz:g} s": sum(
+            round(file.info.seconds * rate_hz) > size for file in files
+        ),
     }
     return ", ".join(f"{count} {'was' if count == 1 else 'were'} {what}" for what, count in counts.items() if count)

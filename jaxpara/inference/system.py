@@ -12,7 +12,7 @@ import pandas as pd
 from rich.console import Console
 
 from jaxpara import fusion, seeds
-from jaxpara.corpora.audio import in_threads
+from jaxpara.corpora.audio import in_threads, resample
 from jaxpara.corpora.corpus import Corpus, Recording
 from jaxpara.corpora.splits import Fold
 from jaxpara.corpora.tasks import Task
@@ -21,7 +21,7 @@ from jaxpara.features import FEATURES
 from jaxpara.features.embeddings import Arrays, Read
 from jaxpara.features.feature import Feature
 from jaxpara.inference import system_file
-from jaxpara.inference.audio_files import Blocks, crossfade, resample, to_float
+from jaxpara.inference.audio_files import Blocks, crossfade, to_float
 from jaxpara.predictions import FoldSeed, scores_of
 from jaxpara.progress import Progress
 from jaxpara.registry import build

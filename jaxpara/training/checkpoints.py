@@ -109,11 +109,12 @@ class Checkpoints(AbstractContextManager):
             except UserError as error:
                 damaged[step] = error
                 continue
-            for other in damaged:
+            for other, why in damaged.items():
                 aside = self.folder / f"damaged_{other}"
                 shutil.rmtree(aside, ignore_errors=True)
                 (self.folder / str(other)).rename(aside)
-                logging.warning("%s is damaged and was set aside; training resumes from step %s", aside, step)
+                text = "%s is damaged and was set aside; training resumes from step %s (%s)"
+                logging.warning(text, aside, step, reason(why.__cause__ or why))
             self._manager.reload()
             return found
         if damaged:
@@ -127,8 +128,10 @@ class Checkpoints(AbstractContextManager):
           UserError: it is missing, damaged, or not of the network of `target`, a state or its shapes and types.
         """
         like = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), target)
-        this = f"{self.folder / str(step)}: this checkpoint"
-        again = f"delete {self.folder.parent} and start again, which trains this fold again"
+        this, fold = f"{self.folder / str(step)}: this checkpoint", self.folder.parent
+        others = ", ".join(str(other) for other in sorted(self._manager.all_steps()) if other != step)
+        kept = f" (it also has the checkpoints of step {others})" if others else ""
+        again = f"to train this fold again, rename {fold} and keep it as a copy{kept}"
         try:
             restored = self._manager.restore(
                 step,
@@ -138,10 +141,11 @@ class Checkpoints(AbstractContextManager):
                 ),
             )
         except Exception as error:  # orbax's errors have no common base
-            raise UserError(f"{this} cannot be read ({reason(error)}); {again}") from error
+            fix = "make it readable or restore it from a backup and run the same command again; or else,"
+            raise UserError(f"{this} cannot be read ({reason(error)}); {fix} {again}") from error
         # Orbax returns what is there, whatever shape it was asked for.
         if [x.shape for x in jax.tree.leaves(restored["state"])] != [x.shape for x in jax.tree.leaves(like)]:
-            raise UserError(f"{this} belongs to another network; {again}")
+            raise UserError(f"{this} belongs to another network; undo the change of config or code; or else, {again}")
         return restored["state"], restored["history"]
 
 

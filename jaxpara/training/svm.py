@@ -161,7 +161,8 @@ class SVM:
             found = "contains something else"
         except Exception as error:  # skops and zipfile raise many kinds
             found = "no such file" if isinstance(error, FileNotFoundError) else f"not readable ({reason(error)})"
-        raise UserError(f"{path}: {found}, expected a trained SVM; delete {path.parent} to train it again")
+        again = f"restore it from a backup; or else, to train it again, rename {path.parent} and keep it as a copy"
+        raise UserError(f"{path}: {found}, expected a trained SVM; {again}")
 
     def file(self, folder: Path) -> Path:
         """Return the file of a run's SVM for test and for new audio."""

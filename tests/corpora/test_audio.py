@@ -1,4 +1,8 @@
+import ctypes
+import hashlib
 import os
+import socket
+import sys
 import threading
 import time
 from pathlib import Path
@@ -6,9 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+import soxr
 
+from jaxpara import runtime
 from jaxpara.corpora import audio
 from jaxpara.errors import UserError
+from jaxpara.files import name_in_tables
 from jaxpara.inference.audio_files import AudioFile
 
 WAVE = np.array([0, 0.25, -0.5, 0.999, -1], np.float32)
@@ -34,17 +41,99 @@ def test_16_bit_amplitudes_are_divided_by_32768(tmp_path: Path):
 @pytest.mark.parametrize(
     ("samples", "rate_hz", "message"),
     [
-        (np.zeros((8, 2)), 16_000, "2 channels, expected one"),
-        (np.zeros(8), 44_100, "44100 Hz, expected 16000 Hz"),
         (np.zeros(0), 16_000, "no samples"),
         (np.array([0.0, 3.5]), 16_000, r"samples reach 3\.5"),
         (np.array([0.0, np.nan]), 16_000, "1 samples are NaN"),
     ],
 )
-def test_audio_of_other_rates_channels_or_ranges_is_refused(tmp_path: Path, samples, rate_hz, message):
+def test_audio_without_samples_or_of_other_ranges_is_refused(tmp_path: Path, samples, rate_hz, message):
     soundfile.write(tmp_path / "odd.wav", samples, rate_hz, subtype="FLOAT")
     with pytest.raises(UserError, match=rf"odd\.wav: .*{message}"):
         audio.read(tmp_path / "odd.wav", 16_000)
+
+
+def test_other_rates_and_channels_are_resampled_and_mixed_down(tmp_path: Path):
+    stereo = np.random.default_rng(0).uniform(-0.5, 0.5, (44_100, 2)).astype(np.float32)
+    soundfile.write(tmp_path / "a.wav", stereo, 44_100, subtype="FLOAT")
+    waveform = audio.read(tmp_path / "a.wav", 16_000)
+    assert waveform.dtype == np.float32
+    np.testing.assert_allclose(waveform, soxr.resample(stereo.mean(axis=1), 44_100, 16_000), atol=1e-6)
+
+
+def test_the_digest_contains_rate_and_channels(tmp_path: Path):
+    samples = np.random.default_rng(0).integers(-1000, 1000, (1600, 2)).astype(np.int16)
+    for name, content, rate_hz in (
+        ("stereo", samples, 16_000),
+        ("mono", samples.reshape(-1), 16_000),
+        ("fast", samples.reshape(-1), 32_000),
+    ):
+        soundfile.write(tmp_path / f"{name}.wav", content, rate_hz)
+    infos = [audio.scan(tmp_path / f"{name}.wav") for name in ("stereo", "mono", "fast")]
+    assert len({info.digest for info in infos}) == 3
+    # Stored features of mono files at 16 kHz stay valid.
+    assert infos[1].digest == hashlib.sha256((samples / np.float32(32_768)).astype(np.float32).tobytes()).hexdigest()
+
+
+@pytest.mark.parametrize(
+    ("amplitude", "offset", "silent"), [(2e-4, 0, False), (9e-5, 0, True), (9e-5, 0.3, True), (0, 0, True)]
+)
+def test_silence_is_below_80_db_whatever_the_offset(amplitude, offset, silent, tmp_path):
+    samples = amplitude * np.sin(np.arange(1600)) + offset
+    soundfile.write(tmp_path / "a.wav", samples, 16_000, subtype="FLOAT")
+    assert audio.scan(tmp_path / "a.wav").silent == silent
+
+
+def test_channels_that_cancel_leave_less_than_a_hundredth_of_their_power(tmp_path):
+    noise = 0.1 * np.random.default_rng(0).standard_normal((16_000, 2))
+    for name, left, right in (
+        ("opposite", noise[:, 0], -noise[:, 0]),
+        ("nearly", noise[:, 0] + 0.2, -0.9 * noise[:, 0]),
+        ("stereo", *noise.T),
+        ("one", noise[:, 0], 0 * noise[:, 0]),
+    ):
+        soundfile.write(tmp_path / f"{name}.wav", np.stack([left, right], 1), 16_000, subtype="FLOAT")
+    found = {path.stem for path in tmp_path.iterdir() if audio.scan(path).cancels}
+    assert found == {"opposite", "nearly"}
+
+
+def test_special_files_are_not_opened(tmp_path):
+    os.mkfifo(tmp_path / "pipe.wav")  # opening it would wait for a writer
+    (tmp_path / "link.wav").symlink_to(tmp_path / "nothing.wav")
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(tmp_path / "socket.wav"))
+    for path, kind in (
+        (tmp_path / "pipe.wav", "a named pipe"),
+        (tmp_path / "link.wav", "a broken link"),
+        (tmp_path / "socket.wav", "a socket"),
+        (Path("/dev/null"), "a device"),
+        (tmp_path, "a folder"),
+    ):
+        assert audio.not_a_file(path) == kind
+        assert audio.scan(path).failure == f"not readable as audio ({kind})"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="file names elsewhere are UTF-8")
+def test_a_name_that_is_not_utf_8_is_read_like_any_other(tmp_path):
+    path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.wav"))
+    soundfile.write(os.fsencode(path), WAVE, 16_000)
+    assert len(audio.read(path, 16_000)) == 5
+    assert name_in_tables(path.relative_to(tmp_path)) == "caf\\xe9.wav"
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "gnu_get_libc_version"), reason="needs glibc")
+def test_what_c_libraries_print_is_discarded_and_what_python_prints_is_not(tmp_path, capfd):
+    path = tmp_path / "a.mp3"
+    soundfile.write(path, np.random.default_rng(0).uniform(-0.5, 0.5, 16_000), 16_000, format="MP3")
+    path.write_bytes(path.read_bytes()[:3000])
+    soundfile.read(path)
+    assert "Warning" in capfd.readouterr().err  # of mpg123
+    with runtime.quiet():
+        infos = audio.in_threads(audio.scan, [path] * 8)
+        os.write(2, b"something else")
+    assert len({info.missing for info in infos}) == 1
+    assert capfd.readouterr().err == "something else"
+    soundfile.read(path)
+    assert "Warning" in capfd.readouterr().err
 
 
 def test_files_other_than_audio_are_refused(tmp_path: Path):

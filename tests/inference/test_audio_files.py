@@ -1,13 +1,73 @@
-"""Cutting and joining is the identity for all chunk sizes; resampling in chunks equals resampling the whole."""
+"""Special files are not opened; damaged files fail; cutting and joining is the identity for all chunk sizes; resampling in chunks equals resampling the whole."""
 
+import os
 import tracemalloc
+from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 import soxr
 
+from jaxpara.corpora.audio import resample, scan
 from jaxpara.errors import UserError
-from jaxpara.inference.audio_files import Blocks, crossfade, resample, to_float
+from jaxpara.inference.audio_files import AudioFile, Blocks, crossfade, find, to_float
+
+NOISE = 0.1 * np.random.default_rng(0).standard_normal(16_000)
+
+
+def test_pipes_and_broken_links_are_skipped_with_a_line(tmp_path):
+    soundfile.write(tmp_path / "a.wav", NOISE, 16_000)
+    os.mkfifo(tmp_path / "pipe.wav")
+    (tmp_path / "link.wav").symlink_to(tmp_path / "none")
+    (tmp_path / "folder.wav").mkdir()
+    lines = ["'link.wav' is skipped: it is a broken link", "'pipe.wav' is skipped: it is a named pipe"]
+    for given in (tmp_path, tmp_path / "*.wav"):
+        said = []
+        assert [file.name for file in find(str(given), said.append)] == ["a.wav"]
+        assert said == lines
+    with pytest.raises(UserError, match=r"pipe\.wav: a named pipe, expected a file or folder"):
+        find(str(tmp_path / "pipe.wav"))
+    with pytest.raises(UserError, match="/dev/null: a device, expected"):
+        find("/dev/null")
+    (tmp_path / "a.wav").unlink()
+    with pytest.raises(UserError, match="no audio in this folder"):
+        find(str(tmp_path), lambda line: None)
+
+
+@pytest.mark.skipif(os.uname().sysname != "Linux", reason="file names elsewhere are UTF-8")
+def test_names_that_are_not_utf_8_are_escaped_and_read(tmp_path):
+    soundfile.write(os.fsencode(tmp_path) + b"/\xfc.flac", NOISE, 16_000)
+    for given in (tmp_path, tmp_path / "*.flac", Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xfc.flac"))):
+        (file,) = find(str(given))
+        assert file.name == "\\xfc.flac"
+        assert sum(map(len, file.read(16_000))) == 16_000
+
+
+@pytest.mark.parametrize(
+    ("suffix", "subtype", "spoil", "message"),
+    [
+        ("wav", "PCM_16", lambda content: content[:20_000], "cut short: 12044 bytes of audio less than its header"),
+        ("mp3", "MPEG_LAYER_III", lambda content: content[:2000], r"cut short: \d+ of 30 MPEG frames"),
+        ("ogg", "VORBIS", lambda content: content[:-9], "cut short: 9 bytes of audio less"),
+        ("ogg", "OPUS", lambda content: content * 2, "more than its header promises: another file starts at byte"),
+        ("flac", "PCM_16", lambda content: content[:20_000], "damaged or cut short"),
+    ],
+)
+def test_damaged_files_fail_before_they_are_predicted(suffix, subtype, spoil, message, tmp_path):
+    path = tmp_path / f"a.{suffix}"
+    soundfile.write(path, NOISE, 16_000, subtype=subtype)
+    path.write_bytes(spoil(path.read_bytes()))
+    with pytest.raises(UserError, match=message):
+        next(AudioFile(path, path.name).read(16_000))
+
+
+def test_the_properties_of_a_file_are_those_of_a_scan(tmp_path):
+    soundfile.write(tmp_path / "a.wav", np.stack([NOISE, -NOISE], 1), 22_050)
+    file = AudioFile(tmp_path / "a.wav", "a.wav")
+    assert np.abs(np.concatenate(list(file.read(16_000)))).max() < 1e-3
+    assert file.info == scan(file.path)
+    assert (file.info.rate_hz, file.info.channels, file.info.cancels) == (22_050, 2, True)
 
 
 @pytest.mark.parametrize("length", [1, 639, 640, 16_000, 63_999, 64_000, 64_001, 300_123])

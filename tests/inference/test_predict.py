@@ -111,6 +111,26 @@ def test_files_of_a_pattern_are_named_below_its_fixed_folder(trained, mixed, tmp
     assert list(belts_of(tmp_path / "one.csv")) == ["24.wav"]
 
 
+def test_silence_and_stereo_that_cancels_are_warned_about_after_an_interruption_too(
+    trained, speech, tmp_path, capsys, monkeypatch
+):
+    workdir, _ = trained("breathing")
+    (folder := tmp_path / "in").mkdir()
+    soundfile.write(folder / "opposite.wav", np.stack([speech, -speech], 1), 16_000)
+    soundfile.write(folder / "silent.wav", 5e-5 * speech, 16_000, "FLOAT")
+    soundfile.write(folder / "speech.wav", speech, 16_000)
+    (folder / "text.wav").write_text("no audio")  # keeps the finished files
+    for _ in range(2):
+        with pytest.raises(UserError, match=r"1 of 4 files .*'text\.wav': not readable as audio"):
+            predict(workdir, str(folder), tmp_path / "t.csv")
+        warnings = [line for line in capsys.readouterr().out.splitlines() if line.startswith("warning")]
+        assert [line.partition(";")[0] for line in warnings] == [
+            "warning: opposite.wav: its 2 channels cancel each other: their mean is nearly silent",
+            "warning: silent.wav: silent: nothing is above -80 dB of full scale",
+        ]
+        monkeypatch.setattr(predict_module, "_predict_batch", lambda system, batch: None if not batch else 1 / 0)
+
+
 def test_a_damaged_file_is_reported_and_the_others_are_predicted(trained, mixed, speech, tmp_path, monkeypatch):
     workdir, _ = trained("breathing")
     folder = tmp_path / "in"

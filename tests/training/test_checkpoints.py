@@ -105,7 +105,7 @@ def test_if_the_latest_checkpoint_is_damaged_the_one_before_is_read(kind, tmp_pa
         assert found["at"] == 3
         jax.tree.map(np.testing.assert_array_equal, restored, jax.device_get(state(3)))
         assert [
-            line for line in caplog.messages if "7 is damaged and was set aside; training resumes from step 3" in line
+            line for line in caplog.messages if "7 is damaged and was set aside; training resumes from step 3 (" in line
         ]
         checkpoints.save(state(7), history() | {"at": "again"})
         assert checkpoints.latest(state(0))[1]["at"] == "again"
@@ -127,18 +127,26 @@ def test_if_every_checkpoint_is_damaged_all_stay(kind, tmp_path):
     spoil(tmp_path / "7", kind)
     with opened(tmp_path) as checkpoints:
         for read in (checkpoints.latest, partial(checkpoints.read, 7)):
-            with pytest.raises(
-                UserError, match=r"7: this checkpoint cannot be read .*; delete .* trains this fold again"
-            ):
+            with pytest.raises(UserError, match=r"7: this checkpoint cannot be read \(.+\); make it readable") as error:
                 read(state(0))
+            assert f"to train this fold again, rename {tmp_path.parent} and keep it as a copy" in str(error.value)
+            assert "delete" not in str(error.value)
     assert (tmp_path / "7").is_dir()
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_the_message_names_the_other_checkpoints(tmp_path):
+    saved_twice(tmp_path)
+    spoil(tmp_path / "7", "all files")
+    with opened(tmp_path) as checkpoints, pytest.raises(UserError, match=r"also has the checkpoints of step 3\)$"):
+        checkpoints.read(7, state(0))
 
 
 def test_the_checkpoint_of_another_network_is_refused(tmp_path):
     with opened(tmp_path) as checkpoints:
         checkpoints.save(state(7), history())
         wider = jax.tree.map(lambda x: np.zeros((*x.shape, 2), x.dtype), state(0))
-        with pytest.raises(UserError, match="7: this checkpoint belongs to another network; delete"):
+        with pytest.raises(UserError, match="7: this checkpoint belongs to another network; undo"):
             checkpoints.latest(wider)
 
 
