@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from jaxpara import processes
+from jaxpara.config import sources_of
 from jaxpara.corpora.corpus import Corpus
 from jaxpara.corpora.splits import Fold, folds_of, leaks
 from jaxpara.errors import Unavailable, UserError
@@ -77,8 +78,8 @@ class Member:
         self.table = features.pop("table", "")
         if self.table and not organiser_tables.available(corpus, self.table, f"{where}.features"):
             self.table = ""
-        self.sources = () if self.table else dependencies.sources_of(config)
-        rates = {source: sources[source].embedding_rate_hz for source in dependencies.sources_of(config)}
+        self.sources = () if self.table else sources_of(config)
+        rates = {source: sources[source].embedding_rate_hz for source in sources_of(config)}
         self._feature = build(FEATURES, features, f"{where}.features", rates=rates, seed=derive(seed, name))
         self.folds = folds_of(config["folds"], f"{where}.folds", corpus, seeds)
         self._rate_hz = 0.0 if self.table else self._feature.frame_rate_hz
