@@ -87,7 +87,9 @@ def grid_points(config: ml_collections.ConfigDict, axes: Sequence[str]) -> list[
         if not equals or not text:
             raise UserError(f"--grid={axis}: expected FIELD=VALUE,VALUE..., such as --grid=seed=1,2")
         if path not in known:
-            raise UserError(f"--grid={axis}: {path!r} is not a field of this config{suggest(path, known)}")
+            raise UserError(
+                f"--grid={axis}: {path!r} is not a field of this config{suggest(path.removeprefix('config.'), known)}"
+            )
         if path in values:
             raise UserError(f"--grid={axis}: {path} is in the grid twice; give all its values at once")
         values[path] = [_parsed(config, path, value, axis) for value in _split(text)]
