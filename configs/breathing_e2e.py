@@ -49,6 +49,7 @@ def cnn(recipe: str) -> dict[str, Any]:
             # Windows in memory at once. Lower it if memory runs out; the result stays the same.
             "microbatch": 15,
             "epochs": 200 if published else 150,
+            "patience": 0,
             "validate_every": 2 if published else 1,
             "keep_best": 3,
         },

@@ -64,6 +64,7 @@ def resnet_gru(recipe: str) -> dict[str, Any]:
             "optimizer": {"name": "adam", "lr": 2e-3, "clip_norm": 0.0} | common.schedule(),
             "batch": 1,
             "epochs": 20,
+            "patience": 0,
             "keep_best": 1,
         },
     }

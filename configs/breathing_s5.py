@@ -44,6 +44,7 @@ def get_config(recipe: str = "recommended") -> ConfigDict:
             "optimizer": {"name": "nadam", "lr": 1e-3, "clip_norm": 0.0} | common.schedule(),
             "batch": 15,
             "epochs": 100,
+            "patience": 0,
             "keep_best": 1,
         },
     }

@@ -37,7 +37,7 @@ def experiment(
       fusion: how the scores of the members are combined, by default their mean. Its field `members` lists those that
         are combined, by default all that predict; `also_score` lists other fusions that are also scored; `leave_out`
         lists recordings that are not scored.
-      demo: fields that replace those above if no corpus is given, so that a run takes minutes on a laptop.
+      demo: fields that replace those above where `sizes` is `demo`, so that a run takes minutes on a laptop.
     """
     if recipe not in RECIPES:
         raise ValueError(f"recipe {recipe!r} is unknown, expected one of {', '.join(RECIPES)}")
@@ -53,12 +53,17 @@ def experiment(
             # `data`: devices share each batch. `folds`: all folds of a network are trained at once in one program,
             # which can be faster even on one device.
             "parallel": "data",
+            # `demo`: the fields in `demo` replace those above, for a quick run on any corpus. `full`: they do not.
+            # `auto`: `demo` without a corpus, `full` with one.
+            "sizes": "auto",
+            # The members to run, with those whose embeddings they use; () for all.
+            "only": (),
             # Of the computations of networks: `float32`, or `bfloat16` with weights, optimizer and loss in float32.
             "precision": "float32",
             "corpus": {
                 "task": task,
                 # The corpus folder. For a sub-challenge it contains wav/ and lab/, otherwise the files in `table`, or a
-                # folder per class. Empty: a simulated corpus and the sizes of `demo`.
+                # folder per class. Empty: a simulated corpus.
                 "root": placeholder(str),
                 # A table of files and labels (CSV or TSV), in the folder or elsewhere; not for sub-challenges.
                 "table": placeholder(str),
@@ -172,6 +177,7 @@ def mask_net(
             "optimizer": rates[optimizer] | {"clip_norm": 0.0} | schedule("constant" if published else "plateau"),
             "batch": 16,
             "epochs": epochs,
+            "patience": 0,
             # The paper chooses the epoch with the smallest validation loss, the scripts the one with the highest UAR.
             "best_by": "loss" if paper and not common_epoch else "score",
             "common_epoch": common_epoch,

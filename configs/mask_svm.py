@@ -119,6 +119,7 @@ def _audeep(threshold_db: int) -> dict:
             "optimizer": {"name": "adam", "lr": 1e-3, "clip_norm": 2.0} | common.schedule(),
             "batch": 256,
             "epochs": 64,
+            "patience": 0,
             "best_by": "loss",
         },
     }

@@ -18,11 +18,14 @@ from absl import flags
 from ml_collections import ConfigDict, config_flags
 
 from jaxpara import __version__, processes, runtime
-from jaxpara.config import require_valid
+from jaxpara.config import as_run, grid_points
 from jaxpara.errors import UserError, reason, refusal
 from jaxpara.registry import suggest
 
-PARTS = ("recipe", "seed", "seeds", "parallel", "precision", "corpus", "members", "fusion", "demo")
+PARTS = (
+    *("recipe", "seed", "seeds", "parallel", "precision", "sizes", "only"),
+    *("corpus", "members", "fusion", "demo"),
+)
 # The flags that a mode needs; the other modes need --config.
 NEEDS = {
     "predict": ("workdir", "input", "output"),
@@ -40,6 +43,9 @@ HELP = f"""jaxpara {__version__}: computational paralinguistics in JAX
 
 --config=FILE[:RECIPE]   the experiment; recipes: recommended (default), paper, published
 --config.FIELD=VALUE     replaces a field of it; --mode=show lists them all
+--config.sizes=demo      short training at small sizes, the default without a corpus; full: the whole recipe
+--config.only=A,B        only these members of it, and those whose embeddings they use
+--grid=FIELD=A,B,...     a run for each value, and with several --grid for each combination, then a table of them
 --workdir=FOLDER         the results; by default runs/<config>. Rerun the same command to resume after an interruption
 --mode=train             trains what is missing and skips what is finished (default)
 --mode=evaluate          predicts and scores again, from the checkpoints alone
@@ -72,6 +78,7 @@ flags.DEFINE_integer("processes", None, "See HELP.", lower_bound=1)
 flags.DEFINE_integer("process", None, "See HELP.", lower_bound=0)
 flags.DEFINE_enum("mode", "train", MODES, "See HELP.")
 flags.DEFINE_list("systems", None, "See HELP.")
+flags.DEFINE_multi_string("grid", [], "See HELP.")
 
 
 def main(argv: list[str] | None = None) -> NoReturn:
@@ -140,6 +147,11 @@ def _command() -> Callable[[], None]:
         from jaxpara.show import show
 
         return lambda: print(show(FLAGS.config, overrides=overrides, file=file), end="")
+    if FLAGS.grid:
+        from jaxpara.grid import run_grid
+
+        points = grid_points(FLAGS.config, FLAGS.grid)
+        return partial(run_grid, FLAGS.config, points, overrides=overrides, name=file.stem, workdir=workdir)
     from jaxpara.run import run
 
     return partial(run, FLAGS.config, overrides=overrides, name=file.stem, workdir=workdir, mode=FLAGS.mode)
@@ -163,6 +175,8 @@ def _join() -> None:
     elif named and (index >= count or not re.fullmatch(r".+:\d+", coordinator)):
         given = f"--coordinator={coordinator} --processes={count} --process={index}"
         problem = f"{given}, expected HOST:PORT, N, and I from 0 to N - 1"
+    elif FLAGS.grid:
+        problem = "--grid runs in one process; leave these flags out"
     elif FLAGS.mode not in ("train", "evaluate"):
         problem = f"--mode={FLAGS.mode} runs in one process; leave these flags out"
     if problem:
@@ -191,6 +205,8 @@ def _parse(argv: list[str]) -> None:
         raise UserError(_problem(error, config, argv)) from error
     if rest[1:]:
         raise UserError(f"command line: {rest[1]!r} is not a flag; see --help")
+    if FLAGS.grid and FLAGS.mode != "train":
+        raise UserError(f"--grid={FLAGS.grid[0]} trains a grid of runs; leave out --mode={FLAGS.mode}")
     if FLAGS.mode in NEEDS:
         if missing := [name for name in NEEDS[FLAGS.mode] if not FLAGS[name].value]:
             raise UserError(f"--{missing[0]} is missing: --mode={FLAGS.mode} needs it; see --help")
@@ -201,7 +217,9 @@ def _parse(argv: list[str]) -> None:
     if absent := ", ".join(part for part in PARTS if part not in fields):
         fix = "return one made by configs.common.experiment"
         raise UserError(f"--config={path}: its get_config() returns no config with {absent}; {fix}")
-    require_valid(FLAGS.config.to_dict())
+    overrides = config_flags.get_override_values(FLAGS["config"])
+    for point in grid_points(FLAGS.config, FLAGS.grid):  # without --grid a single one
+        as_run(FLAGS.config, overrides | point)
 
 
 def _require_paths() -> None:

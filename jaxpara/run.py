@@ -11,7 +11,7 @@ import jax
 import ml_collections
 
 from jaxpara import __version__, processes
-from jaxpara.config import with_demo
+from jaxpara.config import as_run
 from jaxpara.corpora import audio, challenge
 from jaxpara.corpora.corpus import PARTITIONS, Corpus
 from jaxpara.corpora.findings import Findings
@@ -35,6 +35,7 @@ from jaxpara.training.dependencies import in_order
 from jaxpara.training.member import Embeddings, Member
 from jaxpara.training.train import Interrupted
 
+DEMO = "DEMO sizes, from config.demo: no score here is one of the full recipe (--config.sizes=full)"
 LIBRARIES = ("jax", "flax", "optax", "numpy", "librosa")  # whose versions are in results.json
 
 
@@ -43,7 +44,7 @@ class Experiment:
     """An experiment that is ready to run.
 
     Attributes:
-      settings: the config as it runs, with demo sizes and the values of the command line.
+      settings: the config as it runs, see `jaxpara.config.as_run`.
       members: by name, each after those whose embeddings it uses.
       unscored: recordings that are not scored.
     """
@@ -66,7 +67,7 @@ def run(
 
     Args:
       config: from `get_config`, with the command line's values in it.
-      overrides: those values by their dotted path; they win over `config.demo`.
+      overrides: those values by their dotted path; they win over `config.demo` and `config.only`.
       name: of the experiment; its results are in `runs/<name>` if there is no `workdir`.
 
     Raises:
@@ -74,14 +75,13 @@ def run(
       KeyboardInterrupt: the user stopped the run; it can be resumed.
     """
     began = time.monotonic()
-    if not config.to_dict()["corpus"]["root"]:
-        config = with_demo(config, overrides)
-    settings: dict[str, Any] = config.to_dict()
-    recipe = settings["recipe"]
-    workdir = workdir or Path("runs") / (name if recipe == "recommended" else f"{name}_{recipe}")
+    settings = as_run(config, overrides)
+    workdir = workdir or default_workdir(name, settings["recipe"])
     with Progress() as progress:
         if not settings["corpus"]["root"]:
-            progress.say(f"No corpus given (--config.corpus.root): running on the {STAMP}; demo sizes from config.demo")
+            progress.say(f"No corpus given (--config.corpus.root): running on the {STAMP}")
+        if settings["sizes"] == "demo":
+            progress.say(DEMO)
         corpus, findings = check_or_simulate(settings["corpus"], settings["seed"], progress)
         if mode == "check":
             return
@@ -117,10 +117,16 @@ def run(
                 baselines = baseline.predict(experiment.corpus, folds, workdir, progress)
                 fused, results = fuse_and_score(experiment, outcomes, baselines, left_out)
                 write_outputs(workdir, experiment, outcomes, fused, results)
-                for line in [STAMP] * experiment.corpus.simulated + closing_lines(results):
+                stamps = [STAMP] * experiment.corpus.simulated + [DEMO] * (settings["sizes"] == "demo")
+                for line in stamps + closing_lines(results):
                     progress.say(line)
                 progress.say(f"done in {(time.monotonic() - began) / 60:.1f} min; report: {workdir / 'report.html'}")
             processes.wait_for_main()
+
+
+def default_workdir(name: str, recipe: str) -> Path:
+    """Return the folder of the results of an experiment where the user gives none."""
+    return Path("runs") / (name if recipe == "recommended" else f"{name}_{recipe}")
 
 
 def build_members(name: str, settings: dict[str, Any], corpus: Corpus, findings: Findings, workdir: Path) -> Experiment:
@@ -135,11 +141,13 @@ def build_members(name: str, settings: dict[str, Any], corpus: Corpus, findings:
         part = settings["members"][member]
         members[member] = Member(member, part, corpus, corpus.fingerprint, seed, workdir, members, precision, seeds)
     sources = {source for member in members.values() for source in member.sources}
-    members = {member: m for member, m in members.items() if m.predicts or member in sources}
+    only = settings["only"] or [*members]
+    members = {name: m for name, m in members.items() if (m.predicts and name in only) or name in sources}
     for member in members.values():
         member.claim()
     fusion, fusion_seed = dict(settings["fusion"]), derive(seed, "fusion")
-    _members_to_fuse(fusion.pop("members", ()), [member for member in members if members[member].predicts], ())
+    _members_to_fuse(settings, [member for member in members if members[member].predicts], ())
+    fusion.pop("members", None)
     others = fusion.pop("also_score", ())
     also_score = {other: build(FUSIONS, {"name": other}, "fusion.also_score", seed=fusion_seed) for other in others}
     unscored = corpus.known(fusion.pop("leave_out", ()), "config.fusion.leave_out")
@@ -161,7 +169,7 @@ def fuse_and_score(
       left_out: {member: reason} of optional members that could not be run.
     """
     corpus, settings, data = experiment.corpus, experiment.settings, experiment.data
-    fusing = _members_to_fuse(settings["fusion"].get("members", ()), list(outcomes), left_out)
+    fusing = _members_to_fuse(settings, list(outcomes), left_out)
     validation = {name: outcomes[name].validation for name in fusing}
     validation = {name: table[~table["recording"].isin(experiment.unscored)] for name, table in validation.items()}
     test = {name: {fold.key: fold.test for fold in outcomes[name].folds} for name in fusing}
@@ -178,7 +186,7 @@ def fuse_and_score(
             "jaxpara": __version__,
             "experiment": experiment.name,
             "recipe": settings["recipe"],
-            "demo": not settings["corpus"]["root"],
+            "demo": settings["sizes"] == "demo",
             "findings": {"errors": 0, "warnings": experiment.findings.count("warning")},
             "left_out": dict(left_out),
             "devices": [device.device_kind for device in jax.devices()],
@@ -263,14 +271,17 @@ def _is_breathing(words: str) -> bool:
     return any(word in words.lower() for word in ("breath", "belt", "respirat"))
 
 
-def _members_to_fuse(wanted: Sequence[str], predicting: list[str], left_out: Collection[str]) -> list[str]:
-    """Return the wanted members that are not left out, or all that predict."""
+def _members_to_fuse(settings: Mapping[str, Any], predicting: list[str], left_out: Collection[str]) -> list[str]:
+    """Return the members in `fusion.members` that are not left out; without these, all in `only` that predict."""
+    only = settings["only"] or predicting
+    wanted = settings["fusion"].get("members", ()) or [name for name in predicting if name in only]
     for name in wanted:
         if name not in predicting and name not in left_out:
             raise UserError(
                 f"config.fusion.members names {name!r}, expected some of {predicting}{suggest(name, predicting)}"
             )
-    fusing = list(dict.fromkeys(name for name in wanted or predicting if name in predicting))
+    fusing = list(dict.fromkeys(name for name in wanted if name in predicting))
     if not fusing:
-        raise UserError("config.members: no member is left that predicts, so there is nothing to fuse")
+        where = f"config.only is {settings['only']}" if settings["only"] else "config.members"
+        raise UserError(f"{where}: no member is left that predicts, so there is nothing to fuse")
     return fusing

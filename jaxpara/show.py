@@ -7,10 +7,11 @@ from typing import Any
 
 import ml_collections
 
-from jaxpara.config import flat, with_demo
+from jaxpara.config import as_run, flat
 
 RECIPES = ("recommended", "paper", "published")
 VALUE_COLUMN = 60
+DERIVED = {"sizes": "from corpus.root", "fusion.members": "from only"}  # fields that follow from others
 
 
 def show(config: ml_collections.ConfigDict, *, overrides: Mapping[str, Any], file: Path) -> str:
@@ -21,19 +22,21 @@ def show(config: ml_collections.ConfigDict, *, overrides: Mapping[str, Any], fil
       overrides: those values by their dotted path.
     """
     lines = [f"# {file}, recipe {config.recipe}"]
-    demo: Mapping[str, Any] = {}
-    if not config.to_dict()["corpus"]["root"]:
-        lines.append("# No corpus is given (--config.corpus.root): a simulated one, and the sizes of config.demo.")
-        demo = flat(config.to_dict()["demo"])
-        config = with_demo(config, overrides)
+    given, settings = flat(config.to_dict()), as_run(config, overrides)
+    if not settings["corpus"]["root"]:
+        lines.append("# No corpus is given (--config.corpus.root): a simulated one.")
+    demo = flat(settings["demo"]) if settings["sizes"] == "demo" else {}
+    if demo:
+        lines.append("# Sizes of config.demo (--config.sizes=full for the full recipe).")
     get_config = runpy.run_path(str(file))["get_config"]
     try:
         recipes = {recipe: flat(get_config(recipe).to_dict()) for recipe in RECIPES}
     except (TypeError, ValueError):  # a file without these recipes
         recipes = {"default": flat(get_config().to_dict())}
-    for path, value in flat(config.to_dict()).items():
+    for path, value in flat(settings).items():
         if not path.startswith("demo."):
             setter = "command line" if path in overrides else "demo" if path in demo else ""
+            setter = setter or (DERIVED[path] if value != given[path] else "")
             lines.append(f"{path} = {value!r}".ljust(VALUE_COLUMN) + f"  # {_origin(path, setter, recipes)}")
     return "\n".join(lines) + "\n"
 

@@ -76,6 +76,7 @@ def test_the_schedule_of_every_trained_network_can_be_set_on_the_command_line(na
     trained = [learner for learner in learners if learner.get("epochs")]
     fields = {"schedule", "warmup_steps", "decay_steps", "plateau_patience", "plateau_factor"}
     assert all(fields <= learner["optimizer"].keys() for learner in trained)
+    assert all(learner["patience"] == 0 for learner in trained)
     assert trained or name == "breathing_svr"
 
 

@@ -21,8 +21,9 @@ FLOORS = {
     "inference": 4,
     "run": 5,
     "show": 5,
-    "__main__": 6,
-    "__init__": 6,
+    "grid": 6,
+    "__main__": 7,
+    "__init__": 7,
 }
 FORBIDDEN = {
     "fusion": {"jax", "flax", "optax", "soundfile"},

@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 from commands import ended, serving, started, wait_for
 
+from jaxpara.errors import UserError
 from jaxpara.evaluation.results import keep_others
+from jaxpara.run import _members_to_fuse
 
 CONFIG = "--config=configs/breathing_e2e.py"
 TINY = [
@@ -193,6 +195,26 @@ def test_an_experiment_in_the_same_workdir_does_not_overwrite_anothers_results(t
     assert sorted(path.name for path in tmp_path.iterdir()) == ["mask_s4.report.html", "mask_s4.results.json"]
     assert (tmp_path / "mask_s4.report.html").read_text() == "four"
     keep_others(tmp_path, "mask_s5")  # nothing there
+
+
+@pytest.mark.parametrize(
+    ("members", "only", "fused"),
+    [
+        ((), (), ["a", "b"]),
+        ((), ("b", "coder"), ["b"]),
+        (("b",), (), ["b"]),
+        (("b", "missing"), (), ["b"]),
+        (("a",), ("b",), ["a"]),  # given on the command line
+    ],
+)
+def test_the_chosen_members_that_predict_are_fused(members, only, fused):
+    settings = {"fusion": {"name": "mean", "members": members}, "only": only}
+    assert _members_to_fuse(settings, ["a", "b"], {"missing": "no weights"}) == fused
+
+
+def test_members_that_predict_nothing_are_not_fused():
+    with pytest.raises(UserError, match=r"^config.only is \('coder',\): no member is left that predicts"):
+        _members_to_fuse({"fusion": {}, "only": ("coder",)}, [], ())
 
 
 def test_the_fused_predictions_are_saved(finished):

@@ -7,7 +7,7 @@ import pytest
 
 from configs.common import RECIPES
 from jaxpara import show as show_
-from jaxpara.config import flat, with_demo
+from jaxpara.config import as_run, flat
 from jaxpara.show import show
 
 ROOT = Path(__file__).parents[1]
@@ -32,11 +32,12 @@ def shown(file=E2E, recipe="recommended", **overrides):
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
 def test_every_field_is_listed_as_it_would_run(file):
     for recipe in RECIPES:
-        wanted = flat(with_demo(get(file, recipe), {}).to_dict())
+        wanted = flat(as_run(get(file, recipe), {}))
         fields = shown(file, recipe)
         assert {path: repr(value) for path, value in wanted.items() if not path.startswith("demo.")} == {
             path: value for path, (value, _) in fields.items()
         }
+        assert fields.pop("sizes") == ("'demo'", "from corpus.root; default: 'auto'")
         assert all(origin.startswith(("default", "recipe; ", "demo; ")) for _, origin in fields.values())
 
 
@@ -54,7 +55,18 @@ def test_a_value_comes_from_the_demo_the_command_line_or_a_recipe():
     given = shown(recipe="paper", corpus__root="/data/corpus")
     assert given[step_s] == ("9.6", "recipe; recommended and published: 6.4; paper: 9.6")
     assert given["corpus.root"] == ("'/data/corpus'", "command line; default: None")
+    assert given["sizes"] == ("'full'", "from corpus.root; default: 'auto'")
     assert not any(origin.startswith("demo") for _, origin in given.values())
+
+
+def test_sizes_and_chosen_members_are_shown():
+    sized = shown(corpus__root="/data/corpus", sizes="demo")
+    assert sized["members.cnn.learner.epochs"] == ("3", "demo; recommended and paper: 150; published: 200")
+    assert sized["sizes"] == ("'demo'", "command line; default: 'auto'")
+    chosen = shown(FILES[-1], only=("compare_linear",))
+    assert {path.split(".")[1] for path in chosen if path.startswith("members.")} == {"compare_linear"}
+    assert chosen["fusion.members"] == ("('compare_linear',)", chosen["fusion.members"][1])
+    assert chosen["fusion.members"][1].startswith("from only; default: ('compare_linear', ")
 
 
 def test_a_config_needs_no_recipes(tmp_path):

@@ -161,6 +161,12 @@ def rank(epoch: Mapping[str, Any], best_by: BestBy) -> float:
     return float(-epoch["score"] if best_by == "error" else epoch["score"])
 
 
+def since_best(epochs: Sequence[Mapping[str, Any]], best_by: BestBy) -> int:
+    """Return the number of validated epochs after the best one, the first of equals."""
+    ranks = [rank(epoch, best_by) for epoch in epochs]
+    return len(ranks) - 1 - ranks.index(max(ranks)) if ranks else 0
+
+
 def best_epochs(
     by_run: Sequence[Sequence[Mapping[str, Any]]], best_by: BestBy, *, common: bool
 ) -> list[dict[str, Any]]:

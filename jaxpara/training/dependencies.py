@@ -7,18 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from jaxpara import processes
-from jaxpara.config import flat
+from jaxpara.config import flat, sources_of
 from jaxpara.errors import UserError
 from jaxpara.files import read_json, write_json
 from jaxpara.registry import suggest
 
 REQUIRED = ("features", "folds", "learner")  # the parts of every member
 MAX_CHANGES = 4  # listed in a message
-
-
-def sources_of(member: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return the members whose embeddings a member's config uses as features."""
-    return tuple(member["features"].get("of", ()))
 
 
 def in_order(members: Mapping[str, Mapping[str, Any]]) -> list[str]:

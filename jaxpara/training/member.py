@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from jaxpara import processes
+from jaxpara.config import sources_of
 from jaxpara.corpora.corpus import Corpus
 from jaxpara.corpora.splits import Fold, folds_of, leaks
 from jaxpara.errors import Unavailable, UserError
@@ -78,8 +79,8 @@ class Member:
         self.table = features.pop("table", "")
         if self.table and not organiser_tables.available(corpus, self.table, f"{where}.features"):
             self.table = ""
-        self.sources = () if self.table else dependencies.sources_of(config)
-        rates = {source: sources[source].embedding_rate_hz for source in dependencies.sources_of(config)}
+        self.sources = () if self.table else sources_of(config)
+        rates = {source: sources[source].embedding_rate_hz for source in sources_of(config)}
         self._per_speaker = features.pop("per_speaker", False)
         given = {"rates": rates, "seed": derive(seed, name), "corpus": corpus}
         self._feature = build(FEATURES, features, f"{where}.features", **given)

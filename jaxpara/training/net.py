@@ -47,6 +47,7 @@ class Net:
       validate_every: epochs between validations.
       best_by: use the epoch with the best validation `score`, or with the lowest validation `loss`.
       common_epoch: use the same epoch in every fold, the best by the mean over folds; needs every checkpoint kept.
+      patience: end the training of a fold after so many validated epochs without a better one (`best_by`); 0: never.
       keep_best: how many of the best checkpoints are kept, in addition to the latest.
       layer: the layer whose outputs are the embeddings, see `jaxpara.models.layers`; by default the last layer before
         the head, or before the recurrent ones.
@@ -67,6 +68,7 @@ class Net:
     validate_every: int = 1
     best_by: BestBy = "score"
     common_epoch: bool = False
+    patience: int = 0
     keep_best: int = 1
     layer: str = ""
 
@@ -90,6 +92,11 @@ class Net:
         if self.common_epoch and self.keep_best < self.epochs:
             raise UserError(
                 f"config.{where}.keep_best is {self.keep_best}: common_epoch needs all {self.epochs} epochs kept"
+            )
+        if self.common_epoch and self.patience:
+            raise UserError(
+                f"config.{where}.patience is {self.patience}: common_epoch needs the same epochs of every fold; set"
+                " patience to 0 or common_epoch to False"
             )
         if self.predicts and self.task.kind not in self.loss.kinds:
             fitting = [name for name, loss in LOSSES.items() if self.task.kind in loss.kinds]
@@ -178,6 +185,8 @@ class Net:
             slot=slot,
             steps_per_epoch=-(-len(training) // self.batch),
             epochs=epochs,
+            patience=self.patience,
+            best_by=self.best_by,
             history=history,
             state=state,
             batches=self.batches(training, placement, first=step, epochs=epochs, shuffle_seed=seed),

@@ -18,7 +18,7 @@ from jaxpara import processes
 from jaxpara.errors import UserError
 from jaxpara.files import write_json
 from jaxpara.progress import Progress
-from jaxpara.training.checkpoints import Checkpoints
+from jaxpara.training.checkpoints import BestBy, Checkpoints, since_best
 from jaxpara.training.examples import Arrays
 from jaxpara.training.fold_run import SUMMARY
 from jaxpara.training.logs import Log
@@ -72,7 +72,9 @@ class ActiveRun:
     folder: Path
     slot: int  # its index among the stacked runs; 0 for a single one
     steps_per_epoch: int
-    epochs: int
+    epochs: int  # at most
+    patience: int = 0  # validated epochs without a better one after which it ends; 0: never
+    best_by: BestBy = "score"
     history: dict[str, Any]
     state: TrainState | None  # the start of training; None as soon as it is on the devices
     batches: Iterator[Arrays]  # those after the state's step, to the end of training
@@ -100,6 +102,21 @@ class ActiveRun:
     @property
     def ends_epoch(self) -> bool:
         return self.step % self.steps_per_epoch == 0
+
+    @property
+    def finished(self) -> bool:
+        """True after the last epoch, or as soon as `patience` is over.
+
+        It follows from the step and the history alone, so that a run that was killed ends at the same step.
+        """
+        impatient = 0 < self.patience <= since_best(self.history["epochs"], self.best_by)
+        return self.step == self.total_steps or (self.ends_epoch and impatient)
+
+    @property
+    def waiting(self) -> str:
+        """The validations without a better one, for lines of progress; empty without `patience`."""
+        waited = since_best(self.history["epochs"], self.best_by) if self.patience else 0
+        return f", {waited} of {self.patience} validations without a better {self.best_by}" if waited else ""
 
     @property
     def logs(self) -> bool:
@@ -173,16 +190,17 @@ def train(
 ) -> None:
     """Train runs from their current step to the end; write checkpoints, logs and summaries.
 
-    Every `validate_every`-th epoch, counted from the first, and the last one are validated.
+    Every `validate_every`-th epoch, counted from the first, and the last one are validated. A run ends early where its
+    `patience` is over.
 
     Raises:
       Interrupted: a stop was requested; checkpoints were saved.
       UserError: a loss is not finite.
     """
     for run in runs:
-        if run.step == run.total_steps:  # stopped between its last checkpoint and its summary, or it has no epochs
+        if run.finished:  # stopped between its last checkpoint and its summary, or it has no epochs
             run.write_summary()
-    active = [run for run in runs if run.step < run.total_steps]
+    active = [run for run in runs if not run.finished]
     if not active:
         return
     # Unused slots hold a copy of an active run; its results are discarded. A program for fewer runs would have to be
@@ -229,7 +247,8 @@ def train(
                     if run.epoch % validate_every == 0 or run.epoch == run.epochs - 1:
                         score = run.validate(state_of[run.slot])
                     run.history["losses"] = []
-                    epoch_bars[run].advance(f"loss {loss:.3f}" + ("" if score is None else f", validation {score:.3f}"))
+                    validation = "" if score is None else f", validation {score:.3f}"
+                    epoch_bars[run].advance(f"loss {loss:.3f}{validation}{run.waiting}")
                 if optimizer.schedule == "plateau":
                     scales = [np.float32(optimizer.lr_scale(run.validation_losses)) for run in slots]
                     states = replace(states, opt_state=with_lr_scale(states.opt_state, placement.put(scales)))
@@ -246,9 +265,11 @@ def train(
                     run.save(state_of[run.slot])
 
             for run in active:
-                if run.step == run.total_steps:
+                if run.finished:
                     run.write_summary()
-            active = [run for run in active if run.step < run.total_steps]
+                if run.finished and run.step < run.total_steps:
+                    progress.say(f"{run.name}: ends after epoch {run.epoch + 1} of {run.epochs}{run.waiting}")
+            active = [run for run in active if not run.finished]
             if stop and active:
                 lines = [f"{run.name}: stopped after step {run.step} of {run.total_steps}; saved" for run in active]
                 raise Interrupted("\n".join(lines))

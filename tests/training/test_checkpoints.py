@@ -9,7 +9,7 @@ import pytest
 from flax import linen as nn
 
 from jaxpara.errors import UserError
-from jaxpara.training.checkpoints import Checkpoints, best_epochs
+from jaxpara.training.checkpoints import Checkpoints, best_epochs, since_best
 from jaxpara.training.state import create
 
 
@@ -169,3 +169,16 @@ FOLDS = [epochs((0.1, 3.0), (0.5, 2.0), (0.5, 1.0)), epochs((None, 0.5), (0.2, 0
 )
 def test_the_best_epoch_of_each_run_or_of_all(best_by, common, chosen):
     assert [epoch["epoch"] for epoch in best_epochs(FOLDS, best_by, common=common)] == chosen
+
+
+@pytest.mark.parametrize(
+    ("scores", "count"),
+    [((), 0), ((0.5,), 0), ((0.5, 0.6), 0), ((0.6, 0.5, 0.6), 2), ((None, None), 1), ((0.1, None, 0.2, None), 1)],
+)
+def test_epochs_since_the_best_one(scores, count):
+    """An equal score is no better one, and an undefined score is the worst."""
+    assert since_best(history(*scores)["epochs"], "score") == count
+
+
+def test_epochs_since_the_lowest_loss():
+    assert since_best([{"score": 0.1 * n, "loss": loss} for n, loss in enumerate((0.5, 0.4, 0.6, 0.4))], "loss") == 2

@@ -12,13 +12,14 @@ import pytest
 from jaxpara.corpora import tasks
 from jaxpara.corpora.corpus import Corpus, Recording
 from jaxpara.corpora.splits import Fold
+from jaxpara.errors import UserError
 from jaxpara.predictions import scores_of
 from jaxpara.progress import Progress
 from jaxpara.training import parallel
 from jaxpara.training.checkpoints import Checkpoints
 from jaxpara.training.fold_run import FoldRun, summary_of
 from jaxpara.training.net import Net
-from jaxpara.training.train import Interrupted
+from jaxpara.training.train import ActiveRun, Interrupted
 
 TASK = tasks.TASKS["breathing"]
 # Narrow, without dropout, as its masks differ by device, and with SGD, as Adam reduces a gradient near 0 to its sign.
@@ -207,6 +208,39 @@ def test_runs_that_are_killed_during_a_save_resume_to_the_same_bits(shared, fold
         with pytest.raises(KeyboardInterrupt):
             shared.train(runs, progress)
     assert_same(undisturbed, trained(shared, runs), 0)
+
+
+def test_runs_end_early_at_the_same_epoch_alone_together_and_after_a_kill(
+    shared, folds_in, tmp_path, monkeypatch, capsys
+):
+    use(monkeypatch, 1)
+    monkeypatch.setattr(shared, "epochs", 5)
+    monkeypatch.setattr(shared, "patience", 2)
+    together = trained(shared, list(folds_in(tmp_path / "together")))
+    assert (
+        "net, fold 0: ends after epoch 3 of 5, 2 of 2 validations without a better score\n" in capsys.readouterr().out
+    )
+    assert [len(outcome["epochs"]) for outcome in together.values()] == [3, 4, 5]
+    assert_same(together, trained(shared, *([run] for run in folds_in(tmp_path / "alone"))), 1e-5)
+
+    runs = list(folds_in(tmp_path / "killed"))
+    with monkeypatch.context() as patch, Progress() as progress:
+        patch.setattr(ActiveRun, "write_summary", lambda self: next(iter(())))  # after the checkpoint of fold 0
+        with pytest.raises(StopIteration):
+            shared.train(runs, progress)
+    assert_same(together, trained(shared, runs), 0)
+
+    monkeypatch.setattr(shared, "patience", 0)
+    full = trained(shared, list(folds_in(tmp_path / "full")))
+    for number, outcome in full.items():
+        ended = together[number]["losses"]
+        np.testing.assert_array_equal(outcome["losses"][: len(ended)], ended)
+        assert len(outcome["losses"]) == 5
+
+
+def test_a_common_epoch_and_patience_are_refused_together():
+    with pytest.raises(UserError, match=r"config.net.patience is 1: common_epoch needs the same epochs of every fold"):
+        net(common_epoch=True, keep_best=3, patience=1)
 
 
 class Compiled(logging.Handler):
