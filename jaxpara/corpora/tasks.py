@@ -82,7 +82,8 @@ def task_of(wanted: Mapping[str, Any]) -> Task:
         task = TASKS[name]
     else:
         corpus = Path(wanted.get("root") or "").resolve().name
-        task = Task(corpus, name, target="", measure=MEASURES[name][0], limits=NO_LIMITS)
+        limits = (-1.0, 1.0) if name == "classes" else NO_LIMITS
+        task = Task(corpus, name, target="", measure=MEASURES[name][0], limits=limits)
     if wanted.get("classes"):
         classes = tuple(str(each) for each in wanted["classes"])
         if task.kind not in ("classes", "ordinal") or len(set(classes)) < max(2, len(classes)):
