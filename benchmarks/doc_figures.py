@@ -23,7 +23,7 @@ import soundfile
 from PIL import Image
 
 from jaxpara import predictions
-from jaxpara.corpora.challenge import read
+from jaxpara.corpora.read import read
 from jaxpara.corpora.simulated import writing
 from jaxpara.corpora.tasks import TASKS
 

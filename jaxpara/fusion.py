@@ -57,7 +57,8 @@ def average(tables: Sequence[pd.DataFrame], weights: Sequence[float] | None = No
         return tables[0]
     models = np.stack([table[MODEL].to_numpy() for table in tables])
     same = (models == models[0]).all((0, 2))[:, None]
-    mean = with_scores(tables[0], np.average([scores_of(table) for table in tables], axis=0, weights=weights))
+    scores = np.stack([scores_of(table) for table in tables])
+    mean = with_scores(tables[0], np.average(scores, axis=0, weights=weights) if scores.size else scores[0])
     mean[MODEL] = np.where(same, models[0], -1)  # rows of several models are an ensemble's
     return mean
 

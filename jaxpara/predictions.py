@@ -53,7 +53,8 @@ def predictions_of(recordings: Sequence[Any], scores: np.ndarray, fold: int, see
     counts = [len(r.times_s) for r in recordings]
     names = np.repeat(np.array([r.name for r in recordings], object), counts)
     partitions = np.repeat(np.array([r.partition for r in recordings], object), counts)
-    return table_of(names, np.concatenate([r.times_s for r in recordings]), partitions, scores, fold, seed)
+    times_s = np.concatenate([np.empty(0), *(r.times_s for r in recordings)])  # of no recordings too
+    return table_of(names, times_s, partitions, scores, fold, seed)
 
 
 def score_columns(table: pd.DataFrame) -> list[str]:

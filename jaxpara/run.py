@@ -12,10 +12,12 @@ import ml_collections
 
 from jaxpara import __version__, processes
 from jaxpara.config import as_run
-from jaxpara.corpora import audio, challenge
+from jaxpara.corpora import audio, partitions
 from jaxpara.corpora.corpus import PARTITIONS, Corpus
 from jaxpara.corpora.findings import Findings
+from jaxpara.corpora.read import read
 from jaxpara.corpora.simulated import STAMP, check_or_simulate
+from jaxpara.corpora.splits import Fold, folds_of
 from jaxpara.corpora.tasks import TASKS
 from jaxpara.errors import Unavailable, UserError
 from jaxpara.evaluation import compare_systems, readable_predictions, report, submission
@@ -87,6 +89,7 @@ def run(
             return
         with locked(workdir):
             experiment = build_members(name, settings, corpus, findings, workdir)
+            processes.on_main(lambda: partitions.write(workdir / "split.csv", corpus, _folds(settings, corpus)))
 
             # Training is not a function of its own: that keeps the path to the gradient short.
             embeddings: Embeddings = {}
@@ -218,7 +221,9 @@ def write_outputs(
     """Write the submission, results.json, system.json, the fused predictions, predictions.csv and the report."""
     corpus, settings, members = experiment.corpus, experiment.settings, experiment.members
     # The submission comes first: if it is refused, nothing is half written.
-    submission.write(workdir / "submission" / f"{corpus.task.name}.{experiment.name}.csv", fused.test, experiment.data)
+    if corpus.partition("test"):
+        file = workdir / "submission" / f"{corpus.task.name}.{experiment.name}.csv"
+        submission.write(file, fused.test, experiment.data)
     keep_others(workdir, experiment.name)
     write_json(workdir / "results.json", results)
     about = {"seed": settings["seed"], "corpus": corpus.fingerprint}
@@ -246,8 +251,17 @@ def write_outputs(
 def compare(paths: Sequence[Path], root: Path | None, task: str | None, output: Path | None) -> None:
     """Compare systems, see `jaxpara.evaluation.compare_systems.run`."""
     compare_systems.run(
-        paths, root, task, output, tasks=TASKS, read=lambda root, task: describe(challenge.read(root, TASKS[task]))
+        paths, root, task, output, tasks=TASKS, read=lambda root, task: describe(read(root, TASKS[task]))
     )
+
+
+def _folds(settings: dict[str, Any], corpus: Corpus) -> list[Fold]:
+    """Return all folds of the first member that has several, or an empty list."""
+    for name, member in settings["members"].items():
+        spec = {key: value for key, value in member["folds"].items() if key not in ("only", "leave_out")}
+        if len(folds := folds_of(spec, f"members.{name}.folds", corpus)) > 1:
+            return folds
+    return []
 
 
 def describe(corpus: Corpus) -> CorpusData:

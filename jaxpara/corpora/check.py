@@ -9,34 +9,48 @@ from pathlib import Path
 import numpy as np
 
 from jaxpara.corpora.audio import check_file, in_threads, scan
-from jaxpara.corpora.challenge import read_contents
 from jaxpara.corpora.corpus import PARTITIONS, Corpus
 from jaxpara.corpora.findings import Findings
+from jaxpara.corpora.read import read_contents
+from jaxpara.corpora.source import SUB_CHALLENGE, Options
 from jaxpara.corpora.tasks import Task
 
+MAX_IMBALANCE = 10  # ratio of the sizes of the largest and the smallest class
 
-def check(root: Path, task: Task, findings: Findings, progress: Callable[[int, int], None] | None = None) -> Corpus:
+
+def check(
+    root: Path,
+    task: Task,
+    findings: Findings,
+    progress: Callable[[int, int], None] | None = None,
+    options: Options = SUB_CHALLENGE,
+) -> Corpus:
     """Read a corpus and decode every audio file once.
 
     Args:
-      root: the folder that contains `wav/` and `lab/`, or whose `dist/` does.
+      root, task, options: see `jaxpara.corpora.read.read_contents`.
       findings: collects everything that is wrong with the corpus.
       progress: called with the number of scanned files and of all files.
 
     Raises:
       UserError: the first error, after the whole check.
     """
-    corpus, extra = read_contents(Path(root), task, findings)
+    corpus, extra = read_contents(Path(root), task, findings, options)
     complete = not findings.count("error")
     infos = in_threads(scan, [recording.path for recording in corpus.recordings], progress)
     recordings = tuple(replace(r, audio=info) for r, info in zip(corpus.recordings, infos, strict=True))
     corpus = replace(corpus, recordings=recordings)
+    wrong_unit = _wrong_unit(corpus)
+    if wrong_unit:
+        findings.error("times in another unit", corpus.label_file, wrong_unit, "write the times in seconds")
     for recording, info in zip(recordings, infos, strict=True):
         check_file(recording.path, info, findings)
         labels, rate_hz = len(recording.labels), corpus.label_rate_hz
         # A file that is cut short, joined or empty also has another length than its labels; one error is enough.
         whole = info.frames and not info.missing and not info.more
-        if rate_hz and whole and abs(labels / rate_hz - info.seconds) > 1 / rate_hz + 1e-6:
+        if wrong_unit or not (rate_hz and whole):
+            pass
+        elif abs(labels / rate_hz - info.seconds) > 1 / rate_hz + 1e-6:
             what = f"{info.seconds:.2f} s of audio, {labels} labels are {labels / rate_hz:.2f} s"
             fix = "copy the file again from the corpus, or correct its labels"
             findings.error("files of other lengths than their labels", recording.path, what, fix)
@@ -46,11 +60,15 @@ def check(root: Path, task: Task, findings: Findings, progress: Callable[[int, i
             findings.warning("constant labels", corpus.label_file, what, fix)
     _announce_changes(corpus, findings)
     _check_duplicates(corpus, findings)
-    if task.kind == "classes":
+    if corpus.task.kind == "classes":
         _check_lengths(corpus, findings)
         # A missing class may only be the result of errors in the label files.
         if complete:
             _check_classes(corpus, findings)
+    if options.own and len(extra) > 1:
+        what = f"{len(extra)} audio files have no row, for example {extra[0].name!r}"
+        findings.warning("files without rows", corpus.label_file, what, "add their rows if they belong to the corpus")
+        extra = []
     for path in extra:
         findings.warning("files without rows", path, "no label file names it", "add its rows, or remove it")
     findings.require_no_error()
@@ -102,7 +120,7 @@ def _check_lengths(corpus: Corpus, findings: Findings) -> None:
 
 
 def _check_classes(corpus: Corpus, findings: Findings) -> None:
-    """Add partitions that lack a class."""
+    """Add partitions that lack a class, and a training set in which some are rare."""
     for partition in PARTITIONS:
         labels = np.array([recording.labels[0] for recording in corpus.partition(partition)])
         level, fix = "warning", "add examples, or its recall cannot be measured"
@@ -112,3 +130,24 @@ def _check_classes(corpus: Corpus, findings: Findings) -> None:
             if index not in labels:
                 what = f"no recording of the class {name!r} in {partition}"
                 findings.add(level, "missing classes", corpus.label_file, what, fix)
+    train = np.array([recording.labels[0] for recording in corpus.partition("train")])
+    counts = {name: int((train == index).sum()) for index, name in enumerate(corpus.task.classes)}
+    rarest, most = min(counts, key=lambda c: counts[c]), max(counts, key=lambda c: counts[c])
+    if 0 < counts[rarest] * MAX_IMBALANCE < counts[most]:
+        what = f"train has {counts[most]} recordings of {most!r} and {counts[rarest]} of {rarest!r}"
+        fix = "a network may never predict the rare classes: weight them, or compare the recalls in the report"
+        findings.warning("rare classes", corpus.label_file, what, fix)
+
+
+def _wrong_unit(corpus: Corpus) -> str:
+    """Return what shows that all times of labels are in milliseconds or samples, or an empty string."""
+    known = [r for r in corpus.recordings if r.audio.frames and corpus.label_rate_hz]
+    for unit in ("milliseconds", "samples"):
+        at = {r.name: r.audio.seconds * (1000 if unit == "milliseconds" else r.audio.rate_hz) for r in known}
+        if known and all(abs(len(r.labels) / corpus.label_rate_hz / at[r.name] - 1) < 0.1 for r in known):
+            first = known[0]
+            times = (
+                f"the labels of {first.name!r} go to {first.times_s[-1]:g} s, its audio to {first.audio.seconds:.2f} s"
+            )
+            return f"{times}: did you mean {unit}?"
+    return ""

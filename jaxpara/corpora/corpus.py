@@ -32,6 +32,7 @@ class Recording:
     truth: np.ndarray  # `[label]` for evaluation: `labels`, completed by the confidential labels if there are any
     # The scan of the file; empty if it was not scanned (`challenge.read`, new audio, corpora in memory).
     audio: AudioInfo = field(default_factory=AudioInfo)
+    fold: str = ""  # the fold that validates on it, where the corpus has its own folds
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,10 +70,11 @@ class Corpus:
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 of the names, partitions, speakers, labels and samples."""
+        """SHA-256 of the names, partitions, speakers, own folds, labels and samples."""
         total = hashlib.sha256()
         for recording in self.recordings:
             texts = (recording.name, recording.partition, recording.speaker, recording.audio.digest)
+            texts += (recording.fold,) if recording.fold else ()
             total.update(repr(texts).encode())
             for values in (recording.times_s, recording.labels):
                 total.update(values.astype("<f8").tobytes())
@@ -110,11 +112,11 @@ class Corpus:
 def recordings_of(rows: Rows, folder: Path) -> tuple[Recording, ...]:
     """Build recordings from their rows, which are adjacent: `name`, `partition`, `speaker`, `time_s`, `value`, `truth`.
 
-    The names are relative to the folder of the audio.
+    The names are relative to the folder of the audio. The rows may also have a `fold`.
     """
     starts = np.flatnonzero(~rows["name"].duplicated())
     arrays = (np.split(rows[column].to_numpy(float), starts)[1:] for column in ("time_s", "value", "truth"))
     return tuple(
-        Recording(row.name, folder / row.name, row.partition, row.speaker, *values)
+        Recording(row.name, folder / row.name, row.partition, row.speaker, *values, fold=getattr(row, "fold", ""))
         for row, *values in zip(rows.iloc[starts].itertuples(), *arrays, strict=True)
     )

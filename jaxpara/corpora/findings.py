@@ -84,9 +84,9 @@ class Findings:
             raise self.first_error()
 
 
-def quote(text: str) -> str:
-    """Quote the text of a cell for a message: on one line, at most 60 characters."""
-    return repr(text if len(text) <= 60 else text[:57] + "...")
+def quote(text: str, length: int = 60) -> str:
+    """Quote the text of a cell for a message: on one line, cut to a length."""
+    return repr(text if len(text) <= length else text[: length - 3] + "...")
 
 
 class _Cell(str):

@@ -1,16 +1,20 @@
-"""Folds: the training, validation and test sets of the paper's N-fold schemes.
+"""Folds: the training, validation and test sets of N-fold schemes.
 
-Every split raises a UserError if the number `n` of folds is odd, or larger than the corpus allows.
+Every split raises a UserError if the number `n` of folds is larger than the corpus allows; those of the paper also if
+it is odd.
 """
 
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
 from jaxpara.corpora.corpus import PARTITIONS, Corpus, Recording
+from jaxpara.corpora.tasks import Task
 from jaxpara.errors import UserError
 from jaxpara.predictions import FoldSeed
 from jaxpara.registry import build
@@ -113,8 +117,65 @@ def speaker_disjoint_if_known(corpus: Corpus, n: int = 4, seed: int = 12) -> lis
     return (speaker_disjoint if corpus.speakers_known else stratified)(corpus, n, seed)
 
 
+def devel_or_folds(corpus: Corpus, n: int = 5, seed: int = 12) -> list[Fold]:
+    """Return the `official` fold if the corpus has a devel partition, otherwise folds over train; for all tasks.
+
+    The folds are those of the corpus if every recording of train has one; then there may be another number than `n`.
+    Otherwise they share no speaker if all are known, and have the proportions of the classes as well as possible.
+    """
+    if corpus.partition("devel"):
+        return official(corpus)
+    recordings = sorted(corpus.partition("train"), key=lambda recording: recording.name)
+    if all(recording.fold for recording in recordings):
+        own = sorted({r.fold for r in recordings}, key=lambda fold: (not fold.isdecimal(), fold.zfill(9)))
+        part, n = np.array([own.index(recording.fold) for recording in recordings]), len(own)
+    else:
+        speakers = [recording.speaker for recording in recordings] if corpus.speakers_known else None
+        units, what = (len(recordings), "recordings") if speakers is None else (len(set(speakers)), "speakers")
+        if n > units:
+            raise UserError(f"folds.n is {n}, but there are {units} {what} in train; use fewer folds")
+        labels = np.array([recording.labels[0] for recording in recordings])
+        part = random_parts(labels, corpus.task, speakers, n, seed) if n > 1 else np.zeros(len(recordings), int)
+    if n < 2:
+        raise UserError(f"folds.n is {n}, expected at least 2, as the corpus has no devel partition to validate on")
+    test = _names(corpus.partition("test"))
+    sides = [
+        [_names(r for r, at in zip(recordings, part == i, strict=True) if at == v) for v in (0, 1)] for i in range(n)
+    ]
+    return [Fold(index, train, val, test) for index, (train, val) in enumerate(sides)]
+
+
+def random_parts(labels: np.ndarray, task: Task, speakers: Sequence[str] | None, count: int, seed: int) -> np.ndarray:
+    """Divide recordings at random: `[recording]` the index of its part.
+
+    Args:
+      labels: `[recording]`, whose classes, or fifths of the numbers, have the same proportions in each part as well as
+        possible; those of sequences do not count.
+      speakers: `[recording]`, each of whom is in one part only; None where unknown.
+      count: of the parts, at least 2.
+    """
+    strata = np.zeros(len(labels), int)
+    if task.kind == "classes":
+        strata = labels.astype(int)
+    elif task.kind != "sequence":
+        # Each fifth needs at least a recording for each part.
+        fifths = max(1, min(5, len(labels) // count))
+        strata = np.asarray(pd.qcut(labels, fifths, labels=False, duplicates="drop"))
+    if np.unique(strata, return_counts=True)[1].max() < count:  # no class is large enough, which is an error of sklearn
+        strata = np.zeros(len(labels), int)
+    splitter = (StratifiedKFold if speakers is None else StratifiedGroupKFold)(count, shuffle=True, random_state=seed)
+    part = np.zeros(len(labels), int)
+    with warnings.catch_warnings():
+        # Of rare classes, which are in fewer parts; the check of the corpus lists what that leads to.
+        warnings.filterwarnings("ignore", "The least populated class", UserWarning)
+        for index, (_, rows) in enumerate(splitter.split(strata, strata, speakers)):
+            part[rows] = index
+    return part
+
+
 SPLITS: dict[str, Callable[..., list[Fold]]] = {
-    split.__name__: split for split in (official, ordered, stratified, speaker_disjoint, speaker_disjoint_if_known)
+    split.__name__: split
+    for split in (official, ordered, stratified, speaker_disjoint, speaker_disjoint_if_known, devel_or_folds)
 }
 
 

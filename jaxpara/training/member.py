@@ -7,12 +7,14 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from jaxpara import processes
 from jaxpara.config import sources_of
 from jaxpara.corpora.corpus import Corpus
 from jaxpara.corpora.splits import Fold, folds_of, leaks
+from jaxpara.corpora.tasks import TASKS
 from jaxpara.errors import Unavailable, UserError
 from jaxpara.evaluation.results import FoldOutcome, MemberOutcome
 from jaxpara.features import FEATURES, organiser_tables, per_speaker
@@ -92,6 +94,8 @@ class Member:
         self._learner = build(LEARNERS, config["learner"], f"{where}.learner", **given)
         self.predicts: bool = self._learner.predicts
         self.identity = {"member": config, "seed": seed, "corpus": fingerprint}
+        if (task := corpus.task) not in TASKS.values():  # its measure chooses epochs and C
+            self.identity["task"] = [task.kind, task.measure, task.classes, task.limits]
         if self.sources:
             self.identity["sources"] = {source: sources[source].identity for source in self.sources}
         if getattr(self._learner, "precision", "float32") != "float32":
@@ -154,8 +158,11 @@ class Member:
                 run = run_of(fold)
                 progress.say(f"{run.name}: predicting")
                 for part in missing:
-                    trained = self._learner.load(run, chosen[fold.key], part=part)
-                    predictions = self._learner.predict(run, PARTS[part](fold), trained)
+                    if names := PARTS[part](fold):
+                        trained = self._learner.load(run, chosen[fold.key], part=part)
+                        predictions = self._learner.predict(run, names, trained)
+                    else:  # no test partition
+                        predictions = run.predictions((), np.empty((0, self._corpus.task.outputs)))
                     processes.on_main(partial(save, predictions, paths[part]))
 
     def _runs(self, progress: Progress, embeddings: Embeddings) -> Callable[[Fold], FoldRun]:

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from jaxpara.corpora.challenge import read
+from jaxpara.corpora.read import read
 from jaxpara.corpora.tasks import TASKS
 from jaxpara.errors import UserError
 

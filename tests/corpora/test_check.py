@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jaxpara.corpora.audio import scan
-from jaxpara.corpora.challenge import read
 from jaxpara.corpora.check import check
 from jaxpara.corpora.findings import Findings
+from jaxpara.corpora.read import read
 
 
 def test_valid_corpora_have_no_findings(mask, breathing):

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jaxpara.corpora.challenge import read
+from jaxpara.corpora.read import read
 from jaxpara.errors import UserError
 
 LABELS = "lab/labels.csv"

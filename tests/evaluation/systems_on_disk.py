@@ -9,8 +9,8 @@ import pytest
 import soundfile
 from conftest import data_of
 
-from jaxpara.corpora.challenge import read
 from jaxpara.corpora.corpus import Corpus
+from jaxpara.corpora.read import read
 from jaxpara.corpora.tasks import TASKS
 from jaxpara.errors import UserError
 from jaxpara.evaluation import compare_systems

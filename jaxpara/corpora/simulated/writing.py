@@ -13,8 +13,8 @@ import pandas as pd
 import soundfile
 
 from jaxpara.corpora.audio import in_threads
-from jaxpara.corpora.challenge import MARKER
 from jaxpara.corpora.corpus import PARTITIONS
+from jaxpara.corpora.read import MARKER
 from jaxpara.corpora.simulated import breathing, mask
 from jaxpara.corpora.simulated.voice import SAMPLE_RATE_HZ, Speaker
 from jaxpara.errors import UserError
