@@ -92,7 +92,7 @@ class Member:
             self.identity["precision"] = precision
         if self.table:
             self.identity["table"] = organiser_tables.digest(corpus, self.table)
-        else:
+        elif not self.optional:  # an optional member may be left out as soon as it is trained
             self._feature.require()
         # The mirrored ends of the features have to be the context that the network needs.
         context, mirrored = getattr(self._learner, "context_frames", 0), getattr(self._feature, "mirror_frames", None)
