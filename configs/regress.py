@@ -1,4 +1,4 @@
-"""Numbers per recording from any corpus: an SVR on openSMILE's functionals, a small CNN on log-Mel images, and their mean.
+"""Numbers per recording from any corpus: an SVR on functionals, a small CNN on log-Mel images, and their mean.
 
     python launch.py --config=configs/regress.py --config.corpus.root=FOLDER --config.corpus.table=meta.tsv
 
