@@ -208,6 +208,49 @@ def mask_demo(
     }
 
 
+def functionals_svm(window_s: float = 0.0) -> dict[str, Any]:
+    """Return an SVM on openSMILE's functionals of whole recordings, or of windows; left out without openSMILE."""
+    return {
+        "features": {"name": "opensmile", "feature_set": "ComParE_2016", "window_s": window_s, "hop_s": window_s},
+        "folds": {"name": "devel_or_folds", "n": 5},
+        "optional": True,
+        "learner": {
+            "name": "svm",
+            "kernel": "linear",
+            "c": (1e-5, 1e-4, 1e-3, 1e-2, 1e-1),
+            # A single odd value of another voice must not outweigh all others.
+            "scale": "minmax_clipped",
+        },
+    }
+
+
+def small_cnn(loss: dict[str, Any]) -> dict[str, Any]:
+    """Return a ResNet18 of a quarter of the width, from a random start, on log-Mel images of 3 s."""
+    return {
+        "features": log_mel_image() | {"style": "resize", "size": (64, 128), "clip_s": 3.0},
+        "folds": {"name": "devel_or_folds", "n": 5},
+        "learner": {
+            "name": "net",
+            "examples": {"name": "clips", "size": (64, 128), "augment": "none", "normalise": "imagenet"},
+            "model": {"name": "resnet18", "width": 16},
+            "pretrained": placeholder(str),
+            "loss": loss,
+            "optimizer": {"name": "adam", "lr": 1e-3, "weight_decay": 1e-4, "clip_norm": 1.0}
+            | schedule("plateau")
+            | {"plateau_patience": 4},
+            "batch": 16,
+            "epochs": 40,
+            "best_by": "score",
+            "keep_best": 1,
+        },
+    }
+
+
+def small_cnn_demo() -> dict[str, Any]:
+    """Return the sizes of the demo for `small_cnn`."""
+    return {"features": {"size": (64, 64)}, "learner": {"examples": {"size": (64, 64)}, "epochs": 8}}
+
+
 def schedule(name: str = "constant") -> dict[str, Any]:
     """Return the fields of all learning-rate schedules: `constant`, `cosine`, `warmup_cosine` and `plateau`."""
     return {"schedule": name, "warmup_steps": 0, "decay_steps": 0, "plateau_patience": 2, "plateau_factor": 0.1}

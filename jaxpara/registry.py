@@ -11,7 +11,7 @@ from jaxpara.errors import UserError
 # Fields of one name have the same limits everywhere: True for whole numbers, the limits in words, and the test of them.
 _SIZES = (
     *("bands", "batch", "blocks", "chunk", "filters", "gru", "keep_best", "kernels", "layers", "lstm", "piece_frames"),
-    *("pools", "seeds", "stages", "stem", "stem_kernel", "units", "validate_every"),
+    *("pools", "seeds", "stages", "stem", "stem_kernel", "units", "validate_every", "width"),
 )
 _COUNTS = ("decay_steps", "epochs", "microbatch", "mirror_frames", "patience", "plateau_patience", "warmup_steps")
 _AMOUNTS = ("clip_norm", "clip_s", "eps", "frame_rate_hz", "hop_s", "step_s", "weight_decay", "window_s")

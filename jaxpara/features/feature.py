@@ -37,7 +37,7 @@ class Feature:
         return 0.0
 
     def require(self) -> None:
-        """Raise a UserError if a package that the feature needs is not installed."""
+        """Raise Unavailable if a package that the feature needs is not installed."""
 
     def extract(self, waveform: np.ndarray) -> np.ndarray:
         """Compute the stored form from a waveform, `[sample]` float32 in [-1, 1]; a UserError if it is too short."""

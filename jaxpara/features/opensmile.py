@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from jaxpara.errors import UserError
+from jaxpara.errors import Unavailable, UserError
 from jaxpara.features.feature import Feature, samples
 
 LLD_RATE_HZ = 100.0
@@ -54,7 +54,7 @@ class OpenSmile(Feature):
 
     def require(self) -> None:
         if importlib.util.find_spec("opensmile") is None:
-            raise UserError("openSMILE is not installed: pip install 'jaxpara[opensmile]' (free for research only)")
+            raise Unavailable("openSMILE is not installed: pip install 'jaxpara[opensmile]' (free for research only)")
 
     def extract(self, waveform: np.ndarray) -> np.ndarray:
         windows = [waveform]

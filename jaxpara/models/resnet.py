@@ -127,14 +127,15 @@ class ResNet(StagedNet):
     classes: int = 2
     head: str = "v2"  # or "torchvision", one dense layer; "v1", three dense layers with dropout
     head_dropout: float = 0.6  # rate of head "v1"
+    width: int = 64  # channels of the first layer; fewer for small corpora and a random start
     axis_name: str | None = None  # device axis of synchronised BatchNorm
 
     def setup(self):
-        norm = partial(BatchNorm, self.axis_name)
+        norm, width = partial(BatchNorm, self.axis_name), self.width
         layer = partial(Layer, bottleneck=self.bottleneck, norm=norm)
-        self.conv1, self.bn1 = conv(64, 7, 2), norm()
-        self.layer1, self.layer2 = layer(64, self.blocks[0], 1), layer(128, self.blocks[1], 2)
-        self.layer3, self.layer4 = layer(256, self.blocks[2], 2), layer(512, self.blocks[3], 2)
+        self.conv1, self.bn1 = conv(width, 7, 2), norm()
+        self.layer1, self.layer2 = layer(width, self.blocks[0], 1), layer(2 * width, self.blocks[1], 2)
+        self.layer3, self.layer4 = layer(4 * width, self.blocks[2], 2), layer(8 * width, self.blocks[3], 2)
         self.fc = make_head(self.head, self.classes, dropout=self.head_dropout)
 
     def stages(self) -> dict[str, StageFunction]:

@@ -102,7 +102,7 @@ class Member:
             self.identity["precision"] = precision
         if self.table:
             self.identity["table"] = organiser_tables.digest(corpus, self.table)
-        else:
+        elif not self.optional:  # an optional member may be left out as soon as it is trained
             self._feature.require()
         if isinstance(self._feature, Imported):
             self.identity["vectors"] = self._feature.digest
