@@ -6,7 +6,7 @@
 """
 
 import csv
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -37,7 +37,7 @@ Rows = Any  # a pandas.DataFrame; pyright cannot follow the types of its columns
 def read_table(
     path: Path, findings: Findings, optional: Mapping[str, Sequence[str]] = {}, **columns: Sequence[str]
 ) -> Rows:
-    """Read a UTF-8 table with a header, separated by commas, semicolons or tabs.
+    """Read some columns of a table of files, see `records`.
 
     Args:
       findings: collects the rows that do not fit the header; they are left out.
@@ -53,16 +53,46 @@ def read_table(
       UserError: not such a table, or one without rows.
     """
     columns = {"name": NAME_COLUMNS, **columns}
+    lines = records(path, findings, columns["name"], _or_give("name"))
+    _, header = next(lines)
+    places = {what: _place(path, header, what, names, findings) for what, names in columns.items()}
+    found = {what: _index(header, names) for what, names in optional.items()}
+    places |= {what: place for what, place in found.items() if place is not None}
     rows: list[int] = []
+    cells: dict[str, list[str]] = {what: [] for what in places}
     texts: dict[str, str] = {}  # one copy of each: names and times repeat, and a file may have millions of rows
+    for row, record in lines:
+        rows.append(row)
+        for what, place in places.items():
+            cells[what].append(texts.setdefault(record[place], record[place]))
+    if not rows:
+        raise findings.fatal(path, "no rows below the header", "fill it, or copy it again from the corpus")
+    table = pd.DataFrame({"row": rows, "path": path, **cells}, dtype=object)
+    table.attrs = {what: header[place] for what, place in places.items()}
+    return table
+
+
+def records(
+    path: Path, findings: Findings, names: Sequence[str] = NAME_COLUMNS, or_give: str = ""
+) -> Iterator[tuple[int, list[str]]]:
+    """Yield the header of a UTF-8 table separated by commas, semicolons or tabs, then its rows.
+
+    Args:
+      findings: collects the rows that do not fit the header; they are left out.
+      names: the spellings of the column with the files.
+      or_give: for the message, what to do instead of naming that column so.
+
+    Yields:
+      The line of the file on which the row begins, from 1, and its cells without spaces around them.
+
+    Raises:
+      UserError: not such a table.
+    """
     row = 1
     try:
         with path.open(encoding="utf-8-sig") as lines:
-            header, separator = _header(path, lines, columns["name"], findings)
-            places = {what: _place(path, header, what, names, findings) for what, names in columns.items()}
-            found = {what: _index(header, names) for what, names in optional.items()}
-            places |= {what: place for what, place in found.items() if place is not None}
-            cells: dict[str, list[str]] = {what: [] for what in places}
+            header, separator = _header(path, lines, names, or_give, findings)
+            yield row, header
             # Rows are read with `csv`, because `pandas.read_csv` silently fills short rows and has no line numbers.
             reader = csv.reader(lines, delimiter=separator)
             row = 2
@@ -71,10 +101,7 @@ def read_table(
                 if row > begin + 1:
                     findings.error("open quotations", path, "a quotation mark is not closed", "close it", begin)
                 elif len(record) == len(header):
-                    rows.append(begin)
-                    for what, place in places.items():
-                        cell = record[place].strip()
-                        cells[what].append(texts.setdefault(cell, cell))
+                    yield begin, [cell.strip() for cell in record]
                 elif any(cell.strip() for cell in record):
                     what = f"{len(record)} columns, the header has {len(header)}"
                     findings.error("rows of another width", path, what, "correct or delete the row", begin)
@@ -86,14 +113,15 @@ def read_table(
         raise findings.fatal(path, what, "save the file as UTF-8", row) from error
     except csv.Error as error:
         raise findings.fatal(path, f"not readable as a table ({error})", "correct the row", row) from error
-    if not rows:
-        raise findings.fatal(path, "no rows below the header", "fill it, or copy it again from the corpus")
-    table = pd.DataFrame({"row": rows, "path": path, **cells}, dtype=object)
-    table.attrs = {what: header[place] for what, place in places.items()}
-    return table
 
 
-def _header(path: Path, lines: Any, names: Sequence[str], findings: Findings) -> tuple[list[str], str]:
+def file_column(header: Sequence[str]) -> int:
+    """Return the index of the column with the files; -1 if there is none."""
+    place = _index(header, NAME_COLUMNS)
+    return -1 if place is None else place
+
+
+def _header(path: Path, lines: Any, names: Sequence[str], or_give: str, findings: Findings) -> tuple[list[str], str]:
     """Return the column names and the separator of the first line; `names` are the spellings of the file column."""
     line = lines.readline()
     header, separator = _split(line, names)
@@ -104,7 +132,10 @@ def _header(path: Path, lines: Any, names: Sequence[str], findings: Findings) ->
             if _index(_split(other, names)[0], names) is not None:
                 what = f"{what}, and {quote(other.strip())} in row {row} seems to be the header"
                 raise findings.fatal(path, what, "delete the lines above the header", 1)
-        raise findings.fatal(path, what, f"make it a header with {wanted}{_or_give('name')}", 1)
+        if len(header) > 1 and not header[0]:
+            what = f"{what}, in which the first column has no name"
+        hint = next(filter(None, (suggest(name.lower(), list(names)) for name in header if name)), "")
+        raise findings.fatal(path, what, f"make it a header with {wanted}{or_give}{hint}", 1)
     for name in header:
         if name and header.count(name) > 1:
             raise findings.fatal(path, f"column {quote(name)} appears twice", "delete or rename one of them", 1)
@@ -121,7 +152,7 @@ def _split(line: str, names: Sequence[str]) -> tuple[list[str], str]:
     return next((found for found in headers if _index(found[0], names) is not None), headers[0])
 
 
-def _index(header: list[str], spellings: Sequence[str]) -> int | None:
+def _index(header: Sequence[str], spellings: Sequence[str]) -> int | None:
     """Return the index of the column with one of the spellings, in any case where that is unique."""
     folded = [name.casefold() for name in header]
     for name in spellings:

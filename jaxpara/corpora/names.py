@@ -9,10 +9,12 @@ import soundfile
 
 from jaxpara.corpora.findings import Findings, quote
 from jaxpara.corpora.labels import Rows
+from jaxpara.registry import suggest
 
 # Of files that libsndfile reads without being given their sample rate, and other endings of the same formats.
 SUFFIXES = frozenset({f".{name.lower()}" for name in soundfile.available_formats()} - {".raw"})
 SUFFIXES |= {".aif", ".aifc", ".oga", ".opus", ".snd", ".sph", ".wave"}
+MAX_SUGGESTED = 10_000  # names that are compared letter by letter
 
 
 def audio_files(folder: Path, findings: Findings, *, by_suffix: bool = False) -> dict[str, bool]:
@@ -93,15 +95,15 @@ def _problem_of(name: str, folder: Path, absolute: bool) -> str:
 
 
 def _key(name: str) -> str:
-    """Return a name without what people and file systems confuse: case, Unicode normalisation, the suffix."""
-    return unicodedata.normalize("NFC", os.path.splitext(name)[0]).casefold()
+    """Return a name without what people and file systems confuse: case, Unicode form, backslashes, the suffix."""
+    return unicodedata.normalize("NFC", os.path.splitext(name)[0]).replace("\\", "/").casefold()
 
 
 def _by_key(audio: Iterable[str]) -> dict[str, str]:
     """Return the files by the key of their path, and of their last part where that is unique."""
     paths, last = {_key(file): file for file in audio}, {}
     for file in audio:
-        key = _key(PurePosixPath(file).name)
+        key = _key(file).rpartition("/")[2]
         last[key] = "" if key in last else file
     return {key: file for key, file in (last | paths).items() if file}
 
@@ -119,3 +121,9 @@ def _hint(name: str, file: str | None) -> str:
         return ""
     same = unicodedata.normalize("NFC", name) == unicodedata.normalize("NFC", file)
     return f"; did you mean {quote(file)}{', which has another Unicode normalisation' * same}?"
+
+
+def did_you_mean(name: str, files: Iterable[str]) -> str:
+    """Return ``; did you mean 'x.wav'?`` for the file that a name probably means, or an empty string."""
+    audio = dict.fromkeys(files, True)
+    return _hint(name, _meant(name, audio, _by_key(audio))) or suggest(name, list(audio)[:MAX_SUGGESTED])

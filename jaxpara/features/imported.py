@@ -10,9 +10,10 @@ import numpy as np
 import pandas as pd
 from absl import logging
 
-from jaxpara.corpora import file_tables
+from jaxpara.corpora import labels
 from jaxpara.corpora.corpus import Corpus
-from jaxpara.corpora.findings import quote
+from jaxpara.corpora.findings import Findings, quote
+from jaxpara.corpora.names import did_you_mean
 from jaxpara.errors import UserError, reason
 
 TABLES, PARQUET, ARRAYS = (".csv", ".tsv", ".txt"), (".parquet", ".pq"), (".npz",)
@@ -27,7 +28,7 @@ class Imported:
     """Vectors of a file, `[feature]` float32 by recording; with a `frame_rate_hz` sequences, `[frame, feature]`.
 
     File names must be those of the labels. The file is one of
-      - a CSV or TSV table with a header: a column `file`, `filename`, `file_name`, `path` or `name`, and one column of
+      - a CSV or TSV table with a header: a column `file`, `filename`, `file_name` or `path`, and one column of
         numbers per feature;
       - a Parquet file of such a table, or with the files as index, as audformat and openSMILE write it;
       - an NPZ file with one array per file name, or with `names`, `[recording]`, and `features`,
@@ -129,7 +130,7 @@ class Imported:
             raise UserError(
                 f"{self.path}: no vector for {missing[0]!r}{more} of {corpus.label_file}, which has"
                 f" {len(corpus.recordings)}; add them, and write file names as it does"
-                f"{file_tables.did_you_mean(missing[0], unknown)}"
+                f"{did_you_mean(missing[0], unknown)}"
             )
         if unknown:
             logging.warning(
@@ -145,11 +146,12 @@ def _vectors_in(path: Path, where: str) -> tuple[list[str], Vectors]:
     """Return the names of the features, empty if they have none, and the vectors."""
     suffix = path.suffix.lower()
     if suffix in TABLES:
-        rows = file_tables.read(path)
+        findings = Findings()
+        rows = labels.records(path, findings)
         _, header = next(rows)
-        key = header.index(file_tables.file_column(header))
-        chosen = _features_of(path, header)
-        return [header[i] for i in chosen], _table_rows(path, rows, header, key, chosen)
+        key = labels.file_column(header)
+        chosen = _features_of(path, header, key)
+        return [header[i] for i in chosen], _table_rows(path, rows, header, key, chosen, findings)
     if suffix in PARQUET:
         return _parquet(path)
     if suffix in ARRAYS:
@@ -158,18 +160,24 @@ def _vectors_in(path: Path, where: str) -> tuple[list[str], Vectors]:
     raise UserError(f"{where}.path is {str(path)!r}, expected a file whose name ends in one of {known}")
 
 
-def _features_of(path: Path, columns: list[str]) -> list[int]:
-    """Return the indices of the columns that are features."""
-    other = {file_tables.file_column(columns), *(SEGMENT if set(SEGMENT) <= set(columns) else ())}
-    if chosen := [i for i, column in enumerate(columns) if column not in other]:
+def _features_of(path: Path, columns: list[str], key: int) -> list[int]:
+    """Return the indices of the columns that are features; `key` is that of the files."""
+    other = SEGMENT if set(SEGMENT) <= set(columns) else ()
+    if chosen := [i for i, column in enumerate(columns) if i != key and column not in other]:
         return chosen
     raise UserError(f"{path}: no columns but {', '.join(columns)}, expected one per feature; add them")
 
 
 def _table_rows(
-    path: Path, rows: Iterator[tuple[int, list[str]]], header: list[str], key: int, chosen: list[int]
+    path: Path,
+    rows: Iterator[tuple[int, list[str]]],
+    header: list[str],
+    key: int,
+    chosen: list[int],
+    findings: Findings,
 ) -> Vectors:
     for line, cells in rows:
+        findings.require_no_error()
         try:
             # One call for a row: NumPy parses thousands of cells at once.
             values = np.array([cells[i] for i in chosen], np.float64)
@@ -182,6 +190,7 @@ def _table_rows(
                 f"{path}, row {line}: column {quote(header[at])} is {quote(cells[at])}, expected a number; {fix}"
             ) from None
         yield f"{path}, row {line}", cells[key], values
+    findings.require_no_error()
 
 
 def _is_number(text: str) -> bool:
@@ -201,20 +210,22 @@ def _parquet(path: Path) -> tuple[list[str], Vectors]:
         raise UserError(f"{path}: not readable as Parquet ({reason(error)}); save it again") from None
     if table.index.names != [None]:
         table = table.reset_index()
-    elif not file_tables.file_column(list(table.columns)) and not pd.api.types.is_numeric_dtype(table.index.dtype):
+    elif labels.file_column([str(column) for column in table.columns]) < 0 and not pd.api.types.is_numeric_dtype(
+        table.index.dtype
+    ):
         table = table.reset_index(names="file")
     columns = [str(column) for column in table.columns]
-    if not (key := file_tables.file_column(columns)):
-        fix = f"name the column or the index of the files {' or '.join(file_tables.FILE_COLUMNS)}"
+    if (key := labels.file_column(columns)) < 0:
+        fix = f"name the column or the index of the files {' or '.join(labels.NAME_COLUMNS)}"
         raise UserError(f"{path}: columns {quote(', '.join(columns))}; {fix}")
-    chosen = _features_of(path, columns)
+    chosen = _features_of(path, columns, key)
     for i in chosen:
         if not pd.api.types.is_numeric_dtype(table.dtypes.iloc[i]):
             cell = quote(str(table.iloc[0, i])) if len(table) else "text"
             fix = "delete it if it is no feature; a vector needs one column per feature"
             raise UserError(f"{path}, row 1: column {quote(columns[i])} is {cell}, expected a number; {fix}")
     values = table.iloc[:, chosen].to_numpy(np.float64, na_value=np.nan)
-    names = table.iloc[:, columns.index(key)].astype(str)
+    names = table.iloc[:, key].astype(str)
     rows = ((f"{path}, row {i}", name, row) for i, (name, row) in enumerate(zip(names, values, strict=True), 1))
     return [columns[i] for i in chosen], rows
 

@@ -10,16 +10,13 @@ from pathlib import Path
 
 import numpy as np
 
-from jaxpara.corpora import file_tables
+from jaxpara.corpora import labels
 from jaxpara.corpora.audio import LEVELS_HZ, AudioInfo, Reader, check_file, not_a_file, resample
 from jaxpara.corpora.findings import Findings
+from jaxpara.corpora.names import SUFFIXES, did_you_mean
 from jaxpara.errors import UserError
 from jaxpara.files import name_in_tables
 
-SUFFIXES = (
-    *("wav", "flac", "mp3", "ogg", "oga", "opus", "aif", "aiff", "aifc", "au", "snd", "caf", "w64", "rf64"),
-    *("wave", "sph", "nist", "voc"),
-)
 TABLES = (".csv", ".tsv")
 OVERLAP = 1 / 8  # of a block: the part that is crossfaded with the next block
 
@@ -91,7 +88,7 @@ def find(given: str, say: Callable[[str], None] = print) -> list[AudioFile]:
     path = folder = Path(given)
     if path.is_dir():
         found = [file for file in path.rglob("*") if _is_audio(file.relative_to(path))]
-        problem = f"no audio in this folder; expected files that end in {', '.join(SUFFIXES[:6])}, ..."
+        problem = "no audio in this folder; expected files that end in .wav, .flac, .mp3, .ogg, ..."
     elif path.suffix.lower() in TABLES and path.is_file():
         return _in_table(path)
     elif os.path.lexists(path) or not glob.has_magic(given):
@@ -112,35 +109,36 @@ def find(given: str, say: Callable[[str], None] = print) -> list[AudioFile]:
 
 
 def _in_table(path: Path) -> list[AudioFile]:
-    """Return a file for each row of a CSV or TSV table with a column `file`, `filename`, `file_name`, `path` or `name`.
+    """Return a file for each row of a CSV or TSV table with a column `file`, `filename`, `file_name` or `path`.
 
     Paths are relative to the folder of the table. Files that do not exist have a `failure`.
 
     Raises:
       UserError: it is not such a table, or has no rows.
     """
-    rows = file_tables.read(path)
+    findings = Findings()
+    rows = labels.records(path, findings)
     _, header = next(rows)
-    files, missing = [], 0
+    key, files, missing = labels.file_column(header), [], 0
     for row, cells in rows:
-        columns = dict(zip(header, cells, strict=True))
-        name = columns[file_tables.file_column(header)]
-        file = AudioFile(path.parent / name, name, columns, row)
+        name = cells[key]
+        file = AudioFile(path.parent / name, name, dict(zip(header, cells, strict=True)), row)
         folder = file.path.parent
         if not os.path.exists(file.path):
             missing += 1
             siblings = os.listdir(folder) if missing == 1 and folder.is_dir() else []  # a folder may be large
-            file.failure = f"no such file in {folder}{file_tables.did_you_mean(file.path.name, siblings)}"
+            file.failure = f"no such file in {folder}{did_you_mean(file.path.name, siblings)}"
         elif not os.path.isfile(file.path):  # folders; and pipes and devices, which are never opened
             file.failure = "not a file"
         files.append(file)
+    findings.require_no_error()
     if not files:
         raise UserError(f"--input={path}: no rows below the header, expected one per audio file")
     return files
 
 
 def _is_audio(name: Path) -> bool:
-    return name.suffix.lower()[1:] in SUFFIXES and not any(part.startswith(".") for part in name.parts)
+    return name.suffix.lower() in SUFFIXES and not any(part.startswith(".") for part in name.parts)
 
 
 def to_float(waveform: np.ndarray) -> np.ndarray:

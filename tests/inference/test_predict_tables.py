@@ -108,7 +108,7 @@ def test_a_sequence_repeats_the_row_of_its_file(trained, folder):
         (
             "wav/a.wav\n",
             "o.csv",
-            r"files\.csv, row 1: the header is 'wav/a\.wav'; name the column of the files file or",
+            r"files\.csv, row 1: the first line is 'wav/a\.wav'; make it a header with a column file_name or",
         ),
         ("file,file\na,b\n", "o.csv", r"column 'file' appears twice"),
         ("file\nwav/a.wav\n", "files.csv", r"--output=.*files\.csv: is also the --input, which it would replace"),
