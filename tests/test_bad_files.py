@@ -136,7 +136,6 @@ ROWS = [
     Row("a recording that is not there", "labels.csv, row 2: 'train_00.wav' is not in the wav folder; put", spoil=gone(WAV)),
     Row("a name without a partition", "row 2: 'solo_00.wav' does not begin with train_, devel_ or test_; rename", spoil=swap("train_00.wav", "solo_00.wav", -1)),
     Row("no devel", "labels.csv: no recordings in the partition devel; add", spoil=without("devel")),
-    Row("no test", "no recording is in test; names begin with", spoil=without("test")),
     Row("a speaker without a column", "speakers.csv, row 1: no speaker column among 'file_name, who'; name it", spoil=text("corpus/lab/speakers.csv", "file_name,who\ntrain_00.wav,a\n")),
     Row("a text as audio", "train_00.wav: not readable as audio .*; copy it again", spoil=text(WAV, "no sound")),
     Row("an empty file as audio", "train_00.wav: not readable as audio .*; copy it again", spoil=text(WAV, "")),

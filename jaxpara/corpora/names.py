@@ -66,8 +66,8 @@ def with_audio(
         seen = example["hint"] or f"; there are {', '.join(quote(name) for name in sorted(audio)[:3])}"
         fix = "correct the names, or config.corpus.root"
         findings.error("rows without audio", example["path"], what + seen, fix, example["row"])
-    else:
-        findings.add_rows("error", "rows without audio", first, what, fix)
+        return rows[:0], set(audio)
+    findings.add_rows("error", "rows without audio", first, what, fix)
     return rows[rows["problem"] == ""].reset_index(drop=True), {file for file in meant.values() if file}
 
 
