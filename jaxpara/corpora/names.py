@@ -115,7 +115,7 @@ def _meant(name: str, audio: Mapping[str, bool], known: Mapping[str, str]) -> st
 
 
 def _hint(name: str, file: str | None) -> str:
-    if not file:
+    if file in (None, "", name):  # the file itself cannot be opened
         return ""
     same = unicodedata.normalize("NFC", name) == unicodedata.normalize("NFC", file)
     return f"; did you mean {quote(file)}{', which has another Unicode normalisation' * same}?"
