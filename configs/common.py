@@ -65,7 +65,8 @@ def experiment(
                 # The corpus folder. For a sub-challenge it contains wav/ and lab/, otherwise the files in `table`, or a
                 # folder per class. Empty: a simulated corpus.
                 "root": placeholder(str),
-                # A table of files and labels (CSV or TSV), in the folder or elsewhere; not for sub-challenges.
+                # A table of files and labels (CSV or TSV), in the folder or elsewhere; of an audformat database, the
+                # names of its tables, separated by commas. Not for sub-challenges.
                 "table": placeholder(str),
                 # The column of the labels.
                 "target": placeholder(str),

@@ -5,7 +5,19 @@ import pandas as pd
 import pytest
 
 from jaxpara.errors import UserError
-from jaxpara.predictions import align, by_model, concatenate, load, match, save, scores_of, table_of, with_scores
+from jaxpara.fusion import average
+from jaxpara.predictions import (
+    align,
+    by_model,
+    concatenate,
+    load,
+    match,
+    predictions_of,
+    save,
+    scores_of,
+    table_of,
+    with_scores,
+)
 
 
 def make(names, times, scores=None, fold=0, seed=0):
@@ -103,3 +115,11 @@ def test_concatenation_keeps_all_rows_and_models_are_split_by_seed_and_fold():
     split = by_model(whole)
     assert list(split) == [(0, 0), (1, 0), (0, 1)]
     assert split[0, 1]["recording"].item() == "long name"
+
+
+def test_predictions_of_no_recordings_are_saved_loaded_and_averaged(tmp_path):
+    none = predictions_of((), np.empty((0, 3)), 1, 0)
+    save(none, tmp_path / "none.npz")
+    loaded = load(tmp_path / "none.npz")
+    pd.testing.assert_frame_equal(loaded, none)
+    assert scores_of(average([loaded, none], [0.3, 0.7])).shape == (0, 3)

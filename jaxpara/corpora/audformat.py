@@ -43,9 +43,8 @@ def source(root: Path, task: Task, options: Options, findings: Findings) -> Sour
     except (ValueError, RuntimeError, KeyError, TypeError, OSError) as error:
         raise findings.fatal(root / HEADER, f"not readable as a database ({reason(error)})", "save it again") from error
     rows: labels.Rows = labels.in_order(pd.concat(read, ignore_index=True)).assign(partition=None)
-    if "split" in rows and rows["split"].isna().all():
+    if (rows["split"] == "").all():
         rows = rows.drop(columns="split")
-    rows = rows.fillna("") if "split" not in rows else rows.assign(split=rows["split"].fillna(""))
     audio = names.audio_files(root, findings, by_suffix=True)
     return Source(rows, set(rows["name"]), root, audio, _path(root, wanted[0]), read[0].attrs["label"])
 
@@ -77,9 +76,9 @@ def _rows(root: Path, database: Any, table_id: str, task: Task, options: Options
     def column(what: str, given: str, spellings: Sequence[str], *, required: bool = False) -> str:
         found = next((name for name in ([given] if given else spellings) if name in cells), "")
         if not found and (required or given):
-            what = f"no {what} column among {', '.join(cells.columns)}{suggest(given, list(cells.columns))}"
+            found = f"no {what} column among {', '.join(cells.columns)}{suggest(given, list(cells.columns))}"
             field = labels.FIELDS.get(what, f"columns.{what}")
-            raise findings.fatal(path, what, f"give the name of one as config.corpus.{field}")
+            raise findings.fatal(path, found, f"give the name of one as config.corpus.{field}")
         return found
 
     target = column("label", task.target, labels.TARGET_COLUMNS, required=True)
@@ -95,21 +94,21 @@ def _rows(root: Path, database: Any, table_id: str, task: Task, options: Options
             what = f"row {int((~whole).argmax()) + 2} labels a segment, expected labels of whole files"
             raise findings.fatal(path, what, "cut the audio into segments, or choose another table")
     elif task.kind == "sequence":
-        raise findings.fatal(
-            path, "labels of whole files, expected segments, whose starts are the times", "choose another table"
-        )
+        what = "labels of whole files, expected segments, whose starts are the times"
+        raise findings.fatal(path, what, "choose another table")
     speaker = column("speaker", options.columns.get("speaker", ""), labels.OPTIONAL_COLUMNS["speaker"])
     if speaker:
         rows["speaker"] = _texts(cells[speaker])
     else:
-        rows["speaker"] = rows["name"].map(_speakers(database)).fillna("")
+        known = _speakers(database)
+        rows["speaker"] = [known.get(name, "") for name in rows["name"]]
     split = column("split", options.columns.get("split", ""), labels.OPTIONAL_COLUMNS["split"])
     if split:
         rows["split"] = _texts(cells[split])
     else:
         split = str(table.split_id or "")
         kind = str(database.splits[split].type) if split in database.splits else split
-        rows["split"] = kind if kind in SYNONYMS else None
+        rows["split"] = kind if kind in SYNONYMS else ""
     rows.attrs = {"label": target}
     return rows
 

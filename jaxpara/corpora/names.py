@@ -68,8 +68,8 @@ def with_audio(
         seen = example["hint"] or f"; there are {', '.join(quote(name) for name in sorted(audio)[:3])}"
         fix = "correct the names, or config.corpus.root"
         findings.error("rows without audio", example["path"], what + seen, fix, example["row"])
-    else:
-        findings.add_rows("error", "rows without audio", first, what, fix)
+        return rows[:0], set(audio)
+    findings.add_rows("error", "rows without audio", first, what, fix)
     return rows[rows["problem"] == ""].reset_index(drop=True), {file for file in meant.values() if file}
 
 
@@ -117,7 +117,7 @@ def _meant(name: str, audio: Mapping[str, bool], known: Mapping[str, str]) -> st
 
 
 def _hint(name: str, file: str | None) -> str:
-    if not file:
+    if file in (None, "", name):  # the file itself cannot be opened
         return ""
     same = unicodedata.normalize("NFC", name) == unicodedata.normalize("NFC", file)
     return f"; did you mean {quote(file)}{', which has another Unicode normalisation' * same}?"

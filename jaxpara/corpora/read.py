@@ -39,14 +39,14 @@ def read_contents(
     """
     try:
         source = _source(root, task, options, findings)
-        rows, file, task = source.rows, source.label_file, replace(task, target=source.target)
+        rows, file = source.rows, source.label_file
+        task = values.with_classes(replace(task, target=source.target), rows, file, findings)
         if "split" in rows:
             rows = partitions.from_column(rows, findings)
         rows, meant = names.with_audio(rows, source.folder, source.audio, findings, absolute=options.own)
         rows["speaker"] = partitions.speakers(rows, source.named, task, source.speakers, findings)
         if options.split not in partitions.MADE:
             rows = partitions.from_file(rows, options.split, findings)
-        task = values.with_classes(task, rows, file, findings)
         rows = values.with_values(rows, task, rows["name"][rows["partition"] == "test"], findings)
         rows, rate_hz = values.on_grid(rows, findings) if task.kind == "sequence" else (rows, 0.0)
         if made := not findings.count("error") and bool(rows["partition"].isna().any()):

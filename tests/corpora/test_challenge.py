@@ -6,7 +6,7 @@ import pytest
 import soundfile
 
 from jaxpara.corpora.read import read
-from jaxpara.corpora.tasks import TASKS
+from jaxpara.corpora.tasks import TASKS, task_of
 from jaxpara.errors import UserError
 
 
@@ -278,3 +278,29 @@ def test_steps_that_differ_too_much_define_no_label_rate(breathing):
 def test_one_label_per_file_is_not_enough_for_the_label_rate(breathing):
     breathing.write(lines=[breathing.lines[0], *breathing.lines[1:52:25]])
     refused(breathing, "row 2", "one label")
+
+
+def test_a_label_file_of_2018_without_test_and_classes_from_the_labels(mask):
+    task = TASKS["self_assessed_affect"]
+    lines = [line.replace(",", "\t") for line in ("file_name,Valence", *mask.lines[1:5])]
+    (mask.root / "lab" / "labels.csv").unlink()
+    mask.write(f"lab/{task.name}.tsv", lines)
+    corpus = read(mask.root, task)
+    assert corpus.task.classes == ("clear", "mask")
+    assert len(corpus.partition("test")) == 0
+    mask.write(f"lab/{task.name}.confidential.tsv", lines)
+    assert read(mask.root, task).recordings[0].truth[0] == 0
+
+
+def test_one_of_several_targets_and_raw_audio(mask):
+    lines = [f"{line.split(',')[0]},{i / 5},{1 - i / 5}" for i, line in enumerate(mask.lines[1:])]
+    (mask.root / "lab" / "labels.csv").unlink()
+    for part in ("train", "devel", "test"):
+        mask.write(f"lab/{part}.csv", ["filename,Anger,Tiredness", *(line for line in lines if line.startswith(part))])
+    (mask.root / "data" / "raw").mkdir(parents=True)
+    (mask.root / "lab").rename(mask.root / "data" / "lab")
+    (mask.root / "wav").rename(mask.root / "data" / "raw" / "wav")
+    task = task_of({"task": "emotion_share", "target": "Tiredness"})
+    corpus = read(mask.root, task)
+    assert [r.labels[0] for r in corpus.recordings] == [1.0, 0.8, 0.6, 0.4, pytest.approx(0.2)]
+    assert (corpus.task.limits, corpus.task.measure) == ((0.4, 1.0), "Spearman")

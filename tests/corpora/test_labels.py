@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jaxpara.corpora.read import read
+from jaxpara.corpora.tasks import TASKS
 from jaxpara.errors import UserError
 
 LABELS = "lab/labels.csv"
@@ -293,3 +294,53 @@ def test_any_content_of_a_label_file_results_in_findings(task, mask, breathing, 
             (folder.root / "lab" / "devel.csv").rename(folder.root / LABELS)
         if valid is not None:
             path.write_bytes(valid)
+
+
+@pytest.mark.parametrize(
+    ("labels", "words"),
+    [
+        (
+            ["joy", "fear", "joy", "fear"],
+            "it has the labels 'joy', 'fear'; none is one of clear, mask: is config.corpus",
+        ),
+        (["Clear", "Mask", "Clear", "Mask"], "none is one of clear, mask; did you mean 'clear'?"),
+    ],
+)
+def test_labels_that_are_all_foreign_are_one_finding(mask, labels, words):
+    mask.write(
+        lines=[mask.lines[0], *(f"{line.split(',')[0]},{x}" for line, x in zip(mask.lines[1:], labels, strict=False))]
+    )
+    (finding,) = [f for f in mask.listed() if f.level == "error"]
+    assert finding.row == 2
+    assert words in finding.what
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ("dev_", "'dev_00001.wav' begins with dev_, as 2 names do; did you mean 'devel_00001.wav'?"),
+        ("DEVEL_", "'DEVEL_00001.wav' begins with DEVEL_, as 2 names do; did you mean 'devel_00001.wav'?"),
+    ],
+)
+def test_prefixes_that_are_nearly_those_of_partitions(mask, wrong, words):
+    for path in (mask.root / "wav").glob("devel_*"):
+        path.rename(path.with_name(path.name.replace("devel_", wrong)))
+    mask.write(lines=[line.replace("devel_", wrong) for line in mask.lines])
+    (finding,) = mask.listed()
+    assert (finding.row, finding.what) == (4, words)
+
+
+def test_names_that_all_lack_a_partition_are_one_finding(mask):
+    mask.write(lines=[line.replace("_", "-") if i else line for i, line in enumerate(mask.lines)])
+    first = mask.listed()[0]
+    assert first.what == "none of its 5 names begins with train_, devel_ or test_"
+    assert "set config.corpus.task to a kind of target" in first.fix
+
+
+def test_levels_beyond_the_scale_of_a_task(mask):
+    mask.task = TASKS["sleepiness"]
+    labels = ["3", "10", "1", "9", "?"]
+    mask.write(lines=[mask.lines[0], *(f"{s.split(',')[0]},{x}" for s, x in zip(mask.lines[1:], labels, strict=True))])
+    (finding,) = mask.listed()
+    assert (finding.level, finding.row, finding.what) == ("warning", 3, "label 10, expected 1 to 9")
+    assert mask.check().task.limits == (1, 9)

@@ -1,4 +1,4 @@
-"""Special files are not opened; damaged files fail; cutting and joining is the identity for all chunk sizes; resampling in chunks equals resampling the whole."""
+"""Special files are not opened; damaged files fail; cut and joined again, or resampled in chunks, audio is the same."""
 
 import os
 import tracemalloc

@@ -263,3 +263,25 @@ def test_codebooks_depend_on_the_seed_and_the_name_of_the_member(corpus, tmp_pat
     np.testing.assert_array_equal(one, same)
     assert not np.array_equal(one, of_another_seed)
     assert not np.array_equal(one, of_another_name)
+
+
+def test_a_corpus_without_a_test_partition(corpus, tmp_path, monkeypatch):
+    monkeypatch.setenv("JAXPARA_CACHE", str(tmp_path / "cache"))
+    known = Corpus(corpus.task, corpus.root, corpus.partition("train", "devel"), 0.0)
+    net = Member("net", UNTRAINED, known, "f", 12, tmp_path)
+    member = Member("svm", svm("net"), known, "f", 12, tmp_path, {"net": net})
+    with Progress() as progress:
+        net.train(progress, {})
+        embeddings = {"net": net.embeddings(progress, {})}
+        member.train(progress, embeddings)
+        member.evaluate(progress, embeddings)
+    outcome = member.outcome()
+    assert (len(outcome.validation), len(outcome.test)) == (12, 0)
+    assert list(outcome.test.columns) == list(outcome.validation.columns)
+
+
+def test_the_measure_of_a_users_task_is_part_of_the_identity(corpus, tmp_path):
+    of_mask = Member("svm", UNTRAINED, corpus, "f", 12, tmp_path).identity
+    other = replace(corpus, task=replace(corpus.task, measure="accuracy"))
+    own = Member("svm", UNTRAINED, other, "f", 12, tmp_path).identity
+    assert own == of_mask | {"task": ["classes", "accuracy", ("clear", "mask"), (-1.0, 1.0)]}
