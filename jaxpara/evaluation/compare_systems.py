@@ -1,13 +1,14 @@
 """Comparison of systems on the same recordings: their differences, with intervals and p-values.
 
 A system is the workdir of a run, or a CSV in the challenge's submission format. Systems are compared on the test
-partition where its truth is available, else (workdirs only) on the validation sets.
+partition where its truth is available, else (workdirs only) on the validation sets. The truth of a sub-challenge is
+read from its corpus, that of any other corpus from the predictions.csv of the first workdir.
 """
 
 import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,16 +23,35 @@ from jaxpara.predictions import load, match, one_per_label, score_columns
 from jaxpara.registry import require_one_of
 
 TOLERANCE = 1e-6  # between a run's score here and in its results.json
-Tasks = Mapping[str, Any]  # {value of --task: object with `name` and `classes`}
+Tasks = Mapping[str, Any]  # {value of --task: object with `name`, `kind`, `target` and `classes`}
 
 
 @dataclass(frozen=True)
 class Run:
-    """The results.json of a run: its task, the root of its corpus, and its pooled score by part."""
+    """The results.json of a run.
+
+    Attributes:
+      task, root: name of the task, and root of the corpus.
+      pooled: its pooled score by part.
+      simulated: True if the audio was made by jaxpara.
+      measure: its official measure; empty in runs of older versions.
+      described: the fields of its task, from its system.json; empty without one.
+    """
 
     task: str
     root: Path
     pooled: dict[str, float | None]
+    simulated: bool
+    measure: str
+    described: Mapping[str, Any]
+
+    def task_key(self, tasks: Tasks) -> str | None:
+        """Return the key of its task in `tasks`, None for a task that is only described in the workdir."""
+        wanted = {field: self.described[field] for field in ("kind", "target") if self.described}
+        for key, known in tasks.items():
+            if known.name == self.task and all(getattr(known, field) == value for field, value in wanted.items()):
+                return key
+        return None
 
 
 def run(
@@ -61,7 +81,10 @@ def run(
     names = _names(paths)
     runs = {path: _run(path) for path in paths if path.is_dir()}
     files = {path: submission.read(path) for path in paths if path not in runs}
-    data = read(*_corpus(runs, files, root, task, tasks))
+    root, key = _corpus(runs, files, root, task, tasks)
+    data = _data_of(next(iter(runs)), next(iter(runs.values()))) if key is None else read(root, key)
+    if measure := next((run.measure for run in runs.values()), ""):
+        data = replace(data, measure=measure)
     labels, part = data.of_partition("test"), "test"
     if labels["truth"].isna().all():
         part = "validation"
@@ -105,7 +128,12 @@ def _run(workdir: Path) -> Run:
         fusion = results["fusion"]
         pooled = {"test": fusion["test"]["pooled"], "validation": fusion["cv"]["pooled"]}
         pooled = {part: None if value is None else float(value) for part, value in pooled.items()}
-        return Run(results["task"], Path(results["corpus"]["root"]), pooled)
+        system = workdir / "system.json"
+        described = json.loads(system.read_text(encoding="utf-8"))["task"] if system.exists() else {}
+        if not isinstance(described, dict):  # a run of an older version
+            described = {}
+        root, simulated = Path(results["corpus"]["root"]), results.get("simulated", False)
+        return Run(results["task"], root, pooled, simulated, results.get("measure", ""), described)
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; give the workdir of a finished run, or a CSV of predictions") from None
     except (ValueError, KeyError, TypeError, OverflowError) as error:
@@ -114,8 +142,8 @@ def _run(workdir: Path) -> Run:
 
 def _corpus(
     runs: Mapping[Path, Run], files: Mapping[Path, pd.DataFrame], root: Path | None, task: str | None, tasks: Tasks
-) -> tuple[Path, str]:
-    """Find the root of the one corpus and the key of its task."""
+) -> tuple[Path, str | None]:
+    """Find the root of the one corpus and the key of its task, None for a task that is only described in workdirs."""
     if not runs:
         if root is None:
             raise UserError("no corpus: give --corpus_root with prediction files, or add a workdir")
@@ -131,15 +159,50 @@ def _corpus(
                 )
 
     require_same("task", [run.task for run in runs.values()])
+    target = next((run.described["target"] for run in runs.values() if run.described), "")
+    require_same("target", [run.described.get("target", target) for run in runs.values()])
+    measures = [run.measure for run in runs.values()]
+    if len(set(measures)) > 1:
+        raise UserError(
+            f"the systems have the measures {' and '.join(sorted(set(measures)))}, expected one for all; give each run"
+            " the same --config.corpus.measure with --mode=evaluate"
+        )
     if root is None:
         fix = "; where both are copies of one corpus, give --corpus_root"
         require_same("corpus", [run.root.resolve() for run in runs.values()], fix)
-    if root is None and not run.root.exists():
+    key = run.task_key(tasks)
+    if key is None and not run.described:
+        raise UserError(
+            f"{path / 'results.json'}: the task {run.task!r} is not known; run the command of that run again"
+        )
+    if key is not None and root is None and not run.root.exists():
         raise UserError(f"{path / 'results.json'}: its corpus {run.root} does not exist; give --corpus_root")
-    for key, known in tasks.items():
-        if known.name == run.task:
-            return root or run.root, key
-    raise UserError(f"{path / 'results.json'}: the task {run.task!r} is not known; run the command of that run again")
+    return root or run.root, key
+
+
+def _data_of(workdir: Path, run: Run) -> CorpusData:
+    """Return the facts about a corpus that are in the workdir of a run on it: its labels are in predictions.csv."""
+    path, kind = workdir / "predictions.csv", run.described["kind"]
+    classes = tuple(run.described["classes"]) if kind == "classes" else ()
+    try:
+        texts = {name: str for name in ("file", "speaker", "partition", *(["truth"] if classes else []))}
+        table = pd.read_csv(path, dtype=texts, keep_default_na=False, na_values={"truth": "", "time": ""})
+        truth = table["truth"]
+        columns = {
+            "recording": table["file"],
+            "time_s": table["time"].round(6) if "time" in table else 0.0,
+            "partition": table["partition"],
+            "speaker": table["speaker"],
+            "truth": pd.Series(pd.Index(classes).get_indexer(pd.Index(truth))).where(truth.notna())
+            if classes
+            else truth,
+        }
+        labels = pd.DataFrame(columns).astype({"time_s": float, "truth": float}).drop_duplicates(KEYS)
+    except (OSError, ValueError, KeyError) as error:
+        raise UserError(
+            f"{path}: not readable as the predictions of a run ({error}); run the command of that run again"
+        ) from error
+    return CorpusData(str(run.root), str(path), run.simulated, run.task, kind, run.measure, classes, labels, {})
 
 
 def _task(path: Path, cells: pd.DataFrame, root: Path, wanted: str | None, tasks: Tasks) -> str:
@@ -147,8 +210,14 @@ def _task(path: Path, cells: pd.DataFrame, root: Path, wanted: str | None, tasks
     if wanted is not None:
         require_one_of("--task", wanted, tasks)
         return wanted
-    classes = set() if "time" in cells else set(cells["prediction"])  # a sequence has none
-    fitting = [k for k, task in tasks.items() if classes <= set(task.classes) and bool(classes) == bool(task.classes)]
+    kinds = {key: task.kind for key, task in tasks.items()}
+    if "time" in cells:
+        fitting = [key for key, kind in kinds.items() if kind == "sequence"]
+    else:
+        found = set(cells["prediction"])
+        fitting = [key for key, kind in kinds.items() if kind == "classes" and found <= set(tasks[key].classes)]
+    if not fitting and "time" not in cells and pd.to_numeric(cells["prediction"], errors="coerce").notna().all():
+        fitting = [key for key, kind in kinds.items() if kind in ("ordinal", "values")]
     candidates = [key for key in fitting if tasks[key].name in root.resolve().parts] or fitting
     if len(candidates) != 1:
         several = ", ".join(fitting or tasks)
@@ -176,7 +245,7 @@ def _matched(path: Path, predictions: pd.DataFrame, wanted: pd.DataFrame, which:
 def _require_same_score(path: Path, rows: ScoredRows, measure: str, reported: float | None) -> None:
     """Refuse predictions whose score is not the one in the results.json of their own run."""
     value = defined({}, "value", rows.value)
-    if value is not None and reported is not None and abs(value - reported) > TOLERANCE:
+    if value is not None and reported is not None and abs(value - reported) > TOLERANCE * max(1.0, reported):
         raise UserError(
             f"{path}: its predictions reach a {measure} of {value:.4f} on this corpus, but its results.json has"
             f" {reported:.4f}; give the corpus of that run, or, if its labels were corrected since, run the command of"

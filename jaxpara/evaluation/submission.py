@@ -16,14 +16,15 @@ COLUMNS = {
     "time": ("timeFrame", "time", "timestamp"),
     "prediction": ("prediction",),
 }
-MAX_NUMBER = 1e6  # of a belt position or of seconds; anything larger is a mistake
+MAX_NUMBER = 1e6  # of a sequence or of seconds; anything larger is a mistake
 
 
 def write(path: Path, predictions: pd.DataFrame, data: CorpusData) -> None:
     """Write one value for every label of the test partition, in corpus order.
 
     A sequence gives `filename,timeFrame,prediction`, with times as in the label file and values to 5 decimals; classes
-    give `file_name,prediction` with the name of the most probable class. The predictions may be in any order.
+    give `file_name,prediction` with the name of the most probable class, and numbers per recording the same columns
+    with 8 significant digits. The predictions may be in any order.
 
     Raises:
       UserError: there is no test partition, or rows are missing, extra, duplicated or not finite.
@@ -41,9 +42,11 @@ def write(path: Path, predictions: pd.DataFrame, data: CorpusData) -> None:
             f"submission not written: of the {len(labels)} labels of the test partition and the predictions for them,"
             f" {error}"
         ) from None
-    if data.classes:
+    if data.kind == "classes":
         names = np.array(data.classes, object)[scores_of(table).argmax(1)]
         columns = {"file_name": table["recording"], "prediction": names}
+    elif data.kind != "sequence":
+        columns = {"file_name": table["recording"], "prediction": table["score_0"].map("{:.8g}".format)}
     else:
         columns = {
             "filename": table["recording"],
@@ -103,10 +106,12 @@ def predictions_in(path: Path, cells: pd.DataFrame, data: CorpusData) -> pd.Data
       UserError: a cell is no number, or no class of the task.
     """
     times_s = np.zeros(len(cells))
-    if data.classes:
+    if data.kind == "classes":
         classes = pd.Index(data.classes).get_indexer(pd.Index(cells["prediction"]))
         _refuse(path, cells, "prediction", classes < 0, f"one of {', '.join(data.classes)}")
         scores = np.eye(len(data.classes))[classes]
+    elif data.kind != "sequence":
+        scores = _numbers(path, cells, "prediction", "a finite number", np.inf)[:, None]
     else:
         if "time" not in cells:
             raise UserError(f"{path}: no time column; name one {' or '.join(COLUMNS['time'])}")
@@ -115,9 +120,9 @@ def predictions_in(path: Path, cells: pd.DataFrame, data: CorpusData) -> pd.Data
     return table_of(cells["name"], times_s, np.full(len(cells), "test"), scores)
 
 
-def _numbers(path: Path, cells: pd.DataFrame, column: str, expected: str) -> np.ndarray:
+def _numbers(path: Path, cells: pd.DataFrame, column: str, expected: str, limit: float = MAX_NUMBER) -> np.ndarray:
     values = pd.to_numeric(cells[column], errors="coerce").to_numpy(np.float64)
-    _refuse(path, cells, column, ~(np.abs(values) < MAX_NUMBER), expected)
+    _refuse(path, cells, column, ~(np.abs(values) < limit), expected)
     return values
 
 
