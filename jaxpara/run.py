@@ -275,14 +275,10 @@ def describe(corpus: Corpus) -> CorpusData:
         kind=corpus.task.kind,
         measure=corpus.task.measure,
         classes=corpus.task.classes if corpus.task.kind == "classes" else (),
-        breathing=corpus.task.kind == "sequence" and _is_breathing(f"{corpus.task.name} {corpus.task.target}"),
+        breathing=corpus.task.breathing,
         labels=corpus.labels,
         seconds={p: None if 0 in values else sum(values) for p, values in seconds.items()},
     )
-
-
-def _is_breathing(words: str) -> bool:
-    return any(word in words.lower() for word in ("breath", "belt", "respirat"))
 
 
 def _members_to_fuse(settings: Mapping[str, Any], predicting: list[str], left_out: Collection[str]) -> list[str]:

@@ -50,6 +50,12 @@ class Task:
     speaker_per_file: bool = False
 
     @property
+    def breathing(self) -> bool:
+        """True for the signal of a breathing belt, of which breathing rates are computed."""
+        words = f"{self.name} {self.target}".lower()
+        return self.kind == "sequence" and any(word in words for word in ("breath", "belt", "respirat"))
+
+    @property
     def outputs(self) -> int:
         """The number of scores per label: one per class, or one number."""
         return len(self.classes) if self.kind == "classes" else 1

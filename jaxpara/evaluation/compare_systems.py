@@ -19,7 +19,7 @@ from jaxpara.evaluation import comparison_report, submission
 from jaxpara.evaluation.metrics import defined
 from jaxpara.evaluation.paired import Comparison
 from jaxpara.evaluation.scores import CorpusData, ScoredRows, join
-from jaxpara.predictions import load, match, one_per_label, score_columns
+from jaxpara.predictions import KEYS, load, match, one_per_label, score_columns
 from jaxpara.registry import require_one_of
 
 TOLERANCE = 1e-6  # between a run's score here and in its results.json

@@ -15,6 +15,7 @@ import numpy as np
 from jaxpara.corpora.audio import AudioInfo, check_file
 from jaxpara.corpora.findings import Findings
 from jaxpara.corpora.simulated import STAMP
+from jaxpara.corpora.tasks import Task
 from jaxpara.errors import UserError
 from jaxpara.files import replacing
 from jaxpara.inference import audio_files, plot, system_file
@@ -31,8 +32,8 @@ class FinishedFiles:
     They are keyed by the system and by the path, size and modification time of the file.
     """
 
-    def __init__(self, folder: Path, workdir: Path, classes: tuple[str, ...], files: Sequence[AudioFile]):
-        self.folder, self._classes, self._paths = folder, classes, {}
+    def __init__(self, folder: Path, workdir: Path, task: Task, files: Sequence[AudioFile]):
+        self.folder, self._task, self._paths = folder, task, {}
         description = workdir / system_file.FILE
         system = f"{hashlib.sha256(description.read_bytes()).hexdigest()} {description.stat().st_mtime_ns}"
         for file in files:
@@ -60,7 +61,7 @@ class FinishedFiles:
         path = self._paths[file.path]
         try:
             with path.open("rb") as raw, np.load(raw, allow_pickle=False) as kept:
-                estimate = Estimate(kept["times_s"], kept["values"], self._classes)
+                estimate = Estimate(kept["times_s"], kept["values"], self._task)
                 levels, info = kept["levels"].astype(np.float32), AudioInfo(**json.loads(str(kept["info"])))
         except Exception:  # NumPy and zipfile raise many types
             raise UserError(
@@ -98,7 +99,7 @@ def predict(workdir: Path, given: str, output: Path, *, images: bool = False) ->
         # Read all weights now, so that an error in them is not reported as an error in an audio file.
         system.predict([np.zeros(round(SHORTEST_S * system.task.sample_rate_hz), np.float32)])
         present = [file for file in files if not file.failure]
-        finished = FinishedFiles(output.with_name(f"{output.name}.parts"), workdir, system.task.classes, present)
+        finished = FinishedFiles(output.with_name(f"{output.name}.parts"), workdir, system.task, present)
         images_folder = output.with_name(f"{output.stem}_images")
 
         def load_and_draw(file: AudioFile) -> None:
@@ -206,11 +207,14 @@ def _predict_batch(system: System, batch: Sequence[tuple[AudioFile, np.ndarray]]
 def _write_table(path: Path, files: Sequence[AudioFile], finished: FinishedFiles, system: System) -> dict[str, str]:
     """Write the CSV file, whole or not at all, and return the columns of the input that had to be renamed in it.
 
-    A row has the columns of its file, then `time,value`, or `label` and the probability of each class.
+    A row has the columns of its file, then `label` and the probability of each class; or, for sequences, `time,value`,
+    and for other numbers `value` and, where levels have names, the nearest as `label`.
     """
-    classes = system.task.classes
+    task = system.task
+    numbers = ("time", "value") if task.kind == "sequence" else ("value", "label") if task.classes else ("value",)
     decimals = 2 if not 100 % (system.about["label_rate_hz"] or 1) else 6
-    predicted, header = ("label", *classes) if classes else ("time", "value"), list(files[0].columns)
+    predicted = ("label", *task.classes) if task.kind == "classes" else numbers
+    header = list(files[0].columns)
     for index in range(len(header)):
         while header[index] in predicted or header[index] in header[:index]:
             header[index] += "_in_input"
@@ -220,9 +224,11 @@ def _write_table(path: Path, files: Sequence[AudioFile], finished: FinishedFiles
         for file in files:
             estimate, _ = finished.load(file)
             kept = file.columns.values()
-            if classes:
+            if task.kind == "classes":
                 probabilities = (f"{value:.5f}" for value in estimate.probabilities.tolist())
                 writer.writerow((*kept, estimate.label, *probabilities))
+            elif task.kind != "sequence":
+                writer.writerow((*kept, f"{estimate.number:.5f}", *([estimate.label] if task.classes else [])))
             else:
                 pairs = zip(estimate.times_s.tolist(), estimate.values.tolist(), strict=True)
                 writer.writerows((*kept, f"{time_s:.{decimals}f}", f"{value:.5f}") for time_s, value in pairs)

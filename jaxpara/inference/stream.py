@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxpara.corpora.tasks import Task
 from jaxpara.errors import UserError
 from jaxpara.features.waveform import Waveform
 from jaxpara.inference.system import System
@@ -27,6 +28,7 @@ class Ensemble:
       networks: the variables of each trained model.
       weights: `[network]` of each in the average; they sum to 1.
       feature: input of the network.
+      task: its unit is that of the values.
       precision: of the network's computations, see `jaxpara.training.steps.PRECISIONS`.
     """
 
@@ -34,6 +36,7 @@ class Ensemble:
     networks: tuple[Any, ...]
     weights: np.ndarray
     feature: Waveform
+    task: Task
     precision: str = "float32"
 
     @classmethod
@@ -54,7 +57,7 @@ class Ensemble:
             )
         runs = system.fold_runs(name)
         networks = tuple(jax.device_get(member.load(runs[key]).variables) for key in weights)
-        return cls(model, networks, np.array(list(weights.values())), feature, member.learner.precision)
+        return cls(model, networks, np.array(list(weights.values())), feature, system.task, member.learner.precision)
 
     @property
     def hop(self) -> int:
@@ -70,7 +73,7 @@ class Ensemble:
         """Map the next scaled samples, `[sample, 1]`, to `[label]` and the new carries, see `CNN1DLSTM.step`."""
         outputs, carries = _step(self.model, self.precision, self.networks, samples[None], carries, end)
         values = [np.asarray(output[0], np.float64) for output in outputs]
-        return np.average(values, axis=0, weights=self.weights), carries
+        return self.task.unscaled(np.average(values, axis=0, weights=self.weights)), carries
 
 
 # The program computes the networks one after the other: a convolution batched over networks, each with its own kernels,

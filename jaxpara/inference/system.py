@@ -40,24 +40,37 @@ class Estimate:
     """The prediction of a system for a recording.
 
     Attributes:
-      times_s: `[row]` seconds from the start. Classes have a row per clip of the training length.
-      values: `[row]` belt positions, or `[row, class]` probabilities.
-      classes: names of the classes; empty for a sequence.
+      times_s: `[row]` seconds from the start. Where the task has one label per recording there is a row per part of the
+        training length.
+      values: `[row]` numbers in the unit of the labels, or `[row, class]` probabilities.
+      task: what is predicted.
     """
 
     times_s: np.ndarray
     values: np.ndarray
-    classes: tuple[str, ...] = ()
+    task: Task
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The names of the classes; empty for numbers."""
+        return self.task.classes if self.task.kind == "classes" else ()
 
     @property
     def probabilities(self) -> np.ndarray:
-        """`[class]` mean over the clips of the recording."""
+        """`[class]` mean over the parts of the recording."""
         return self.values.mean(axis=0)
 
     @property
     def label(self) -> str:
-        """The most probable class of the recording."""
-        return self.classes[int(self.probabilities.argmax())]
+        """The most probable class of the recording, or the nearest level of an ordinal scale with names."""
+        if self.classes:
+            return self.classes[int(self.probabilities.argmax())]
+        return self.task.classes[round(float(np.clip(self.number, 0, len(self.task.classes) - 1)))]
+
+    @property
+    def number(self) -> float:
+        """The number of the recording: the mean over its parts."""
+        return float(self.values.mean())
 
 
 def in_memory(waveforms: Sequence[np.ndarray], task: Task, label_rate_hz: float) -> tuple[Corpus, Read]:
@@ -226,7 +239,7 @@ class System:
           waveforms: `[sample]` float32 each, at the task's rate.
 
         Returns:
-          `[row, value]` each: belt positions `label_rate_hz` times a second, or one row of probabilities.
+          `[row, value]` each: numbers `label_rate_hz` times a second, or one row with a number or probabilities.
         """
         corpus, read = in_memory(waveforms, self.task, self._label_rate_hz)
         tables = {
@@ -245,7 +258,9 @@ class System:
     def join(self, starts: Sequence[int], values: Sequence[np.ndarray]) -> Estimate:
         """Join what `predict` returns for the blocks of a recording; `starts` are their first samples."""
         if not self._label_rate_hz:
-            return Estimate(np.array(starts) / self.task.sample_rate_hz, np.concatenate(values), self.task.classes)
+            joined = np.concatenate(values)
+            joined = joined if self.task.kind == "classes" else joined[:, 0]
+            return Estimate(np.array(starts) / self.task.sample_rate_hz, joined, self.task)
         rows = [round(start * self._label_rate_hz / self.task.sample_rate_hz) for start in starts]
         belt = crossfade(rows, values)[:, 0]
-        return Estimate(np.arange(len(belt)) / self._label_rate_hz, belt)
+        return Estimate(np.arange(len(belt)) / self._label_rate_hz, belt, self.task)

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxpara.corpora.tasks import TASKS
 from jaxpara.features.waveform import Waveform
 from jaxpara.inference.stream import MIN_DEVIATION, Ensemble
 from jaxpara.models.cnn1d import CNN1DLSTM
@@ -30,7 +31,9 @@ def ensemble(model=FOUR, scale="zscore", sample_rate_hz=RATE_HZ, networks=2, see
     # Weights of the size of a trained network's: the first outputs of a fresh one are near zero.
     trees = jax.tree.map(lambda leaf: 2 * leaf, trees)
     weights = np.arange(1, networks + 1) / np.arange(1, networks + 1).sum()
-    return Ensemble(model, trees, weights, Waveform(scale=scale, sample_rate_hz=sample_rate_hz), precision)
+    return Ensemble(
+        model, trees, weights, Waveform(scale=scale, sample_rate_hz=sample_rate_hz), TASKS["breathing"], precision
+    )
 
 
 def scaled(ensemble, waveform):
