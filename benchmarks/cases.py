@@ -49,7 +49,7 @@ class Network:
         return learner | {part: {**learner[part], **fields} for part, fields in self.changes.items()}
 
     def batch(self) -> Arrays:
-        """Return `inputs`, `targets` and `weights`; for images also `number` and `cropped`."""
+        """Return `inputs`, `targets` and `weights`; for images also `number` and `augmented`."""
         random = np.random.default_rng(0)
         if not self.labels:
             return {
@@ -57,7 +57,7 @@ class Network:
                 "targets": (np.arange(self.rows) % 2).astype(np.float32),
                 "weights": np.ones(self.rows, np.float32),
                 "number": np.arange(self.rows, dtype=np.uint32),
-                "cropped": np.ones(self.rows, bool),
+                "augmented": np.ones(self.rows, bool),
             }
         model = self.learner()["model"]
         if model["name"] == "resnet_gru":
@@ -82,7 +82,7 @@ DENSE = replace(PIECES, changes={"model": {"trunk": "dense"}})
 BREATHING5 = Network("breathing_s5", "embeddings", rows=15, labels=400)
 MASK = Network("mask_s2", "adam", rows=16, size=(288, 288))
 # The log-Mel spectrogram without resizing.
-SMALL = replace(MASK, size=(64, 97), changes={"examples": {"size": (64, 97), "augment": "none"}})
+SMALL = replace(MASK, size=(64, 97), changes={"examples": {"size": (64, 97), "augment": ()}})
 
 
 @dataclass(frozen=True)

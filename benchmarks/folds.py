@@ -25,7 +25,7 @@ CASES = {
     "the same, LSTM (64, 32)": replace(cases.BREATHING5, changes={"model": {"lstm": (64, 32)}}),
     "narrow 1D CNN + LSTM, 4 x 8 s": replace(cases.BREATHING2, labels=200, changes=NARROW),
     "Breathing 2, 4 x 8 s": replace(cases.BREATHING2, labels=200),
-    "ResNet18, 16 x 64 x 32": replace(cases.SMALL, size=(64, 32), changes={"examples": {"augment": "none"}}),
+    "ResNet18, 16 x 64 x 32": replace(cases.SMALL, size=(64, 32), changes={"examples": {"augment": ()}}),
 }
 
 

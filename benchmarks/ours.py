@@ -79,7 +79,7 @@ def network(learner: Mapping[str, Any], batch: Arrays, *, task: str, train: bool
         return np.asarray(predict_step(state, sharded))
 
     def check() -> Arrays:
-        still = {**batch, "cropped": np.zeros(rows, bool)}
+        still = {**batch, "augmented": np.zeros(rows, bool)}
         fresh = start(optax.trace(0.0))  # an "optimizer" whose state is the gradient
         found = {"outputs": np.asarray(predict_step(fresh, parallel.shard(still)))}
         found |= {f"weight/{n}": v for n, v in to_torch(_named(fresh.params) | _named(fresh.batch_stats)).items()}

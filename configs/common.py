@@ -163,16 +163,20 @@ def mask_net(
             "examples": {
                 "name": "clips",
                 "size": (224, 224),
-                # Random crops: of training examples (`role`), or as in the scripts of all recordings of the partition
-                # train, even in a validation set (`partition`).
-                "augment": "partition" if published else "role",
+                # Random changes of images, in this order, () for none: `random_crop`, `spec_augment`, `mixup`, `noise`,
+                # `time_shift` and `speed`. Crops in time only: {"name": "random_crop", "keep_frequency": True}.
+                "augment": ({"name": "random_crop"},),
+                # Of training examples (`role`), or as in the scripts of all recordings of the partition train, even in
+                # a validation set (`partition`).
+                "augment_on": "partition" if published else "role",
                 # The paper uses the mean and deviation of the batch, the scripts those of ImageNet.
                 "normalise": "batch" if paper else "imagenet",
             },
             # The dropout of head v1 is from the scripts; the paper does not say.
             "model": {"name": arch, "head": head, "head_dropout": 0.6},
             "pretrained": optional("imagenet"),
-            "loss": {"name": "cross_entropy"},
+            # Classes weigh alike with `balanced`; `smoothing` spreads a fraction of each label over all classes.
+            "loss": {"name": "cross_entropy", "class_weight": "none", "smoothing": 0.0},
             # The weight decay of 1e-4 is from the scripts; the paper does not say. The paper lowers the learning rate
             # after two epochs without a better validation loss; the scripts never do.
             "optimizer": rates[optimizer] | {"clip_norm": 0.0} | schedule("constant" if published else "plateau"),
@@ -199,7 +203,7 @@ def mask_demo(
     return {
         "features": {"style": "resize", "size": size},
         "learner": {
-            "examples": {"size": size, "augment": "none"},
+            "examples": {"size": size, "augment": ()},
             "pretrained": None,
             # Random initial weights need a larger learning rate than fine-tuning.
             "optimizer": {"lr": lr or {"adam": 1e-3, "sgd": 1e-2}[optimizer]},

@@ -82,7 +82,7 @@ def _deepspectrum() -> dict:
         "folds": {"name": "official"},
         "learner": {
             "name": "net",
-            "examples": {"name": "clips", "augment": "none"},
+            "examples": {"name": "clips", "augment": ()},
             "model": {"name": "resnet50"},
             "pretrained": common.optional("imagenet"),
             "layer": "",

@@ -15,7 +15,7 @@ _SIZES = (
 )
 _COUNTS = ("decay_steps", "epochs", "microbatch", "mirror_frames", "patience", "plateau_patience", "warmup_steps")
 _AMOUNTS = ("clip_norm", "clip_s", "eps", "frame_rate_hz", "hop_s", "step_s", "weight_decay", "window_s")
-_FRACTIONS = ("dropout", "head_dropout", "momentum")
+_FRACTIONS = ("dropout", "head_dropout", "momentum", "smoothing")
 LIMITS: dict[str, tuple[bool, str, Callable[[float], bool]]] = {
     **dict.fromkeys(_SIZES, (True, "a whole number, at least 1", lambda value: value >= 1)),
     **dict.fromkeys(_COUNTS, (True, "a whole number, at least 0", lambda value: value >= 0)),

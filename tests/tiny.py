@@ -22,7 +22,7 @@ LEARNERS = {
 FEATURES = {"mel_image": {"size": IMAGE, "style": "resize"}, "boaw": {"size": 20}}
 EXAMPLES = {
     "windows": {"window_s": 4.0, "step_s": 4.0},
-    "clips": {"size": IMAGE, "augment": "none"},
+    "clips": {"size": IMAGE, "augment": ()},
     "reconstruction": {},
 }
 

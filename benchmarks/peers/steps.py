@@ -36,7 +36,7 @@ def side(learner: Mapping[str, Any], batch: Arrays, setting: str, *, train: bool
 
     Args:
       learner: of the config.
-      batch: `inputs`, `targets`, and for images `cropped`.
+      batch: `inputs`, `targets`, and for images `augmented`.
       setting: `eager` or `compile`, unchanged; with `_tuned`, everything that is known to help: our allocator setting
         (by the worker), images with channels last, the fused optimizer; or `bfloat16_tuned`.
       ours: the arrays of our side's `check`, with its weights; None if nothing is checked.
@@ -65,7 +65,7 @@ def side(learner: Mapping[str, Any], batch: Arrays, setting: str, *, train: bool
     def step() -> float:
         net.train()
         rate.zero_grad(set_to_none=True)
-        outputs = outputs_of(prepared(crop=examples.get("augment", "none") != "none"))
+        outputs = outputs_of(prepared(crop=bool(examples.get("augment"))))
         loss = loss_of(outputs, targets.to(DEVICE), learner["loss"])
         loss.backward()
         rate.step()

@@ -17,21 +17,21 @@ AREA = (0.08, 1.0)  # smallest and largest, as fractions of the image
 ASPECT = (3 / 4, 4 / 3)  # smallest and largest width over height
 
 
-def sample(key: Array, batch: int, height: int, width: int) -> Array:
+def sample(key: Array, batch: int, height: int, width: int, area: tuple[float, float] = AREA) -> Array:
     """Draw crops of images, int32 `[batch, 4]`: top, left, height and width in pixels.
 
     Area and logarithm of the aspect ratio are uniform, then the position. The first of ten draws that fits is used; if
-    none fits, the largest central crop with an allowed aspect ratio.
+    none fits, the largest central crop with an allowed aspect ratio. `area` is the smallest and the largest fraction.
 
     Reference: torchvision.transforms.RandomResizedCrop.
     """
     key_area, key_ratio, key_top, key_left = jax.random.split(key, 4)
     shape = (batch, TRIES)
-    area = height * width * jax.random.uniform(key_area, shape, minval=AREA[0], maxval=AREA[1])
+    pixels = height * width * jax.random.uniform(key_area, shape, minval=area[0], maxval=area[1])
     logs = (math.log(ASPECT[0]), math.log(ASPECT[1]))
     aspect = jnp.exp(jax.random.uniform(key_ratio, shape, minval=logs[0], maxval=logs[1]))
-    widths = jnp.round(jnp.sqrt(area * aspect)).astype(jnp.int32)
-    heights = jnp.round(jnp.sqrt(area / aspect)).astype(jnp.int32)
+    widths = jnp.round(jnp.sqrt(pixels * aspect)).astype(jnp.int32)
+    heights = jnp.round(jnp.sqrt(pixels / aspect)).astype(jnp.int32)
     fits = (widths > 0) & (widths <= width) & (heights > 0) & (heights <= height)
     first = jnp.argmax(fits, axis=1)[:, None]
     h = jnp.take_along_axis(heights, first, 1)[:, 0]

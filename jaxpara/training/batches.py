@@ -21,6 +21,9 @@ def batches(
 ) -> Iterator[Arrays]:
     """Return this process's part of every batch: the stacked results of `examples.load`.
 
+    If the examples are `paired`, each comes with the next one of its batch, named `next_inputs` and so on; the first
+    one follows the last.
+
     Padding consists of copies of the batch's own examples, with `weights` and `real` 0. It is not zeros, because
     BatchNorm takes its statistics over all rows.
 
@@ -38,8 +41,14 @@ def batches(
     mine = range(process * rows // count, (process + 1) * rows // count)
 
     def load(indices: Sequence[int]) -> Arrays:
-        loaded = [examples.load(int(indices[i % len(indices)])) for i in mine]
-        batch = {name: np.stack([row[name] for row in loaded]) for name in loaded[0]}
+        own = [i % len(indices) for i in mine]
+        wanted = {"": own} | ({"next_": [(i + 1) % len(indices) for i in own]} if examples.paired else {})
+        loaded = {i: examples.load(int(indices[i])) for i in sorted(set().union(*wanted.values()))}
+        batch = {
+            f"{prefix}{name}": np.stack([loaded[i][name] for i in rows])
+            for prefix, rows in wanted.items()
+            for name in loaded[own[0]]
+        }
         padding = [i >= len(indices) for i in mine]
         for name in batch.keys() & {"weights", "real"}:
             batch[name][padding] = 0

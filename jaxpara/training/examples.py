@@ -1,30 +1,20 @@
 """Examples: the inputs and targets of a network, and the conversion of its outputs to one score per label.
 
-`Windows` are parts of sequences (paper §3.2.1), `Clips` are images with one class for the whole recording (paper §3.1),
-`Reconstruction` are spectrograms that an autoencoder copies (auDeep).
+`Windows` are parts of sequences (paper §3.2.1); those of whole recordings are in `jaxpara.training.clips`.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-from jax import lax
-from scipy.special import softmax
 
 from jaxpara.corpora.corpus import Recording
 from jaxpara.errors import UserError
 from jaxpara.features import windows
-from jaxpara.models import crop
-from jaxpara.models.pretrained import IMAGENET_MEAN, IMAGENET_STD
-from jaxpara.registry import require_one_of
-from jaxpara.training.parallel import AXIS
-
-Arrays = dict[str, np.ndarray]
-Features = Mapping[str, Any]  # by recording name
-ByRecording = Iterator[tuple[str, np.ndarray]]
+from jaxpara.training.augment import Labels, built, require_fit, sequence_labels, sequences_of
+from jaxpara.training.clips import Arrays, Batch, ByRecording, ClipExamples, Clips, Features, Reconstruction
 
 
 @dataclass(frozen=True)
@@ -36,13 +26,19 @@ class Windows:
       step_s: seconds from the start of one window to that of the next.
       keep_duplicates: count the window that ends with the recording twice where a regular one ends there too, as in the
         authors' published scripts.
+      augment: random changes of training windows, see `Clips`.
     """
 
     where: str  # the path of this config, for messages; set by the program
     window_s: float
     step_s: float
     keep_duplicates: bool = False
+    augment: Sequence[Mapping[str, Any]] = ()
+    steps: tuple[Any, ...] = field(init=False)  # of augmentation, built
     supervised: ClassVar[bool] = True
+
+    def __post_init__(self):
+        object.__setattr__(self, "steps", built(self.where, self.augment, "waveforms", "frames"))
 
     def examples(
         self,
@@ -53,10 +49,13 @@ class Windows:
         classes: bool = False,
         **given: Any,
     ) -> "WindowExamples":
-        return WindowExamples(self, recordings, features, **given)
+        return WindowExamples(self, recordings, features, augmented=training and bool(self.steps), **given)
 
-    def prepare(self, batch: dict[str, jax.Array], key: jax.Array) -> jax.Array:
-        return batch["inputs"]
+    def prepare(self, batch: Batch, key: jax.Array) -> jax.Array:
+        return sequences_of(self.steps, batch, key) if "number" in batch else batch["inputs"]
+
+    def labels(self, batch: Batch, key: jax.Array) -> list[Labels]:
+        return sequence_labels(self.steps, batch, key)
 
 
 class WindowExamples:
@@ -64,6 +63,8 @@ class WindowExamples:
 
     Labels at another rate are interpolated to the grid, and outputs back to the times of the labels.
     """
+
+    paired: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -75,6 +76,7 @@ class WindowExamples:
         frames_per_output: int,
         context_frames: int = 0,
         overlapping: bool = True,
+        augmented: bool = False,
     ):
         """Cut the windows.
 
@@ -83,7 +85,13 @@ class WindowExamples:
           frames_per_output: frames of a feature per output of the network.
           context_frames: frames that a window needs beyond those of its outputs; the features have as many more.
           overlapping: False for adjacent windows, so that there is one embedding per time.
+          augmented: True if `Windows.prepare` changes them.
         """
+        if augmented:
+            shape = np.shape(features[recordings[0].name])
+            kind = "waveforms" if shape[1:] == (1,) else "frames"
+            require_fit(settings.where, [spec["name"] for spec in settings.augment], kind)
+        self._augmented = augmented
         self._recordings, self._features = recordings, features
         self._stride, self._context = frames_per_output, context_frames
         window_s, step_s = settings.window_s, settings.step_s if overlapping else settings.window_s
@@ -112,12 +120,18 @@ class WindowExamples:
         return len(self._windows)
 
     def load(self, index: int) -> Arrays:
-        """Return `inputs` `[frame, ...]`, `targets` and `weights` `[output]`, zero past the end of the recording."""
+        """Return `inputs` `[frame, ...]`, `targets` and `weights` `[output]`, zero past the end of the recording.
+
+        If it is augmented, also its `number` and the `stride`, frames per output.
+        """
         recording, start = self._windows[index]
         feature = self._features[self._recordings[recording].name]
         targets, weights = self.labels(index)
         inputs = _padded_slice(feature, start * self._stride, self._window * self._stride + self._context)
-        return {"inputs": inputs, "targets": targets, "weights": weights}
+        loaded = {"inputs": inputs, "targets": targets, "weights": weights}
+        if self._augmented:
+            loaded |= {"number": np.asarray(index, np.uint32), "stride": np.asarray(self._stride, np.int32)}
+        return loaded
 
     def labels(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         """Return the targets and weights of `load`, without reading the inputs."""
@@ -143,139 +157,6 @@ def _padded_slice(array: np.ndarray, start: int, size: int) -> np.ndarray:
     if len(part) == size:
         return part
     return np.pad(part, [(0, size - len(part))] + [(0, 0)] * (part.ndim - 1))
-
-
-@dataclass(frozen=True)
-class Clips:
-    """Images of recordings, cropped, resized and normalised on the device.
-
-    Attributes:
-      size: height and width that images are resized to.
-      augment: the images that are cropped at random, differently in every step: those of the training set (`role`);
-        those of the train partition, also when they serve as validation data (`partition`, as in the authors' published
-        scripts); or `none`.
-      normalise: by the mean and deviation of ImageNet, by those of the batch (z-score, paper §3.1.1), or not at all.
-    """
-
-    where: str  # the path of this config, for messages; set by the program
-    size: tuple[int, int] = (224, 224)
-    augment: Literal["role", "partition", "none"] = "role"
-    normalise: Literal["imagenet", "batch", "none"] = "imagenet"
-    supervised: ClassVar[bool] = True
-
-    def __post_init__(self):
-        require_one_of(f"config.{self.where}.augment", self.augment, ("role", "partition", "none"))
-        require_one_of(f"config.{self.where}.normalise", self.normalise, ("imagenet", "batch", "none"))
-        size = self.size
-        if not (isinstance(size, (tuple, list)) and len(size) == 2 and all(type(n) is int and n > 0 for n in size)):
-            raise UserError(f"config.{self.where}.size is {size!r}, expected height and width in pixels, as (224, 224)")
-
-    def examples(
-        self,
-        recordings: Sequence[Recording],
-        features: Features,
-        *,
-        training: bool = False,
-        classes: bool = True,
-        **_: Any,
-    ) -> "ClipExamples":
-        cropped = [training and self.augment == "role"] * len(recordings)
-        if self.augment == "partition":
-            cropped = [recording.partition == "train" for recording in recordings]
-        return ClipExamples(recordings, features, cropped, classes=classes)
-
-    def prepare(self, batch: dict[str, jax.Array], key: jax.Array) -> jax.Array:
-        """Turn images `[example, height, width, channel]` into network inputs."""
-        images = batch["inputs"].astype(jnp.float32)
-        (height, width), size = images.shape[1:3], (self.size[0], self.size[1])
-        if self.augment != "none":
-            # A key per example and step, which depends neither on the device nor on the part of the batch.
-            keys = jax.vmap(lambda number: jax.random.fold_in(key, number))(batch["number"])
-            drawn = jax.vmap(lambda k: crop.sample(k, 1, height, width)[0])(keys)
-            whole = jnp.array([0, 0, height, width], drawn.dtype)
-            boxes = jnp.where(batch["cropped"][:, None], drawn, whole)
-            images = crop.crop_resize(images, boxes, size)
-        elif (height, width) != size:
-            images = crop.resize(images, size)
-        if self.normalise == "imagenet":
-            mean, std = jnp.array(IMAGENET_MEAN), jnp.array(IMAGENET_STD)
-            if images.shape[-1] == 1:
-                mean, std = mean.mean(), std.mean()
-            return (images / 255 - mean) / std
-        if self.normalise == "batch":
-            # Padding does not count, unless a part of the batch consists of it alone (0 / 0).
-            real = jnp.where(lax.psum(batch["real"].sum(), AXIS) > 0, batch["real"], 1)
-            weight = real[:, None, None, None] * jnp.ones_like(images)
-            count = lax.psum(weight.sum((0, 1, 2)), AXIS)
-            mean = lax.psum((weight * images).sum((0, 1, 2)), AXIS) / count
-            variance = lax.psum((weight * (images - mean) ** 2).sum((0, 1, 2)), AXIS) / count
-            return (images - mean) / jnp.sqrt(variance + 1e-8)
-        return images
-
-
-class ClipExamples:
-    """Images `[height, width, channel]`, one or more per recording, with the class or the number of the recording."""
-
-    def __init__(
-        self, recordings: Sequence[Recording], features: Features, cropped: Sequence[bool], *, classes: bool = True
-    ):
-        self._recordings, self._features, self._cropped, self._classes = recordings, features, cropped, classes
-        counts = [len(features[recording.name]) for recording in recordings]
-        self._of = np.repeat(np.arange(len(recordings)), counts)  # the recording of each example
-        self._image = np.concatenate([np.arange(count) for count in counts])  # its number within the recording
-
-    def __len__(self) -> int:
-        return len(self._of)
-
-    def load(self, index: int) -> Arrays:
-        """Return `inputs`, `targets`, and 0-d `weights`, `real` (0 in padding alone), `number`, `cropped`."""
-        targets, weights = self.labels(index)
-        return {
-            "inputs": self._inputs(index),
-            "targets": targets,
-            "weights": weights,
-            "real": np.asarray(1, np.float32),
-            "number": np.asarray(index, np.uint32),
-            "cropped": np.asarray(self._cropped[self._of[index]]),
-        }
-
-    def _inputs(self, index: int) -> np.ndarray:
-        return self._features[self._recordings[self._of[index]].name][int(self._image[index])]
-
-    def labels(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return the class index or the number, and its weight: 0 if it is unknown; without reading the image."""
-        label = self._recordings[self._of[index]].labels[0]
-        known = np.isfinite(label)
-        return np.asarray(label if known else 0, np.float32), np.asarray(known, np.float32)
-
-    def by_recording(self, outputs: np.ndarray) -> ByRecording:
-        """Average over the images of each recording: `[example, value]` to `[value]`."""
-        totals = np.add.reduceat(outputs, np.flatnonzero(self._image == 0))
-        names = (recording.name for recording in self._recordings)
-        return zip(names, totals / np.bincount(self._of)[:, None], strict=True)
-
-    def scores(self, outputs: np.ndarray) -> np.ndarray:
-        """Return `[recording, class]` probabilities from `[example, class]` logits, or `[recording, 1]` numbers."""
-        outputs = outputs.astype(np.float64)
-        averaged = self.by_recording(softmax(outputs, axis=1) if self._classes else outputs)
-        return np.stack([values for _, values in averaged])
-
-
-class Reconstruction:
-    """Spectrograms `[frame, band]` of one length, as inputs and as targets: examples without labels."""
-
-    supervised: ClassVar[bool] = False
-
-    def examples(self, recordings: Sequence[Recording], features: Features, **_: Any) -> "ReconstructionExamples":
-        return ReconstructionExamples(recordings, features, [False] * len(recordings))
-
-    def prepare(self, batch: dict[str, jax.Array], key: jax.Array) -> jax.Array:
-        return batch["inputs"]
-
-
-class ReconstructionExamples(ClipExamples):
-    def labels(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        return self._inputs(index), np.asarray(1, np.float32)
 
 
 EXAMPLES = {"windows": Windows, "clips": Clips, "reconstruction": Reconstruction}

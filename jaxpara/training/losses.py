@@ -9,10 +9,12 @@ folds and JAX would compile it for each.
 """
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
+from jaxpara.errors import UserError
+from jaxpara.registry import require_one_of
 from jaxpara.training.examples import Examples
 
 BATCH_SIZE = 1024  # examples
@@ -44,6 +46,7 @@ def pearson(outputs: Array, targets: Array, weights: Array, eps: float) -> Array
 class _Loss:
     whole_batch: ClassVar[bool] = False
     kinds: ClassVar[tuple[str, ...]]  # of targets that it fits, see `jaxpara.corpora.tasks`
+    class_weight: str = "none"  # see `CrossEntropy`
 
     def example_weights(self, targets: Array, weights: Array) -> Array:
         """Return the weight of each example in the mean, `[example]`."""
@@ -88,17 +91,60 @@ class BatchPCC(_Loss):
         return 1 - pearson(outputs.ravel(), targets.ravel(), weights.ravel(), self.eps)
 
 
+@dataclass(frozen=True)
 class CrossEntropy(_Loss):
-    """Softmax cross-entropy of one class per example (paper §3.1.2)."""
+    """Softmax cross-entropy of one class per example (paper §3.1.2).
 
+    Attributes:
+      class_weight: the weight of an example in the mean: `none` for 1, or `balanced`, examples / (classes * examples of
+        its class) of the training set, as in scikit-learn. The validation loss has the same weights.
+      smoothing: the fraction of the target that is spread evenly over all classes, as in PyTorch (label smoothing).
+    """
+
+    class_weight: Literal["none", "balanced"] = "none"
+    smoothing: float = 0.0
     kinds: ClassVar[tuple[str, ...]] = ("classes",)
+
+    def __post_init__(self):
+        require_one_of("class_weight", self.class_weight, ("none", "balanced"))
 
     def __call__(self, outputs: Array, targets: Array, weights: Array) -> Array:
         """Return `[example]` from `[example, class]` logits and `[example]` class indices."""
         xp = outputs.__array_namespace__()
         shifted = outputs - outputs.max(-1, keepdims=True)  # keeps exp from overflowing
         own = xp.take_along_axis(shifted, targets.astype(xp.int32)[:, None], axis=-1)[:, 0]
+        if self.smoothing:
+            own = (1 - self.smoothing) * own + self.smoothing * shifted.mean(-1)
         return xp.log(xp.exp(shifted).sum(-1)) - own
+
+
+@dataclass(frozen=True)
+class Focal(_Loss):
+    """Cross-entropy times (1 - p) ** gamma, where p is the probability of the right class: easy examples weigh less.
+
+    Reference: Lin et al., Focal loss for dense object detection (ICCV 2017), for a softmax over classes.
+
+    Attributes:
+      gamma: 0 is cross-entropy.
+      class_weight: see `CrossEntropy`.
+    """
+
+    gamma: float = 2.0
+    class_weight: Literal["none", "balanced"] = "none"
+    kinds: ClassVar[tuple[str, ...]] = ("classes",)
+
+    def __post_init__(self):
+        require_one_of("class_weight", self.class_weight, ("none", "balanced"))
+        if not (isinstance(self.gamma, (int, float)) and 0 <= self.gamma < np.inf):
+            raise UserError(f"gamma is {self.gamma!r}, expected a finite number, at least 0")
+
+    def __call__(self, outputs: Array, targets: Array, weights: Array) -> Array:
+        """Return `[example]` from `[example, class]` logits and `[example]` class indices."""
+        xp = outputs.__array_namespace__()
+        entropy = CrossEntropy()(outputs, targets, weights)
+        # The slope of a power below 1 is infinite at 0.
+        missed = xp.maximum(1 - xp.exp(-entropy), 1e-6)
+        return missed**self.gamma * entropy
 
 
 class RootMeanSquare(_Loss):
@@ -126,6 +172,7 @@ LOSSES = {
     "window_pcc": WindowPCC,
     "batch_pcc": BatchPCC,
     "cross_entropy": CrossEntropy,
+    "focal": Focal,
     "root_mean_square": RootMeanSquare,
     "mean_square": MeanSquare,
 }

@@ -20,8 +20,10 @@ from jaxpara.progress import Progress
 from jaxpara.registry import build, require_one_of
 from jaxpara.seeds import derive
 from jaxpara.training import parallel, steps
+from jaxpara.training.augment import moves_frequencies
 from jaxpara.training.batches import batches
 from jaxpara.training.checkpoints import BestBy, Checkpoints, best_epochs
+from jaxpara.training.clips import ClipExamples
 from jaxpara.training.examples import EXAMPLES, Arrays, Examples, Windows
 from jaxpara.training.fold_run import SUMMARY, FoldRun
 from jaxpara.training.logs import Log
@@ -111,7 +113,8 @@ class Net:
             raise UserError(f"config.{where}.optimizer.weight_decay would change the frozen stages too; set it to 0")
         # Compiled once for all folds: the training step by placement, and the prediction step by `embed`.
         prepare = self.examples.prepare
-        step = steps.train_step(self.model, prepare, self.loss, self.optimizer.transform, self.precision)
+        update = self.loss, self.optimizer.transform, self.precision, self.examples.labels
+        step = steps.train_step(self.model, prepare, *update)
         self.train_step = cache(lambda placement: placement.spread(step))
         self._output_step = cache(lambda embed: parallel.spread(steps.predict_step(prepare, self.forward(embed=embed))))
 
@@ -171,8 +174,17 @@ class Net:
         elif self._arch in KNOWN or self._part:
             frozen = "; its frozen stages stay random" if self._frozen else ""
             progress.say(f"{run.name}: random start, as learner.pretrained is None{frozen}")
+        if self.learns and not self.pretrained and moves_frequencies(self.examples.steps):
+            progress.say(
+                f"{run.name}: random crops also move frequencies, which mislead a network with a random start; set"
+                " keep_frequency of random_crop in learner.examples.augment to crop in time only"
+            )
         training = self.examples_of(run, run.fold.train_names, training=True)
         validation = self.examples_of(run, run.fold.val_names)
+        if self.loss.class_weight == "balanced":
+            assert isinstance(training, ClipExamples)  # as the loss is for classes
+            assert isinstance(validation, ClipExamples)
+            training.class_weights = validation.class_weights = training.balanced(self.task.classes)
         checkpoints = stack.enter_context(self._checkpoints(run))
         latest = checkpoints.latest(state)
         state, history = latest or (state, {"losses": [], "epochs": [], "seconds": 0.0})

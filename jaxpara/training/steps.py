@@ -17,6 +17,8 @@ from jaxpara.training.state import TrainState
 Batch = dict[str, jax.Array]
 # Maps a part of a batch and a key to the network's inputs, on the device: cropping of images, for instance.
 Prepare = Callable[[Batch, jax.Array], jax.Array]
+# Maps the same to pairs of targets and weights, `[example, ...]`; a mixture of examples has several.
+Labels = Callable[[Batch, jax.Array], list[tuple[jax.Array, jax.Array]]]
 Forward = Callable[[Any, jax.Array], jax.Array]
 Update = Callable[[TrainState, Batch], tuple[TrainState, jax.Array]]
 
@@ -24,30 +26,41 @@ Update = Callable[[TrainState, Batch], tuple[TrainState, jax.Array]]
 PRECISIONS = {"float32": None, "bfloat16": jnp.bfloat16}
 
 
+def own_labels(batch: Batch, key: jax.Array) -> list[tuple[jax.Array, jax.Array]]:
+    return [(batch["targets"], batch["weights"])]
+
+
 def train_step(
-    model: nn.Module, prepare: Prepare, loss: Any, optimizer: optax.GradientTransformation, precision: str = "float32"
+    model: nn.Module,
+    prepare: Prepare,
+    loss: Any,
+    optimizer: optax.GradientTransformation,
+    precision: str = "float32",
+    labels: Labels = own_labels,
 ) -> Update:
     """Return a function that makes one update, with the gradient of the whole batch.
 
     Its arguments are the state and this device's part of the batch, `{"inputs", "targets", "weights"}` each `[part,
     example, ...]`; only one part at a time has to fit in memory. It returns the new state and the loss of the whole
-    batch. The loss is one of `jaxpara.training.losses`, the precision one of `PRECISIONS`.
+    batch. The loss is one of `jaxpara.training.losses`, the precision one of `PRECISIONS`. If there are several
+    labels, their losses are added, each with its own weights.
     """
 
     def step(state: TrainState, batch: Batch) -> tuple[TrainState, jax.Array]:
         parts = batch["inputs"].shape[0]
         shared_key = _step_key(state)  # the same on all devices: augmentation depends on the example alone
         dropout_key = jax.random.fold_in(shared_key, lax.axis_index(AXIS))
+        pairs = jax.vmap(labels, (0, None))(batch, shared_key)
         if loss.whole_batch:
             if parts > 1:
                 raise ValueError("a loss of the whole batch cannot be computed part by part")
             total = lax.psum(1.0, AXIS)
         else:
             # With the weight of the whole batch known, the losses of devices and parts simply add up.
-            weights = jax.vmap(loss.example_weights)(batch["targets"], batch["weights"])
-            total = jnp.maximum(lax.psum(weights.sum(), AXIS), 1e-9)  # a batch may have no label
+            weights = jax.tree.reduce(jnp.add, [jax.vmap(loss.example_weights)(*pair).sum() for pair in pairs])
+            total = jnp.maximum(lax.psum(weights, AXIS), 1e-9)  # a batch may have no label
 
-        def objective(params, batch_stats, part, key):
+        def objective(params, batch_stats, part, pairs, key):
             outputs, changed = model.apply(
                 {"params": computed_in(precision, params), "batch_stats": batch_stats},
                 computed_in(precision, prepare(part, shared_key)),
@@ -55,29 +68,31 @@ def train_step(
                 mutable=["batch_stats"],
                 rngs={"dropout": key},
             )
-            outputs, targets, weights = outputs.astype(jnp.float32), part["targets"], part["weights"]
-            if loss.whole_batch:
-                # Every device computes the same loss and contributes an equal fraction of it.
-                value = loss(*lax.all_gather((outputs, targets, weights), AXIS, tiled=True)) / total
-            else:
-                counted = loss.example_weights(targets, weights)
-                # An example without weight may have a loss of NaN, which times 0 would still be NaN.
-                value = (jnp.where(counted > 0, loss(outputs, targets, weights), 0.0) * counted).sum() / total
-            return value, changed.get("batch_stats", batch_stats)
+            outputs, values = outputs.astype(jnp.float32), []
+            for targets, weights in pairs:
+                if loss.whole_batch:
+                    # Every device computes the same loss and contributes an equal fraction of it.
+                    values.append(loss(*lax.all_gather((outputs, targets, weights), AXIS, tiled=True)) / total)
+                else:
+                    counted = loss.example_weights(targets, weights)
+                    # An example without weight may have a loss of NaN, which times 0 would still be NaN.
+                    counted_loss = jnp.where(counted > 0, loss(outputs, targets, weights), 0.0) * counted
+                    values.append(counted_loss.sum() / total)
+            return jax.tree.reduce(jnp.add, values), changed.get("batch_stats", batch_stats)
 
-        def add_part(carry, part_and_key):
+        def add_part(carry, part):
             gradient, batch_stats, value = carry
-            (part_value, batch_stats), g = gradient_of(state.params, batch_stats, *part_and_key)
+            (part_value, batch_stats), g = gradient_of(state.params, batch_stats, *part)
             return (jax.tree.map(jnp.add, gradient, g), batch_stats, value + part_value), None
 
         gradient_of = jax.value_and_grad(objective, has_aux=True)
         if parts == 1:
-            only = jax.tree.map(lambda x: x[0], batch)
-            (value, batch_stats), gradient = gradient_of(state.params, state.batch_stats, only, dropout_key)
+            only = jax.tree.map(lambda x: x[0], (batch, pairs))
+            (value, batch_stats), gradient = gradient_of(state.params, state.batch_stats, *only, dropout_key)
         else:
             zero = (jax.tree.map(jnp.zeros_like, state.params), state.batch_stats, jnp.zeros(()))
             keys = jax.random.split(dropout_key, parts)
-            (gradient, batch_stats, value), _ = lax.scan(add_part, zero, (batch, keys))
+            (gradient, batch_stats, value), _ = lax.scan(add_part, zero, (batch, pairs, keys))
 
         gradient, value = lax.psum((gradient, value), AXIS)
         updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)

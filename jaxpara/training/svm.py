@@ -70,6 +70,7 @@ class SVM:
       gamma: of the RBF kernel; `scale` is 1 / (features * variance of the scaled features), as in scikit-learn.
       scale: scaling of each feature by its range or its moments in the training set. If clipped to that range, a single
         odd value of another voice cannot outweigh all others.
+      class_weight: `balanced` multiplies C by rows / (classes * rows of the class).
       probabilities: calibrate class scores (Platt, over five folds of the training set, which trains six times instead
         of once). If not, they are the softmax of the margins, which does not measure confidence.
       refit: predict test with another SVM of the same C, trained on the training and validation sets, as in the
@@ -84,6 +85,7 @@ class SVM:
     kernel: Literal["linear", "rbf"] = "linear"
     gamma: float | Literal["scale"] = "scale"
     scale: Literal["minmax", "minmax_clipped", "standard", "none"] = "minmax"
+    class_weight: Literal["none", "balanced"] = "none"
     probabilities: bool = False
     refit: bool = False
     max_iter: int | None = None
@@ -94,6 +96,7 @@ class SVM:
         where, task, c, gamma = f"config.{self.where}", self.task, self.c, self.gamma
         require_one_of(f"{where}.kernel", self.kernel, ("linear", "rbf"))
         require_one_of(f"{where}.scale", self.scale, SCALERS)
+        require_one_of(f"{where}.class_weight", self.class_weight, ("none", "balanced"))
         if not isinstance(c, (tuple, list)) or not c or not all(_positive(value) for value in c):
             raise UserError(f"{where}.c is {c!r}, expected one or more numbers above 0, as (0.01, 0.1)")
         if gamma != "scale" and not _positive(gamma):
@@ -102,9 +105,10 @@ class SVM:
             raise UserError(f"{where}.max_iter is {self.max_iter}, expected at least 1")
         sequence, one = task.kind == "sequence", "one vector per recording"
         self._regression = task.kind != "classes"
-        if self._regression and (self.kernel == "rbf" or self.probabilities):
-            field = "kernel is 'rbf'" if self.kernel == "rbf" else "probabilities is True"
-            raise UserError(f"{where}.{field}, which needs classes, but {task.name} has {task.kind}; change it")
+        for field, value in {"kernel": "rbf", "class_weight": "balanced", "probabilities": True}.items():
+            if self._regression and getattr(self, field) == value:
+                problem = f"which needs classes, but {task.name} has {task.kind}; change it"
+                raise UserError(f"{where}.{field} is {value!r}, {problem}")
         if sequence != (self.frame_rate_hz > 0):
             found, wanted = (f"{self.frame_rate_hz:g} frames per second", one) if not sequence else (one, "frames")
             raise UserError(f"{where}: the features are {found}, but {task.name} needs {wanted}; choose others")
@@ -198,11 +202,9 @@ class SVM:
             labelled = {f"labelled recordings of class {c!r}": (targets == i).sum() for i, c in enumerate(classes)}
         scarcest = min(labelled, key=lambda what: labelled[what])
         if labelled[scarcest] < (least := PLATT_FOLDS if self.probabilities else 1):
-            raise UserError(
-                f"{run.name}: {labelled[scarcest]} {scarcest} to train on, at least {least} needed"
-                + ("; set learner.probabilities to False or" if least > 1 else ";")
-                + " choose other folds"
-            )
+            fix = "set learner.probabilities to False or choose" if least > 1 else "choose"
+            found = f"{labelled[scarcest]} {scarcest} to train on"
+            raise UserError(f"{run.name}: {found}, at least {least} needed; {fix} other folds")
         pipelines = self.fit(inputs[known], targets[known], c, derive(run.seed, "svm"))
         for value, (pipeline, converged) in zip(c, pipelines, strict=True):
             if not converged:
@@ -239,10 +241,10 @@ class SVM:
     def _solver(self, c: float, seed: int) -> LinearSVR | LinearSVC | SVC | CalibratedClassifierCV:
         if self._regression:
             return LinearSVR(C=c, random_state=seed, max_iter=self._limit)
+        weight = "balanced" if self.class_weight == "balanced" else None
+        solver = LinearSVC(C=c, class_weight=weight, random_state=seed, max_iter=self._limit)
         if self.kernel == "rbf":
-            solver = SVC(C=c, kernel="precomputed", max_iter=self._limit, cache_size=CACHE_MIB)
-        else:
-            solver = LinearSVC(C=c, random_state=seed, max_iter=self._limit)
+            solver = SVC(C=c, class_weight=weight, kernel="precomputed", max_iter=self._limit, cache_size=CACHE_MIB)
         if not self.probabilities:
             return solver
         # As in SVC(probability=True); the type stub declares `ensemble` a string.
@@ -251,10 +253,8 @@ class SVM:
     def outputs(self, pipeline: Pipeline, inputs: np.ndarray) -> np.ndarray:
         """Return `[row]` numbers, or `[row, class]` scores that sum to 1, from `[row, feature]`."""
         if (expected := getattr(pipeline, "n_features_in_", inputs.shape[1])) != inputs.shape[1]:
-            raise UserError(
-                f"a trained SVM expects {expected} features and got {inputs.shape[1]}: it belongs to another member;"
-                " delete the member's folder to train it again"
-            )
+            what = f"a trained SVM expects {expected} features and got {inputs.shape[1]}: it belongs to another member"
+            raise UserError(f"{what}; delete the member's folder to train it again")
         margins = not (self._regression or self.probabilities)
         method = "predict" if self._regression else "decision_function" if margins else "predict_proba"
         blocks = np.split(inputs, range(BATCH_SIZE, len(inputs), BATCH_SIZE))

@@ -43,26 +43,26 @@ def prepared(clips, batch, seed=0):
 
 
 @pytest.mark.parametrize(
-    ("augment", "training", "cropped"),
+    ("augment_on", "training", "cropped"),
     [
         ("role", True, [1, 1, 1, 1]),
         ("role", False, [0, 0, 0, 0]),
         ("partition", True, [1, 0, 1, 0]),
         ("partition", False, [1, 0, 1, 0]),
-        ("none", True, [0, 0, 0, 0]),
     ],
 )
-def test_only_the_chosen_images_are_cropped(augment, training, cropped):
-    clips = Clips(WHERE, size=(12, 16), augment=augment, normalise="none")
+@pytest.mark.parametrize("step", ["random_crop", "noise"])
+def test_only_the_chosen_images_are_changed(step, augment_on, training, cropped):
+    clips = Clips(WHERE, size=(12, 16), augment=({"name": step},), augment_on=augment_on, normalise="none")
     batch = stacked(clips.examples(recordings(), images(), training=training))
-    assert batch["cropped"].tolist() == [bool(c) for c in cropped]
+    assert batch["augmented"].tolist() == [bool(c) for c in cropped]
     seen = prepared(clips, batch)
     untouched = [np.array_equal(a, b) for a, b in zip(seen, batch["inputs"], strict=True)]
     assert untouched == [not c for c in cropped]
 
 
 def test_each_step_and_example_has_a_crop_of_its_own():
-    clips = Clips(WHERE, size=(12, 16), normalise="none")
+    clips = Clips(WHERE, size=(12, 16), augment=({"name": "random_crop"},), normalise="none")
     same = np.repeat(RNG.integers(0, 256, (1, 12, 16, 3)), 2, 0).astype(np.uint8)
     features = {f"{i}.wav": same[:1] for i in range(4)}
     batch = stacked(clips.examples(recordings(), features, training=True))
@@ -73,14 +73,14 @@ def test_each_step_and_example_has_a_crop_of_its_own():
 
 
 def test_normalisation_with_the_statistics_of_imagenet():
-    clips = Clips(WHERE, size=(12, 16), augment="none")
+    clips = Clips(WHERE, size=(12, 16), augment=())
     batch = stacked(clips.examples(recordings(), images(), training=True))
     expected = (batch["inputs"] / 255 - np.array(IMAGENET_MEAN)) / np.array(IMAGENET_STD)
     np.testing.assert_allclose(prepared(clips, batch), expected, rtol=1e-5, atol=1e-6)
 
 
 def test_normalisation_by_the_batch_leaves_out_padding():
-    clips = Clips(WHERE, size=(12, 16), augment="none", normalise="batch")
+    clips = Clips(WHERE, size=(12, 16), augment=(), normalise="batch")
     batch = stacked(clips.examples(recordings((0, 1, 1, 0)), images(), training=True))
     batch["real"][3] = 0
     kept = batch["inputs"][:3].astype(np.float64)
@@ -91,7 +91,7 @@ def test_normalisation_by_the_batch_leaves_out_padding():
 @pytest.mark.parametrize("real", [1, 0])
 def test_normalisation_by_the_batch_needs_no_label(real):
     """As in test and new audio; and a part of a batch may be padding alone."""
-    clips = Clips(WHERE, size=(12, 16), augment="none", normalise="batch")
+    clips = Clips(WHERE, size=(12, 16), augment=(), normalise="batch")
     batch = stacked(clips.examples(recordings((np.nan,) * 4), images(), training=False))
     assert not batch["weights"].any()
     batch["real"][:] = real
@@ -109,7 +109,7 @@ def test_a_batch_marks_the_rows_that_are_not_padding():
 
 
 def test_the_batch_is_normalised_over_all_devices():
-    clips = Clips(WHERE, size=(12, 16), augment="none", normalise="batch")
+    clips = Clips(WHERE, size=(12, 16), augment=(), normalise="batch")
     batch = stacked(clips.examples(recordings((0, 1, 1, 0)), images(), training=True))
     halves = {name: value.reshape(2, 2, *value.shape[1:]) for name, value in batch.items()}
     two = jax.vmap(lambda b: clips.prepare(b, jax.random.key(0)), axis_name=AXIS)(halves)
@@ -136,7 +136,7 @@ def test_every_image_has_the_label_of_its_recording():
     assert np.array_equal(batch["inputs"], np.concatenate(list(features.values())))
 
 
-@pytest.mark.parametrize("field", ["augment", "normalise"])
+@pytest.mark.parametrize("field", ["augment_on", "normalise"])
 def test_unknown_values_are_refused(field):
     with pytest.raises(
         UserError, match=rf"^config\.members\.net\.learner\.examples\.{field} is 'some', expected one of"

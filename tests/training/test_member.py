@@ -30,7 +30,7 @@ UNTRAINED = {
     "folds": OFFICIAL,
     "learner": {
         "name": "net",
-        "examples": {"name": "clips", "size": (32, 32), "augment": "none"},
+        "examples": {"name": "clips", "size": (32, 32), "augment": ()},
         "model": {"name": "resnet18"},
         "loss": {"name": "cross_entropy"},
         "optimizer": {"name": "adam", "lr": 1e-2},
