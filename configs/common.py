@@ -213,7 +213,7 @@ def mask_demo(
     }
 
 
-def functionals_svm(window_s: float = 0.0) -> dict[str, Any]:
+def functionals_svm(window_s: float = 0.0, class_weight: str = "none") -> dict[str, Any]:
     """Return an SVM on openSMILE's functionals of whole recordings, or of windows; left out without openSMILE."""
     return {
         "features": {"name": "opensmile", "feature_set": "ComParE_2016", "window_s": window_s, "hop_s": window_s},
@@ -225,6 +225,7 @@ def functionals_svm(window_s: float = 0.0) -> dict[str, Any]:
             "c": (1e-5, 1e-4, 1e-3, 1e-2, 1e-1),
             # A single odd value of another voice must not outweigh all others.
             "scale": "minmax_clipped",
+            "class_weight": class_weight,
         },
     }
 
@@ -236,7 +237,13 @@ def small_cnn(loss: dict[str, Any]) -> dict[str, Any]:
         "folds": {"name": "devel_or_folds", "n": 5},
         "learner": {
             "name": "net",
-            "examples": {"name": "clips", "size": (64, 128), "augment": "none", "normalise": "imagenet"},
+            "examples": {
+                "name": "clips",
+                "size": (64, 128),
+                "augment": ({"name": "random_crop", "keep_frequency": True}, {"name": "spec_augment"}),
+                "augment_on": "role",
+                "normalise": "imagenet",
+            },
             "model": {"name": "resnet18", "width": 16},
             "pretrained": placeholder(str),
             "loss": loss,
@@ -245,6 +252,7 @@ def small_cnn(loss: dict[str, Any]) -> dict[str, Any]:
             | {"plateau_patience": 4},
             "batch": 16,
             "epochs": 40,
+            "patience": 0,
             "best_by": "score",
             "keep_best": 1,
         },

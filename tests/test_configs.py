@@ -29,11 +29,12 @@ def get(name, recipe="recommended"):
 
 def corpus(task_name):
     """Return a corpus in memory with enough recordings of every class for ten folds."""
-    task = tasks.TASKS[task_name]
+    classes = ("a", "b") if task_name == "classes" else ()
+    task = tasks.TASKS.get(task_name) or tasks.Task("own", task_name, "label", tasks.MEASURES[task_name][0], classes)
     recordings = []
     for partition in ("train", "devel", "test"):
         for i in range(40):
-            if task.kind == "classes":
+            if task.kind != "sequence":
                 times, labels = np.zeros(1), np.array([i % 2.0])
             else:
                 times = np.arange(400) / 25

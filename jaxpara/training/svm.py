@@ -62,8 +62,7 @@ class SVM:
     Reference: the challenge's baseline scripts (MinMax scaling, linear SVMs, C in decades by the official measure,
     trained again on train and devel). Their Breathing script interpolates the features to the times of the labels and
     trains on a row per label, 25 per frame. A spline of linear outputs is the output of splined features, so one SVM
-    predicts the same both ways, but training differs. So do the ends, where their splines continue into the next
-    recording.
+    predicts the same both ways, but training differs, and so do the ends of recordings.
 
     Attributes:
       c: the values of C that are tried; of equally good ones the first is used.
