@@ -151,7 +151,7 @@ class ClipExamples:
         counts = np.bincount(labels[np.isfinite(labels)].astype(int), minlength=len(classes))
         if not counts.all():
             raise UserError(
-                f"the training set has no example of class {classes[counts.argmin()]!r}, but loss.class_weight is"
+                f"the training set has no example of class {classes[int(counts.argmin())]!r}, but loss.class_weight is"
                 " 'balanced'; set it to 'none', or choose other folds"
             )
         return counts.sum() / (len(classes) * counts)
