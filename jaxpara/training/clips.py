@@ -172,6 +172,7 @@ class ClipExamples:
 class Reconstruction:
     """Spectrograms `[frame, band]` of one length, as inputs and as targets: examples without labels."""
 
+    steps: ClassVar[tuple[Any, ...]] = ()
     supervised: ClassVar[bool] = False
 
     def examples(self, recordings: Sequence[Recording], features: Features, **_: Any) -> "ReconstructionExamples":

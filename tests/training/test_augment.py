@@ -18,6 +18,7 @@ from jaxpara.models import MODELS
 from jaxpara.progress import Progress
 from jaxpara.training import augment, parallel
 from jaxpara.training.augment_steps import Gain, Mixup, Noise, RandomCrop, SpecAugment, Speed, TimeShift
+from jaxpara.training.batches import batches
 from jaxpara.training.clips import Clips
 from jaxpara.training.examples import Windows
 from jaxpara.training.fold_run import FoldRun, summary_of
@@ -164,8 +165,6 @@ def recordings(labels):
 def clip_batch(clips, labels):
     features = {f"{i}.wav": RNG.integers(0, 256, (1, 12, 16, 3)).astype(np.uint8) for i in range(len(labels))}
     examples = clips.examples(recordings(labels), features, training=True)
-    from jaxpara.training.batches import batches
-
     return next(batches(examples, len(labels), rows=len(labels) + 2))
 
 
@@ -315,6 +314,7 @@ def weights_of(network, run):
 
 @pytest.mark.parametrize(("kind", "config"), [("images", IMAGES), ("sequences", SEQUENCES)])
 def test_devices_parts_and_stops_change_nothing(kind, config, tmp_path, monkeypatch):
+    """Also with mixtures of images whose classes have other weights."""
     monkeypatch.setitem(MODELS, "toy_images", ToyImages)
     whole, stopped, spread = (run_of(kind, tmp_path / way) for way in ("whole", "stopped", "spread"))
     monkeypatch.setattr(parallel, "devices", lambda: jax.local_devices()[:1])
@@ -330,3 +330,21 @@ def test_devices_parts_and_stops_change_nothing(kind, config, tmp_path, monkeypa
     monkeypatch.setattr(parallel, "devices", lambda: jax.local_devices()[:2])
     found = weights_of(net(spread, config, microbatch=1 if kind == "images" else 0), spread)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=0, atol=1e-5), expected, found)
+
+
+@pytest.mark.parametrize(
+    ("keep_frequency", "pretrained", "warned"), [(False, None, True), (True, None, False), (False, "x.npz", False)]
+)
+def test_a_random_start_is_warned_of_crops_that_move_frequencies(
+    keep_frequency, pretrained, warned, tmp_path, monkeypatch
+):
+    monkeypatch.setitem(MODELS, "toy_images", ToyImages)
+    monkeypatch.setattr("jaxpara.training.net.with_pretrained", lambda state, *_: (state, []))
+    monkeypatch.setattr("jaxpara.training.net.train", lambda *_, **__: None)
+    crop = {"name": "random_crop", "keep_frequency": keep_frequency}
+    run, said = run_of("images", tmp_path), []
+    config = IMAGES | {"examples": IMAGES["examples"] | {"augment": (crop,)}, "pretrained": pretrained}
+    with Progress() as progress:
+        monkeypatch.setattr(progress, "say", said.append)
+        net(run, config).train([run], progress)
+    assert any("random crops also move frequencies" in line for line in said) == warned

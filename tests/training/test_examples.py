@@ -1,4 +1,4 @@
-"""Clip examples: which images are cropped, how they are normalised, and the mean over several of a recording."""
+"""Clip examples: which images are augmented, how they are normalised, and the mean over several of a recording."""
 
 from pathlib import Path
 
@@ -6,6 +6,7 @@ import jax
 import numpy as np
 import pytest
 from scipy.special import softmax
+from sklearn.utils.class_weight import compute_class_weight
 
 from jaxpara.corpora.corpus import Recording
 from jaxpara.errors import UserError
@@ -125,6 +126,21 @@ def test_probabilities_of_several_images_are_averaged():
     parts = np.split(softmax(logits, axis=1), np.cumsum(counts)[:-1])
     np.testing.assert_allclose(merged, [part.mean(0) for part in parts])
     assert [name for name, _ in examples.by_recording(logits)] == ["0.wav", "1.wav", "2.wav", "3.wav"]
+
+
+def test_balanced_weights_are_scikit_learns_and_divide_the_loss_evenly_between_classes():
+    labels = np.array([0.0, 2.0, 1.0, np.nan])
+    features, classes = images((4, 1, 3, 1)), ("a", "b", "c")
+    examples = Clips(WHERE).examples(recordings(labels), features, training=True)
+    of_images = np.repeat(labels, (4, 1, 3, 1))[:-1]
+    examples.class_weights = examples.balanced(classes)
+    expected = compute_class_weight("balanced", classes=np.arange(3.0), y=of_images)
+    np.testing.assert_allclose(examples.class_weights, expected)
+    batch = stacked(examples)
+    assert batch["weights"][-1] == 0
+    np.testing.assert_allclose(np.bincount(of_images.astype(int), batch["weights"][:-1]), 8 / 3, rtol=1e-6)
+    with pytest.raises(UserError, match=r"no example of class 'd', but loss\.class_weight is 'balanced'"):
+        examples.balanced((*classes, "d"))
 
 
 def test_every_image_has_the_label_of_its_recording():

@@ -4,7 +4,7 @@ from scipy.special import log_softmax
 from scipy.stats import pearsonr
 from sklearn.metrics import root_mean_squared_error
 
-from jaxpara.training.losses import BatchPCC, CrossEntropy, RootMeanSquare, WindowPCC, mean_loss, pearson
+from jaxpara.training.losses import BatchPCC, CrossEntropy, Focal, RootMeanSquare, WindowPCC, mean_loss, pearson
 
 
 @pytest.fixture
@@ -76,6 +76,29 @@ def test_cross_entropy_is_minus_the_log_of_the_softmax(rng):
     logits, targets = rng.normal(size=(6, 3)).astype(np.float32), np.array([0, 1, 2, 2, 1, 0], np.float32)
     expected = -log_softmax(logits, axis=1)[np.arange(6), targets.astype(int)]
     np.testing.assert_allclose(CrossEntropy()(logits, targets, np.ones(6)), expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_smoothed_cross_entropy_is_pytorchs(smoothing, rng):
+    functional = pytest.importorskip("torch.nn.functional")
+    import torch
+
+    logits, targets = 5 * rng.normal(size=(6, 3)), np.array([0, 1, 2, 2, 1, 0])
+    arguments = torch.from_numpy(logits), torch.from_numpy(targets)
+    expected = functional.cross_entropy(*arguments, label_smoothing=smoothing, reduction="none")
+    np.testing.assert_allclose(CrossEntropy(smoothing=smoothing)(logits, targets, np.ones(6)), expected)
+
+
+@pytest.mark.parametrize("gamma", [0.0, 0.5, 2.0])
+def test_focal_loss_is_its_formula_and_has_a_slope_at_certainty(gamma, rng):
+    import jax
+
+    logits, targets = rng.normal(size=(6, 3)), np.array([0, 1, 2, 2, 1, 0])
+    log_p = log_softmax(logits, axis=1)[np.arange(6), targets]
+    np.testing.assert_allclose(Focal(gamma)(logits, targets, np.ones(6)), -((1 - np.exp(log_p)) ** gamma) * log_p)
+    certain = np.array([[100.0, 0, 0]] * 6, np.float32)
+    gradient = jax.grad(lambda x: Focal(gamma)(x, targets, np.ones(6)).sum())(certain)
+    assert np.isfinite(gradient).all()
 
 
 def test_root_mean_square_is_scikit_learns_and_has_a_slope_at_zero(rng):

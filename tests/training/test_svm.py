@@ -65,6 +65,24 @@ LAST = {
 }
 
 
+@pytest.mark.parametrize("kernel", ["linear", "rbf"])
+def test_balanced_classes_weigh_as_in_scikit_learn(kernel):
+    rng = np.random.default_rng(0)
+    inputs, targets = rng.normal(size=(60, 3)).astype(np.float32), np.repeat([0.0, 1.0], (50, 10))
+    inputs += targets[:, None].astype(np.float32)
+    fields = {"task": TASKS["mask"], "frame_rate_hz": 0.0, "where": "svm", "c": (1.0,), "scale": "none", "gamma": 0.5}
+    outputs = []
+    for class_weight in ("balanced", "none"):
+        svm = SVM(kernel=kernel, class_weight=class_weight, **fields)
+        ((pipeline, converged),) = svm.fit(inputs, targets, (1.0,), 3)
+        assert converged
+        outputs.append(pipeline.decision_function(inputs))
+    by_hand = {"linear": LinearSVC(class_weight="balanced"), "rbf": SVC(class_weight="balanced", gamma=0.5)}[kernel]
+    expected = by_hand.fit(inputs, targets).decision_function(inputs)
+    np.testing.assert_allclose(outputs[0], expected, atol=1e-3)
+    assert np.abs(outputs[1] - expected).max() > 0.1
+
+
 @pytest.mark.parametrize("refit", [False, True])
 @pytest.mark.parametrize(
     ("scale", "scaler"),
