@@ -2,11 +2,14 @@
 
 import time
 
+import audmetric
 import numpy as np
 import pytest
 from made_up_members import PCC, ROWS, UAR, belt, belt_member, class_member, fuse, of_fold, table, weights_of
+from sklearn.metrics import root_mean_squared_error
 
 from jaxpara.errors import UserError
+from jaxpara.evaluation.measures import MEASURE
 from jaxpara.fusion import Best, Convex, Dirichlet, Grid, Mean, Select, average, correlations
 from jaxpara.predictions import concatenate, model_name, scores_of, with_scores
 
@@ -249,6 +252,25 @@ def test_searches_ignore_rows_without_truth(three, fusion):
     without = fuse(fusion, *((m[0][known], m[1], belt()[known]) for m in three))
     assert with_gaps.searched_weights == without.searched_weights
     assert len(with_gaps.validation) == len(known)
+
+
+@pytest.mark.parametrize("name", ["RMSE", "CCC"])
+@pytest.mark.parametrize("fusion", [Dirichlet(200, seed=0), Grid(points=21), Best(), Select()])
+def test_numbers_are_searched_by_their_own_measure(fusion, name):
+    members = belt_member(1, 1.0), belt_member(2, 0.2)
+    loud = (with_scores(members[1][0], 9 * scores_of(members[1][0])), *members[1][1:])  # good for Pearson's r only
+    fused = fuse(fusion, members[0], loud, measure=MEASURE[name])
+    better = {"RMSE": root_mean_squared_error, "CCC": lambda t, y: -audmetric.concordance_cc(t, y)}[name]
+    for fold in range(2):
+        truth, scores = (
+            belt()[ROWS * fold : ROWS * (fold + 1)],
+            np.stack([of_fold(m[0], fold) for m in (members[0], loud)]),
+        )
+        tried = np.eye(2) if isinstance(fusion, Select) else fusion.candidates(2)
+        errors = [better(truth, (w @ scores[..., 0])) for w in tried]
+        np.testing.assert_allclose(weights_of(fused, fold), tried[int(np.argmin(errors))])
+    by_r = fuse(fusion, members[0], loud, measure=PCC)
+    assert weights_of(by_r)[1] > weights_of(fused)[1]
 
 
 @pytest.mark.parametrize("offset", [0.0, 100.0])

@@ -33,7 +33,7 @@ def notes_on(comparison: Comparison) -> list[str]:
         notes.append(
             f"{comparison.labels:,} labels. Speakers are unknown: intervals and p are over samples ({units:,} {what})."
             " They ignore that samples of one speaker are alike, so that they are too narrow for new speakers;"
-            " lab/speakers.csv fixes that."
+            " known speakers (lab/speakers.csv, or a column of the table) fix that."
         )
     if comparison.part == "validation":
         notes.append(

@@ -3,9 +3,10 @@
 import json
 from dataclasses import replace
 
+import audmetric
 import numpy as np
 import pytest
-from scipy.stats import pearsonr
+from scipy.stats import pearsonr, spearmanr
 from sklearn.metrics import balanced_accuracy_score, confusion_matrix, recall_score
 
 from jaxpara.corpora.corpus import Corpus
@@ -107,6 +108,60 @@ def test_classes(tmp_path, fakes):
     cells = UAR.units(truth, [scores_of(predictions)], None)
     assert result["interval_95_over_samples"] == intervals.bootstrap_interval(cells)
     assert result["chance"] == 0.5
+
+
+@pytest.mark.parametrize("measure", ["CCC", "PCC", "RMSE", "Spearman"])
+def test_numbers_per_recording(tmp_path, fakes, measure):
+    like = fakes.mask(tmp_path, speakers=(4, 4, 6))
+    rng = np.random.default_rng(0)
+    ages = [replace(r, truth=(age := rng.uniform(20, 80, 1)), labels=age) for r in like.recordings]
+    corpus = Corpus(replace(like.task, kind="values", classes=(), measure=measure), like.root, tuple(ages), 0.0)
+    test = corpus.partition("test")
+    truth = np.array([r.truth[0] for r in test])
+    predictions = fakes.predict(like, like.partition("test")).drop(columns="score_1")
+    predictions["score_0"] = values = truth + 20 * rng.standard_normal(len(truth))
+    result = score(predictions, fakes.data(corpus))
+    expected = {
+        "ccc": audmetric.concordance_cc(truth, values),
+        "pcc": pearsonr(truth, values)[0],
+        "rmse": np.sqrt(np.mean((truth - values) ** 2)),
+        "spearman": spearmanr(truth, values)[0],
+    }
+    assert {name: result[name] for name in expected} == pytest.approx(expected, abs=1e-9)
+    assert (result["measure"], result["pooled"]) == (measure, result[measure.lower()])
+    assert result["chance"] == pytest.approx(truth.std() if measure == "RMSE" else 0)
+    for name in ("interval_95", "interval_95_bootstrap", "interval_95_over_samples"):
+        assert result[name][0] < result["pooled"] < result[name][1]
+    assert len(result["per_speaker"]) == 6
+    for name, value in result["per_speaker"].items():
+        low, high = result["per_speaker_interval_95"][name]
+        assert low < value < high
+    assert result["undefined"] == {}
+    assert not {"rmse_scaled", "onset_f1", "breathing_rate_mae", "confusion", "auc"} & result.keys()
+
+
+@pytest.mark.parametrize("measure", ["F1", "accuracy", "AUC"])
+def test_the_other_measures_of_classes(tmp_path, fakes, measure):
+    corpus = fakes.mask(tmp_path)
+    predictions = fakes.predict(corpus, corpus.partition("test"))
+    result = cross_validation(predictions, fakes.data(corpus, measure=measure))
+    assert result["pooled"] == result["mean_of_folds"] == result[measure.lower()]
+    for name in ("interval_95", "interval_95_bootstrap", "interval_95_over_samples"):
+        assert result[name][0] < result["pooled"] < result[name][1]
+    assert result["per_fold_interval_95"] == {"-1": result["interval_95"]}
+    for name, bounds in result["per_speaker_interval_95"].items():
+        if bounds is not None:  # an AUC that one clip makes perfect has none
+            assert bounds[0] < result["per_speaker"][name] < bounds[1]
+    assert {key.partition(".")[0] for key in result["undefined"]} <= {"per_speaker_interval_95"}
+
+
+def test_a_sequence_that_is_no_belt_has_no_breaths(tmp_path, fakes):
+    corpus = fakes.breathing(tmp_path, audio=False)
+    predictions = fakes.predict(corpus, corpus.partition("test"))
+    belt = score(predictions, fakes.data(corpus))
+    other = score(predictions, fakes.data(corpus, breathing=False))
+    assert belt.keys() - other.keys() == {"breathing_rate_mae", "onset_f1"}
+    assert {name: belt[name] for name in other} == other
 
 
 def test_without_truth_there_is_a_reason_and_no_number(tmp_path, fakes):
