@@ -98,6 +98,7 @@ class Reader:
                 self._file = self._stack.enter_context(soundfile.SoundFile(container.source(path, self._stack)))
             self.info = replace(self.info, rate_hz=self._file.samplerate, channels=self._file.channels)
         except AUDIO_ERRORS as error:
+            self._stack.close()
             self.info = replace(self.info, failure=f"not readable as audio ({reason(error)})")
 
     def __iter__(self) -> Iterator[np.ndarray]:

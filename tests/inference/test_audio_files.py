@@ -1,4 +1,4 @@
-"""Special files are not opened; damaged files fail; cutting and joining is the identity for all chunk sizes; resampling in chunks equals resampling the whole."""
+"""Special files are not opened, damaged ones fail; cutting and joining is the identity; resampling has no seams."""
 
 import os
 import tracemalloc
