@@ -98,6 +98,7 @@ class Reader:
                 self._file = self._stack.enter_context(soundfile.SoundFile(container.source(path, self._stack)))
             self.info = replace(self.info, rate_hz=self._file.samplerate, channels=self._file.channels)
         except AUDIO_ERRORS as error:
+            self._stack.close()
             self.info = replace(self.info, failure=f"not readable as audio ({reason(error)})")
 
     def __iter__(self) -> Iterator[np.ndarray]:
@@ -153,13 +154,17 @@ def load(path: Path, sample_rate_hz: int) -> tuple[np.ndarray, AudioInfo]:
     """Read a file: `[sample]` float32 in [-1, 1], mixed down and resampled, and its properties.
 
     Raises:
-      UserError: the first error of `check_file`.
+      UserError: the first error of `check_file`, or too short for one sample.
     """
     reader = Reader(path)
     chunks, findings = list(reader), Findings()
     check_file(path, reader.info, findings)
     findings.require_no_error()
-    return np.concatenate(list(resample(chunks, reader.info.rate_hz, sample_rate_hz))), reader.info
+    waveform = np.concatenate(list(resample(chunks, reader.info.rate_hz, sample_rate_hz)))
+    if not len(waveform):  # of an absurd rate in a damaged header
+        what = f"{reader.info.frames} samples at {reader.info.rate_hz} Hz are none at {sample_rate_hz} Hz"
+        raise UserError(f"{path}: {what}; {COPY_AGAIN}")
+    return waveform, reader.info
 
 
 def read(path: Path, sample_rate_hz: int) -> np.ndarray:

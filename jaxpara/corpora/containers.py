@@ -122,6 +122,8 @@ def _chunked(file: BinaryIO, size: int, magic: bytes) -> Container:
         begin = at + width
         if name == wanted:
             break
+        if length < 0:  # would lead backwards, in a damaged CAF file
+            return Container()
         if name == b"ds64":
             long = int.from_bytes(_at(file, begin + 8, 8), "little")
         at = begin + length + length % 2 if magic != b"riff" else at + -(-max(length, width) // 8) * 8

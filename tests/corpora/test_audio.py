@@ -60,6 +60,12 @@ def test_other_rates_and_channels_are_resampled_and_mixed_down(tmp_path: Path):
     np.testing.assert_allclose(waveform, soxr.resample(stereo.mean(axis=1), 44_100, 16_000), atol=1e-6)
 
 
+def test_a_file_of_no_sample_at_the_rate_of_the_task_is_refused(tmp_path: Path):
+    soundfile.write(tmp_path / "a.wav", np.zeros(5), 2**25)
+    with pytest.raises(UserError, match=r"a\.wav: 5 samples at 33554432 Hz are none at 16000 Hz"):
+        audio.read(tmp_path / "a.wav", 16_000)
+
+
 def test_the_digest_contains_rate_and_channels(tmp_path: Path):
     samples = np.random.default_rng(0).integers(-1000, 1000, (1600, 2)).astype(np.int16)
     for name, content, rate_hz in (

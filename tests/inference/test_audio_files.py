@@ -1,4 +1,4 @@
-"""Special files are not opened; damaged files fail; cut and joined again, or resampled in chunks, audio is the same."""
+"""Special files are not opened, damaged ones fail; cutting and joining is the identity; resampling has no seams."""
 
 import os
 import tracemalloc
