@@ -12,11 +12,11 @@ from jaxpara.corpora.simulated import STAMP
 from jaxpara.errors import UserError, reason
 from jaxpara.evaluation import comparison_report
 from jaxpara.evaluation.conclusions import Formatter
+from jaxpara.evaluation.measures import MEASURE
 from jaxpara.files import read_json, write_text
 from jaxpara.run import DEMO, compare, default_workdir, run
 
 MAX_COMPARED = 5  # runs in the paired comparison: with more pairs, no difference would remain after the correction
-LOWER_IS_BETTER = ("RMSE",)
 
 
 def run_grid(
@@ -118,7 +118,7 @@ def _sorted(table: pd.DataFrame) -> pd.DataFrame:
     """Sort the runs by their validation score, the best first, and those without one last."""
     if "validation" not in table:
         return table
-    ascending = bool(table["measure"].isin(LOWER_IS_BETTER).any())
+    ascending = MEASURE[table["measure"].dropna().iloc[0]].smaller_is_better
     return table.sort_values("validation", ascending=ascending, kind="stable", na_position="last")
 
 

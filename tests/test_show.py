@@ -63,7 +63,7 @@ def test_sizes_and_chosen_members_are_shown():
     sized = shown(corpus__root="/data/corpus", sizes="demo")
     assert sized["members.cnn.learner.epochs"] == ("3", "demo; recommended and paper: 150; published: 200")
     assert sized["sizes"] == ("'demo'", "command line; default: 'auto'")
-    chosen = shown(FILES[-1], only=("compare_linear",))
+    chosen = shown(E2E.with_name("mask_svm.py"), only=("compare_linear",))
     assert {path.split(".")[1] for path in chosen if path.startswith("members.")} == {"compare_linear"}
     assert chosen["fusion.members"] == ("('compare_linear',)", chosen["fusion.members"][1])
     assert chosen["fusion.members"][1].startswith("from only; default: ('compare_linear', ")

@@ -27,6 +27,7 @@ def data(tmp_path_factory):
         path.write_text("\n".join(",".join(row) for row in [rows[0], *classes]) + "\n")
     (folder / "recordings").mkdir()
     random = np.random.default_rng(0)
+    own_tables(folder, random)
     for name, rate_hz, shape in (
         ("recordings/a.wav", 16_000, (32_000,)),
         ("recordings/b.flac", 44_100, (88_200, 2)),
@@ -36,6 +37,28 @@ def data(tmp_path_factory):
     ):
         soundfile.write(folder / name, 0.05 * random.standard_normal(shape), rate_hz)
     return folder
+
+
+def own_tables(folder, random):
+    """Write recordings and tables that nobody prepared for jaxpara: /data/emodb, voices, belts and by_class."""
+    tables = {"emodb/labels.csv": "file,emotion,speaker", "voices/meta.tsv": "filename\tvalence\tsubject"}
+    rows = {name: [header] for name, header in (tables | {"belts/belt.csv": "file,time,belt,speaker"}).items()}
+    for name in ("emodb", "voices", "belts", "by_class/calm", "by_class/tense"):
+        (folder / name).mkdir(parents=True)
+    for number in range(60):
+        noise = 0.05 * random.standard_normal(16_000)
+        emotion, speaker = "abcdef"[number % 6], f"s{number // 6}"
+        soundfile.write(folder / "emodb" / f"{number}.flac", noise, 16_000)
+        rows["emodb/labels.csv"].append(f"{number}.flac,{emotion},{speaker}")
+        soundfile.write(folder / "voices" / f"{number}.wav", noise, 22_050)
+        rows["voices/meta.tsv"].append(f"{number}.wav\t{random.uniform(1, 5):.2f}\t{speaker}")
+        soundfile.write(folder / "by_class" / ("calm", "tense")[number % 2] / f"{number}.wav", noise, 16_000)
+    for number in range(6):
+        soundfile.write(folder / "belts" / f"{number}.wav", 0.05 * random.standard_normal(8 * 16_000), 16_000)
+        belt = [(i / 25, 500 + 100 * np.sin(i / 25 + number)) for i in range(200)]
+        rows["belts/belt.csv"] += [f"{number}.wav,{time:.2f},{value:.1f},s{number}" for time, value in belt]
+    for name, lines in rows.items():
+        (folder / name).write_text("\n".join(lines) + "\n")
 
 
 @pytest.fixture(scope="session")

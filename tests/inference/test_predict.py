@@ -238,7 +238,7 @@ def test_after_a_kill_it_resumes_with_the_finished_files(trained, mixed, tmp_pat
     [
         ("nothing", "t.csv", r"--input=.*nothing: no such file or folder"),
         ("*.nothing", "t.csv", r"--input=.*: no file matches this pattern"),
-        ("empty", "t.csv", r"no audio in this folder; expected files that end in wav, flac"),
+        ("empty", "t.csv", r"no audio in this folder; expected files that end in \.wav, \.flac"),
         ("", "t.txt", r"expected a file whose name ends in \.csv"),
         ("", "16 bit, plain.wav/t.csv", r"cannot be written"),
     ],

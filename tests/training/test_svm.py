@@ -224,7 +224,7 @@ def test_a_damaged_svm_is_named_and_no_foreign_type_is_loaded(mask):
     svm, _, _, _ = trained(mask)
     path = mask.folder / "fitted.skops"
     whole = path.read_bytes()
-    message = rf"^{re.escape(str(path))}: not readable .*delete {re.escape(str(mask.folder))} to train"
+    message = rf"^{re.escape(str(path))}: not readable .*to train it again, rename {re.escape(str(mask.folder))}"
     for spoiled in (whole[:-100], whole[:200] + bytes([whole[200] ^ 1]) + whole[201:], b"nonsense"):
         path.write_bytes(spoiled)
         with pytest.raises(UserError, match=message):
