@@ -52,13 +52,18 @@ def reason(error: BaseException) -> str:
     return " ".join(text.split()).rstrip(".") or type(error).__name__
 
 
-def read(path: Path, sample_rate_hz: int) -> np.ndarray:
-    """Read a mono file: `[sample]` float32 in [-1, 1], or raise the first error of `check_file`."""
+def load(path: Path, sample_rate_hz: int) -> tuple[np.ndarray, AudioInfo]:
+    """Read a mono file, `[sample]` float32 in [-1, 1], and its properties; raise the first error of `check_file`."""
     samples, info = _decode(path)
     findings = Findings()
     check_file(path, info, sample_rate_hz, findings)
     findings.require_no_error()
-    return samples[:, 0]
+    return samples[:, 0], info
+
+
+def read(path: Path, sample_rate_hz: int) -> np.ndarray:
+    """Return the samples of `load`."""
+    return load(path, sample_rate_hz)[0]
 
 
 def scan(path: Path) -> AudioInfo:

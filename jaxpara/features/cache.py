@@ -96,7 +96,7 @@ def load_features(
     if not (home / "feature.json").exists():
         (home / "feature.json").write_text(description + "\n", encoding="utf-8")
     digests = audio.in_threads(
-        lambda r: r.audio.digest or digest_of(audio.read(r.path, feature.sample_rate_hz)), recordings
+        lambda r: r.audio.digest or audio.load(r.path, feature.sample_rate_hz)[1].digest, recordings
     )
     paths = [home / f"{digest}.npy" for digest in digests]
     wanted = dict(zip(paths, zip(recordings, digests, strict=True), strict=True))
@@ -108,8 +108,8 @@ def load_features(
         if is_intact(path):
             return
         recording, digest = wanted[path]
-        waveform = audio.read(recording.path, feature.sample_rate_hz)
-        if digest_of(waveform) != digest:
+        waveform, info = audio.load(recording.path, feature.sample_rate_hz)
+        if info.digest != digest:
             raise UserError(f"{recording.path}: changed after it was checked; run again when the corpus is complete")
         try:
             array = feature.extract(waveform)
@@ -121,11 +121,6 @@ def load_features(
     audio.in_threads(compute, missing[first:] + missing[:first], progress)
     files = dict(zip([recording.name for recording in recordings], paths, strict=True))
     return LazyArrays(files, lambda name: feature.expand(read_array(files[name])))
-
-
-def digest_of(waveform: np.ndarray) -> str:
-    """Return the SHA-256 of decoded float32 samples, hexadecimal."""
-    return hashlib.sha256(np.ascontiguousarray(waveform).data).hexdigest()
 
 
 def fitted(folder: Path, names: Sequence[str], fit: Callable[[], dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
