@@ -16,5 +16,7 @@ from configs import common
 def get_config(recipe: str = "recommended") -> ConfigDict:
     # Rare classes count as much as frequent ones, as in the UAR.
     loss = {"name": "cross_entropy", "class_weight": "balanced", "smoothing": 0.0}
-    members = {"svm": common.functionals_svm(class_weight="balanced"), "cnn": common.small_cnn(loss)}
+    # The mean needs probabilities; the margins of an SVM are none.
+    svm = common.functionals_svm(class_weight="balanced", probabilities=True)
+    members = {"svm": svm, "cnn": common.small_cnn(loss)}
     return common.experiment("classes", recipe, members=members, demo={"members": {"cnn": common.small_cnn_demo()}})

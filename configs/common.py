@@ -213,7 +213,7 @@ def mask_demo(
     }
 
 
-def functionals_svm(window_s: float = 0.0, class_weight: str = "none") -> dict[str, Any]:
+def functionals_svm(window_s: float = 0.0, **learner: Any) -> dict[str, Any]:
     """Return an SVM on openSMILE's functionals of whole recordings, or of windows; left out without openSMILE."""
     return {
         "features": {"name": "opensmile", "feature_set": "ComParE_2016", "window_s": window_s, "hop_s": window_s},
@@ -225,8 +225,8 @@ def functionals_svm(window_s: float = 0.0, class_weight: str = "none") -> dict[s
             "c": (1e-5, 1e-4, 1e-3, 1e-2, 1e-1),
             # A single odd value of another voice must not outweigh all others.
             "scale": "minmax_clipped",
-            "class_weight": class_weight,
-        },
+        }
+        | learner,
     }
 
 

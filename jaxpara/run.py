@@ -89,7 +89,6 @@ def run(
             return
         with locked(workdir):
             experiment = build_members(name, settings, corpus, findings, workdir)
-            processes.on_main(lambda: partitions.write(workdir / "split.csv", corpus, _folds(settings, corpus)))
 
             # Training is not a function of its own: that keeps the path to the gradient short.
             embeddings: Embeddings = {}
@@ -116,7 +115,8 @@ def run(
                 progress.say("scoring, plotting, writing the report")
                 members = experiment.members.values()
                 outcomes = {m.name: m.outcome() for m in members if m.predicts and m.name not in left_out}
-                folds = experiment.members[next(iter(outcomes))].folds
+                first, *_ = _members_to_fuse(settings, list(outcomes), left_out)
+                folds = experiment.members[first].folds
                 baselines = baseline.predict(experiment.corpus, folds, workdir, progress)
                 fused, results = fuse_and_score(experiment, outcomes, baselines, left_out)
                 write_outputs(workdir, experiment, outcomes, fused, results)
@@ -218,13 +218,14 @@ def write_outputs(
     fused: Fused,
     results: Mapping[str, Any],
 ) -> None:
-    """Write the submission, results.json, system.json, the fused predictions, predictions.csv and the report."""
+    """Write the submission, results.json, system.json, split.csv, all predictions and the report."""
     corpus, settings, members = experiment.corpus, experiment.settings, experiment.members
     # The submission comes first: if it is refused, nothing is half written.
     if corpus.partition("test"):
         file = workdir / "submission" / f"{corpus.task.name}.{experiment.name}.csv"
         submission.write(file, fused.test, experiment.data)
     keep_others(workdir, experiment.name)
+    partitions.write(workdir / "split.csv", corpus, _folds(settings, corpus))
     write_json(workdir / "results.json", results)
     about = {"seed": settings["seed"], "corpus": corpus.fingerprint}
     about = {key: results[key] for key in ("experiment", "recipe", "demo")} | about

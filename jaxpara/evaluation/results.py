@@ -248,7 +248,7 @@ def keep_others(workdir: Path, name: str) -> None:
     if other != name and isinstance(other, str) and Path(other).name == other:
         # results.json comes last, as it names the experiment: a killed run continues with the rest.
         predictions = ("predictions/validation.npz", "predictions/test.npz")
-        for file in ("report.html", "system.json", *predictions, "predictions.csv", "results.json"):
+        for file in ("report.html", "system.json", *predictions, "predictions.csv", "split.csv", "results.json"):
             if (workdir / file).exists():
                 (workdir / file).replace((workdir / file).with_name(f"{other}.{Path(file).name}"))
 

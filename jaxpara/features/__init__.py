@@ -5,6 +5,7 @@ from collections.abc import Callable
 from jaxpara.features.boaw import Bags
 from jaxpara.features.embeddings import Embeddings
 from jaxpara.features.feature import Feature
+from jaxpara.features.functionals import LogMelFunctionals
 from jaxpara.features.image import MelImage, MelStrip
 from jaxpara.features.imported import Imported
 from jaxpara.features.mel import MFCC, LogMel
@@ -14,6 +15,7 @@ from jaxpara.features.waveform import Waveform
 FEATURES: dict[str, Callable[..., Feature | Embeddings | Bags | Imported]] = {
     "waveform": Waveform,
     "log_mel": LogMel,
+    "log_mel_functionals": LogMelFunctionals,
     "mfcc": MFCC,
     "mel_image": MelImage,
     "mel_strip": MelStrip,

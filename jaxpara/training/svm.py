@@ -18,6 +18,7 @@ from sklearn.metrics.pairwise import rbf_kernel
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import FunctionTransformer, MinMaxScaler, StandardScaler
 from sklearn.svm import SVC, LinearSVC, LinearSVR
+from sklearn.utils.class_weight import compute_sample_weight
 
 from jaxpara import processes
 from jaxpara.corpora.corpus import Recording
@@ -38,7 +39,7 @@ SCALERS = {
 }
 # Files in the folder of a run: trained on the training set, and on the training and validation sets.
 FITTED, REFITTED = "fitted.skops", "refitted.skops"
-PLATT_FOLDS = 5  # LIBSVM's
+PLATT_FOLDS = 5  # LIBSVM's; fewer if a class has fewer recordings
 CACHE_MIB = 2000  # of kernel rows in LIBSVM
 BATCH_SIZE = 1024  # rows that are predicted at once: their kernel with all training rows is large
 # The types that the file of a pipeline may contain in addition to those that skops trusts.
@@ -69,9 +70,11 @@ class SVM:
       gamma: of the RBF kernel; `scale` is 1 / (features * variance of the scaled features), as in scikit-learn.
       scale: scaling of each feature by its range or its moments in the training set. If clipped to that range, a single
         odd value of another voice cannot outweigh all others.
-      class_weight: `balanced` multiplies C by rows / (classes * rows of the class).
-      probabilities: calibrate class scores (Platt, over five folds of the training set, which trains six times instead
-        of once). If not, they are the softmax of the margins, which does not measure confidence.
+      class_weight: `balanced` multiplies C, and the weight of a row in the calibration, by
+        rows / (classes * rows of the class).
+      probabilities: calibrate class scores (Platt, over five folds of the training set, or fewer if a class has fewer
+        recordings; trains six times instead of once). If not, they are the softmax of the margins, which does not
+        measure confidence.
       refit: predict test with another SVM of the same C, trained on the training and validation sets, as in the
         challenge; for the official split.
       max_iter: of the solver; None is 100 000 for the linear kernel, and no limit for `rbf`.
@@ -200,7 +203,7 @@ class SVM:
         if (classes := self.task.classes) and not self._regression:
             labelled = {f"labelled recordings of class {c!r}": (targets == i).sum() for i, c in enumerate(classes)}
         scarcest = min(labelled, key=lambda what: labelled[what])
-        if labelled[scarcest] < (least := PLATT_FOLDS if self.probabilities else 1):
+        if labelled[scarcest] < (least := 2 if self.probabilities else 1):
             fix = "set learner.probabilities to False or choose" if least > 1 else "choose"
             found = f"{labelled[scarcest]} {scarcest} to train on"
             raise UserError(f"{run.name}: {found}, at least {least} needed; {fix} other folds")
@@ -228,26 +231,29 @@ class SVM:
             # One matrix product for the whole kernel: LIBSVM computes it row by row, many times as slowly.
             kernel = FunctionTransformer(rbf_kernel, kw_args={"Y": scaled.astype(np.float64), "gamma": gamma})
         mapped = kernel.fit_transform(scaled)
+        weights, folds = None, PLATT_FOLDS
+        if not self._regression:
+            weights = compute_sample_weight("balanced", targets) if self.class_weight == "balanced" else None
+            folds = min(PLATT_FOLDS, int(np.unique_counts(targets).counts.min()))
         for value in c:
-            solver = self._solver(value, derive(seed, "solver"))
+            solver = self._solver(value, derive(seed, "solver"), folds)
             with warnings.catch_warnings(record=True, action="always", category=ConvergenceWarning) as caught:
-                solver.fit(mapped, targets)
+                solver.fit(mapped, targets, sample_weight=weights)
             others = [warning for warning in caught if not issubclass(warning.category, ConvergenceWarning)]
             for warning in others:
                 warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
             yield Pipeline([("scale", scaler), ("kernel", kernel), ("solver", solver)]), len(others) == len(caught)
 
-    def _solver(self, c: float, seed: int) -> LinearSVR | LinearSVC | SVC | CalibratedClassifierCV:
+    def _solver(self, c: float, seed: int, platt_folds: int) -> LinearSVR | LinearSVC | SVC | CalibratedClassifierCV:
         if self._regression:
             return LinearSVR(C=c, random_state=seed, max_iter=self._limit)
-        weight = "balanced" if self.class_weight == "balanced" else None
-        solver = LinearSVC(C=c, class_weight=weight, random_state=seed, max_iter=self._limit)
+        solver = LinearSVC(C=c, random_state=seed, max_iter=self._limit)
         if self.kernel == "rbf":
-            solver = SVC(C=c, class_weight=weight, kernel="precomputed", max_iter=self._limit, cache_size=CACHE_MIB)
+            solver = SVC(C=c, kernel="precomputed", max_iter=self._limit, cache_size=CACHE_MIB)
         if not self.probabilities:
             return solver
         # As in SVC(probability=True); the type stub declares `ensemble` a string.
-        return CalibratedClassifierCV(solver, cv=PLATT_FOLDS, ensemble=False)  # pyright: ignore[reportArgumentType]
+        return CalibratedClassifierCV(solver, cv=platt_folds, ensemble=False)  # pyright: ignore[reportArgumentType]
 
     def outputs(self, pipeline: Pipeline, inputs: np.ndarray) -> np.ndarray:
         """Return `[row]` numbers, or `[row, class]` scores that sum to 1, from `[row, feature]`."""
