@@ -62,19 +62,16 @@ class SVM:
 
     Reference: the challenge's baseline scripts (MinMax scaling, linear SVMs, C in decades by the official measure,
     trained again on train and devel). Their Breathing script interpolates the features to the times of the labels and
-    trains on a row per label, 25 per frame. A spline of linear outputs is the output of splined features, so one SVM
-    predicts the same both ways, but training differs, and so do the ends of recordings.
+    trains on a row per label, 25 per frame; its linear outputs are the same, but for training and the ends.
 
     Attributes:
       c: the values of C that are tried; of equally good ones the first is used.
       gamma: of the RBF kernel; `scale` is 1 / (features * variance of the scaled features), as in scikit-learn.
       scale: scaling of each feature by its range or its moments in the training set. If clipped to that range, a single
         odd value of another voice cannot outweigh all others.
-      class_weight: `balanced` multiplies C, and the weight of a row in the calibration, by
-        rows / (classes * rows of the class).
-      probabilities: calibrate class scores (Platt, over five folds of the training set, or fewer if a class has fewer
-        recordings; trains six times instead of once). If not, they are the softmax of the margins, which does not
-        measure confidence.
+      class_weight: `balanced` weights a row, also in the calibration, by rows / (classes * rows of its class).
+      probabilities: calibrate class scores (Platt, over up to five folds of the training set; trains six times instead
+        of once). If not, they are the softmax of the margins, which does not measure confidence.
       refit: predict test with another SVM of the same C, trained on the training and validation sets, as in the
         challenge; for the official split.
       max_iter: of the solver; None is 100 000 for the linear kernel, and no limit for `rbf`.
@@ -130,9 +127,8 @@ class SVM:
         processes.on_main(lambda: [self._train_one(r, progress) for r in runs if not (r.folder / SUMMARY).exists()])
 
     def _train_one(self, run: FoldRun, progress: Progress) -> None:
-        began = time.monotonic()
+        began, tried, val_names = time.monotonic(), [], run.fold.val_names
         best: Any = None
-        tried, val_names = [], run.fold.val_names
         rows = self._rows(run, val_names)
         with progress.task(f"{run.name}: C", len(self.c)) as bar:
             for c, pipeline, converged in self._trained(run, run.fold.train_names, self.c, progress):
@@ -152,7 +148,7 @@ class SVM:
         write_json(run.folder / SUMMARY, summary)
 
     def choose(self, summaries: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-        """Return the C that each run chose for itself, from the summaries of all runs."""
+        """Return the C that each run chose for itself."""
         return [dict(summary["chosen"]) for summary in summaries]
 
     def load(self, run: FoldRun, choice: Mapping[str, Any], *, part: str = "test") -> Pipeline:
@@ -231,10 +227,8 @@ class SVM:
             # One matrix product for the whole kernel: LIBSVM computes it row by row, many times as slowly.
             kernel = FunctionTransformer(rbf_kernel, kw_args={"Y": scaled.astype(np.float64), "gamma": gamma})
         mapped = kernel.fit_transform(scaled)
-        weights, folds = None, PLATT_FOLDS
-        if not self._regression:
-            weights = compute_sample_weight("balanced", targets) if self.class_weight == "balanced" else None
-            folds = min(PLATT_FOLDS, int(np.unique_counts(targets).counts.min()))
+        weights = compute_sample_weight("balanced", targets) if self.class_weight == "balanced" else None
+        folds = min(PLATT_FOLDS, int(np.unique_counts(targets).counts.min()))  # of classes only
         for value in c:
             solver = self._solver(value, derive(seed, "solver"), folds)
             with warnings.catch_warnings(record=True, action="always", category=ConvergenceWarning) as caught:
