@@ -28,7 +28,8 @@ LIMITS: dict[str, tuple[bool, str, Callable[[float], bool]]] = {
 
 def suggest(word: str, known: list[str]) -> str:
     """Return ``; did you mean 'x'?`` for the nearest known name, or an empty string."""
-    near = difflib.get_close_matches(word, known, n=1)
+    same = [name for name in known if name.lower() == word.lower()]
+    near = same or difflib.get_close_matches(word, known, n=1)
     return f"; did you mean {near[0]!r}?" if near else ""
 
 

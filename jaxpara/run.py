@@ -85,10 +85,14 @@ def run(
         if settings["sizes"] == "demo":
             progress.say(DEMO)
         corpus, findings = check_or_simulate(settings["corpus"], settings["seed"], progress)
+        experiment = build_members(name, settings, corpus, findings, workdir)
+        for warning in (warning for member in experiment.members.values() for warning in member.warnings):
+            progress.say(f"warning: {warning}")
         if mode == "check":
             return
         with locked(workdir):
-            experiment = build_members(name, settings, corpus, findings, workdir)
+            for member in experiment.members.values():
+                member.claim()
 
             # Training is not a function of its own: that keeps the path to the gradient short.
             embeddings: Embeddings = {}
@@ -133,10 +137,10 @@ def default_workdir(name: str, recipe: str) -> Path:
 
 
 def build_members(name: str, settings: dict[str, Any], corpus: Corpus, findings: Findings, workdir: Path) -> Experiment:
-    """Build the members that predict or whose embeddings are used, claim their folders, and build the fusion.
+    """Build the members that predict or whose embeddings are used, and the fusion.
 
     Raises:
-      UserError: the config names something unknown, or a folder belongs to another config or corpus.
+      UserError: the config has something unknown or impossible.
     """
     seed, seeds, precision = (settings[key] for key in ("seed", "seeds", "precision"))
     members: dict[str, Member] = {}
@@ -146,8 +150,6 @@ def build_members(name: str, settings: dict[str, Any], corpus: Corpus, findings:
     sources = {source for member in members.values() for source in member.sources}
     only = settings["only"] or [*members]
     members = {name: m for name, m in members.items() if (m.predicts and name in only) or name in sources}
-    for member in members.values():
-        member.claim()
     fusion, fusion_seed = dict(settings["fusion"]), derive(seed, "fusion")
     _members_to_fuse(settings, [member for member in members if members[member].predicts], ())
     fusion.pop("members", None)

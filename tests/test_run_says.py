@@ -7,9 +7,11 @@ import pytest
 import soundfile
 from rich.console import Console
 
+from configs import mask_s2
 from jaxpara.corpora.simulated import check_or_simulate
 from jaxpara.evaluation.conclusions import closing_lines
 from jaxpara.progress import Progress
+from jaxpara.run import run
 
 
 @pytest.fixture
@@ -22,21 +24,40 @@ def progress(screen):
     return Progress(Console(file=screen, soft_wrap=True))
 
 
-def test_warnings_that_are_not_listed_are_counted(tmp_path, progress, screen):
-    (tmp_path / "wav").mkdir()
-    (tmp_path / "lab").mkdir()
+@pytest.fixture
+def corpus(tmp_path):
+    """Return the folder of a tiny Mask corpus."""
+    root = tmp_path / "corpus"
+    (root / "wav").mkdir(parents=True)
+    (root / "lab").mkdir()
     names = [f"{part}_{label}.wav" for part in ("train", "devel", "test") for label in ("clear", "mask")]
     for seed, name in enumerate(names):
         samples = np.random.default_rng(seed).uniform(-0.1, 0.1, 1600)
-        soundfile.write(tmp_path / "wav" / name, samples, 16_000)
+        soundfile.write(root / "wav" / name, samples, 16_000)
     rows = [f"{name},{name[:-4].partition('_')[2]}" for name in names]
-    (tmp_path / "lab" / "labels.csv").write_text("\n".join(["file_name,label", *rows]) + "\n")
+    (root / "lab" / "labels.csv").write_text("\n".join(["file_name,label", *rows]) + "\n")
+    return root
+
+
+def test_warnings_that_are_not_listed_are_counted(corpus, progress, screen):
     for index in range(25):
-        (tmp_path / "wav" / f"extra_{index}.wav").write_bytes(b"")
-    _, findings = check_or_simulate({"task": "mask", "root": str(tmp_path)}, 0, progress)
+        (corpus / "wav" / f"extra_{index}.wav").write_bytes(b"")
+    _, findings = check_or_simulate({"task": "mask", "root": str(corpus)}, 0, progress)
     assert findings.count("warning") == 25
     assert screen.getvalue().count("warning: ") == 21
-    assert screen.getvalue().endswith(f"{tmp_path}: 6 recordings, no errors, 25 warnings\n")
+    assert screen.getvalue().endswith(f"{corpus}: 6 recordings, no errors, 25 warnings\n")
+
+
+def test_a_check_warns_of_the_config_and_writes_nothing(corpus, tmp_path, capsys):
+    config = mask_s2.get_config()
+    config.corpus.root = str(corpus)
+    for member in config.members.values():
+        member.learner.pretrained = None
+        member.folds = {"name": "official"}
+    run(config, overrides={}, name="check", workdir=tmp_path / "run", mode="check")
+    out = capsys.readouterr().out.replace("\n", " ")
+    assert "warning: sgd: random crops also move frequencies" in out
+    assert not (tmp_path / "run").exists()
 
 
 def score(pooled, why=""):

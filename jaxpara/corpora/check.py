@@ -15,7 +15,7 @@ from jaxpara.corpora.read import read_contents
 from jaxpara.corpora.source import SUB_CHALLENGE, Options
 from jaxpara.corpora.tasks import Task
 
-MAX_IMBALANCE = 10  # ratio of the sizes of the largest and the smallest class
+MAX_IMBALANCE = 4  # ratio of the sizes of the largest and the smallest class
 
 
 def check(
@@ -62,9 +62,9 @@ def check(
     _check_duplicates(corpus, findings)
     if corpus.task.kind == "classes":
         _check_lengths(corpus, findings)
-        # A missing class may only be the result of errors in the label files.
-        if complete:
-            _check_classes(corpus, findings)
+    # A missing class may only be the result of errors in the label files.
+    if corpus.task.classes and complete:
+        _check_classes(corpus, findings)
     if options.own and len(extra) > 1:
         what = f"{len(extra)} audio files have no row, for example {extra[0].name!r}"
         findings.warning("files without rows", corpus.label_file, what, "add their rows if they belong to the corpus")
@@ -120,22 +120,25 @@ def _check_lengths(corpus: Corpus, findings: Findings) -> None:
 
 
 def _check_classes(corpus: Corpus, findings: Findings) -> None:
-    """Add partitions that lack a class, and a training set in which some are rare."""
+    """Add partitions that lack a class or a level, and a training set in which some are rare."""
+    noun = "class" if corpus.task.kind == "classes" else "level"
     for partition in PARTITIONS:
         labels = np.array([recording.labels[0] for recording in corpus.partition(partition)])
         level, fix = "warning", "add examples, or its recall cannot be measured"
-        if partition == "train":
+        if partition == "train" and corpus.task.kind == "classes":
             level, fix = "error", "add examples: a class without training data cannot be learned"
         for index, name in enumerate(corpus.task.classes if np.isfinite(labels).any() else ()):
             if index not in labels:
-                what = f"no recording of the class {name!r} in {partition}"
+                what = f"no recording of the {noun} {name!r} in {partition}"
                 findings.add(level, "missing classes", corpus.label_file, what, fix)
     train = np.array([recording.labels[0] for recording in corpus.partition("train")])
     counts = {name: int((train == index).sum()) for index, name in enumerate(corpus.task.classes)}
     rarest, most = min(counts, key=lambda c: counts[c]), max(counts, key=lambda c: counts[c])
     if 0 < counts[rarest] * MAX_IMBALANCE < counts[most]:
         what = f"train has {counts[most]} recordings of {most!r} and {counts[rarest]} of {rarest!r}"
-        fix = "a network may never predict the rare classes: weight them, or compare the recalls in the report"
+        fix = (
+            "weight them (class_weight='balanced' of a network's loss, or of an SVM), and read the recall of each class"
+        )
         findings.warning("rare classes", corpus.label_file, what, fix)
 
 

@@ -46,15 +46,15 @@ def audio_files(folder: Path, findings: Findings, *, by_suffix: bool = False) ->
 
 
 def with_audio(
-    rows: Rows, folder: Path, audio: Mapping[str, bool], findings: Findings, *, absolute: bool = False
+    rows: Rows, folder: Path, audio: Mapping[str, bool], findings: Findings, *, own: bool = False
 ) -> tuple[Rows, set[str]]:
     """Return the rows whose name is a file in the folder, and the files that other rows may have meant.
 
     Args:
-      absolute: True if a name may be an absolute path in the folder.
+      own: True if a name may be an absolute path in the folder, or a link to a file elsewhere.
     """
     names = rows["name"].unique()
-    problems = {name: "" if audio.get(name) else _problem_of(name, folder, absolute) for name in names}
+    problems = {name: "" if audio.get(name) else _problem_of(name, folder, own) for name in names}
     if not (absent := [name for name, problem in problems.items() if problem]):
         return rows, set()
     known = _by_key(audio)
@@ -73,13 +73,13 @@ def with_audio(
     return rows[rows["problem"] == ""].reset_index(drop=True), {file for file in meant.values() if file}
 
 
-def _problem_of(name: str, folder: Path, absolute: bool) -> str:
+def _problem_of(name: str, folder: Path, own: bool) -> str:
     """Return why a name in a label file is not a file in the folder; empty if it is."""
     pure, where = PurePosixPath(name), f"the {folder.name} folder"
     if not name:
         return "is not a file name"
     windows = PureWindowsPath(name)
-    if ".." in windows.parts or windows.drive or ((pure.is_absolute() or windows.root) and not absolute):
+    if ".." in windows.parts or windows.drive or ((pure.is_absolute() or windows.root) and not own):
         return f"leads out of {where}"
     if str(pure) != name:
         return f"is not spelled in the shortest way, expected {str(pure)!r}"
@@ -89,7 +89,7 @@ def _problem_of(name: str, folder: Path, absolute: bool) -> str:
         return f"is not in {where}"
     except (OSError, ValueError, RuntimeError):  # a name that is too long, a null character, a loop of links
         return "cannot be opened"
-    if not path.is_relative_to(folder.resolve()):
+    if not path.is_relative_to(folder.resolve()) and not (own and not pure.is_absolute()):
         return f"{'leads' if pure.is_absolute() else 'is a link that leads'} out of {where}"
     return "" if path.is_file() else "is not a file"
 

@@ -11,12 +11,11 @@ from jaxpara.corpora.corpus import Corpus
 from jaxpara.corpora.findings import Findings, quote
 from jaxpara.corpora.labels import Rows
 from jaxpara.corpora.source import Options
-from jaxpara.corpora.splits import Fold, random_parts
+from jaxpara.corpora.splits import Fold, random_parts, speaker_groups
 from jaxpara.corpora.tasks import Task
 from jaxpara.errors import UserError
 from jaxpara.files import write_text
 from jaxpara.registry import suggest
-from jaxpara.seeds import derive
 
 SYNONYMS = {
     **dict.fromkeys(("train", "training"), "train"),
@@ -24,6 +23,8 @@ SYNONYMS = {
     **dict.fromkeys(("test", "eval"), "test"),
 }
 HOLDOUT_PARTS = 5  # of a holdout: one is devel, one is test
+HOLDOUT_SEED = 12
+FEW_SPEAKERS = 5  # in a test partition: below it, intervals over speakers are very wide
 MADE = ("holdout", "folds")
 
 
@@ -75,20 +76,23 @@ def made(rows: Rows, task: Task, options: Options, findings: Findings) -> Rows:
     """Return the rows with new partitions.
 
     `folds` has everything in train, and so has a corpus with folds of its own. `holdout` has 60 % of the speakers in
-    train, and 20 % in devel and in test; of the recordings, with the proportions of the classes, if a speaker is
-    unknown.
+    train, and 20 % in devel and in test; of the recordings, with the proportions of the classes, if no speaker is
+    known. The split does not depend on `config.seed`, so that runs with several seeds have the same test partition.
     """
     if options.split == "folds" or ("fold" in rows and (rows["fold"] != "").all()):
         return rows.assign(partition="train")
     recordings = rows.drop_duplicates("name").sort_values("name")
-    known = (recordings["speaker"] != "").all()
-    units = recordings["speaker"].nunique() if known else len(recordings)
+    speakers = speaker_groups(recordings["speaker"], recordings["name"])
+    units = len(recordings) if speakers is None else len(set(speakers))
     if units < 3:
-        what = f"{units} {'speakers' if known else 'recordings'}, too few for train, devel and test"
+        what = f"{units} {'recordings' if speakers is None else 'speakers'}, too few for train, devel and test"
         raise findings.fatal(recordings["path"].iloc[0], what, "add some, or set config.corpus.split=folds")
-    speakers = recordings["speaker"].tolist() if known else None
-    count, seed = min(HOLDOUT_PARTS, units), derive(options.seed, "holdout")
-    part = random_parts(recordings["value"].to_numpy(), task, speakers, count, seed)
+    count = min(HOLDOUT_PARTS, units)
+    part = random_parts(recordings["value"].to_numpy(), task, speakers, count, HOLDOUT_SEED)
+    if speakers is not None and (fewest := round(units / count)) < FEW_SPEAKERS:
+        what = f"{units} speakers, of whom the test partition gets about {fewest}: scores on so few are uncertain"
+        fix = "set config.corpus.split=folds, which scores all of them by cross-validation"
+        findings.warning("few test speakers", recordings["path"].iloc[0], what, fix)
     names = np.array(["test", "devel", *["train"] * (count - 2)], object)
     return rows.assign(partition=rows["name"].map(dict(zip(recordings["name"], names[part], strict=True))))
 

@@ -43,7 +43,7 @@ def read_contents(
         task = values.with_classes(replace(task, target=source.target), rows, file, findings)
         if "split" in rows:
             rows = partitions.from_column(rows, findings)
-        rows, meant = names.with_audio(rows, source.folder, source.audio, findings, absolute=options.own)
+        rows, meant = names.with_audio(rows, source.folder, source.audio, findings, own=options.own)
         rows["speaker"] = partitions.speakers(rows, source.named, task, source.speakers, findings)
         if options.split not in partitions.MADE:
             rows = partitions.from_file(rows, options.split, findings)
@@ -64,14 +64,14 @@ def read_contents(
         _add_missing(corpus, options, findings)
         if options.own:
             partitions.add_speakers_of_two(rows.drop_duplicates("name"), findings)
-        if options.own and not corpus.speakers_known and (made or not corpus.partition("devel")):
-            what = "speakers are not known, so that the same ones may be on both sides of a random split"
-            fix = (
-                "scores are better than on new speakers: add a column with the speakers, or splits without shared ones"
-            )
+        unknown = sum(not recording.speaker for recording in corpus.recordings)
+        if options.own and unknown and (made or not corpus.partition("devel")):
+            what = f"the speakers of {unknown} of {len(corpus.recordings)} recordings are not known"
+            what += ", so that the same ones may be on both sides of a random split"
+            fix = "scores may be too good for new speakers: add a column with the speakers, or splits"
             findings.warning("splits of unknown speakers", file, what, fix)
-    extra = {name: source.folder / name for name in source.audio if name not in source.named}
-    return corpus, [path for name, path in extra.items() if name not in meant]
+    named = {source.folder / name for name in (*source.named, *meant)}
+    return corpus, [path for path in (source.folder / name for name in source.audio) if path not in named]
 
 
 def _source(root: Path, task: Task, options: Options, findings: Findings) -> Source:

@@ -18,24 +18,21 @@ class Options:
       table: a table of files and labels; of an audformat database, the names of one or more of its tables.
       columns: the names of columns that do not have the usual ones, by `file`, `split`, `speaker` and `time`.
       split: how recordings without a partition get one: `holdout`, `folds`, or the path of a split.csv.
-      seed: of a random split.
     """
 
     own: bool = False
     table: str = ""
     columns: Mapping[str, str] = field(default_factory=dict)
     split: str = "holdout"
-    seed: int = 0
 
     @classmethod
-    def of(cls, wanted: Mapping[str, Any], seed: int) -> "Options":
+    def of(cls, wanted: Mapping[str, Any]) -> "Options":
         """Return the options of `config.corpus`."""
         return cls(
             own=wanted["task"] not in TASKS,
             table=wanted.get("table") or "",
             columns={what: name for what, name in (wanted.get("columns") or {}).items() if name},
             split=wanted.get("split") or "holdout",
-            seed=seed,
         )
 
 

@@ -5,6 +5,7 @@ it is odd.
 """
 
 import warnings
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -121,7 +122,7 @@ def devel_or_folds(corpus: Corpus, n: int = 5, seed: int = 12) -> list[Fold]:
     """Return the `official` fold if the corpus has a devel partition, otherwise folds over train; for all tasks.
 
     The folds are those of the corpus if every recording of train has one; then there may be another number than `n`.
-    Otherwise they share no speaker if all are known, and have the proportions of the classes as well as possible.
+    Otherwise they share no known speaker, and have the proportions of the classes as well as possible.
     """
     if corpus.partition("devel"):
         return official(corpus)
@@ -130,7 +131,7 @@ def devel_or_folds(corpus: Corpus, n: int = 5, seed: int = 12) -> list[Fold]:
         own = sorted({r.fold for r in recordings}, key=lambda fold: (not fold.isdecimal(), fold.zfill(9)))
         part, n = np.array([own.index(recording.fold) for recording in recordings]), len(own)
     else:
-        speakers = [recording.speaker for recording in recordings] if corpus.speakers_known else None
+        speakers = speaker_groups([r.speaker for r in recordings], [r.name for r in recordings])
         units, what = (len(recordings), "recordings") if speakers is None else (len(set(speakers)), "speakers")
         if n > units:
             raise UserError(f"folds.n is {n}, but there are {units} {what} in train; use fewer folds")
@@ -143,6 +144,12 @@ def devel_or_folds(corpus: Corpus, n: int = 5, seed: int = 12) -> list[Fold]:
         [_names(r for r, at in zip(recordings, part == i, strict=True) if at == v) for v in (0, 1)] for i in range(n)
     ]
     return [Fold(index, train, val, test) for index, (train, val) in enumerate(sides)]
+
+
+def speaker_groups(speakers: Iterable[str], names: Iterable[str]) -> list[str] | None:
+    """Return `[recording]` the speakers, unknown ones named after their recording; None if no speaker is known."""
+    speakers = list(speakers)
+    return [speaker or name for speaker, name in zip(speakers, names, strict=True)] if any(speakers) else None
 
 
 def random_parts(labels: np.ndarray, task: Task, speakers: Sequence[str] | None, count: int, seed: int) -> np.ndarray:
@@ -183,6 +190,33 @@ def leaks(corpus: Corpus, fold: Fold) -> list[str]:
     """Return the known speakers who are both in the training and in the validation set of a fold."""
     train, val = ({corpus.by_name[name].speaker for name in names} for names in (fold.train_names, fold.val_names))
     return sorted((train & val) - {""})
+
+
+def require_classes(corpus: Corpus, folds: Sequence[Fold], where: str, least: int) -> None:
+    """Raise a UserError unless every training set has at least so many recordings of each class."""
+    for fold in folds:
+        if rare := _rare(corpus, fold.train_names, least):
+            what = f"the training set of fold {fold.index} has fewer than {least} recordings of {', '.join(rare)}"
+            fix = ", or set learner.probabilities to False" if least > 1 else ""
+            raise UserError(f"{where}: {what}; add some, or use other folds{fix}")
+
+
+def unscored_classes(corpus: Corpus, folds: Sequence[Fold]) -> list[str]:
+    """Return a warning for each fold whose validation set lacks classes."""
+    lacking = {fold.index: _rare(corpus, fold.val_names, 1) for fold in folds}
+    effect = "its epoch or C is chosen by the other classes; use fewer folds"
+    return [
+        f"the validation set of fold {index} has no recording of {', '.join(names)}: {effect}"
+        for index, names in lacking.items()
+        if names
+    ]
+
+
+def _rare(corpus: Corpus, names: Iterable[str], least: int) -> list[str]:
+    """Return the classes with fewer than `least` of these recordings; none for other kinds of target."""
+    counts = Counter(float(corpus.by_name[name].labels[0]) for name in names)
+    classes = corpus.task.classes if corpus.task.kind == "classes" else ()
+    return [name for index, name in enumerate(classes) if counts[index] < least]
 
 
 def _folds(

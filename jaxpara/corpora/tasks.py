@@ -93,7 +93,7 @@ def task_of(wanted: Mapping[str, Any]) -> Task:
     if wanted.get("classes"):
         classes = tuple(str(each) for each in wanted["classes"])
         if task.kind not in ("classes", "ordinal") or len(set(classes)) < max(2, len(classes)):
-            expected = "two or more different names, and none for values and sequences"
+            expected = "two or more different names, as ('low','high'), and none for values and sequences"
             raise UserError(f"config.corpus.classes is {classes} for {task.kind}, expected {expected}")
         given["classes"] = classes
         if task.kind == "ordinal":

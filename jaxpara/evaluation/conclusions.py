@@ -262,9 +262,9 @@ def closing_lines(results: Json) -> list[str]:
         lines += baselines["test"]
     elif "test" in results["corpus"]["partitions"]:
         lines.append(f"test: no score ({test['undefined']['pooled']}); the submission is ready")
-    if cv["pooled"] is not None and cv["mean_of_folds"] is not None:
-        mean, pooled = say.number(cv["mean_of_folds"]), say.number(cv["pooled"])
-        lines.append(f"cross-validation {say.name}: mean of folds {mean}, pooled {pooled}")
+    if cv["pooled"] is not None:
+        mean = "" if cv["mean_of_folds"] is None else f"mean of folds {say.number(cv['mean_of_folds'])}, "
+        lines.append(f"cross-validation {say.name}: {mean}pooled {say.number(cv['pooled'])}")
         lines += baselines["cv"]
     best = _against_best(results, say).strip()
     return [

@@ -85,6 +85,7 @@ def write(
     text = environment.get_template("report.html.j2").render(
         results=results,
         kind=data.kind,
+        of_paper=config["corpus"]["task"] != data.kind,
         breathing=data.breathing,
         classes=data.classes,
         headline=headline,

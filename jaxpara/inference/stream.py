@@ -53,7 +53,7 @@ class Ensemble:
             raise UserError(
                 f"{system.about['experiment']} cannot run live: its predictions come from {', '.join(system.weights)};"
                 " expected a single cnn1d_lstm on the waveform with any number of folds, as in Breathing systems 1 and"
-                " 2 (configs/breathing_s1.py and breathing_s2.py)"
+                " 2 (configs/breathing_s1.py and breathing_s2.py), or as a run with --config.only=NAME trains"
             )
         runs = system.fold_runs(name)
         networks = tuple(jax.device_get(member.load(runs[key]).variables) for key in weights)

@@ -13,7 +13,7 @@ import pandas as pd
 from jaxpara import processes
 from jaxpara.config import sources_of
 from jaxpara.corpora.corpus import Corpus
-from jaxpara.corpora.splits import Fold, folds_of, leaks
+from jaxpara.corpora.splits import Fold, folds_of, leaks, require_classes, unscored_classes
 from jaxpara.corpora.tasks import TASKS
 from jaxpara.errors import Unavailable, UserError
 from jaxpara.evaluation.results import FoldOutcome, MemberOutcome
@@ -62,15 +62,12 @@ class Member:
         precision: str = "float32",
         seeds: int = 1,
     ):
-        """Build features, folds and learner from the config; nothing is computed or written.
+        """Build features, folds and learner; compute and write nothing. Raise a UserError for an impossible config.
 
         Args:
           config: of the member, see `configs.common.experiment`, as are `seed`, `seeds` and `precision`.
           fingerprint: of the corpus.
           sources: the members whose embeddings this one may use.
-
-        Raises:
-          UserError: the config has something unknown or impossible.
         """
         self.name, self._corpus, self._seed = name, corpus, seed
         self.folder, where = workdir / "members" / name, f"members.{name}"
@@ -93,6 +90,7 @@ class Member:
         given = {"task": corpus.task, "frame_rate_hz": self._rate_hz, "precision": precision}
         self._learner = build(LEARNERS, config["learner"], f"{where}.learner", **given)
         self.predicts: bool = self._learner.predicts
+        require_classes(corpus, self.folds, f"config.{where}", self._learner.least_per_class)
         self.identity = {"member": config, "seed": seed, "corpus": fingerprint}
         if (task := corpus.task) not in TASKS.values():  # its measure chooses epochs and C
             self.identity["task"] = [task.kind, task.measure, task.classes, task.limits]
@@ -118,6 +116,11 @@ class Member:
     def embedding_rate_hz(self) -> float:
         """Embeddings per second; 0 for one per recording. A UserError for a learner that has none."""
         return self._learner.embedding_rate_hz
+
+    @property
+    def warnings(self) -> list[str]:
+        """Problems to expect in spite of a valid config, a sentence each."""
+        return [f"{self.name}: {w}" for w in (*self._learner.warnings, *unscored_classes(self._corpus, self.folds))]
 
     def claim(self) -> None:
         """Write the identity into the folder, or refuse a folder with another one."""
@@ -238,9 +241,9 @@ class Member:
 
     def outcome(self) -> MemberOutcome:
         """Return its predictions and facts about its training; only after `train`."""
-        folds, chosen, summaries = [], self.chosen(), [summary_of(self._folder(fold)) for fold in self.folds]
-        for fold, summary in zip(self.folds, summaries, strict=True):
-            outcome = FoldOutcome(
+        chosen, summaries = self.chosen(), [summary_of(self._folder(fold)) for fold in self.folds]
+        folds = [
+            FoldOutcome(
                 fold=fold.index,
                 seed=fold.seed,
                 validation=self._predicted(fold, "validation"),
@@ -251,7 +254,8 @@ class Member:
                 last_epoch=summary["epochs"][-1]["epoch"] if summary.get("epochs") else None,
                 shared_speakers=len(leaks(self._corpus, fold)) if self._corpus.speakers_known else None,
             )
-            folds.append(outcome)
+            for fold, summary in zip(self.folds, summaries, strict=True)
+        ]
         parameters, test = summaries[0].get("parameters"), average([fold.test for fold in folds])
         return MemberOutcome(folds=folds, test=test, parameters=parameters, leak=self.leak, notes=self.notes)
 
@@ -284,8 +288,7 @@ class Member:
     @property
     def curves(self) -> dict[FoldSeed, Path]:
         """The metrics.jsonl of each (fold, seed), for learners that write one."""
-        paths = {fold.key: self._folder(fold) / "metrics.jsonl" for fold in self.folds}
-        return {key: path for key, path in paths.items() if path.exists()}
+        return {fold.key: path for fold in self.folds if (path := self._folder(fold) / "metrics.jsonl").exists()}
 
     def _folder(self, fold: Fold) -> Path:
         return fold_folder(self.folder, fold.key)

@@ -118,6 +118,21 @@ class Net:
         self.train_step = cache(lambda placement: placement.spread(step))
         self._output_step = cache(lambda embed: parallel.spread(steps.predict_step(prepare, self.forward(embed=embed))))
 
+    @property
+    def least_per_class(self) -> int:
+        """The number of recordings of each class that training needs."""
+        return 0
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """Problems to expect in spite of a valid config, a sentence each."""
+        if self.learns and not self.pretrained and moves_frequencies(self.examples.steps):
+            return (
+                "random crops also move frequencies, which mislead a network with a random start; set keep_frequency of"
+                " random_crop in learner.examples.augment to crop in time only",
+            )
+        return ()
+
     def examples_of(self, run: FoldRun, names: tuple[str, ...], **role: bool) -> Examples:
         """Return the examples of recordings; the role is `training=True`, or `overlapping=False` for embeddings."""
         grid: dict[str, Any] = {"frame_rate_hz": run.frame_rate_hz, "frames_per_output": self.stride}
@@ -174,11 +189,6 @@ class Net:
         elif self._arch in KNOWN or self._part:
             frozen = "; its frozen stages stay random" if self._frozen else ""
             progress.say(f"{run.name}: random start, as learner.pretrained is None{frozen}")
-        if self.learns and not self.pretrained and moves_frequencies(self.examples.steps):
-            progress.say(
-                f"{run.name}: random crops also move frequencies, which mislead a network with a random start; set"
-                " keep_frequency of random_crop in learner.examples.augment to crop in time only"
-            )
         training = self.examples_of(run, run.fold.train_names, training=True)
         validation = self.examples_of(run, run.fold.val_names)
         if self.loss.class_weight == "balanced":

@@ -90,6 +90,7 @@ class SVM:
     max_iter: int | None = None
     predicts: ClassVar[bool] = True
     learns: ClassVar[bool] = True
+    warnings: ClassVar[tuple[str, ...]] = ()
 
     def __post_init__(self):
         where, task, c, gamma = f"config.{self.where}", self.task, self.c, self.gamma
@@ -112,6 +113,11 @@ class SVM:
             found, wanted = (f"{self.frame_rate_hz:g} frames per second", one) if not sequence else (one, "frames")
             raise UserError(f"{where}: the features are {found}, but {task.name} needs {wanted}; choose others")
         self._limit = self.max_iter or (-1 if self.kernel == "rbf" else 100_000)
+
+    @property
+    def least_per_class(self) -> int:
+        """The number of recordings of each class that training needs."""
+        return 2 if self.probabilities else 1
 
     @property
     def embedding_rate_hz(self) -> float:
@@ -195,14 +201,6 @@ class SVM:
                 labels = np.interp(times_s, recording.times_s, labels, left=np.nan, right=np.nan)
             targets.append(labels)
         known = np.isfinite(targets := np.concatenate(targets))
-        labelled = {f"{'frames' if self.frame_rate_hz else 'recordings'} with a label": known.sum()}
-        if (classes := self.task.classes) and not self._regression:
-            labelled = {f"labelled recordings of class {c!r}": (targets == i).sum() for i, c in enumerate(classes)}
-        scarcest = min(labelled, key=lambda what: labelled[what])
-        if labelled[scarcest] < (least := 2 if self.probabilities else 1):
-            fix = "set learner.probabilities to False or choose" if least > 1 else "choose"
-            found = f"{labelled[scarcest]} {scarcest} to train on"
-            raise UserError(f"{run.name}: {found}, at least {least} needed; {fix} other folds")
         pipelines = self.fit(inputs[known], targets[known], c, derive(run.seed, "svm"))
         for value, (pipeline, converged) in zip(c, pipelines, strict=True):
             if not converged:

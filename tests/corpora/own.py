@@ -31,13 +31,13 @@ class Own:
         self.config["table"] = name
         return self
 
-    def read(self, seed=0, **config):
+    def read(self, **config):
         wanted = self.config | config
-        return read(self.root, task_of(wanted), Options.of(wanted, seed))
+        return read(self.root, task_of(wanted), Options.of(wanted))
 
     def listed(self, **config):
         """Return the findings of a check as lines, without the folder."""
         wanted, findings = self.config | config, Findings()
         with contextlib.suppress(UserError):
-            check(self.root, task_of(wanted), findings, options=Options.of(wanted, 0))
+            check(self.root, task_of(wanted), findings, options=Options.of(wanted))
         return [f"{f.level}: {f}".replace(f"{self.root}/", "") for f in findings.listed()]

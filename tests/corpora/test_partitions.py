@@ -6,7 +6,7 @@ import pytest
 from own import Own
 
 from jaxpara.corpora import partitions
-from jaxpara.corpora.splits import devel_or_folds, leaks
+from jaxpara.corpora.splits import devel_or_folds, leaks, require_classes, unscored_classes
 from jaxpara.errors import UserError
 
 VOICES = [f"v{i:02d}" for i in range(10)]
@@ -42,7 +42,7 @@ def test_a_holdout_without_speakers_is_stratified_and_warned_of(tmp_path):
     assert sizes(read) == [36, 12, 12]
     assert counts(read, [r.name for r in read.partition("devel")]) == [4, 4, 4]
     (line,) = own.listed()
-    assert line.startswith("warning: labels.csv: speakers are not known, so that the same ones may be on both sides")
+    assert line.startswith("warning: labels.csv: the speakers of 60 of 60 recordings are not known, so that the same")
 
 
 def test_numbers_are_stratified_by_size(tmp_path):
@@ -54,13 +54,41 @@ def test_numbers_are_stratified_by_size(tmp_path):
         assert fifths.min() > 0
 
 
-def test_a_holdout_depends_on_the_seed_and_not_on_the_order_of_rows(tmp_path):
+def test_a_holdout_does_not_depend_on_the_order_of_rows(tmp_path):
     own = corpus(tmp_path)
-    of = [{r.name: r.partition for r in own.read(seed=seed).recordings} for seed in (0, 1, 0)]
-    assert of[0] == of[2] != of[1]
+    of = [{r.name: r.partition for r in own.read().recordings}]
     lines = (own.root / "labels.csv").read_text().splitlines()
     own.table([lines[0], *reversed(lines[1:])])
     assert {r.name: r.partition for r in own.read().recordings} == of[0]
+
+
+def test_a_recording_without_a_speaker_counts_as_a_speaker_of_its_own(tmp_path):
+    own = corpus(tmp_path)
+    lines = (own.root / "labels.csv").read_text().splitlines()
+    own.table([*lines[:-1], lines[-1].rpartition(",")[0] + ","])
+    read = own.read()
+    sides = [{r.speaker for r in read.partition(part)} - {""} for part in ("train", "devel", "test")]
+    assert len(set.union(*sides)) == sum(len(side) for side in sides) == 10
+    (few, unknown) = own.listed()
+    assert few.startswith("warning: labels.csv: 11 speakers, of whom the test partition gets about 2")
+    assert unknown.startswith("warning: labels.csv: the speakers of 1 of 60 recordings are not known")
+    folds = devel_or_folds(own.read(split="folds"))
+    assert not any(leaks(own.read(split="folds"), fold) for fold in folds)
+
+
+def test_classes_that_a_fold_lacks(tmp_path):
+    read = corpus(tmp_path, labels=lambda i: "ab"[i < 6], split="folds").read()  # only one speaker has b
+    folds = devel_or_folds(read, n=3)
+    (without,) = [fold.index for fold in folds if FILES[0] in fold.val_names]
+    with pytest.raises(UserError, match=rf"^here: the training set of fold {without} has fewer than 1 recordings of b"):
+        require_classes(read, folds, "here", 1)
+    others = [fold for fold in folds if fold.index != without]
+    require_classes(read, others, "here", 6)
+    with pytest.raises(UserError, match=r"fewer than 7 recordings of b; .*, or set learner\.probabilities to False"):
+        require_classes(read, others, "here", 7)
+    assert [line.partition(":")[0] for line in unscored_classes(read, folds)] == [
+        f"the validation set of fold {fold.index} has no recording of b" for fold in others
+    ]
 
 
 def test_too_few_speakers_for_a_holdout(tmp_path):
@@ -118,7 +146,7 @@ def test_a_split_csv_gives_the_same_partitions_and_folds(tmp_path, split, speake
     table = pd.read_csv(path, keep_default_na=False)
     assert list(table.columns) == ["file", "speaker", "split", "fold"]
     assert table["fold"].eq("").all() == (split == "holdout")
-    again = own.read(seed=5, split=str(path))
+    again = own.read(split=str(path))
     assert {r.name: (r.partition, r.speaker) for r in again.recordings} == {
         r.name: (r.partition, r.speaker) for r in read.recordings
     }
@@ -142,4 +170,4 @@ def test_a_rare_class_is_warned_of(tmp_path):
     own = corpus(tmp_path, labels=lambda i: "ab"[i < 5], split="folds")
     (line,) = own.listed()
     assert line.startswith("warning: labels.csv: train has 55 recordings of 'a' and 5 of 'b'")
-    assert corpus(tmp_path, labels=lambda i: "ab"[i < 6], split="folds").listed() == []
+    assert corpus(tmp_path, labels=lambda i: "ab"[i < 12], split="folds").listed() == []

@@ -83,10 +83,11 @@ def written(tmp_path_factory, fakes):
             return soundfile.read(path)
 
         path = tmp_path / "out" / "report.html"
+        settings = {"seed": 1, "corpus": {"task": "mask"}, "members": {name: MEMBER for name in members}}
         report.write(
             path, results=results, data=fakes.data(corpus), waveform=waveform,
             validation=fused.validation, test=fused.test, singles=singles, curves=curves,
-            config={"seed": 1, "members": {name: MEMBER for name in members}, **dict(config)}, findings=findings,
+            config=settings | dict(config), findings=findings,
         )  # fmt: skip
         return path.read_text(encoding="utf-8")
 

@@ -38,7 +38,7 @@ def check_or_simulate(wanted: Mapping[str, Any], seed: int, progress: Progress) 
     findings = Findings()
     try:
         with progress.task("checking the corpus", 1) as bar:
-            corpus = check(root, task, findings, bar.update, Options.of(wanted, seed))
+            corpus = check(root, task, findings, bar.update, Options.of(wanted))
     finally:
         # The first error is the message of the exception.
         for finding in findings.listed()[findings.count("error") > 0 :]:
