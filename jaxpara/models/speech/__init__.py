@@ -1,7 +1,7 @@
 """Self-supervised speech encoders: wav2vec 2.0, HuBERT and WavLM.
 
-    config, variables = speech.load("microsoft/wavlm-base-plus")
-    states, frames = SpeechEncoder(config).apply(variables, waveforms, lengths)
+config, variables = speech.load("microsoft/wavlm-base-plus")
+states, frames = SpeechEncoder(config).apply(variables, waveforms, lengths)
 """
 
 from jaxpara.models.speech.architecture import SpeechConfig

@@ -7,20 +7,21 @@ from pathlib import Path
 from typing import Any
 
 from jaxpara.errors import UserError, reason
-from jaxpara.registry import require_one_of
 
-# Values of fields and of those that must have one value, because this network does not have the other computation.
+# Values of fields. The last ones are no sizes: they must have one value, because others change the computation.
 CHOICES: dict[str, tuple[Any, ...]] = {
     "model_type": ("wav2vec2", "hubert", "wavlm"),
     "feat_extract_norm": ("group", "layer"),
     "feat_extract_activation": ("gelu", "relu"),
     "hidden_act": ("gelu", "relu"),
     "sampling_rate": (16_000,),
+    "feature_extractor_type": ("Wav2Vec2FeatureExtractor",),
     "add_adapter": (False,),
     "adapter_attn_dim": (None,),
     "conv_pos_batch_norm": (False,),
     "quantization_config": (None,),
 }
+
 
 @dataclass(frozen=True)
 class SpeechConfig:
@@ -81,62 +82,59 @@ class SpeechConfig:
 
 
 def read_config(folder: Path) -> SpeechConfig:
-    """Read `config.json` and `preprocessor_config.json` of a checkpoint; fields of heads and of training are ignored.
+    """Read `config.json` and `preprocessor_config.json` of a checkpoint.
+
+    Fields that the network does not have, such as those of heads and of losses, are ignored.
 
     Raises:
-      UserError: a file is missing or damaged, the architecture or the value of a field is not supported.
+      UserError: a file is missing or damaged, or the architecture or the value of a field is not supported.
     """
-    network = folder / "config.json"
-    given = _read_json(network, "a checkpoint of `transformers` has it")
-    _require(network, "model_type", given.get("model_type"), "")
-    extractor = folder / "preprocessor_config.json"
-    wanted = _read_json(extractor, "copy it from the checkpoint that this one was trained from")
-    for field in ("sampling_rate", "do_normalize"):
-        if field not in wanted:
-            raise UserError(f"{extractor}: has no field {field!r}, expected that of a Wav2Vec2FeatureExtractor")
-    origin = {**dict.fromkeys(given, network), "sampling_rate": extractor, "do_normalize": extractor}
-    given |= {field: wanted[field] for field in ("sampling_rate", "do_normalize")}
-    types = {field.name: field.default for field in fields(SpeechConfig)}
-    for field, value in given.items():
-        _require(origin[field], field, value, types.get(field))
-    config = SpeechConfig(**{k: tuple(v) if isinstance(v, list) else v for k, v in given.items() if k in types})
-    sizes = {len(config.conv_dim), len(config.conv_kernel), len(config.conv_stride)}
-    if len(sizes) > 1:
-        raise UserError(f"{network}: conv_dim, conv_kernel and conv_stride differ in length; expected one each per layer")
+    network, extractor = folder / "config.json", folder / "preprocessor_config.json"
+    sizes = _read_fields(network, ("model_type",), "a checkpoint of `transformers` has it")
+    hint = "it is the feature extractor's; copy it from the checkpoint that this one was trained from"
+    config = SpeechConfig(**sizes | _read_fields(extractor, ("sampling_rate", "do_normalize"), hint))
+    layers = {len(config.conv_dim), len(config.conv_kernel), len(config.conv_stride)}
+    if len(layers) > 1:
+        raise UserError(
+            f"{network}: conv_dim, conv_kernel and conv_stride differ in length; expected one each per layer"
+        )
     for part in ("num_attention_heads", "num_conv_pos_embedding_groups"):
         if config.hidden_size % getattr(config, part):
             raise UserError(f"{network}: hidden_size is {config.hidden_size}, expected a multiple of {part}")
     return config
 
 
-def _read_json(path: Path, hint: str) -> dict[str, Any]:
+def _read_fields(path: Path, required: tuple[str, ...], hint: str) -> dict[str, Any]:
+    """Return the fields of `SpeechConfig` that a JSON file has."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(f"{path}: not found; {hint}") from None
     except (OSError, ValueError) as error:
         raise UserError(f"{path}: damaged ({reason(error)}); download it again") from error
-    if not isinstance(content, dict):
-        raise UserError(f"{path}: is a {type(content).__name__}, expected fields by name")
-    return content
+    if not isinstance(content, dict) or not set(required) <= set(content):
+        raise UserError(f"{path}: has no field {required[0]!r}; {hint}")
+    defaults = {field.name: field.default for field in fields(SpeechConfig)}
+    for field, value in content.items():
+        if field in CHOICES and value not in CHOICES[field]:
+            raise UserError(f"{path}: {field} is {value!r}, expected {' or '.join(map(repr, CHOICES[field]))}")
+        if field in defaults:
+            _require_type(f"{path}: {field}", value, defaults[field], 0 if field.endswith("min_masks") else 1)
+    return {k: tuple(v) if isinstance(v, list) else v for k, v in content.items() if k in defaults}
 
 
-def _require(path: Path, field: str, value: Any, default: Any) -> None:
-    """Raise a UserError unless a value is supported, and of the type of the default of its field (None: any)."""
-    if field in CHOICES:
-        require_one_of(f"{path}: {field}", value, CHOICES[field])
-    elif isinstance(default, bool):
+def _require_type(where: str, value: Any, default: Any, least: int) -> None:
+    """Raise a UserError unless a value is of the type of the default, and a whole number not less than `least`."""
+    if isinstance(default, bool):
         valid, expected = isinstance(value, bool), "true or false"
     elif isinstance(default, tuple):
         valid = isinstance(value, list) and bool(value) and all(type(x) is int and x > 0 for x in value)
         expected = "a list of whole numbers, at least 1"
     elif isinstance(default, int):
-        least = 0 if field.endswith("min_masks") else 1
         valid, expected = type(value) is int and value >= least, f"a whole number, at least {least}"
-    elif isinstance(default, float):
-        valid = type(value) in (int, float) and 0 <= value <= 1
-        expected = "a number from 0 to 1"
+    elif isinstance(default, str):
+        valid, expected = isinstance(value, str), "text"
     else:
-        return
-    if field not in CHOICES and not valid:
-        raise UserError(f"{path}: {field} is {value!r}, expected {expected}")
+        valid, expected = type(value) in (int, float) and 0 <= value <= 1, "a number from 0 to 1"
+    if not valid:
+        raise UserError(f"{where} is {value!r}, expected {expected}")

@@ -145,8 +145,8 @@ def _as_variables(path: Path, tensors: dict[str, np.ndarray], config: SpeechConf
 def _shapes(config: SpeechConfig) -> dict[tuple[str, ...], tuple[int, ...]]:
     """Return the shape of each parameter by its path."""
     shortest = jnp.zeros((1, config.receptive_field))
-    made = jax.eval_shape(SpeechEncoder(config).init, jax.random.key(0), shortest)
-    return {where: leaf.shape for where, leaf in traverse_util.flatten_dict(made["params"]).items()}
+    made: Any = jax.eval_shape(SpeechEncoder(config).init, jax.random.key(0), shortest)
+    return {where: leaf.shape for where, leaf in dict[Any, Any](traverse_util.flatten_dict(made["params"])).items()}
 
 
 def torch_name(path: tuple[str, ...]) -> str:

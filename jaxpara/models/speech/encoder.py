@@ -81,11 +81,11 @@ class FeatureEncoder(nn.Module):
         config, x = self.config, waveforms[..., None]
         for layer in range(len(config.conv_dim)):
             counts = None if lengths is None else config.frames(lengths, layer + 1)
-            x = ConvLayer(config, layer, name=f"conv_layers.{layer}")(x, counts)
+            x = ConvBlock(config, layer, name=f"conv_layers.{layer}")(x, counts)
         return x
 
 
-class ConvLayer(nn.Module):
+class ConvBlock(nn.Module):
     """One convolution of the feature encoder, with its normalisation and activation."""
 
     config: SpeechConfig
@@ -96,7 +96,9 @@ class ConvLayer(nn.Module):
         config, index = self.config, self.index
         size, stride = config.conv_dim[index], config.conv_stride[index]
         kernel = (config.conv_kernel[index],)
-        x = nn.Conv(size, kernel, (stride,), "VALID", use_bias=config.conv_bias, kernel_init=kernel_init, name="conv")(x)
+        x = nn.Conv(size, kernel, (stride,), "VALID", use_bias=config.conv_bias, kernel_init=kernel_init, name="conv")(
+            x
+        )
         if config.feat_extract_norm == "layer":
             x = layer_norm(1e-5, "layer_norm")(x)
         elif index == 0:
@@ -147,5 +149,5 @@ def draw_spans(key: Array, lengths: Array, size: int, rate: float, span: int, le
     counts = jnp.minimum(jnp.maximum(counts, least), starts)
     order = jnp.where(jnp.arange(size) < starts[:, None], jax.random.uniform(places, (len(lengths), size)), 2)
     start = jnp.argsort(jnp.argsort(order)) < counts[:, None]
-    begun = jnp.cumsum(start, 1)  # a place is masked if a span started within the last `span` places
-    return begun > jnp.pad(begun, ((0, 0), (span, 0)))[:, :size]
+    started = jnp.cumsum(start, 1)  # a place is masked if a span started within the last `span` places
+    return started > jnp.pad(started, ((0, 0), (span, 0)))[:, :size]

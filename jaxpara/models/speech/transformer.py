@@ -133,7 +133,7 @@ class Attention(nn.Module):
         shape = (config.num_buckets, config.num_attention_heads)
         embedding = nn.Embed(*shape, name="rel_attn_embed").embedding
         distance = np.arange(frames)[None] - np.arange(frames)[:, None]
-        return embedding[_buckets(distance, config.num_buckets, config.max_bucket_distance)].transpose(2, 0, 1)
+        return embedding[buckets(distance, config.num_buckets, config.max_bucket_distance)].transpose(2, 0, 1)
 
     def _gate(self, x: Array) -> Array:
         """Return how strongly the bias acts in each head and query, `[batch, head, query, 1]`, from their input."""
@@ -161,7 +161,7 @@ def _norm(v: Array) -> Array:
     return jnp.sqrt(jnp.square(v).sum((1, 2), keepdims=True))
 
 
-def _buckets(distance: np.ndarray, count: int, longest: int) -> np.ndarray:
+def buckets(distance: np.ndarray, count: int, longest: int) -> np.ndarray:
     """Return the bucket of each distance in frames: one each for short ones, then logarithmic ones.
 
     The second half of the buckets is for keys after the query. In float32, as the checkpoints were trained.
