@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,6 @@ WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.b
 _LEAVES = {"kernel": "weight", "scale": "weight", "embedding": "weight"}
 # New names in PyTorch of the two parts of a weight-normalised kernel.
 _PARAMETRIZATIONS = {"parametrizations.weight.original0": "weight_g", "parametrizations.weight.original1": "weight_v"}
-_TRANSPOSED = ("kernel", "weight_g", "weight_v")
 
 
 def load(source: str) -> tuple[SpeechConfig, dict[str, Any]]:
@@ -120,7 +120,7 @@ def _as_variables(path: Path, tensors: dict[str, np.ndarray], config: SpeechConf
         tensors = {name.removeprefix(prefix): x for name, x in tensors.items() if name.startswith(prefix)}
     for new, old in _PARAMETRIZATIONS.items():
         tensors = {name.replace(new, old): x for name, x in tensors.items()}
-    expected = {torch_name(where): (where, shape) for where, shape in _shapes(config).items()}
+    expected = {_hub_name(where): (where, shape) for where, shape in _shapes(config).items()}
     # Only masking needs this vector, and some checkpoints have it without masking.
     unknown = sorted(set(tensors) - set(expected) - {"masked_spec_embed"})
     missing = sorted(set(expected) - set(tensors))
@@ -132,13 +132,12 @@ def _as_variables(path: Path, tensors: dict[str, np.ndarray], config: SpeechConf
     params = {}
     for name, (where, shape) in expected.items():
         tensor = tensors[name]
-        array = np.array(tensor.T if where[-1] in _TRANSPOSED else tensor, np.float32, order="C")
-        if array.shape != shape:
+        params[where] = np.array(_turned(where, tensor), np.float32, order="C")
+        if params[where].shape != shape:
+            wanted = _turned(where, np.empty(shape, bool)).shape
             raise UserError(
-                f"{path}: {name!r} has the shape {list(tensor.shape)}, expected"
-                f" {list(shape[::-1] if where[-1] in _TRANSPOSED else shape)} for the sizes in config.json"
+                f"{path}: {name!r} has the shape {list(tensor.shape)}, expected {list(wanted)} by config.json"
             )
-        params[where] = array
     return {"params": traverse_util.unflatten_dict(params)}
 
 
@@ -149,6 +148,16 @@ def _shapes(config: SpeechConfig) -> dict[tuple[str, ...], tuple[int, ...]]:
     return {where: leaf.shape for where, leaf in dict[Any, Any](traverse_util.flatten_dict(made["params"])).items()}
 
 
-def torch_name(path: tuple[str, ...]) -> str:
-    """Return the name on the Hub of the parameter at a path, such as ("encoder", "layers.0", "layer_norm", "scale")."""
+def to_hub(params: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """Return parameters, or their gradients, with the names (the old ones of weight norm) and axes of a checkpoint."""
+    flat: dict[Any, Any] = traverse_util.flatten_dict(params)
+    return {_hub_name(where): np.ascontiguousarray(_turned(where, np.asarray(x))) for where, x in flat.items()}
+
+
+def _hub_name(path: tuple[str, ...]) -> str:
     return ".".join((*path[:-1], _LEAVES.get(path[-1], path[-1])))
+
+
+def _turned(path: tuple[str, ...], array: np.ndarray) -> np.ndarray:
+    """Reverse the axes of a kernel, whose outputs are last here and first in PyTorch."""
+    return array.T if path[-1] in ("kernel", "weight_g", "weight_v") else array
