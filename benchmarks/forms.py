@@ -74,7 +74,7 @@ def speech_step(fields: dict[str, Any], waveforms: np.ndarray) -> Side:
     from jaxpara.models.speech import SpeechConfig, SpeechEncoder
 
     net = SpeechEncoder(SpeechConfig(**fields))
-    variables = jax.jit(net.init)(jax.random.key(0), waveforms)
+    variables = jax.jit(net.init)(jax.random.key(0), waveforms[:, : net.config.receptive_field])
 
     def loss(trained: Any, frozen: Any, waveforms: jax.Array) -> jax.Array:
         states, _ = net.apply({"params": {**frozen, "encoder": trained}}, waveforms)

@@ -136,7 +136,7 @@ def lstm_layers(batch: Arrays, *, sizes: tuple[int, ...]) -> Side:
 def speech_encoder(fields: Mapping[str, Any], waveforms: np.ndarray) -> Side:
     """Time all hidden states of a speech encoder with a random start; `fields` are those of its configuration."""
     net = SpeechEncoder(SpeechConfig(**fields))
-    variables = jax.jit(net.init)(jax.random.key(0), waveforms)
+    variables = jax.jit(net.init)(jax.random.key(0), waveforms[:, : net.config.receptive_field])
     forward = jax.jit(lambda variables, waveforms: net.apply(variables, waveforms)[0])
 
     def run() -> np.ndarray:

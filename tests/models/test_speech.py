@@ -12,12 +12,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from golden1d import load
+from golden1d import fixed, load
 from jax.flatten_util import ravel_pytree
 from tiny_speech import LENGTHS, RECORDINGS, VARIANTS, padded, save, tensor
 
 from jaxpara.models import speech
 from jaxpara.models.speech.encoder import draw_spans
+from jaxpara.models.speech.transformer import grouped_conv
 
 # One layer of each kind, to be compiled quickly.
 SMALL = speech.SpeechConfig(
@@ -94,6 +95,13 @@ def test_normalisation_of_the_waveform(golden):
     assert normalised.dtype == np.float32
     np.testing.assert_allclose(normalised, golden["normalised"], atol=1e-6)
     assert not speech.normalise(np.full(100, 0.3, np.float32)).any()
+
+
+def test_one_convolution_per_group_is_the_grouped_convolution(monkeypatch):
+    x, kernel = (jnp.float32(fixed(*case, 1.0)) for case in (("x", (2, 20, 12)), ("kernel", (5, 3, 12))))
+    per_group = grouped_conv(x, kernel, 4)
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    np.testing.assert_allclose(per_group, grouped_conv(x, kernel, 4), rtol=0, atol=1e-5)
 
 
 def test_frames():

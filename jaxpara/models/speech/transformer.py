@@ -17,6 +17,7 @@ kernel_init = nn.initializers.he_normal()
 
 
 def layer_norm(epsilon: float, name: str) -> nn.LayerNorm:
+    """Return a layer norm with PyTorch's variance."""
     # Not the fast variance, because E[x^2] - E[x]^2 loses all digits where the mean is much larger than the deviation.
     return nn.LayerNorm(epsilon, use_fast_variance=False, name=name)
 
@@ -87,9 +88,9 @@ class WeightNormConv(nn.Module):
 def grouped_conv(x: Array, kernel: Array, groups: int) -> Array:
     """Convolve `[batch, time, channel]` with `[tap, channel of a group, filter]`, without padding.
 
-    Why one convolution for each group on the CPU: for 10 s of audio in the base size (128 taps, 16 groups of 48
-    channels), forward and backward take 2.7 s of CPU time as XLA's grouped convolution and 0.17 s so; forward alone 41
-    and 31 ms (JAX 0.10.2, November 2026; `python -m benchmarks.forms speech`).
+    Why one convolution for each group on the CPU: a forward and backward pass of the base size for 10 s of audio takes
+    5.0 s of CPU time with XLA's grouped convolution (128 taps, 16 groups of 48 channels), and 2.3 s with these (JAX
+    0.10.2, November 2026; `python -m benchmarks.forms speech`). Not measured on a GPU.
     """
     convolve = partial(jax.lax.conv_general_dilated, window_strides=(1,), padding="VALID")
     convolve = partial(convolve, dimension_numbers=("NWC", "WIO", "NWC"))
