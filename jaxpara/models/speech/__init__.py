@@ -1,0 +1,11 @@
+"""Self-supervised speech encoders: wav2vec 2.0, HuBERT and WavLM.
+
+config, variables = speech.load("microsoft/wavlm-base-plus")
+states, frames = SpeechEncoder(config).apply(variables, waveforms, lengths)
+"""
+
+from jaxpara.models.speech.architecture import SpeechConfig
+from jaxpara.models.speech.checkpoint import load
+from jaxpara.models.speech.encoder import SpeechEncoder, normalise
+
+__all__ = ["SpeechConfig", "SpeechEncoder", "load", "normalise"]

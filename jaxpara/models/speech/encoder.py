@@ -1,0 +1,153 @@
+"""wav2vec 2.0, HuBERT and WavLM: from a waveform to the hidden states of a transformer.
+
+The three families share one network; WavLM adds a relative position bias to the attention. Layers and parameters are
+named as on the Hugging Face Hub, so that a checkpoint maps by rule (see `checkpoint`).
+
+References: Baevski et al. 2020 (wav2vec 2.0); Hsu et al. 2021 (HuBERT); Chen et al. 2022 (WavLM); the implementation
+in `transformers`, which the tests compare with.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import linen as nn
+from jax import Array
+
+from jaxpara.models.layers import Dropout, Linear
+from jaxpara.models.speech.architecture import SpeechConfig
+from jaxpara.models.speech.transformer import ACTIVATIONS, Transformer, kernel_init, layer_norm
+
+
+def normalise(waveform: np.ndarray) -> np.ndarray:
+    """Return a waveform `[sample]` with mean 0 and variance 1, as `transformers`' feature extractor does, in float32.
+
+    Checkpoints with `do_normalize` expect it of each whole recording.
+    """
+    mean, var = waveform.mean(dtype=np.float64), waveform.var(dtype=np.float64)
+    return ((waveform - mean) / np.sqrt(var + 1e-7)).astype(np.float32)
+
+
+class SpeechEncoder(nn.Module):
+    """The network: convolutions, a projection, and a transformer with all its hidden states.
+
+    Padding does not change results: each recording of a batch gives what it gives alone. `transformers` does that only
+    for checkpoints with layer norm in the convolutions; in the others, padding enters the group norm and the attention.
+    """
+
+    config: SpeechConfig
+    remat: bool = False  # compute each transformer layer again in the backward pass, to save memory
+
+    @nn.compact
+    def __call__(self, waveforms: Array, lengths: Array | None = None, train: bool = False) -> tuple[Array, Array]:
+        """Map waveforms to the hidden states of all layers.
+
+        Args:
+          waveforms: `[batch, sample]` at `config.sampling_rate`, normalised if `config.do_normalize`, at least
+            `config.receptive_field` samples; zero or anything else after the end of a recording.
+          lengths: number of samples of each recording `[batch]`; None if none is padded.
+          train: turn on dropout, layer drop and masking (rng "dropout").
+
+        Returns:
+          Hidden states `[layer, batch, frame, channel]`, and the number of frames of each recording `[batch]`. The
+          first layer is the input of the transformer, the last one is normalised also in networks that normalise
+          before each layer (`last_hidden_state` in `transformers`). Frames of padding have no meaning.
+        """
+        config = self.config
+        x = FeatureEncoder(config, name="feature_extractor")(waveforms, lengths)
+        x = FeatureProjection(config, name="feature_projection")(x, train)
+        counts = jnp.full(len(x), x.shape[1]) if lengths is None else config.frames(lengths)
+        if config.mask_time_prob > 0:
+            masked = self.param("masked_spec_embed", nn.initializers.uniform(1.0), (config.hidden_size,))
+            if train and config.apply_spec_augment:
+                spans = config.mask_time_prob, config.mask_time_length, config.mask_time_min_masks
+                hidden = draw_spans(self.make_rng("dropout"), counts, x.shape[1], *spans)
+                x = jnp.where(hidden[..., None], masked.astype(x.dtype), x)
+        if train and config.apply_spec_augment and config.mask_feature_prob > 0:
+            spans = config.mask_feature_prob, config.mask_feature_length, config.mask_feature_min_masks
+            hidden = draw_spans(self.make_rng("dropout"), jnp.full(len(x), x.shape[2]), x.shape[2], *spans)
+            x = jnp.where(hidden[:, None], 0, x)
+        valid = None if lengths is None else jnp.arange(x.shape[1]) < counts[:, None]
+        return jnp.stack(Transformer(config, self.remat, name="encoder")(x, valid, train)), counts
+
+
+class FeatureEncoder(nn.Module):
+    """Strided convolutions of the waveform, without padding."""
+
+    config: SpeechConfig
+
+    @nn.compact
+    def __call__(self, waveforms: Array, lengths: Array | None) -> Array:
+        """Map `[batch, sample]` to `[batch, frame, channel]`."""
+        config, x = self.config, waveforms[..., None]
+        for layer in range(len(config.conv_dim)):
+            counts = None if lengths is None else config.frames(lengths, layer + 1)
+            x = ConvBlock(config, layer, name=f"conv_layers.{layer}")(x, counts)
+        return x
+
+
+class ConvBlock(nn.Module):
+    """One convolution of the feature encoder, with its normalisation and activation."""
+
+    config: SpeechConfig
+    index: int
+
+    @nn.compact
+    def __call__(self, x: Array, counts: Array | None) -> Array:
+        config, index = self.config, self.index
+        size, stride = config.conv_dim[index], config.conv_stride[index]
+        kernel = (config.conv_kernel[index],)
+        x = nn.Conv(size, kernel, (stride,), "VALID", use_bias=config.conv_bias, kernel_init=kernel_init, name="conv")(
+            x
+        )
+        if config.feat_extract_norm == "layer":
+            x = layer_norm(1e-5, "layer_norm")(x)
+        elif index == 0:
+            x = ChannelNorm(name="layer_norm")(x, counts)
+        return ACTIVATIONS[config.feat_extract_activation](x)
+
+
+class ChannelNorm(nn.Module):
+    """Group norm with one channel in each group: every channel of every recording is normalised over its own frames."""
+
+    @nn.compact
+    def __call__(self, x: Array, counts: Array | None) -> Array:
+        """Normalise `[batch, frame, channel]`; `counts` are the frames of each recording, None for all."""
+        scale = self.param("scale", nn.initializers.ones, x.shape[-1:])
+        bias = self.param("bias", nn.initializers.zeros, x.shape[-1:])
+        wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
+        valid = None if counts is None else (jnp.arange(x.shape[1]) < counts[:, None])[..., None]
+        mean = wide.mean(1, keepdims=True, where=valid)
+        var = jnp.square(wide - mean).mean(1, keepdims=True, where=valid)
+        factor = scale * jax.lax.rsqrt(var + 1e-5)
+        return (wide * factor + (bias - mean * factor)).astype(x.dtype)
+
+
+class FeatureProjection(nn.Module):
+    """Layer norm of the frames and a projection to the transformer's size."""
+
+    config: SpeechConfig
+
+    @nn.compact
+    def __call__(self, x: Array, train: bool) -> Array:
+        config = self.config
+        if config.feat_proj_layer_norm:
+            x = layer_norm(config.layer_norm_eps, "layer_norm")(x)
+        return Dropout(config.feat_proj_dropout)(Linear(config.hidden_size, name="projection")(x), train)
+
+
+def draw_spans(key: Array, lengths: Array, size: int, rate: float, span: int, least: int) -> Array:
+    """Draw spans to mask, True in a `[batch, size]`.
+
+    As many spans start in each row as would mask a `rate` of its length without overlap, rounded at random up or down,
+    at least `least`, and each at another place.
+
+    Reference: Park et al. 2019 (SpecAugment); `_compute_mask_indices` in `transformers`.
+    """
+    rounding, places = jax.random.split(key)
+    starts = jnp.maximum(lengths - span + 1, 0)  # places where a span fits
+    counts = (rate * lengths / span + jax.random.uniform(rounding)).astype(int)
+    counts = jnp.minimum(jnp.maximum(counts, least), starts)
+    order = jnp.where(jnp.arange(size) < starts[:, None], jax.random.uniform(places, (len(lengths), size)), 2)
+    start = jnp.argsort(jnp.argsort(order)) < counts[:, None]
+    started = jnp.cumsum(start, 1)  # a place is masked if a span started within the last `span` places
+    return started > jnp.pad(started, ((0, 0), (span, 0)))[:, :size]
