@@ -92,7 +92,7 @@ def _read_before_1_6(file: BufferedReader, size: int) -> Any:
         raise _Refused("its storages are not those of its tensors")
     for key in keys:
         storage = reader.storages[key]
-        if int.from_bytes(file.read(8), "little") != len(storage):
+        if len(length := file.read(8)) == 8 and int.from_bytes(length, "little") != len(storage):
             raise _Refused(f"storage {key} does not have the size of its tensors")
         if len(numbers := file.read(storage.nbytes)) != storage.nbytes:
             raise EOFError(f"storage {key} is truncated")
