@@ -10,6 +10,7 @@ from jaxpara.features.image import MelImage, MelStrip
 from jaxpara.features.imported import Imported
 from jaxpara.features.mel import MFCC, LogMel
 from jaxpara.features.opensmile import OpenSmile
+from jaxpara.features.speaker_encoder import SpeakerEncoder
 from jaxpara.features.waveform import Waveform
 
 FEATURES: dict[str, Callable[..., Feature | Embeddings | Bags | Imported]] = {
@@ -21,6 +22,7 @@ FEATURES: dict[str, Callable[..., Feature | Embeddings | Bags | Imported]] = {
     "mel_strip": MelStrip,
     "embeddings": Embeddings,
     "opensmile": OpenSmile,
+    "speaker_encoder": SpeakerEncoder,
     "boaw": Bags,
     "import": Imported,
 }

@@ -140,6 +140,7 @@ def _card(system: System, results: Mapping[str, Any], programs: Mapping[str, Any
         configs=configs,
         programs=programs,
         opensmile="opensmile" in str(configs),
+        speaker_encoder="speaker_encoder" in str(configs),
         imagenet=[n for n, m in system.members.items() if isinstance(m.learner, Net) and m.learner.pretrained],
         version=__version__,
         versions={name: importlib.metadata.version(name) for name in VERSIONS},
