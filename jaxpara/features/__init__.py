@@ -11,6 +11,7 @@ from jaxpara.features.imported import Imported
 from jaxpara.features.mel import MFCC, LogMel
 from jaxpara.features.opensmile import OpenSmile
 from jaxpara.features.speaker_encoder import SpeakerEncoder
+from jaxpara.features.speech_encoder import EncoderStates
 from jaxpara.features.waveform import Waveform
 
 FEATURES: dict[str, Callable[..., Feature | Embeddings | Bags | Imported]] = {
@@ -23,6 +24,7 @@ FEATURES: dict[str, Callable[..., Feature | Embeddings | Bags | Imported]] = {
     "embeddings": Embeddings,
     "opensmile": OpenSmile,
     "speaker_encoder": SpeakerEncoder,
+    "speech_encoder": EncoderStates,
     "boaw": Bags,
     "import": Imported,
 }

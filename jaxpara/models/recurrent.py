@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from jaxpara.models.layers import Dropout, with_gradient
+from jaxpara.models.layers import Dropout, LayerWeights, with_gradient
 from jaxpara.registry import require_one_of
 
 OUTPUTS = {"tanh": nn.tanh, "linear": lambda x: x}
@@ -35,13 +35,16 @@ class SequenceLSTM(nn.Module):
         require_one_of("model.output", self.output, OUTPUTS)
 
     def __call__(self, inputs, train: bool = False):
-        """Map `[batch, label, channel]` to `[batch, label]`; `train` turns dropout on (rng "dropout")."""
+        """Map `[batch, label, channel]`, or `[batch, label, layer, channel]` whose layers get learned weights, to numbers.
+
+        Returns `[batch, label]`; `train` turns dropout on (rng "dropout").
+        """
         return self.step(inputs, train=train)[0]
 
     @nn.compact
     def step(self, inputs, carries=None, train: bool = False):
         """Map the next part of a sequence `[batch, label, channel]` to `[batch, label]` and the carry of each layer."""
-        x, last = inputs, []
+        x, last = LayerWeights(name="layers")(inputs) if inputs.ndim == 4 else inputs, []
         for layer, size in enumerate(self.lstm):
             if layer:
                 x = Dropout(self.dropout)(x, train)

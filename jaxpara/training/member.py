@@ -22,6 +22,7 @@ from jaxpara.features.cache import load_features
 from jaxpara.features.embeddings import stored
 from jaxpara.features.feature import Feature
 from jaxpara.features.imported import Imported
+from jaxpara.features.speech_encoder import TINY, TINY_NOTE, EncoderStates
 from jaxpara.fusion import average
 from jaxpara.predictions import FoldSeed, load, match, save
 from jaxpara.progress import Progress
@@ -102,6 +103,8 @@ class Member:
             self.identity["table"] = organiser_tables.digest(corpus, self.table)
         elif not self.optional:  # an optional member may be left out as soon as it is trained
             self._feature.require()
+            if isinstance(self._feature, EncoderStates):  # known by its content, which predictions check too
+                self.identity["member"] = dict(config, features=config["features"] | {"sha256": self._feature.digest})
         if isinstance(self._feature, Imported):
             self.identity["vectors"] = self._feature.digest
         # The mirrored ends of the features have to be the context that the network needs.
@@ -120,7 +123,9 @@ class Member:
     @property
     def warnings(self) -> list[str]:
         """Problems to expect in spite of a valid config, a sentence each."""
-        return [f"{self.name}: {w}" for w in (*self._learner.warnings, *unscored_classes(self._corpus, self.folds))]
+        random = getattr(self._feature, "checkpoint", "") == TINY
+        found = (*[f"its features {TINY_NOTE}"] * random, *self._learner.warnings, *unscored_classes(self._corpus, self.folds))
+        return [f"{self.name}: {warning}" for warning in found]
 
     def claim(self) -> None:
         """Write the identity into the folder, or refuse a folder with another one."""
@@ -129,8 +134,7 @@ class Member:
     def train(self, progress: Progress, embeddings: Embeddings, *, together: bool = False) -> None:
         """Train every fold, or all of them together, and write its predictions; skip those that exist.
 
-        Args:
-          embeddings: of the members in `sources`.
+        `embeddings` are those of the members in `sources`.
         """
         run_of = self._runs(progress, embeddings)
         with progress.task(f"{self.name}: folds", len(self.folds)) as bar:
@@ -281,9 +285,8 @@ class Member:
     @property
     def notes(self) -> list[str]:
         """Sentences about its features that a reader of its scores has to know."""
-        facts = [self._feature.note] if isinstance(self._feature, Imported) else []
-        facts += [per_speaker.NOTE] if self._per_speaker else []
-        return [f"The features of {self.name} {fact}." for fact in facts]
+        facts = (getattr(self._feature, "note", ""), per_speaker.NOTE if self._per_speaker else "")
+        return [f"The features of {self.name} {fact}." for fact in facts if fact]
 
     @property
     def curves(self) -> dict[FoldSeed, Path]:

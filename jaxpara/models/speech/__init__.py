@@ -6,6 +6,6 @@ states, frames = SpeechEncoder(config).apply(variables, waveforms, lengths)
 
 from jaxpara.models.speech.architecture import SpeechConfig
 from jaxpara.models.speech.checkpoint import load
-from jaxpara.models.speech.encoder import SpeechEncoder, normalise
+from jaxpara.models.speech.encoder import SpeechEncoder, normalise, whole_moments
 
-__all__ = ["SpeechConfig", "SpeechEncoder", "load", "normalise"]
+__all__ = ["SpeechConfig", "SpeechEncoder", "load", "normalise", "whole_moments"]

@@ -7,6 +7,8 @@ References: Baevski et al. 2020 (wav2vec 2.0); Hsu et al. 2021 (HuBERT); Chen et
 in `transformers`, which the tests compare with.
 """
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -16,6 +18,32 @@ from jax import Array
 from jaxpara.models.layers import Dropout, Linear
 from jaxpara.models.speech.architecture import SpeechConfig
 from jaxpara.models.speech.transformer import ACTIVATIONS, Transformer, kernel_init, layer_norm
+
+BLOCK = 1 << 20  # inputs of the first convolution whose moments are computed at once
+
+
+def whole_moments(config: SpeechConfig, params: Any, waveform: np.ndarray) -> dict[str, Any]:
+    """Return what the group norm has to know of a whole recording `[sample]`, if parts of it are encoded.
+
+    `SpeechEncoder(config).apply({"params": params, **whole_moments(config, params, waveform)}, part)` then gives the
+    convolutional frames of the whole recording. The mean and variance of the first convolution's outputs follow from
+    those of its inputs, in float64, without computing the outputs. Empty for networks without a group norm.
+    """
+    if config.feat_extract_norm != "group":
+        return {}
+    conv = params["feature_extractor"]["conv_layers.0"]["conv"]
+    kernel = np.asarray(conv["kernel"], np.float64)[:, 0]  # [tap, channel]
+    inputs = np.lib.stride_tricks.sliding_window_view(waveform, len(kernel))[:: config.conv_stride[0]]
+    total, products = 0.0, 0.0
+    for block in np.split(inputs, range(BLOCK, len(inputs), BLOCK)):  # an hour in float64 would be large
+        block = block.astype(np.float64)
+        total, products = total + block.sum(0), products + block.T @ block
+    mean = total / len(inputs)
+    covariance = products / len(inputs) - np.outer(mean, mean)
+    var = np.einsum("tc,tu,uc->c", kernel, covariance, kernel)
+    moments = {"mean": mean @ kernel + np.asarray(conv.get("bias", 0.0)), "var": np.maximum(var, 0)}
+    moments = {name: value.astype(np.float32) for name, value in moments.items()}
+    return {"moments": {"feature_extractor": {"conv_layers.0": {"layer_norm": moments}}}}
 
 
 def normalise(waveform: np.ndarray) -> np.ndarray:
@@ -116,8 +144,11 @@ class ChannelNorm(nn.Module):
         bias = self.param("bias", nn.initializers.zeros, x.shape[-1:])
         wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
         valid = None if counts is None else (jnp.arange(x.shape[1]) < counts[:, None])[..., None]
-        mean = wide.mean(1, keepdims=True, where=valid)
-        var = jnp.square(wide - mean).mean(1, keepdims=True, where=valid)
+        if self.has_variable("moments", "mean"):  # of the recording that x is a part of, see `whole_moments`
+            mean, var = self.get_variable("moments", "mean"), self.get_variable("moments", "var")
+        else:
+            mean = wide.mean(1, keepdims=True, where=valid)
+            var = jnp.square(wide - mean).mean(1, keepdims=True, where=valid)
         factor = scale * jax.lax.rsqrt(var + 1e-5)
         return (wide * factor + (bias - mean * factor)).astype(x.dtype)
 
