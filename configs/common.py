@@ -121,6 +121,22 @@ def bags_of_words(size: int) -> dict[str, Any]:
     return {"name": "boaw", "frames": descriptors, "size": size, "table": f"BoAW-{size}"}
 
 
+def speech_encoder(checkpoint: str = "microsoft/wavlm-base-plus") -> dict[str, Any]:
+    """Return the hidden states of all layers of a speech encoder, for networks that learn the weights of the layers."""
+    return {
+        "name": "speech_encoder",
+        # A name on the Hugging Face Hub, a folder, or "tiny" for random weights.
+        "checkpoint": checkpoint,
+        # One layer or several ("9" or "6,9" on the command line), counted from 0; "weighted" for all.
+        "layer": "weighted",
+        # Three digits in half the space; "float32" for all.
+        "storage": "float16",
+        # Longer recordings are encoded in overlapping chunks, whose first and last seconds are dropped.
+        "chunk_s": 30.0,
+        "context_s": 2.0,
+    }
+
+
 def mask_folds(recipe: str, *, n: int, only: tuple[int, ...] = ()) -> dict[str, Any]:
     """Return the folds of the Mask systems; `only` selects some of them (paper §3.1.2)."""
     # If folds are stratified by class only, training and validation set share speakers; `recommended` separates the

@@ -113,6 +113,11 @@ class EncoderStates(Feature):
         return TINY_NOTE if self.checkpoint == TINY else ""
 
     @property
+    def licence(self) -> str:
+        """The licence of the checkpoint, as far as its family determines it."""
+        return speech.LICENCES[_encoder(self.checkpoint).config.model_type]
+
+    @property
     def digest(self) -> str:
         """The SHA-256 of the checkpoint's content, which is loaded for it."""
         return _encoder(self.checkpoint).sha256

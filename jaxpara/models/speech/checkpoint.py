@@ -19,6 +19,12 @@ from jaxpara.models.torch_file import read_torch_file
 
 # Weights in the order of preference; an index lists the files of a large checkpoint.
 WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json")
+# The licence of the published checkpoints of each family.
+LICENCES = {
+    "wav2vec2": "Apache-2.0 on the Hub for those of facebook/",
+    "hubert": "Apache-2.0 on the Hub for those of facebook/",
+    "wavlm": "MIT by its authors for those of microsoft/; their model cards on the Hub name no licence of their own",
+}
 _LEAVES = {"kernel": "weight", "scale": "weight", "embedding": "weight"}
 # New names in PyTorch of the two parts of a weight-normalised kernel.
 _PARAMETRIZATIONS = {"parametrizations.weight.original0": "weight_g", "parametrizations.weight.original1": "weight_v"}
