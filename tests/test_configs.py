@@ -12,6 +12,7 @@ from jaxpara.config import with_demo
 from jaxpara.corpora import tasks
 from jaxpara.corpora.corpus import Corpus, Recording
 from jaxpara.errors import UserError
+from jaxpara.features import speech_encoder
 from jaxpara.fusion import FUSIONS
 from jaxpara.registry import build
 from jaxpara.training import parallel
@@ -43,6 +44,13 @@ def corpus(task_name):
             name = f"{partition}_{i:02d}.wav"
             recordings.append(Recording(name, Path(name), partition, f"{partition}{i // 4}", times, shown, labels))
     return Corpus(task, Path(), tuple(recordings), 25.0 if task.kind == "sequence" else 0.0)
+
+
+@pytest.fixture(autouse=True)
+def no_hub(monkeypatch):
+    """Use the tiny speech encoder for the checkpoints on the Hub."""
+    tiny = speech_encoder._encoder("tiny")
+    monkeypatch.setattr(speech_encoder, "_encoder", lambda _: tiny)
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
@@ -102,6 +110,8 @@ WAVEFORM = (400 * 640, 1)
         ("breathing_e2e", "cnn", WAVEFORM),
         ("breathing_s3", "resnet1d", WAVEFORM),
         ("breathing_s5", "embeddings", (400, 768)),
+        ("breathing_ssl", "ssl", (400, 4, 24)),
+        ("mask_ssl", "ssl", (4, 48)),
         ("mask_s1", "adam", (1, 64, 32, 3)),
         ("mask_s1:paper", "adam", (1, 64, 32, 3)),
         ("mask_svm", "audeep30", (1, 24, 128)),

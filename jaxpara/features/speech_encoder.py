@@ -1,7 +1,7 @@
 """Hidden states of a pretrained speech encoder, such as wav2vec 2.0, HuBERT or WavLM."""
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache, partial
 from threading import Lock
@@ -38,20 +38,20 @@ _device = Lock()
 
 
 class Encoder(NamedTuple):
-    """A loaded checkpoint; `states` maps `[1, sample]`, its length and moments to `[layer, 1, frame, channel]`."""
+    """A loaded checkpoint."""
 
     config: SpeechConfig
     params: Any
     sha256: str  # of the sizes and weights, however they are stored
-    states: Callable[..., jax.Array]
 
 
 @dataclass(frozen=True, kw_only=True)
 class EncoderStates(Feature):
     """Hidden states of a self-supervised speech encoder whose weights stay as they are.
 
-    By frame `[time, channel]`, or with a pooling one vector `[channel]` per recording. With `layer="weighted"` both have
-    an axis more, `[..., layer, channel]`, for networks that learn the weights of the layers (`sequence_lstm`, `mlp`).
+    By frame `[time, channel]`, or with a pooling one vector `[channel]` per recording. With `layer="weighted"` both
+    have an axis more, `[..., layer, channel]`, for networks that learn the weights of the layers (`sequence_lstm` and
+    `mlp`).
 
     Recordings up to `chunk_s` are encoded whole. Longer ones are encoded in chunks of that length, of which the first
     and last `context_s` are dropped, except at the ends of the recording. The convolutions, their normalisation and
@@ -182,8 +182,9 @@ class EncoderStates(Feature):
             chunk = waveform[start * config.hop : (last - 1) * config.hop + config.receptive_field]
             size = (min(_bucket(last - start), frames) - 1) * config.hop + config.receptive_field
             padded = np.pad(chunk, (0, max(0, size - len(chunk))))[None]
-            with _device:
-                states = np.asarray(encoder.states(padded, np.array([len(chunk)]), moments, layers=self._layers))
+            variables, lengths = {"params": encoder.params, **moments}, np.array([len(chunk)])
+            with _device, jax.default_matmul_precision("highest"):  # the default of some GPUs has 10 bits
+                states = np.asarray(_states(config, self._layers, variables, padded, lengths))
             yield states[:, 0, done - start : end - start].swapaxes(0, 1)
             done = end
 
@@ -196,6 +197,15 @@ class EncoderStates(Feature):
         return stored
 
 
+@partial(jax.jit, static_argnums=(0, 1))
+def _states(
+    config: SpeechConfig, layers: tuple[int, ...], variables: Any, waveforms: jax.Array, lengths: jax.Array
+) -> jax.Array:
+    """Return some of the hidden states or all, `[layer, batch, frame, channel]`; unused layers are not computed."""
+    states, _ = speech.SpeechEncoder(config).apply(variables, waveforms, lengths)
+    return jnp.stack([states[layer] for layer in layers]) if layers else states
+
+
 def _averaged(states: np.ndarray, group: int) -> np.ndarray:
     """Average groups of frames, `[frame, layer, channel]`; the last group may be smaller."""
     starts = np.arange(0, len(states), group)
@@ -205,11 +215,11 @@ def _averaged(states: np.ndarray, group: int) -> np.ndarray:
 
 def _pooled(parts: Iterator[np.ndarray], *, deviation: bool) -> np.ndarray:
     """Return the mean over all frames of `[frame, layer, channel]` parts, and the deviation: `[layer, channel]`."""
-    count, total, squares = 0, np.float64(0), np.float64(0)
+    count, total, squares = 0, np.zeros(()), np.zeros(())
     for part in parts:
         wide = part.astype(np.float64)
         count, total, squares = count + len(part), total + wide.sum(0), squares + (wide**2).sum(0)
-    mean = total / count
+    mean = np.asarray(total / count)
     std = np.sqrt(np.maximum(squares / count - mean**2, 0))
     return np.concatenate([mean, std], axis=-1) if deviation else mean
 
@@ -232,7 +242,7 @@ def _whole(frames: float, group: int) -> int:
 
 
 def _bucket(frames: int) -> int:
-    """Return the padded number of frames: four sizes per octave, so that few programs serve recordings of any length."""
+    """Return the padded number of frames, one of four per octave: few programs serve recordings of any length."""
     step = max(1, 1 << max(0, (frames - 1).bit_length() - 3))
     return -(-frames // step) * step
 
@@ -252,15 +262,4 @@ def _encoder(checkpoint: str) -> Encoder:
     for path, leaf in jax.tree_util.tree_leaves_with_path(params) if checkpoint != TINY else ():
         content.update(f"{jax.tree_util.keystr(path)} {leaf.shape}".encode())
         content.update(np.ascontiguousarray(leaf).data)
-    on_device = jax.device_put(params)
-
-    @partial(jax.jit, static_argnames="layers")
-    def states(params: Any, waveforms: jax.Array, lengths: jax.Array, moments: Any, layers: tuple[int, ...]):
-        all_states, _ = speech.SpeechEncoder(config).apply({"params": params, **moments}, waveforms, lengths)
-        return all_states[jnp.array(layers)] if layers else all_states
-
-    def precise(*inputs: Any, **layers: Any) -> jax.Array:
-        with jax.default_matmul_precision("highest"):  # the default of some GPUs has 10 bits
-            return states(on_device, *inputs, **layers)
-
-    return Encoder(config, params, content.hexdigest(), precise)
+    return Encoder(config, jax.device_put(params), content.hexdigest())

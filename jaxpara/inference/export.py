@@ -133,6 +133,7 @@ def _card(system: System, results: Mapping[str, Any], programs: Mapping[str, Any
     )
     template.filters["figure"] = lambda value: "none" if value is None else f"{value:.3f}"
     configs = {name: spec["config"] for name, spec in system.about["members"].items()}
+    configs = json.loads(json.dumps(configs), object_hook=_without_paths)
     return template.get_template("card.md.j2").render(
         about=system.about,
         task=system.task,

@@ -52,9 +52,10 @@ class Ensemble:
         model, feature = getattr(member.learner, "model", None), member.feature
         if others or not isinstance(model, CNN1DLSTM) or not isinstance(feature, Waveform):
             encoded = any(isinstance(m.feature, EncoderStates) for m in system.members.values())
-            why = ", and a speech encoder needs the end of a recording before its first frame" if encoded else ""
+            of = ", ".join(system.weights)
+            of += ", and a speech encoder needs the end of a recording before its first frame" if encoded else ""
             raise UserError(
-                f"{system.about['experiment']} cannot run live: its predictions come from {', '.join(system.weights)}{why};"
+                f"{system.about['experiment']} cannot run live: its predictions come from {of};"
                 " expected a single cnn1d_lstm on the waveform with any number of folds, as in Breathing systems 1 and"
                 " 2 (configs/breathing_s1.py and breathing_s2.py), or as a run with --config.only=NAME trains"
             )

@@ -35,9 +35,9 @@ class SequenceLSTM(nn.Module):
         require_one_of("model.output", self.output, OUTPUTS)
 
     def __call__(self, inputs, train: bool = False):
-        """Map `[batch, label, channel]`, or `[batch, label, layer, channel]` whose layers get learned weights, to numbers.
+        """Map `[batch, label, channel]` to `[batch, label]`; `train` turns dropout on (rng "dropout").
 
-        Returns `[batch, label]`; `train` turns dropout on (rng "dropout").
+        The layers of `[batch, label, layer, channel]` are averaged with learned weights first.
         """
         return self.step(inputs, train=train)[0]
 

@@ -124,7 +124,11 @@ class Member:
     def warnings(self) -> list[str]:
         """Problems to expect in spite of a valid config, a sentence each."""
         random = getattr(self._feature, "checkpoint", "") == TINY
-        found = (*[f"its features {TINY_NOTE}"] * random, *self._learner.warnings, *unscored_classes(self._corpus, self.folds))
+        found = (
+            *[f"its features {TINY_NOTE}"] * random,
+            *self._learner.warnings,
+            *unscored_classes(self._corpus, self.folds),
+        )
         return [f"{self.name}: {warning}" for warning in found]
 
     def claim(self) -> None:
