@@ -22,7 +22,7 @@ from jaxpara.features.cache import load_features
 from jaxpara.features.embeddings import stored
 from jaxpara.features.feature import Feature
 from jaxpara.features.imported import Imported
-from jaxpara.features.speech_encoder import TINY, TINY_NOTE, EncoderStates
+from jaxpara.features.speech_encoder import EncoderStates
 from jaxpara.fusion import average
 from jaxpara.predictions import FoldSeed, load, match, save
 from jaxpara.progress import Progress
@@ -67,8 +67,7 @@ class Member:
 
         Args:
           config: of the member, see `configs.common.experiment`, as are `seed`, `seeds` and `precision`.
-          fingerprint: of the corpus.
-          sources: the members whose embeddings this one may use.
+          fingerprint, sources: of the corpus; and the members whose embeddings this one may use.
         """
         self.name, self._corpus, self._seed = name, corpus, seed
         self.folder, where = workdir / "members" / name, f"members.{name}"
@@ -123,13 +122,9 @@ class Member:
     @property
     def warnings(self) -> list[str]:
         """Problems to expect in spite of a valid config, a sentence each."""
-        random = getattr(self._feature, "checkpoint", "") == TINY
-        found = (
-            *[f"its features {TINY_NOTE}"] * random,
-            *self._learner.warnings,
-            *unscored_classes(self._corpus, self.folds),
-        )
-        return [f"{self.name}: {warning}" for warning in found]
+        note = self._feature.note if isinstance(self._feature, EncoderStates) else ""
+        found = [f"its features {note}"] * bool(note) + [*self._learner.warnings]
+        return [f"{self.name}: {warning}" for warning in found + unscored_classes(self._corpus, self.folds)]
 
     def claim(self) -> None:
         """Write the identity into the folder, or refuse a folder with another one."""
@@ -138,7 +133,8 @@ class Member:
     def train(self, progress: Progress, embeddings: Embeddings, *, together: bool = False) -> None:
         """Train every fold, or all of them together, and write its predictions; skip those that exist.
 
-        `embeddings` are those of the members in `sources`.
+        Args:
+          embeddings: of the members in `sources`.
         """
         run_of = self._runs(progress, embeddings)
         with progress.task(f"{self.name}: folds", len(self.folds)) as bar:
@@ -154,10 +150,8 @@ class Member:
             folder = self._folder(fold)
             processes.on_main(partial(shutil.rmtree, folder / "embeddings", ignore_errors=True))
             if not self._is_trained(fold):
-                raise Unavailable(
-                    f"{folder}: training is not finished, so there is nothing to evaluate;"
-                    " run the same command without --mode"
-                )
+                what = f"{folder}: training is not finished, so there is nothing to evaluate"
+                raise Unavailable(f"{what}; run the same command without --mode")
         self._predict(self._runs(progress, embeddings), progress, again=True)
 
     def _predict(self, run_of: Callable[[Fold], FoldRun], progress: Progress, *, again: bool) -> None:
@@ -169,11 +163,10 @@ class Member:
                 run = run_of(fold)
                 progress.say(f"{run.name}: predicting")
                 for part in missing:
+                    predictions = run.predictions((), np.empty((0, self._corpus.task.outputs)))  # no test partition
                     if names := PARTS[part](fold):
                         trained = self._learner.load(run, chosen[fold.key], part=part)
                         predictions = self._learner.predict(run, names, trained)
-                    else:  # no test partition
-                        predictions = run.predictions((), np.empty((0, self._corpus.task.outputs)))
                     processes.on_main(partial(save, predictions, paths[part]))
 
     def _runs(self, progress: Progress, embeddings: Embeddings) -> Callable[[Fold], FoldRun]:
