@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -56,6 +57,8 @@ def fetch(name: str) -> Path:
     """Return the folder in the Hub's cache with the files of a checkpoint; download what is not there yet."""
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import EntryNotFoundError
+
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # without a network it warns before the error below
 
     def download(file: str) -> Path:
         path = Path(hf_hub_download(name, file))
