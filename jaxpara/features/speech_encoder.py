@@ -37,7 +37,7 @@ TINY_NOTE = "come from a tiny encoder with random weights: they show that the pr
 _device = Lock()
 
 
-class Encoder(NamedTuple):
+class LoadedEncoder(NamedTuple):
     """A loaded checkpoint."""
 
     config: SpeechConfig
@@ -56,7 +56,7 @@ class EncoderStates(Feature):
     Recordings up to `chunk_s` are encoded whole. Longer ones are encoded in chunks of that length, of which the first
     and last `context_s` are dropped, except at the ends of the recording. The convolutions, their normalisation and
     that of the waveform are those of the whole recording; the positional convolution too, if `context_s` covers its
-    reach (0.64 s in the base and large sizes). Only the attention is limited to the chunk.
+    reach (1.28 s in the base and large sizes). Only the attention is limited to the chunk.
 
     Reference: Yang et al., SUPERB, Interspeech 2021.
 
@@ -87,14 +87,9 @@ class EncoderStates(Feature):
         super().__post_init__()
         if self.sample_rate_hz != RATE_HZ:
             raise UserError(f"EncoderStates.sample_rate_hz is {self.sample_rate_hz}, expected {RATE_HZ}; remove it")
-        if isinstance(self.layer, str) and self.layer != "weighted":  # on the command line, numbers are words
-            words = self.layer.strip("()").split(",")
-            numbers = tuple(int(word) for word in words if word.strip().isdigit())
-            object.__setattr__(self, "layer", numbers if len(numbers) == len(words) else self.layer)
-        if self.layer != "weighted" and not (self._layers and all(type(n) is int and n >= 0 for n in self._layers)):
-            raise UserError(
-                f"EncoderStates.layer is {self.layer!r}, expected 'weighted', the number of a layer from 0, or several"
-            )
+        if not (isinstance(self.checkpoint, str) and self.checkpoint):
+            raise UserError(f"EncoderStates.checkpoint is {self.checkpoint!r}, expected a folder, a name, or 'tiny'")
+        object.__setattr__(self, "layer", _layers(self.layer))
         if not self.rate_hz > 0:
             raise UserError(f"EncoderStates.rate_hz is {self.rate_hz!r}, expected a number above 0, such as 50 or 25")
         if not 0 <= 2 * self.context_s < self.chunk_s:
@@ -109,7 +104,7 @@ class EncoderStates(Feature):
 
     @property
     def note(self) -> str:
-        """What a reader of scores has to know, continuing "The features ..."; empty for a real checkpoint."""
+        """The fact that a reader of scores has to know, after "The features ..."; empty for a real checkpoint."""
         return TINY_NOTE if self.checkpoint == TINY else ""
 
     @property
@@ -123,11 +118,9 @@ class EncoderStates(Feature):
         return _encoder(self.checkpoint).sha256
 
     @property
-    def _layers(self) -> tuple[int, ...]:
-        """The chosen layers; empty for all."""
-        if self.layer == "weighted":
-            return ()
-        return (self.layer,) if isinstance(self.layer, int) else tuple(self.layer)  # pyright: ignore[reportReturnType]
+    def _chosen(self) -> tuple[int, ...]:
+        """The numbers of the layers; empty for all."""
+        return self.layer if isinstance(self.layer, tuple) else ()
 
     def require(self) -> None:
         """Load the checkpoint; raise Unavailable if it is not there, or a UserError if the fields do not fit it."""
@@ -138,7 +131,7 @@ class EncoderStates(Feature):
                 f" {self.sha256[:16]}, with which this system was trained; put that checkpoint there, and give its"
                 " path or name in features.checkpoint"
             )
-        if (highest := max(self._layers, default=0)) > config.num_hidden_layers:
+        if (highest := max(self._chosen, default=0)) > config.num_hidden_layers:
             raise UserError(
                 f"features.layer is {highest}, but {self.checkpoint} has {config.num_hidden_layers} layers; expected 0"
                 f" to {config.num_hidden_layers}"
@@ -151,6 +144,7 @@ class EncoderStates(Feature):
         return known | {"sha256": self.digest}
 
     def extract(self, waveform: np.ndarray) -> np.ndarray:
+        self.require()
         encoder = _encoder(self.checkpoint)
         if len(waveform) < (shortest := encoder.config.receptive_field):
             raise UserError(
@@ -168,7 +162,7 @@ class EncoderStates(Feature):
             return array
         return array.reshape(*array.shape[:-2], -1)
 
-    def _parts(self, encoder: Encoder, waveform: np.ndarray) -> Iterator[np.ndarray]:
+    def _parts(self, encoder: LoadedEncoder, waveform: np.ndarray) -> Iterator[np.ndarray]:
         """Yield the states of a recording part by part, `[frame, layer, channel]`."""
         config, group = encoder.config, _group(encoder.config, self.rate_hz)
         frames, total = _whole(self.chunk_s * RATE_HZ / config.hop, group), config.frames(len(waveform))
@@ -184,7 +178,7 @@ class EncoderStates(Feature):
             padded = np.pad(chunk, (0, max(0, size - len(chunk))))[None]
             variables, lengths = {"params": encoder.params, **moments}, np.array([len(chunk)])
             with _device, jax.default_matmul_precision("highest"):  # the default of some GPUs has 10 bits
-                states = np.asarray(_states(config, self._layers, variables, padded, lengths))
+                states = np.asarray(_states(config, self._chosen, variables, padded, lengths))
             yield states[:, 0, done - start : end - start].swapaxes(0, 1)
             done = end
 
@@ -204,6 +198,21 @@ def _states(
     """Return some of the hidden states or all, `[layer, batch, frame, channel]`; unused layers are not computed."""
     states, _ = speech.SpeechEncoder(config).apply(variables, waveforms, lengths)
     return jnp.stack([states[layer] for layer in layers]) if layers else states
+
+
+def _layers(value: Any) -> tuple[int, ...] | str:
+    """Return "weighted", or the numbers of layers, which are words on the command line."""
+    if value == "weighted":
+        return value
+    numbers: Any = value.strip("()").split(",") if isinstance(value, str) else value
+    numbers = tuple(numbers) if isinstance(numbers, (tuple, list)) else (numbers,)
+    if isinstance(value, str):
+        numbers = tuple(int(word) if word.strip().isdigit() else word for word in numbers)
+    if not numbers or not all(type(n) is int and n >= 0 for n in numbers):
+        raise UserError(
+            f"EncoderStates.layer is {value!r}, expected 'weighted', the number of a layer from 0, or several"
+        )
+    return numbers
 
 
 def _averaged(states: np.ndarray, group: int) -> np.ndarray:
@@ -248,7 +257,7 @@ def _bucket(frames: int) -> int:
 
 
 @cache  # read once, for all recordings and threads
-def _encoder(checkpoint: str) -> Encoder:
+def _encoder(checkpoint: str) -> LoadedEncoder:
     """Load an encoder."""
     if checkpoint == TINY:
         config = TINY_CONFIG
@@ -262,4 +271,4 @@ def _encoder(checkpoint: str) -> Encoder:
     for path, leaf in jax.tree_util.tree_leaves_with_path(params) if checkpoint != TINY else ():
         content.update(f"{jax.tree_util.keystr(path)} {leaf.shape}".encode())
         content.update(np.ascontiguousarray(leaf).data)
-    return Encoder(config, jax.device_put(params), content.hexdigest())
+    return LoadedEncoder(config, jax.device_put(params), content.hexdigest())

@@ -163,20 +163,22 @@ def test_other_content_than_in_training_is_an_error(tmp_path):
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"layer": 4}, r"x: features\.layer is 4, but tiny has 3 layers; expected 0 to 3"),
-        ({"rate_hz": 30.0}, r"x: features\.rate_hz is 30, expected the encoder's 50 divided by a whole number"),
+        ({"layer": 4}, r"features\.layer is 4, but tiny has 3 layers; expected 0 to 3"),
+        ({"rate_hz": 30.0}, r"features\.rate_hz is 30, expected the encoder's 50 divided by a whole number"),
         ({"rate_hz": 100.0}, r"rate_hz is 100, expected the encoder's 50 divided"),
     ],
 )
 def test_fields_that_do_not_fit_the_checkpoint(fields, message):
-    with pytest.raises(UserError, match=message.removeprefix("x: ")):
-        feature(**fields).require()
+    for use in (lambda: feature(**fields).require(), lambda: feature(**fields)(SPEECH)):
+        with pytest.raises(UserError, match=message):
+            use()
 
 
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
         ({"layer": "all"}, "layer is 'all', expected 'weighted', the number of a layer from 0, or several"),
+        ({"checkpoint": 5}, "checkpoint is 5, expected a folder, a name, or 'tiny'"),
         ({"layer": -1}, "layer is -1, expected"),
         ({"layer": ()}, r"layer is \(\), expected"),
         ({"layer": "3,x"}, "layer is '3,x', expected"),
