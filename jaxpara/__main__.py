@@ -111,7 +111,7 @@ def main(argv: list[str] | None = None) -> NoReturn:
         processes.exit_with(f"error: {refusal(error)}; finished work is kept: fix it and rerun the same command", 1)
     except Exception as error:
         if "RESOURCE_EXHAUSTED" in str(error):  # the status of XLA when a device's memory is full
-            processes.exit_with(f"error: out of memory on the device ({reason(error)}); {_more_memory()}", 1)
+            processes.exit_with(f"error: out of memory on the device ({reason(error)}); {_more_memory(True)}", 1)
         if processes.count() == 1:
             raise
         if type(error).__name__ == "JaxRuntimeError":  # by name: JAX may not be imported yet
@@ -157,10 +157,15 @@ def _command() -> Callable[[], None]:
     return partial(run, FLAGS.config, overrides=overrides, name=file.stem, workdir=workdir, mode=FLAGS.mode)
 
 
-def _more_memory() -> str:
+def _more_memory(device: bool = False) -> str:
     trains = FLAGS.mode in ("train", "evaluate")
     fix = "lower learner.batch, or set learner.microbatch, or shorten the windows"
-    return f"{fix if trains else 'end other programs, or use a computer with more memory'}; finished work is kept"
+    fix = fix if trains else "end other programs, or use a computer with more memory"
+    if device:
+        from jaxpara.training.memory import advice
+
+        fix += advice()
+    return f"{fix}; finished work is kept"
 
 
 def _join() -> None:

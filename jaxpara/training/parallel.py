@@ -46,6 +46,15 @@ def any_process(value: bool) -> bool:
     return bool(_highest(np.full(len(own_devices()), value, np.int32)))
 
 
+def smallest(value: int | None) -> int | None:
+    """Return the smallest of the bytes of all processes, None if one of them is None; called as `any_process`."""
+    if processes.count() == 1:
+        return value
+    megabytes = -1 if value is None else value >> 20  # JAX has no int64
+    least = -int(_highest(np.full(len(own_devices()), -megabytes, np.int32)))
+    return None if least < 0 else least << 20
+
+
 # Not `multihost_utils.process_allgather`: it reduces over sets of devices that `processes.join` has not connected.
 _highest = jax.pmap(lambda x: lax.pmax(x, AXIS), AXIS, out_axes=None)
 
@@ -58,6 +67,10 @@ def spread(step: Step, *, donate: bool = False) -> Step:
     """
     donated = (0,) if donate else ()
     return jax.pmap(step, AXIS, in_axes=(None, 0), out_axes=None, donate_argnums=donated, devices=devices())
+
+
+def _with_axes(shapes: Any, *axes: int) -> Any:
+    return jax.tree.map(lambda x: jax.ShapeDtypeStruct((*axes, *x.shape), x.dtype), shapes)
 
 
 @dataclass(frozen=True)
@@ -78,6 +91,10 @@ class Placement:
     def put(self, trees: Sequence[Any]) -> Any:
         """Put one tree per run on the devices."""
         return replicate(trees[0])
+
+    def shapes(self, state: Any, batch: Any) -> tuple[Any, Any]:
+        """Return the shapes of a step's arguments from those of one run on one device, batches `[part, row, ...]`."""
+        return state, _with_axes(batch, len(own_devices()))
 
     def batch(self, batches: Sequence[Any]) -> Any:
         """Arrange one batch per run, each `[device * part, row, ...]`."""
@@ -118,6 +135,9 @@ class Stacked(Placement):
         unrolled = each == 1 or devices()[0].platform == "cpu"
         all_runs = side_by_side if unrolled else jax.vmap(one)
         return jax.pmap(all_runs, axis_name=RUNS, donate_argnums=(0,), devices=devices()[:used])
+
+    def shapes(self, state: Any, batch: Any) -> tuple[Any, Any]:
+        return _with_axes((state, batch), *self._grid)
 
     def put(self, trees: Sequence[Any]) -> Any:
         used = Mesh(np.array(devices()[: self._grid[0]]), (RUNS,))
