@@ -70,8 +70,11 @@ def network(learner: Mapping[str, Any], batch: Arrays, *, task: str, train: bool
         return parallel.replicate(create(model, example, transform, seed=0))
 
     state = start(optimizer)
-    train_step = parallel.spread(steps.train_step(model, examples.prepare, loss, optimizer), donate=True)
-    predict_step = parallel.spread(steps.predict_step(examples.prepare, steps.forward(model)))
+    # On a GPU in TF32, as PyTorch's side.
+    precision = "float32" if jax.default_backend() == "cpu" else "tf32"
+    update = steps.train_step(model, examples.prepare, loss, optimizer, precision)
+    train_step = parallel.spread(update, donate=True)
+    predict_step = parallel.spread(steps.predict_step(examples.prepare, steps.forward(model, precision)))
 
     def step() -> None:
         nonlocal state

@@ -111,7 +111,9 @@ def main(argv: list[str] | None = None) -> NoReturn:
         processes.exit_with(f"error: {refusal(error)}; finished work is kept: fix it and rerun the same command", 1)
     except Exception as error:
         if "RESOURCE_EXHAUSTED" in str(error):  # the status of XLA when a device's memory is full
-            processes.exit_with(f"error: out of memory on the device ({reason(error)}); {_more_memory(True)}", 1)
+            from jaxpara.training.memory import advice
+
+            processes.exit_with(f"error: out of memory on the device ({reason(error)}); {_more_memory()}{advice()}", 1)
         if processes.count() == 1:
             raise
         if type(error).__name__ == "JaxRuntimeError":  # by name: JAX may not be imported yet
@@ -157,15 +159,10 @@ def _command() -> Callable[[], None]:
     return partial(run, FLAGS.config, overrides=overrides, name=file.stem, workdir=workdir, mode=FLAGS.mode)
 
 
-def _more_memory(device: bool = False) -> str:
+def _more_memory() -> str:
     trains = FLAGS.mode in ("train", "evaluate")
     fix = "lower learner.batch, or set learner.microbatch, or shorten the windows"
-    fix = fix if trains else "end other programs, or use a computer with more memory"
-    if device:
-        from jaxpara.training.memory import advice
-
-        fix += advice()
-    return f"{fix}; finished work is kept"
+    return f"{fix if trains else 'end other programs, or use a computer with more memory'}; finished work is kept"
 
 
 def _join() -> None:

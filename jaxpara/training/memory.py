@@ -84,7 +84,7 @@ def advice() -> str:
     if jax.default_backend() == "cpu":
         return ""
     now = os.environ.get("XLA_PYTHON_CLIENT_MEM_FRACTION", "0.75, the default")
-    fix = f", or raise XLA_PYTHON_CLIENT_MEM_FRACTION, JAX's part of the device's memory (now {now})"
+    fix = f"; XLA_PYTHON_CLIENT_MEM_FRACTION sets JAX's part of the device's memory (now {now})"
     return f"{fix}; in use by {found}" if (found := users()) else fix
 
 

@@ -126,7 +126,7 @@ def test_the_advice_names_who_uses_the_device(monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
     monkeypatch.setenv("XLA_PYTHON_CLIENT_MEM_FRACTION", "0.5")
     assert memory.advice() == (
-        ", or raise XLA_PYTHON_CLIENT_MEM_FRACTION, JAX's part of the device's memory (now 0.5);"
+        "; XLA_PYTHON_CLIENT_MEM_FRACTION sets JAX's part of the device's memory (now 0.5);"
         " in use by 4711, python, 30000 MiB; 4712, Xorg, 90 MiB"
     )
     program.write_text("#!/bin/sh\nexit 9\n")
