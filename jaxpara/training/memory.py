@@ -21,7 +21,7 @@ USABLE = 0.8
 
 
 def free_bytes(devices: Sequence[Any]) -> int | None:
-    """Return the free memory of the fullest device; None for CPUs and for devices that do not tell."""
+    """Return the free memory of the fullest device; None for CPUs and where it is unknown."""
     if devices[0].platform == "cpu":
         return None
     stats = [device.memory_stats() or {} for device in devices]
