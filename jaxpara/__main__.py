@@ -23,7 +23,7 @@ from jaxpara.errors import UserError, reason, refusal
 from jaxpara.registry import suggest
 
 PARTS = (
-    *("recipe", "seed", "seeds", "parallel", "precision", "sizes", "only"),
+    *("recipe", "seed", "seeds", "parallel", "precision", "deterministic", "sizes", "only"),
     *("corpus", "members", "fusion", "demo"),
 )
 # The flags that a mode needs; the other modes need --config.

@@ -11,6 +11,9 @@ from pathlib import Path
 
 from jaxpara.errors import UserError
 
+MAX_CORES_OF_ONE_HEAP = 4  # measured with 2 only
+NVIDIA_DRIVER = Path("/dev/nvidiactl")
+
 
 def cache_folder() -> Path:
     """Return the folder of simulated corpora, features and compiled programs: `$JAXPARA_CACHE` if it is set."""
@@ -56,8 +59,13 @@ def _keep_freed_memory() -> None:
     # A step of a large network allocates one block, larger than any threshold that mallopt accepts. So no block gets
     # its own mapping (M_MMAP_MAX), and no memory is returned to the system (M_TRIM_THRESHOLD).
     M_TRIM_THRESHOLD, M_MMAP_MAX, M_ARENA_MAX = -1, -4, -8
-    for option, value in ((M_ARENA_MAX, 1), (M_MMAP_MAX, 0), (M_TRIM_THRESHOLD, -1)):
+    for option, value in ((M_MMAP_MAX, 0), (M_TRIM_THRESHOLD, -1)):
         mallopt(option, value)
+    # With one heap for all threads, what one has freed serves the others (benchmarks/NOTES.md), but they wait for each
+    # other: only for few threads, and not next to a GPU, whose compiler has many.
+    cores = len(os.sched_getaffinity(0))
+    if cores <= MAX_CORES_OF_ONE_HEAP and not NVIDIA_DRIVER.exists():
+        mallopt(M_ARENA_MAX, 1)
 
 
 _lock, _in_quiet = threading.Lock(), 0

@@ -20,6 +20,19 @@ RUNS = "runs"
 Step = Callable[[Any, Any], Any]
 
 
+# The same bits in every run on a GPU: no kernel that adds in the order in which its threads arrive, and no choice of
+# kernels by their measured time. It includes `xla_gpu_exclude_nondeterministic_ops` (github.com/openxla/xla/pull/12520).
+DETERMINISTIC = {"xla_gpu_deterministic_ops": True}
+_options: dict[str, Any] = {}
+
+
+def set_deterministic(value: bool) -> None:
+    """Compile the programs of later calls of `spread` with `DETERMINISTIC`, or not; a CPU needs no option for it."""
+    _options.clear()
+    if value and devices()[0].platform not in ("cpu", "tpu"):
+        _options.update(DETERMINISTIC)
+
+
 def devices() -> Sequence[Any]:
     """Return all devices, process by process."""
     return jax.devices()
@@ -66,7 +79,26 @@ def spread(step: Step, *, donate: bool = False) -> Step:
     `donate` is True, it reuses the memory of the state.
     """
     donated = (0,) if donate else ()
-    return jax.pmap(step, AXIS, in_axes=(None, 0), out_axes=None, donate_argnums=donated, devices=devices())
+    return _with_options(
+        jax.pmap(step, AXIS, in_axes=(None, 0), out_axes=None, donate_argnums=donated, devices=devices())
+    )
+
+
+def _with_options(program: Any) -> Any:
+    """Return a result of `pmap`, which has no argument for options, as a function that is compiled with them."""
+    if not _options:
+        return program
+    options, compiled = dict(_options), {}
+
+    def call(*arguments: Any) -> Any:
+        leaves, tree = jax.tree.flatten(arguments)
+        shapes = tree, tuple((np.shape(leaf), jnp.result_type(leaf)) for leaf in leaves)
+        if shapes not in compiled:
+            compiled[shapes] = program.lower(*arguments).compile(compiler_options=options)
+        return compiled[shapes](*arguments)
+
+    call.lower = program.lower
+    return call
 
 
 def _with_axes(shapes: Any, *axes: int) -> Any:
@@ -134,7 +166,7 @@ class Stacked(Placement):
         # A CPU has no fast kernels for a batch of networks, but overlaps independent operations of one program.
         unrolled = each == 1 or devices()[0].platform == "cpu"
         all_runs = side_by_side if unrolled else jax.vmap(one)
-        return jax.pmap(all_runs, axis_name=RUNS, donate_argnums=(0,), devices=devices()[:used])
+        return _with_options(jax.pmap(all_runs, axis_name=RUNS, donate_argnums=(0,), devices=devices()[:used]))
 
     def shapes(self, state: Any, batch: Any) -> tuple[Any, Any]:
         return _with_axes((state, batch), *self._grid)
