@@ -49,8 +49,14 @@ def use_utf8() -> None:
 
 
 def _keep_freed_memory() -> None:
-    """Make glibc keep freed memory: new pages are slow (3-5 GB/s, kept ones 20-35 GB/s, on 2 CPU cores)."""
+    """Make glibc keep freed memory: new pages are slow (3-5 GB/s, kept ones 20-35 GB/s, on 2 CPU cores).
+
+    The settings only help together, and threads wait for each other at their one heap: not with many cores, nor next to
+    a GPU, whose compiler has many threads.
+    """
     if not sys.platform.startswith("linux"):
+        return
+    if len(os.sched_getaffinity(0)) > MAX_CORES_OF_ONE_HEAP or NVIDIA_DRIVER.exists():
         return
     try:
         mallopt = ctypes.CDLL(None).mallopt
@@ -59,13 +65,8 @@ def _keep_freed_memory() -> None:
     # A step of a large network allocates one block, larger than any threshold that mallopt accepts. So no block gets
     # its own mapping (M_MMAP_MAX), and no memory is returned to the system (M_TRIM_THRESHOLD).
     M_TRIM_THRESHOLD, M_MMAP_MAX, M_ARENA_MAX = -1, -4, -8
-    for option, value in ((M_MMAP_MAX, 0), (M_TRIM_THRESHOLD, -1)):
+    for option, value in ((M_ARENA_MAX, 1), (M_MMAP_MAX, 0), (M_TRIM_THRESHOLD, -1)):
         mallopt(option, value)
-    # With one heap for all threads, what one has freed serves the others (benchmarks/NOTES.md), but they wait for each
-    # other: only for few threads, and not next to a GPU, whose compiler has many.
-    cores = len(os.sched_getaffinity(0))
-    if cores <= MAX_CORES_OF_ONE_HEAP and not NVIDIA_DRIVER.exists():
-        mallopt(M_ARENA_MAX, 1)
 
 
 _lock, _in_quiet = threading.Lock(), 0

@@ -21,7 +21,7 @@ Step = Callable[[Any, Any], Any]
 
 
 # The same bits in every run on a GPU: no kernel that adds in the order in which its threads arrive, and no choice of
-# kernels by their measured time. It includes `xla_gpu_exclude_nondeterministic_ops` (github.com/openxla/xla/pull/12520).
+# kernels by their measured time; `xla_gpu_exclude_nondeterministic_ops` is a part of it (openxla/xla#12520).
 DETERMINISTIC = {"xla_gpu_deterministic_ops": True}
 _options: dict[str, Any] = {}
 
