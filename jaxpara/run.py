@@ -32,7 +32,7 @@ from jaxpara.predictions import KEYS, save
 from jaxpara.progress import Progress
 from jaxpara.registry import build, suggest
 from jaxpara.seeds import derive
-from jaxpara.training import baseline
+from jaxpara.training import baseline, parallel
 from jaxpara.training.dependencies import in_order
 from jaxpara.training.member import Embeddings, Member
 from jaxpara.training.train import Interrupted
@@ -91,6 +91,7 @@ def run(
         if mode == "check":
             return
         with locked(workdir):
+            parallel.set_deterministic(settings["deterministic"])
             for member in experiment.members.values():
                 member.claim()
 

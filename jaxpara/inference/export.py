@@ -36,8 +36,8 @@ FILE = "export.json"
 PLATFORMS = ("cpu", "cuda")
 # Largest difference between program and network, relative to the largest output. In float32 only the order of sums
 # differs. In bfloat16 (8 bits, 2^-8 = 0.004) XLA rounds between operations but not within fused ones, and it fuses
-# differently in each program.
-TOLERANCES = {"float32": 1e-5, "bfloat16": 2e-2}
+# differently in each program; in TF32 (11 bits) products on a GPU round what differs in its last bits.
+TOLERANCES = {"float32": 1e-5, "tf32": 2e-3, "bfloat16": 2e-2}
 BATCH, TIMES = 2, 3  # sizes of the symbolic dimensions when program and network are compared
 VERSIONS = ("jax", "flax", "numpy", "scipy", "librosa", "scikit-learn", "skops", "safetensors")
 

@@ -60,3 +60,9 @@ def batches(
     stream = order.batch(size, batch_fn=list).repeat(epochs)[first:].map(load)
     # Two batches ahead are enough to hide the reading; more only costs memory.
     return iter(stream.to_iter_dataset(grain.ReadOptions(num_threads=2, prefetch_buffer_size=2)))
+
+
+def example_of_batch(examples: Examples) -> Arrays:
+    """Return the first example as it is in a batch, without the axis of the batch."""
+    one = examples.load(0)
+    return one | {f"next_{name}": value for name, value in one.items()} if examples.paired else one

@@ -19,9 +19,9 @@ from jaxpara.models.pretrained import KNOWN
 from jaxpara.progress import Progress
 from jaxpara.registry import build, require_one_of
 from jaxpara.seeds import derive
-from jaxpara.training import parallel, steps
+from jaxpara.training import memory, parallel, steps
 from jaxpara.training.augment import moves_frequencies
-from jaxpara.training.batches import batches
+from jaxpara.training.batches import batches, example_of_batch
 from jaxpara.training.checkpoints import BestBy, Checkpoints, best_epochs
 from jaxpara.training.clips import ClipExamples
 from jaxpara.training.examples import EXAMPLES, Arrays, Examples, Windows
@@ -45,7 +45,9 @@ class Net:
       batch: examples per update.
       epochs: passes over the training set; 0 for a network that is used untrained, for its embeddings.
       pretrained: `imagenet`, or a file with the initial weights; None for a random start.
-      microbatch: examples that fit in a device's memory at once; a larger batch is computed in parts. 0: all.
+      microbatch: examples in a device's memory at once; a larger batch is computed in parts. 0: all. `auto`: on
+        accelerators as many as fit into the free memory, on a CPU `samples_at_once` of the network or all; all for
+        networks with BatchNorm and losses over the batch. A member keeps the number of its first run.
       validate_every: epochs between validations.
       best_by: use the epoch with the best validation `score`, or with the lowest validation `loss`.
       common_epoch: use the same epoch in every fold, the best by the mean over folds; needs every checkpoint kept.
@@ -66,7 +68,7 @@ class Net:
     batch: int
     epochs: int
     pretrained: str | None = None
-    microbatch: int = 0
+    microbatch: int | str = "auto"
     validate_every: int = 1
     best_by: BestBy = "score"
     common_epoch: bool = False
@@ -104,6 +106,7 @@ class Net:
             fitting = [name for name, loss in LOSSES.items() if self.task.kind in loss.kinds]
             what = f"config.{where}.loss.name is {loss_name!r}, which does not fit {self.task.kind}"
             raise UserError(f"{what}; choose one of {', '.join(fitting)}")
+        self._at_once = memory.at_once_of(self.microbatch, where)
         if self.loss.whole_batch and self._parts(devices=1)[0] > 1:
             raise UserError(f"config.{where}.microbatch: {loss_name!r} needs the whole batch at once; set it to 0")
         # The network whose pretrained weights can be used, and the part of this one that has its layers.
@@ -165,6 +168,7 @@ class Net:
         missing = processes.on_main(lambda: [n for n, run in enumerate(runs) if not (run.folder / SUMMARY).exists()])
         with stop_requests() as stop_requested, ExitStack() as stack:
             if missing:
+                self._settle_at_once(runs[missing[0]], placement)
                 train(
                     [self._start(runs[n], n, placement, stack, progress) for n in missing],
                     self.train_step(placement),
@@ -237,6 +241,7 @@ class Net:
     def load(self, run: FoldRun, choice: Mapping[str, Any], *, part: str = "test") -> TrainState:
         """Load the checkpoint that `choose` chose, or the weights of an export; `part` makes no difference."""
         target = jax.eval_shape(lambda: self.init(run))
+        self._settle_at_once(run)
         if not (run.folder / SUMMARY).exists():
             return read_weights(run.folder / WEIGHTS, target)
         with self._checkpoints(run) as checkpoints:
@@ -253,10 +258,38 @@ class Net:
             examples = self.examples_of(run, names[first : first + at_once], overlapping=False)
             yield from examples.by_recording(self.outputs(state, examples, embed=True))
 
+    def _settle_at_once(self, run: FoldRun, placement: parallel.Placement | None = None) -> None:
+        """Set `_at_once` where `microbatch` is auto; with the placement, to train, it is chosen and recorded."""
+        if self._at_once is None:
+            self._at_once = memory.recorded(run.folder.parent)
+        if self._at_once is not None:
+            return
+        state = jax.eval_shape(lambda: self.init(run))
+        whole = self.loss.whole_batch or bool(state.batch_stats)
+        samples = 0 if whole else getattr(self.model, "samples_at_once", 0)
+        self._at_once = max(1, samples // self.example(run).shape[1]) if samples else 0
+        if placement:
+            free = parallel.smallest(memory.free_bytes(parallel.own_devices()))
+            if free and not whole and self.learns:
+                self._at_once = self._largest_part(run, placement, state, free)
+            memory.record(run.folder.parent, self._at_once)
+
+    def _largest_part(self, run: FoldRun, placement: parallel.Placement, state: TrainState, free: int) -> int:
+        """Return the most examples that a device can compute at once; `state` is its shapes, `free` in bytes."""
+        one = example_of_batch(self.examples_of(run, run.fold.train_names, training=True))
+
+        def needed(at_once: int) -> int:
+            self._at_once = at_once
+            parts = self._parts(placement.devices)
+            batch = {name: jax.ShapeDtypeStruct((*parts, *np.shape(v)), v.dtype) for name, v in one.items()}
+            return memory.step_bytes(self.train_step(placement).lower(*placement.shapes(state, batch)).compile())
+
+        return memory.largest_part(-(-self.batch // placement.devices), needed, free)
+
     def _parts(self, devices: int) -> tuple[int, int]:
         """Return the number of parts in which each device computes its rows of a batch, and the rows of a part."""
         on_device = -(-self.batch // devices)
-        parts = -(-on_device // self.microbatch) if self.microbatch else 1
+        parts = -(-on_device // self._at_once) if self._at_once else 1
         return parts, -(-on_device // parts)
 
     def batches(self, examples: Examples, placement: parallel.Placement, **which: Any) -> Iterator[Arrays]:
