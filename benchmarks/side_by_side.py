@@ -1,12 +1,15 @@
 """Measures time and memory of our code, and of PyTorch, librosa, matplotlib and NumPy for the same work.
 
-    python -m benchmarks.side_by_side [CASE ...] [--rounds=7] [--output=FILE.json]
+    python -m benchmarks.side_by_side [CASE ...] [--rounds=7] [--output=FILE.json] [--peer-python=PATH]
 
 Needs `pip install -e ".[bench]"` and an otherwise idle computer; the output shows how busy it was. Every side runs in
 its own process with the same number of threads. First both sides must agree on the same weights and inputs; then each
 is warmed up, and they take turns, round by round. Our code is called as a run does it: the training step of the config,
 the features, the search. PyTorch runs unchanged and `tuned`: with our allocator setting, channels last for images, and
 the fused optimizer; eager, compiled, and in bfloat16.
+
+With `--peer-python`, the peers run in the environment of another interpreter. So our side may run on the newest JAX,
+which needs a newer Python than the PyTorch at hand; of ours, the other environment needs only NumPy and `ml_collections`.
 
 A ratio is the peer's time over ours in the same round: median, smallest and largest of all rounds.
 """
@@ -27,6 +30,7 @@ from typing import Any
 from benchmarks import computer
 from benchmarks.cases import Case, cases
 
+ROOT = Path(__file__).parents[1]
 PAUSE_S = 0.3  # spinning threads of one side would slow the next one down
 COLUMNS = (
     f"{'case and side':34} {'ms':>9} {'CPU ms':>9} {'peer/ours (min-max)':>23} {'per s':>10} {'GiB':>6} {'before':>6}"
@@ -37,7 +41,8 @@ COLUMNS = (
 class Process:
     """One side in its own process, see `worker`."""
 
-    def __init__(self, module: str, case: str, side: str, setting: str, folder: Path, *, tiny: bool):
+    def __init__(self, module: str, case: str, side: str, setting: str, folder: Path, *, python: str, tiny: bool):
+        """Start it with this interpreter."""
         self.side, self.setting = side, setting
         self._log = folder / f"{side}_{setting}.log"
         count = str(computer.threads())
@@ -47,13 +52,14 @@ class Process:
             "JAX_COMPILATION_CACHE_DIR": str(folder / "cache"),
             "TORCHINDUCTOR_CACHE_DIR": str(folder / f"inductor_{setting}"),
         }
-        command = [sys.executable, "-m", "benchmarks.worker", module, case, side, setting]
+        command = [python, "-m", "benchmarks.worker", module, case, side, setting]
         self._process = subprocess.Popen(
             [*command, *(["--tiny"] if tiny else [])],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._log.open("w"),
             text=True,
+            cwd=ROOT,  # where another interpreter finds this package
             env=os.environ | caches | {"OMP_NUM_THREADS": count, "MKL_NUM_THREADS": count},
         )
 
@@ -77,12 +83,14 @@ class Process:
         self._process.wait()
 
 
-def agree(module: str, name: str, case: Case, folder: Path, *, tiny: bool) -> dict[str, dict[str, Any]]:
+def agree(
+    module: str, name: str, case: Case, folder: Path, *, peer_python: str, tiny: bool
+) -> dict[str, dict[str, Any]]:
     """Return the differences of each peer that computes the same function, and whether they are small enough."""
     if not any(peer.same for peer in case.peers.values()):
         return {}
     folder.mkdir()
-    ours = Process(module, name, "ours", "default", folder, tiny=tiny)
+    ours = Process(module, name, "ours", "default", folder, python=sys.executable, tiny=tiny)
     file = folder / "ours.npz"
     answer = ours.ask("check", str(file))
     ours.close()
@@ -92,7 +100,7 @@ def agree(module: str, name: str, case: Case, folder: Path, *, tiny: bool) -> di
     for side, peer in case.peers.items():
         if not peer.same:
             continue
-        process = Process(module, name, side, peer.settings[0], folder, tiny=tiny)
+        process = Process(module, name, side, peer.settings[0], folder, python=peer_python, tiny=tiny)
         answer = process.ask("check", "-", str(file))
         process.close()
         differences = answer.get("differences", {})
@@ -102,10 +110,10 @@ def agree(module: str, name: str, case: Case, folder: Path, *, tiny: bool) -> di
 
 
 def measure(
-    module: str, name: str, case: Case, rounds: int, settings: set[str], folder: Path, *, tiny: bool
+    module: str, name: str, case: Case, rounds: int, settings: set[str], folder: Path, *, peer_python: str, tiny: bool
 ) -> dict[str, Any]:
     """Measure a case of a module of this package; return all that the table and the file show."""
-    agreement = agree(module, name, case, folder / "check", tiny=tiny)
+    agreement = agree(module, name, case, folder / "check", peer_python=peer_python, tiny=tiny)
     (folder / "timed").mkdir()
     sides = [("ours", "default")]
     for side, peer in case.peers.items():
@@ -114,7 +122,8 @@ def measure(
             sides += [(side, setting) for setting in peer.settings if not settings or setting in settings]
     processes, found = [], []
     for side, setting in sides:
-        process = Process(module, name, side, setting, folder / "timed", tiny=tiny)
+        python = sys.executable if side == "ours" else peer_python
+        process = Process(module, name, side, setting, folder / "timed", python=python, tiny=tiny)
         answer = process.ask("start")
         found.append({"side": side, "setting": setting, **answer, "times_s": [], "cpu_s": []})
         processes.append(process)
@@ -207,7 +216,8 @@ def compare(module: str, known: Mapping[str, Callable[[], Case]], names: list[st
         for name in names:
             with tempfile.TemporaryDirectory() as folder:
                 settings = set(flags.settings)
-                found = measure(module, name, known[name](), flags.rounds, settings, Path(folder), tiny=flags.tiny)
+                where = {"peer_python": flags.peer_python, "tiny": flags.tiny}
+                found = measure(module, name, known[name](), flags.rounds, settings, Path(folder), **where)
             report["cases"][name] = found
             print(table(name, found, max(about["peak_gflop_s"].values(), default=0)), flush=True)
             if flags.output:
@@ -222,6 +232,7 @@ def main(module: str, cases: Callable[..., dict[str, Callable[[], Case]]], text:
     parser.add_argument("--rounds", type=int, default=rounds)
     parser.add_argument("--settings", nargs="+", default=[], help="of the peers, all by default")
     parser.add_argument("--output", type=Path, help="a JSON file")
+    parser.add_argument("--peer-python", default=sys.executable, help="the interpreter of the peers' environment")
     parser.add_argument(
         "--tiny", action="store_true", help="sizes at which only outputs are compared; the times mean nothing"
     )

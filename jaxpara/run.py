@@ -33,6 +33,7 @@ from jaxpara.progress import Progress
 from jaxpara.registry import build, suggest
 from jaxpara.seeds import derive
 from jaxpara.training import baseline
+from jaxpara.training.compilations import Compilations
 from jaxpara.training.dependencies import in_order
 from jaxpara.training.member import Embeddings, Member
 from jaxpara.training.train import Interrupted
@@ -76,7 +77,7 @@ def run(
       UserError: something the user can fix.
       KeyboardInterrupt: the user stopped the run; it can be resumed.
     """
-    began = time.monotonic()
+    began, compilations = time.monotonic(), Compilations()
     settings = as_run(config, overrides)
     workdir = workdir or default_workdir(name, settings["recipe"])
     with Progress() as progress:
@@ -119,9 +120,10 @@ def run(
                 folds = experiment.members[next(iter(outcomes))].folds
                 baselines = baseline.predict(experiment.corpus, folds, workdir, progress)
                 fused, results = fuse_and_score(experiment, outcomes, baselines, left_out)
+                results["compiled"] = compilations.summary()
                 write_outputs(workdir, experiment, outcomes, fused, results)
                 stamps = [STAMP] * experiment.corpus.simulated + [DEMO] * (settings["sizes"] == "demo")
-                for line in stamps + closing_lines(results):
+                for line in [*stamps, *closing_lines(results), str(compilations)]:
                     progress.say(line)
                 progress.say(f"done in {(time.monotonic() - began) / 60:.1f} min; report: {workdir / 'report.html'}")
             processes.wait_for_main()

@@ -1,6 +1,7 @@
 """The learner that is a neural network: its training over folds, and predictions and embeddings from checkpoints."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import cache, partial
@@ -134,7 +135,8 @@ class Net:
 
     def init(self, run: FoldRun) -> TrainState:
         """Return a state with random weights."""
-        return create(self.model, self.example(run), self.optimizer.transform, derive(run.seed, "net"))
+        example = jax.eval_shape(lambda: self.example(run))  # its shape, without compiling the preparation of inputs
+        return create(self.model, example, self.optimizer.transform, derive(run.seed, "net"))
 
     def train(self, runs: Iterable[FoldRun], progress: Progress) -> None:
         """Train runs that are not trained yet; resume those that were interrupted, see `Interrupted`.
@@ -150,8 +152,14 @@ class Net:
         missing = processes.on_main(lambda: [n for n, run in enumerate(runs) if not (run.folder / SUMMARY).exists()])
         with stop_requests() as stop_requested, ExitStack() as stack:
             if missing:
+                started = [self._start(runs[n], n, placement, stack, progress) for n in missing]
+                # The first validation finds its program ready: it is compiled while the one of training is.
+                if self.learns and processes.count() == 1 and not self._output_step.cache_info().currsize:
+                    state, first = parallel.shapes(started[0].state), runs[missing[0]]
+                    thread = stack.enter_context(ThreadPoolExecutor(1))
+                    thread.submit(self._compile_prediction, state, self.examples_of(first, first.fold.val_names))
                 train(
-                    [self._start(runs[n], n, placement, stack, progress) for n in missing],
+                    started,
                     self.train_step(placement),
                     placement,
                     validate_every=self.validate_every,
@@ -257,10 +265,18 @@ class Net:
 
     def outputs(self, state: TrainState, examples: Examples, *, embed: bool = False) -> np.ndarray:
         """Return the network's outputs, or embeddings, of all examples in their order."""
-        step, state, devices = self._output_step(embed), parallel.replicate(state), len(parallel.devices())
-        rows = self._parts(devices)[1] * devices
-        outputs = [np.asarray(step(state, parallel.shard(batch))) for batch in batches(examples, rows)]
+        step, state = self._output_step(embed), parallel.replicate(state)
+        outputs = [np.asarray(step(state, batch)) for batch in self._in_order(examples)]
         return np.concatenate(outputs)[: len(examples)]
+
+    def _in_order(self, examples: Examples) -> Iterator[Arrays]:
+        """Return batches `[device, row, ...]` of all examples, all of the same size, so that one program serves all."""
+        devices = len(parallel.devices())
+        return map(parallel.shard, batches(examples, self._parts(devices)[1] * devices))
+
+    def _compile_prediction(self, state: Any, examples: Examples) -> None:
+        """Compile the program of `outputs`, from the shapes of the state alone; a call meanwhile waits for it."""
+        self._output_step(False).lower(state, next(self._in_order(examples))).compile()
 
     def forward(self, *, embed: bool = False) -> steps.Forward:
         """Return the network as a function, see `jaxpara.training.steps.forward`."""
