@@ -8,8 +8,8 @@ is warmed up, and they take turns, round by round. Our code is called as a run d
 the features, the search. PyTorch runs unchanged and `tuned`: with our allocator setting, channels last for images, and
 the fused optimizer; eager, compiled, and in bfloat16.
 
-With `--peer-python`, the peers run in the environment of another interpreter. So our side may run on the newest JAX,
-which needs a newer Python than the PyTorch at hand; of ours, the other environment needs only NumPy and `ml_collections`.
+With `--peer-python`, the peers run in the environment of another interpreter: ours may then run on the newest JAX,
+which needs a newer Python than the PyTorch at hand. The lines of a case end with the versions on both sides.
 
 A ratio is the peer's time over ours in the same round: median, smallest and largest of all rounds.
 """
@@ -192,6 +192,7 @@ def table(name: str, case: dict[str, Any], peak_gflop_s: float = 0.0) -> str:
             differences = ", ".join(f"{name} {value:.1e}" for name, value in found["differences"].items())
             verdict = "agrees" if found["same"] else "DOES NOT AGREE and was not timed"
             lines.append(f"  {side} {verdict}; largest differences: {differences}")
+    lines += sorted({f"  {side['versions']}" for side in case["sides"] if "versions" in side})
     for side, target in case["targets"].items():
         # The best of the peer in the same precision.
         tuned = [

@@ -6,6 +6,7 @@ Started by `side_by_side.Process` as `python -m benchmarks.worker MODULE CASE SI
 import importlib
 import json
 import os
+import platform
 import sys
 import time
 from collections.abc import Callable
@@ -88,7 +89,12 @@ class Worker:
     def end(self) -> dict[str, Any]:
         """Return the peak memory, and then what takes memory to find out."""
         peak = peak_gib()
-        return {"peak_gib": peak, "flop": self._made.flop() if self._made.flop else {}, "device": device()}
+        return {
+            "peak_gib": peak,
+            "flop": self._made.flop() if self._made.flop else {},
+            "device": device(),
+            "versions": versions(),
+        }
 
 
 def difference(name: str, found: np.ndarray, expected: np.ndarray) -> float:
@@ -105,6 +111,12 @@ def seconds(run: Callable[[], Any]) -> float:
     began = time.perf_counter()
     run()
     return time.perf_counter() - began
+
+
+def versions() -> str:
+    """Return the versions of Python and of the library that computes here."""
+    named = (f"{name} {sys.modules[name].__version__}" for name in ("torch", "jax", "numpy") if name in sys.modules)
+    return f"Python {platform.python_version()}, {next(named)}"
 
 
 def device() -> str:
