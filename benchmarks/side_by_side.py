@@ -110,10 +110,20 @@ def agree(
 
 
 def measure(
-    module: str, name: str, case: Case, rounds: int, settings: set[str], folder: Path, *, peer_python: str, tiny: bool
+    module: str,
+    name: str,
+    case: Case,
+    rounds: int,
+    settings: set[str],
+    folder: Path,
+    *,
+    peer_python: str,
+    tiny: bool,
+    checked: bool,
 ) -> dict[str, Any]:
     """Measure a case of a module of this package; return all that the table and the file show."""
-    agreement = agree(module, name, case, folder / "check", peer_python=peer_python, tiny=tiny)
+    where = {"peer_python": peer_python, "tiny": tiny}
+    agreement = agree(module, name, case, folder / "check", **where) if checked else {}
     (folder / "timed").mkdir()
     sides = [("ours", "default")]
     for side, peer in case.peers.items():
@@ -155,13 +165,13 @@ def measure(
 def heading(about: dict[str, Any]) -> str:
     """Return the description of the computer and the names of the columns.
 
-    `GiB` is the peak memory of the process, `before` that before the first call (libraries and weights); `first s` is
-    the time from the imports to the end of the first call, with compilation.
+    `GiB` is the peak memory of the process, or of the accelerator if there is one; `before` that before the first call
+    (libraries and weights); `first s` is the time from the imports to the end of the first call, with compilation.
     """
     peaks = ", ".join(f"{name} {value:.0f}" for name, value in about["peak_gflop_s"].items())
     return (
         f"{about['processor']}, {about['threads']} threads, {about['memory_gib']} GiB; {about['busy_before']:.0%} busy"
-        f" before; matrix products, GFLOP/s: {peaks}\n\n{COLUMNS}"
+        f" before; matrix products, GFLOP/s: {peaks or 'not measured'}\n\n{COLUMNS}"
     )
 
 
@@ -211,14 +221,14 @@ def compare(module: str, known: Mapping[str, Callable[[], Case]], names: list[st
     """Measure cases one after the other, print the table and write `flags.output`."""
     with open(Path(tempfile.gettempdir()) / "jaxpara_side_by_side.lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # two comparisons at the same time would disturb each other
-        about = computer.describe(500 if flags.tiny else 3000)
+        about = computer.describe(0 if flags.tiny else 3000)
         report: dict[str, Any] = {"computer": about, "cases": {}}
         print(heading(about), flush=True)
         for name in names:
             with tempfile.TemporaryDirectory() as folder:
                 settings = set(flags.settings)
-                where = {"peer_python": flags.peer_python, "tiny": flags.tiny}
-                found = measure(module, name, known[name](), flags.rounds, settings, Path(folder), **where)
+                how = {"peer_python": flags.peer_python, "tiny": flags.tiny, "checked": not flags.unchecked}
+                found = measure(module, name, known[name](), flags.rounds, settings, Path(folder), **how)
             report["cases"][name] = found
             print(table(name, found, max(about["peak_gflop_s"].values(), default=0)), flush=True)
             if flags.output:
@@ -233,6 +243,7 @@ def main(module: str, cases: Callable[..., dict[str, Callable[[], Case]]], text:
     parser.add_argument("--rounds", type=int, default=rounds)
     parser.add_argument("--settings", nargs="+", default=[], help="of the peers, all by default")
     parser.add_argument("--output", type=Path, help="a JSON file")
+    parser.add_argument("--unchecked", action="store_true", help="time both sides without comparing their outputs")
     parser.add_argument("--peer-python", default=sys.executable, help="the interpreter of the peers' environment")
     parser.add_argument(
         "--tiny", action="store_true", help="sizes at which only outputs are compared; the times mean nothing"

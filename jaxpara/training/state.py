@@ -44,7 +44,11 @@ def create(model: nn.Module, example: Any, optimizer: optax.GradientTransformati
     GPU, and all computers start from the same weights.
     """
     shape = jax.ShapeDtypeStruct(example.shape, example.dtype)
-    with jax.default_device(jax.local_devices(backend="cpu")[0]):
+    try:
+        cpu = jax.local_devices(backend="cpu")[0]
+    except RuntimeError:  # JAX_PLATFORMS leaves it out
+        cpu = None
+    with jax.default_device(cpu):
         return _init(model, shape, optimizer, np.uint32(seed))
 
 
