@@ -34,6 +34,9 @@ def prepare() -> None:
         ) from error
     os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(compiled))
     os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.5")
+    # On a GPU, programs reuse what the autotuner found for others. This is JAX's default, but we rely on it. The cache
+    # of single kernels, which "all" would add, is written once and never extended.
+    os.environ.setdefault("JAX_PERSISTENT_CACHE_ENABLE_XLA_CACHES", "xla_gpu_per_fusion_autotune_cache_dir")
 
 
 def use_utf8() -> None:

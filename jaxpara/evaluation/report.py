@@ -1,6 +1,6 @@
 """The report: one HTML file that needs no other file and no network."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +98,7 @@ def write(
         tested="test" in results["corpus"]["partitions"],
         guessing=say.guessing,
         curves=_curves(results, curves),
+        waiting={member: _waiting(paths.values()) for member, paths in curves.items()},
         comparison=_comparison(results),
         too_many=len(results["members"]) >= MAX_SYSTEMS,
         per_fold=_per_fold(results),
@@ -127,6 +128,13 @@ def _curves(results: Json, curves: Mapping[str, Mapping[FoldSeed, Path]]) -> dic
         if lines:
             figures[member] = plots.learning_curves(member, lines, best, results["measure"])
     return figures
+
+
+def _waiting(paths: Iterable[Path]) -> float | None:
+    """Return the fraction of time that training waited for data, the mean of all lines that have it."""
+    found = [line.get("waiting") for path in paths for line in read_json_lines(path)]
+    numbers = [value for value in found if isinstance(value, float)]
+    return sum(numbers) / len(numbers) if numbers else None
 
 
 def _points(score: Json, field: str) -> dict[str, Point]:

@@ -6,13 +6,20 @@ import shutil
 import subprocess
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
+import numpy as np
 
 from jaxpara import processes
 from jaxpara.errors import UserError
 from jaxpara.files import read_json, write_json
+from jaxpara.training import parallel
+from jaxpara.training.batches import example_of_batch, parts_of
+from jaxpara.training.fold_run import FoldRun
+
+if TYPE_CHECKING:
+    from jaxpara.training.net import Net
 
 FILE = "microbatch.json"  # in the folder of a member
 
@@ -59,6 +66,30 @@ def recorded(folder: Path) -> int | None:
 def record(folder: Path, microbatch: int) -> None:
     """Write the examples at once of all runs of a member: dropout differs by part, so a resumed run needs the same."""
     processes.on_main(lambda: write_json(folder / FILE, {"microbatch": microbatch}))
+
+
+def choose(net: "Net", run: FoldRun, placement: parallel.Placement | None) -> int:
+    """Return how many examples a device computes at once, 0 for all, see `Net.microbatch`.
+
+    Args:
+      placement: of the training; None for prediction, which is not measured.
+    """
+    state = jax.eval_shape(lambda: net.init(run))
+    whole = net.loss.whole_batch or bool(state.batch_stats)
+    samples = 0 if whole else getattr(net.model, "samples_at_once", 0)
+    at_once = max(1, samples // net.example(run).shape[1]) if samples else 0
+    free = parallel.smallest(free_bytes(parallel.own_devices())) if placement else None
+    if not (placement and free) or whole or not net.learns:
+        return at_once
+    one = example_of_batch(net.examples_of(run, run.fold.train_names, training=True))
+    step, devices = net.train_step(placement), placement.devices
+
+    def needed(rows: int) -> int:
+        parts = parts_of(net.batch, devices, rows)
+        batch = {name: jax.ShapeDtypeStruct((*parts, *np.shape(v)), v.dtype) for name, v in one.items()}
+        return step_bytes(step.lower(*placement.shapes(state, batch)).compile())
+
+    return largest_part(-(-net.batch // devices), needed, free)
 
 
 def largest_part(batch: int, needed: Callable[[int], int], free: int) -> int:

@@ -1,10 +1,11 @@
 """The learner that is a neural network: its training over folds, and predictions and embeddings from checkpoints."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import cache, partial
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import numpy as np
@@ -21,7 +22,7 @@ from jaxpara.registry import build, require_one_of
 from jaxpara.seeds import derive
 from jaxpara.training import memory, parallel, steps
 from jaxpara.training.augment import moves_frequencies
-from jaxpara.training.batches import batches, example_of_batch
+from jaxpara.training.batches import batches, parts_of
 from jaxpara.training.checkpoints import BestBy, Checkpoints, best_epochs
 from jaxpara.training.clips import ClipExamples
 from jaxpara.training.examples import EXAMPLES, Arrays, Examples, Windows
@@ -75,6 +76,7 @@ class Net:
     patience: int = 0
     keep_best: int = 1
     layer: str = ""
+    least_per_class: ClassVar[int] = 0  # recordings that training needs
 
     def __post_init__(self):
         where, model_name, loss_name = self.where, self.model.get("name"), self.loss.get("name")
@@ -122,11 +124,6 @@ class Net:
         self._output_step = cache(lambda embed: parallel.spread(steps.predict_step(prepare, self.forward(embed=embed))))
 
     @property
-    def least_per_class(self) -> int:
-        """The number of recordings of each class that training needs."""
-        return 0
-
-    @property
     def warnings(self) -> tuple[str, ...]:
         """Problems to expect in spite of a valid config, a sentence each."""
         if self.learns and not self.pretrained and moves_frequencies(self.examples.steps):
@@ -152,7 +149,8 @@ class Net:
 
     def init(self, run: FoldRun) -> TrainState:
         """Return a state with random weights."""
-        return create(self.model, self.example(run), self.optimizer.transform, derive(run.seed, "net"))
+        example = jax.eval_shape(lambda: self.example(run))  # its shape, without compiling the preparation of inputs
+        return create(self.model, example, self.optimizer.transform, derive(run.seed, "net"))
 
     def train(self, runs: Iterable[FoldRun], progress: Progress) -> None:
         """Train runs that are not trained yet; resume those that were interrupted, see `Interrupted`.
@@ -169,8 +167,14 @@ class Net:
         with stop_requests() as stop_requested, ExitStack() as stack:
             if missing:
                 self._settle_at_once(runs[missing[0]], placement)
+                started = [self._start(runs[n], n, placement, stack, progress) for n in missing]
+                # The first validation finds its program ready: it is compiled while the one of training is.
+                if self.learns and processes.count() == 1 and not self._output_step.cache_info().currsize:
+                    state, first = parallel.shapes(started[0].state), runs[missing[0]]
+                    thread = stack.enter_context(ThreadPoolExecutor(1))
+                    thread.submit(self._compile_prediction, state, self.examples_of(first, first.fold.val_names))
                 train(
-                    [self._start(runs[n], n, placement, stack, progress) for n in missing],
+                    started,
                     self.train_step(placement),
                     placement,
                     validate_every=self.validate_every,
@@ -262,35 +266,13 @@ class Net:
         """Set `_at_once` where `microbatch` is auto; with the placement, to train, it is chosen and recorded."""
         if self._at_once is None:
             self._at_once = memory.recorded(run.folder.parent)
-        if self._at_once is not None:
-            return
-        state = jax.eval_shape(lambda: self.init(run))
-        whole = self.loss.whole_batch or bool(state.batch_stats)
-        samples = 0 if whole else getattr(self.model, "samples_at_once", 0)
-        self._at_once = max(1, samples // self.example(run).shape[1]) if samples else 0
-        if placement:
-            free = parallel.smallest(memory.free_bytes(parallel.own_devices()))
-            if free and not whole and self.learns:
-                self._at_once = self._largest_part(run, placement, state, free)
-            memory.record(run.folder.parent, self._at_once)
-
-    def _largest_part(self, run: FoldRun, placement: parallel.Placement, state: TrainState, free: int) -> int:
-        """Return the most examples that a device can compute at once; `state` is its shapes, `free` in bytes."""
-        one = example_of_batch(self.examples_of(run, run.fold.train_names, training=True))
-
-        def needed(at_once: int) -> int:
-            self._at_once = at_once
-            parts = self._parts(placement.devices)
-            batch = {name: jax.ShapeDtypeStruct((*parts, *np.shape(v)), v.dtype) for name, v in one.items()}
-            return memory.step_bytes(self.train_step(placement).lower(*placement.shapes(state, batch)).compile())
-
-        return memory.largest_part(-(-self.batch // placement.devices), needed, free)
+        if self._at_once is None:
+            self._at_once = memory.choose(self, run, placement)
+            if placement:
+                memory.record(run.folder.parent, self._at_once)
 
     def _parts(self, devices: int) -> tuple[int, int]:
-        """Return the number of parts in which each device computes its rows of a batch, and the rows of a part."""
-        on_device = -(-self.batch // devices)
-        parts = -(-on_device // self._at_once) if self._at_once else 1
-        return parts, -(-on_device // parts)
+        return parts_of(self.batch, devices, self._at_once or 0)
 
     def batches(self, examples: Examples, placement: parallel.Placement, **which: Any) -> Iterator[Arrays]:
         """Return training batches `[device * part, row, ...]`; `which` as in `jaxpara.training.batches.batches`."""
@@ -300,10 +282,18 @@ class Net:
 
     def outputs(self, state: TrainState, examples: Examples, *, embed: bool = False) -> np.ndarray:
         """Return the network's outputs, or embeddings, of all examples in their order."""
-        step, state, devices = self._output_step(embed), parallel.replicate(state), len(parallel.devices())
-        rows = self._parts(devices)[1] * devices
-        outputs = [np.asarray(step(state, parallel.shard(batch))) for batch in batches(examples, rows)]
+        step, state = self._output_step(embed), parallel.replicate(state)
+        outputs = [np.asarray(step(state, batch)) for batch in self._in_order(examples)]
         return np.concatenate(outputs)[: len(examples)]
+
+    def _in_order(self, examples: Examples) -> Iterator[Arrays]:
+        """Return batches `[device, row, ...]` of all examples, all of the same size, so that one program serves all."""
+        devices = len(parallel.devices())
+        return map(parallel.shard, batches(examples, self._parts(devices)[1] * devices))
+
+    def _compile_prediction(self, state: Any, examples: Examples) -> None:
+        """Compile the program of `outputs`, from the shapes of the state alone; a call meanwhile waits for it."""
+        self._output_step(False).lower(state, next(self._in_order(examples))).compile()
 
     def forward(self, *, embed: bool = False) -> steps.Forward:
         """Return the network as a function, see `jaxpara.training.steps.forward`."""

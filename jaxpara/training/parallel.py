@@ -44,7 +44,17 @@ def own_devices() -> Sequence[Any]:
 
 def replicate(tree: Any) -> Any:
     """Put a tree on every device of this process, without a leading axis."""
-    return jax.device_put(tree, NamedSharding(Mesh(np.array(own_devices()), (AXIS,)), PartitionSpec()))
+    return jax.device_put(tree, NamedSharding(_own_mesh(), PartitionSpec()))
+
+
+def shapes(tree: Any) -> Any:
+    """Return what describes the result of `replicate` to the compiler."""
+    whole = NamedSharding(_own_mesh(), PartitionSpec())
+    return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=whole), tree)
+
+
+def _own_mesh() -> Mesh:
+    return Mesh(np.array(own_devices()), (AXIS,))
 
 
 def shard(batch: Any) -> Any:
@@ -129,8 +139,8 @@ class Placement:
         return state, _with_axes(batch, len(own_devices()))
 
     def batch(self, batches: Sequence[Any]) -> Any:
-        """Arrange one batch per run, each `[device * part, row, ...]`."""
-        return shard(batches[0])
+        """Put one batch per run on the devices, each `[device * part, row, ...]`; it does not wait for the copies."""
+        return jax.device_put(shard(batches[0]), NamedSharding(_own_mesh(), PartitionSpec(AXIS)))
 
     def split(self, tree: Any) -> list[Any]:
         """Return one tree per run from the result of a step; call it before the next step reuses that memory."""
@@ -172,13 +182,13 @@ class Stacked(Placement):
         return _with_axes((state, batch), *self._grid)
 
     def put(self, trees: Sequence[Any]) -> Any:
-        used = Mesh(np.array(devices()[: self._grid[0]]), (RUNS,))
-        return jax.device_put(self.batch(trees), NamedSharding(used, PartitionSpec(RUNS)))
+        used, each = self._grid
+        trees = [*trees, *[trees[-1]] * (used * each - self.runs)]
+        stacked = jax.tree.map(lambda *x: np.stack(x).reshape(used, each, *np.shape(x[0])), *trees)
+        return jax.device_put(stacked, NamedSharding(Mesh(np.array(devices()[:used]), (RUNS,)), PartitionSpec(RUNS)))
 
     def batch(self, batches: Sequence[Any]) -> Any:
-        used, each = self._grid
-        batches = [*batches, *[batches[-1]] * (used * each - self.runs)]
-        return jax.tree.map(lambda *x: np.stack(x).reshape(used, each, *np.shape(x[0])), *batches)
+        return self.put(batches)
 
     def split(self, tree: Any) -> list[Any]:
         whole, each = jax.device_get(tree), self._grid[1]

@@ -18,6 +18,7 @@ from jaxpara.fusion import Fused
 
 MEMBER = {"learner": {"name": "net", "model": {"name": "cnn1d_lstm"}}, "features": {"name": "waveform"}}
 ABOUT = {"jaxpara": "0.1.0", "experiment": "fake", "recipe": "paper", "left_out": {}, "devices": ["cpu", "cpu"]}
+ABOUT["compiled"] = {"programs": 4, "from_cache": 1, "seconds": 65.0}
 ABOUT["versions"] = {"jax": "0.10.2"}
 EVIL = "<script>alert('$x$')</script>"
 
@@ -56,7 +57,7 @@ def written(tmp_path_factory, fakes):
             )
             curves[member] = {(first + f, 0): tmp_path / f"{f}.jsonl" for f in range(folds)}
         lines = [
-            {"kind": k, "step": 10 * e, "epoch": e, "loss": 1 / (e + 1), "score": e / 3}
+            {"kind": k, "step": 10 * e, "epoch": e, "loss": 1 / (e + 1), "score": e / 3, "waiting": 0.02 * e}
             for e in range(3)
             for k in ("train", "validation")
         ]
@@ -150,6 +151,8 @@ def test_classes(class_page):
     assert "adam, cross-validation" in section(text, "confusions")
     assert "0.500" in section(text, "fusion")
     assert "fold 0" in section(text, "curves")
+    assert "Training spent 2.0\N{NO-BREAK SPACE}% of its time waiting for data." in section(text, "curves")
+    assert "Compiling 4 programs, of which 1 were in the cache, took 1 min 5 s." in section(text, "config")
     assert "fold 1" not in section(text, "curves")  # it has none
     assert 'id="sequences"' not in text
 
