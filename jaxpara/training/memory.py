@@ -6,7 +6,7 @@ import shutil
 import subprocess
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jax
 import numpy as np
@@ -17,9 +17,6 @@ from jaxpara.files import read_json, write_json
 from jaxpara.training import parallel
 from jaxpara.training.batches import example_of_batch, parts_of
 from jaxpara.training.fold_run import FoldRun
-
-if TYPE_CHECKING:
-    from jaxpara.training.net import Net
 
 FILE = "microbatch.json"  # in the folder of a member
 
@@ -68,10 +65,11 @@ def record(folder: Path, microbatch: int) -> None:
     processes.on_main(lambda: write_json(folder / FILE, {"microbatch": microbatch}))
 
 
-def choose(net: "Net", run: FoldRun, placement: parallel.Placement | None) -> int:
+def choose(net: Any, run: FoldRun, placement: parallel.Placement | None) -> int:
     """Return how many examples a device computes at once, 0 for all, see `Net.microbatch`.
 
     Args:
+      net: a `jaxpara.training.net.Net`.
       placement: of the training; None for prediction, which is not measured.
     """
     state = jax.eval_shape(lambda: net.init(run))
