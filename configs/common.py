@@ -58,9 +58,9 @@ def experiment(
             "sizes": "auto",
             # The members to run, with those whose embeddings they use; () for all.
             "only": (),
-            # Of the computations of networks: `float32`; `tf32`, products of NVIDIA GPUs with 10 bits after the point;
-            # or `bfloat16`. Weights, optimizer, statistics and loss are in float32. A CPU computes `tf32` in float32.
-            "precision": "float32",
+            # Of the computations of networks: `tf32`, products with 10 bits after the point on NVIDIA GPUs and float32
+            # elsewhere; `float32` everywhere; or `bfloat16`. Weights, optimizer, statistics and loss are in float32.
+            "precision": "tf32",
             # On GPUs: the same command gives the same bits twice, which costs speed. A CPU always does.
             "deterministic": False,
             "corpus": {
