@@ -272,6 +272,7 @@ def describe(corpus: Corpus) -> CorpusData:
         measure=corpus.task.measure,
         classes=corpus.task.classes if corpus.task.kind == "classes" else (),
         breathing=corpus.task.breathing,
+        levels=corpus.task.classes if corpus.task.kind == "ordinal" else (),
         labels=corpus.labels,
         seconds={p: None if 0 in values else sum(values) for p, values in seconds.items()},
     )

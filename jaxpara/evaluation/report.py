@@ -187,7 +187,7 @@ def _scatter(data: CorpusData, validation: pd.DataFrame, test: pd.DataFrame) -> 
     """Draw the predictions of the fusion against the truth."""
     rows = {"fusion, cross-validation": join(validation, data), "fusion, test": join(test, data)}
     systems = {title: (part.truth, part.scores[:, 0]) for title, part in rows.items() if len(part)}
-    return plots.scatter("fusion", systems) if systems else None
+    return plots.scatter("fusion", systems, data.levels) if systems else None
 
 
 def _sequences(score: Json, data: CorpusData, waveform: Waveform, drawn: Mapping[str, pd.DataFrame]) -> str | None:

@@ -75,7 +75,7 @@ def choose(net: Any, run: FoldRun, placement: parallel.Placement | None) -> int:
     state = jax.eval_shape(lambda: net.init(run))
     whole = net.loss.whole_batch or bool(state.batch_stats)
     samples = 0 if whole else getattr(net.model, "samples_at_once", 0)
-    at_once = max(1, samples // net.example(run).shape[1]) if samples else 0
+    at_once = max(1, samples // jax.eval_shape(lambda: net.example(run)).shape[1]) if samples else 0
     free = parallel.smallest(free_bytes(parallel.own_devices())) if placement else None
     if not (placement and free) or whole or not net.learns:
         return at_once

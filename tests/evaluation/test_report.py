@@ -334,6 +334,20 @@ def test_a_scatter_plot_draws_points_or_their_density(rows):
     assert ("labels" in words) == (rows > plots.MAX_POINTS)
 
 
+def test_the_levels_of_a_scale_are_named():
+    levels = np.array([0.0, 1.0, 2.0])
+    root = ElementTree.fromstring(plots.scatter("a", {"b": (levels, levels)}, ("low", "mid", "high")))
+    words = ["".join(element.itertext()).strip() for element in root.iterfind(".//{*}text")]
+    assert [words.count(name) for name in ("low", "mid", "high")] == [2, 2, 2]
+
+
+@pytest.mark.parametrize(("measure", "clipped"), [("RMSE", True), ("PCC", False)])
+def test_a_very_wide_interval_of_an_error_runs_off_the_plot(measure, clipped):
+    text = plots.dots("wide", {"a": {"b": (2.0, [1.0, 900.0])}}, measure=measure, rows="", lines={})
+    words = {"".join(e.itertext()).strip() for e in ElementTree.fromstring(text).iterfind(".//{*}text")}
+    assert ("800" not in words) == clipped
+
+
 def test_drawing_leaves_nothing_global_behind():
     before = dict(matplotlib.rcParams)
     plots.confusions("one", {"one": np.eye(2, dtype=int)}, ("a", "b"))
