@@ -288,6 +288,7 @@ def cases(*, tiny: bool) -> dict[str, Callable[[], Case]]:
     speech: Any = {"seconds": 1, "num_hidden_layers": 2} if tiny else {"seconds": 10}
     return {
         "breathing2_train": net(BREATHING2, train=True, target=2.0),
+        "breathing2_45_train": net(replace(BREATHING2, rows=45), train=True),
         "breathing2_predict": net(BREATHING2, train=False, target=1.2),
         "breathing3_train": net(BREATHING3, train=True, target=1.5),
         "breathing3_predict": net(BREATHING3, train=False),

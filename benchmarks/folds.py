@@ -89,7 +89,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--folds", type=int, default=4)
     parser.add_argument("--devices", type=int, default=0, help="devices to split a CPU into")
-    parser.add_argument("--precision", default="float32")
+    parser.add_argument("--precision", default="tf32")
     flags = parser.parse_args()
     if flags.devices:
         os.environ["XLA_FLAGS"] = f"--xla_force_host_platform_device_count={flags.devices}"

@@ -159,7 +159,15 @@ def flax_lstm() -> None:
         def __call__(self, inputs, carry=None):
             return nn.RNN(nn.OptimizedLSTMCell(self.features))(inputs), None
 
-    recurrent.LSTM = LSTM
+        def weights(self, channels: int):
+            return self
+
+    def layers(inputs, layers, carries):
+        for layer in layers:
+            inputs, _ = layer(inputs)
+        return inputs, carries
+
+    recurrent.LSTM, recurrent.lstm_layers = LSTM, layers
 
 
 def plain_stem() -> None:

@@ -59,7 +59,10 @@ def network(learner: Mapping[str, Any], batch: Arrays, *, task: str, train: bool
     """Time a training step, or the outputs, of a network learner."""
     examples, model, loss, optimizer = build_learner(learner, task)
     example = examples.prepare({name: value[:1] for name, value in batch.items()}, jax.random.key(0))
-    rows, part = len(batch["inputs"]), learner.get("microbatch") or len(batch["inputs"])
+    rows, part = len(batch["inputs"]), learner.get("microbatch", "auto")
+    if part == "auto":  # as in `Net`, on a CPU
+        part = getattr(model, "samples_at_once", 0) // batch["inputs"].shape[1]
+    part = part or rows
     parts = -(-rows // part)
     assert rows % parts == 0, "padded batches are not for timing"
     arranged = parallel.shard({name: v.reshape(-1, rows // parts, *v.shape[1:]) for name, v in batch.items()})
@@ -69,8 +72,11 @@ def network(learner: Mapping[str, Any], batch: Arrays, *, task: str, train: bool
         return parallel.replicate(create(model, example, transform, seed=0))
 
     state = start(optimizer)
-    train_step = parallel.spread(steps.train_step(model, examples.prepare, loss, optimizer), donate=True)
-    predict_step = parallel.spread(steps.predict_step(examples.prepare, steps.forward(model)))
+    # On a GPU in TF32, as PyTorch's side.
+    precision = "float32" if jax.default_backend() == "cpu" else "tf32"
+    update = steps.train_step(model, examples.prepare, loss, optimizer, precision)
+    train_step = parallel.spread(update, donate=True)
+    predict_step = parallel.spread(steps.predict_step(examples.prepare, steps.forward(model, precision)))
 
     def step() -> None:
         nonlocal state

@@ -1,12 +1,15 @@
 """Measures time and memory of our code, and of PyTorch, librosa, matplotlib and NumPy for the same work.
 
-    python -m benchmarks.side_by_side [CASE ...] [--rounds=7] [--output=FILE.json]
+    python -m benchmarks.side_by_side [CASE ...] [--rounds=7] [--output=FILE.json] [--peer-python=PATH]
 
 Needs `pip install -e ".[bench]"` and an otherwise idle computer; the output shows how busy it was. Every side runs in
 its own process with the same number of threads. First both sides must agree on the same weights and inputs; then each
 is warmed up, and they take turns, round by round. Our code is called as a run does it: the training step of the config,
 the features, the search. PyTorch runs unchanged and `tuned`: with our allocator setting, channels last for images, and
 the fused optimizer; eager, compiled, and in bfloat16.
+
+With `--peer-python`, the peers run in the environment of another interpreter: ours may then run on the newest JAX,
+which needs a newer Python than the PyTorch at hand. The lines of a case end with the versions on both sides.
 
 A ratio is the peer's time over ours in the same round: median, smallest and largest of all rounds.
 """
@@ -27,6 +30,7 @@ from typing import Any
 from benchmarks import computer
 from benchmarks.cases import Case, cases
 
+ROOT = Path(__file__).parents[1]
 PAUSE_S = 0.3  # spinning threads of one side would slow the next one down
 COLUMNS = (
     f"{'case and side':34} {'ms':>9} {'CPU ms':>9} {'peer/ours (min-max)':>23} {'per s':>10} {'GiB':>6} {'before':>6}"
@@ -37,7 +41,8 @@ COLUMNS = (
 class Process:
     """One side in its own process, see `worker`."""
 
-    def __init__(self, module: str, case: str, side: str, setting: str, folder: Path, *, tiny: bool):
+    def __init__(self, module: str, case: str, side: str, setting: str, folder: Path, *, python: str, tiny: bool):
+        """Start it with this interpreter."""
         self.side, self.setting = side, setting
         self._log = folder / f"{side}_{setting}.log"
         count = str(computer.threads())
@@ -47,13 +52,14 @@ class Process:
             "JAX_COMPILATION_CACHE_DIR": str(folder / "cache"),
             "TORCHINDUCTOR_CACHE_DIR": str(folder / f"inductor_{setting}"),
         }
-        command = [sys.executable, "-m", "benchmarks.worker", module, case, side, setting]
+        command = [python, "-m", "benchmarks.worker", module, case, side, setting]
         self._process = subprocess.Popen(
             [*command, *(["--tiny"] if tiny else [])],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._log.open("w"),
             text=True,
+            cwd=ROOT,  # where another interpreter finds this package
             env=os.environ | caches | {"OMP_NUM_THREADS": count, "MKL_NUM_THREADS": count},
         )
 
@@ -77,12 +83,14 @@ class Process:
         self._process.wait()
 
 
-def agree(module: str, name: str, case: Case, folder: Path, *, tiny: bool) -> dict[str, dict[str, Any]]:
+def agree(
+    module: str, name: str, case: Case, folder: Path, *, peer_python: str, tiny: bool
+) -> dict[str, dict[str, Any]]:
     """Return the differences of each peer that computes the same function, and whether they are small enough."""
     if not any(peer.same for peer in case.peers.values()):
         return {}
     folder.mkdir()
-    ours = Process(module, name, "ours", "default", folder, tiny=tiny)
+    ours = Process(module, name, "ours", "default", folder, python=sys.executable, tiny=tiny)
     file = folder / "ours.npz"
     answer = ours.ask("check", str(file))
     ours.close()
@@ -92,7 +100,7 @@ def agree(module: str, name: str, case: Case, folder: Path, *, tiny: bool) -> di
     for side, peer in case.peers.items():
         if not peer.same:
             continue
-        process = Process(module, name, side, peer.settings[0], folder, tiny=tiny)
+        process = Process(module, name, side, peer.settings[0], folder, python=peer_python, tiny=tiny)
         answer = process.ask("check", "-", str(file))
         process.close()
         differences = answer.get("differences", {})
@@ -102,10 +110,20 @@ def agree(module: str, name: str, case: Case, folder: Path, *, tiny: bool) -> di
 
 
 def measure(
-    module: str, name: str, case: Case, rounds: int, settings: set[str], folder: Path, *, tiny: bool
+    module: str,
+    name: str,
+    case: Case,
+    rounds: int,
+    settings: set[str],
+    folder: Path,
+    *,
+    peer_python: str,
+    tiny: bool,
+    checked: bool,
 ) -> dict[str, Any]:
     """Measure a case of a module of this package; return all that the table and the file show."""
-    agreement = agree(module, name, case, folder / "check", tiny=tiny)
+    where = {"peer_python": peer_python, "tiny": tiny}
+    agreement = agree(module, name, case, folder / "check", **where) if checked else {}
     (folder / "timed").mkdir()
     sides = [("ours", "default")]
     for side, peer in case.peers.items():
@@ -114,7 +132,8 @@ def measure(
             sides += [(side, setting) for setting in peer.settings if not settings or setting in settings]
     processes, found = [], []
     for side, setting in sides:
-        process = Process(module, name, side, setting, folder / "timed", tiny=tiny)
+        python = sys.executable if side == "ours" else peer_python
+        process = Process(module, name, side, setting, folder / "timed", python=python, tiny=tiny)
         answer = process.ask("start")
         found.append({"side": side, "setting": setting, **answer, "times_s": [], "cpu_s": []})
         processes.append(process)
@@ -146,13 +165,13 @@ def measure(
 def heading(about: dict[str, Any]) -> str:
     """Return the description of the computer and the names of the columns.
 
-    `GiB` is the peak memory of the process, `before` that before the first call (libraries and weights); `first s` is
-    the time from the imports to the end of the first call, with compilation.
+    `GiB` is the peak memory of the process, or of the accelerator if there is one; `before` that before the first call
+    (libraries and weights); `first s` is the time from the imports to the end of the first call, with compilation.
     """
     peaks = ", ".join(f"{name} {value:.0f}" for name, value in about["peak_gflop_s"].items())
     return (
         f"{about['processor']}, {about['threads']} threads, {about['memory_gib']} GiB; {about['busy_before']:.0%} busy"
-        f" before; matrix products, GFLOP/s: {peaks}\n\n{COLUMNS}"
+        f" before; matrix products, GFLOP/s: {peaks or 'not measured'}\n\n{COLUMNS}"
     )
 
 
@@ -183,6 +202,7 @@ def table(name: str, case: dict[str, Any], peak_gflop_s: float = 0.0) -> str:
             differences = ", ".join(f"{name} {value:.1e}" for name, value in found["differences"].items())
             verdict = "agrees" if found["same"] else "DOES NOT AGREE and was not timed"
             lines.append(f"  {side} {verdict}; largest differences: {differences}")
+    lines += sorted({f"  {side['versions']}" for side in case["sides"] if "versions" in side})
     for side, target in case["targets"].items():
         # The best of the peer in the same precision.
         tuned = [
@@ -201,13 +221,14 @@ def compare(module: str, known: Mapping[str, Callable[[], Case]], names: list[st
     """Measure cases one after the other, print the table and write `flags.output`."""
     with open(Path(tempfile.gettempdir()) / "jaxpara_side_by_side.lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # two comparisons at the same time would disturb each other
-        about = computer.describe(500 if flags.tiny else 3000)
+        about = computer.describe(0 if flags.tiny else 3000)
         report: dict[str, Any] = {"computer": about, "cases": {}}
         print(heading(about), flush=True)
         for name in names:
             with tempfile.TemporaryDirectory() as folder:
                 settings = set(flags.settings)
-                found = measure(module, name, known[name](), flags.rounds, settings, Path(folder), tiny=flags.tiny)
+                how = {"peer_python": flags.peer_python, "tiny": flags.tiny, "checked": not flags.unchecked}
+                found = measure(module, name, known[name](), flags.rounds, settings, Path(folder), **how)
             report["cases"][name] = found
             print(table(name, found, max(about["peak_gflop_s"].values(), default=0)), flush=True)
             if flags.output:
@@ -222,6 +243,8 @@ def main(module: str, cases: Callable[..., dict[str, Callable[[], Case]]], text:
     parser.add_argument("--rounds", type=int, default=rounds)
     parser.add_argument("--settings", nargs="+", default=[], help="of the peers, all by default")
     parser.add_argument("--output", type=Path, help="a JSON file")
+    parser.add_argument("--unchecked", action="store_true", help="time both sides without comparing their outputs")
+    parser.add_argument("--peer-python", default=sys.executable, help="the interpreter of the peers' environment")
     parser.add_argument(
         "--tiny", action="store_true", help="sizes at which only outputs are compared; the times mean nothing"
     )

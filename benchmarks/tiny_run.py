@@ -106,9 +106,10 @@ class Run:
         return self.ended(process, (0, -9)) == -9
 
     def result(self) -> tuple[dict, dict[str, np.ndarray]]:
-        """Return results.json without timings and paths, and all predictions."""
+        """Return results.json without timings, counts of compiled programs and paths, and all predictions."""
         results = json.loads((self.folder / "run/results.json").read_text())
         results["corpus"].pop("root")
+        results.pop("compiled")
         for part in (results, *(fold for member in results["members"].values() for fold in member["folds"])):
             part.pop("seconds")
         arrays = {}

@@ -6,6 +6,7 @@ Started by `side_by_side.Process` as `python -m benchmarks.worker MODULE CASE SI
 import importlib
 import json
 import os
+import platform
 import sys
 import time
 from collections.abc import Callable
@@ -54,6 +55,12 @@ class Worker:
         else:
             self._made = self._case.peers[self._side].make(self._setting, checked)
 
+    @property
+    def _library(self) -> str:
+        """The library that computes: tensorboardX imports PyTorch on our side too, where it is installed."""
+        names = ("jax", "numpy") if self._side == "ours" else ("torch", "numpy")
+        return next(name for name in names if name in sys.modules)
+
     def check(self, file: str, ours: str = "") -> dict[str, Any]:
         """Write our side's arrays to a file, or compare the peer's with those in `ours`."""
         if not ours:
@@ -68,7 +75,7 @@ class Worker:
     def start(self) -> dict[str, Any]:
         """Make the side, call it once (`first_s`, with compilation), and then a few times to warm it up."""
         make_s = seconds(self._make)
-        base_gib = peak_gib()
+        base_gib = memory_gib(self._library)
         first_s = seconds(self._made.run)
         warm = [seconds(self._made.run) for _ in range(self._case.warm_ups)]
         self._calls = max(1, round(ROUND_S / max(min([first_s, *warm]), 1e-6)))
@@ -87,8 +94,13 @@ class Worker:
 
     def end(self) -> dict[str, Any]:
         """Return the peak memory, and then what takes memory to find out."""
-        peak = peak_gib()
-        return {"peak_gib": peak, "flop": self._made.flop() if self._made.flop else {}, "device": device()}
+        library = self._library
+        return {
+            "peak_gib": memory_gib(library),
+            "flop": self._made.flop() if self._made.flop else {},
+            "device": device(library),
+            "versions": f"{library} {sys.modules[library].__version__}, Python {platform.python_version()}",
+        }
 
 
 def difference(name: str, found: np.ndarray, expected: np.ndarray) -> float:
@@ -107,13 +119,20 @@ def seconds(run: Callable[[], Any]) -> float:
     return time.perf_counter() - began
 
 
-def device() -> str:
+def memory_gib(library: str) -> float:
+    """Return the peak memory of the accelerator, or without one of this process."""
+    if library == "torch" and (cuda := sys.modules["torch"].cuda).is_available():
+        return cuda.max_memory_allocated() / 2**30
+    if library == "jax" and (used := sys.modules["jax"].devices()[0].memory_stats()):
+        return used["peak_bytes_in_use"] / 2**30
+    return peak_gib()
+
+
+def device(library: str) -> str:
     """Return the name of the accelerator that was used, or "cpu"."""
-    if torch := sys.modules.get("torch"):
-        return torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
-    if jax := sys.modules.get("jax"):
-        return jax.devices()[0].device_kind
-    return "cpu"
+    if library == "torch" and (cuda := sys.modules["torch"].cuda).is_available():
+        return cuda.get_device_name()
+    return sys.modules["jax"].devices()[0].device_kind if library == "jax" else "cpu"
 
 
 if __name__ == "__main__":

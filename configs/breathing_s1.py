@@ -19,8 +19,6 @@ def get_config(recipe: str = "recommended") -> ConfigDict:
     cnn["learner"] |= {
         "loss": {"name": "batch_pcc", "eps": 0.0 if recipe == "published" else 1e-8},
         "batch": 40,
-        # No parts: the correlation needs the whole batch in memory at once.
-        "microbatch": 0,
         "epochs": 200 if recipe == "published" else 150,
         "validate_every": 3 if recipe == "published" else 1,
     }
@@ -28,5 +26,5 @@ def get_config(recipe: str = "recommended") -> ConfigDict:
     if recipe == "paper":
         layers = {"filters": (64, 128, 256), "kernels": (8, 6, 6), "pools": (10, 8, 8), "last_pool": "max"}
         cnn["learner"]["model"] |= layers
-    demo["learner"] |= {"microbatch": 0, "epochs": 6}
+    demo["learner"] |= {"epochs": 6}
     return common.experiment("breathing", recipe, members={"cnn": cnn}, demo={"members": {"cnn": demo}})

@@ -26,11 +26,9 @@ def get_config(recipe: str = "recommended") -> ConfigDict:
             "output": "tanh",
         },
         "batch": 45 if recipe == "published" else 40,
-        # No parts: BatchNorm computes its statistics over the windows in memory at once, here the whole batch.
-        "microbatch": 0,
     }
     # The scripts add an L2 term of 1e-4 on the kernels of convolutions and of the last layer, whose gradient is 2e-4
     # times the kernel; the paper does not say.
     net["learner"]["optimizer"] |= {"weight_decay": 0.0 if recipe == "paper" else 2e-4, "decay": "kernels"}
-    demo["learner"] |= {"microbatch": 0, "model": {"stem": 32, "stages": (16, 32), "lstm": (128, 64)}}
+    demo["learner"] |= {"model": {"stem": 32, "stages": (16, 32), "lstm": (128, 64)}}
     return common.experiment("breathing", recipe, members={"resnet1d": net}, demo={"members": {"resnet1d": demo}})

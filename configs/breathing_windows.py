@@ -15,8 +15,6 @@ from configs import breathing_e2e, breathing_s4, common
 # Batch size by window length in seconds, from the authors; the one for 24 s is ours.
 CNN = {1: 200, 2: 100, 4: 60, 6: 40, 8: 30, 10: 24, 12: 19, 14: 17, 16: 15, 24: 10, 32: 7}
 RESNET_GRU = (14, 16, 20, 24, 32, 40, 80)
-# Seconds of audio in memory at once.
-AT_ONCE_S = 240
 
 
 def get_config(recipe: str = "recommended") -> ConfigDict:
@@ -24,14 +22,13 @@ def get_config(recipe: str = "recommended") -> ConfigDict:
     for window_s, batch in CNN.items():
         member = breathing_e2e.cnn(recipe)
         member["folds"] = {"name": "official"}
-        member["learner"] |= {"batch": batch, "microbatch": min(batch, AT_ONCE_S // window_s)}
+        member["learner"] |= {"batch": batch}
         member["learner"]["examples"] |= {
             "window_s": float(window_s),
             "step_s": (0.6 if recipe == "paper" else 0.4) * window_s,
         }
         members[f"cnn_{window_s}s"] = member
-        few = max(1, 32 // window_s)
-        demo[f"cnn_{window_s}s"] = {"learner": {"batch": few, "microbatch": few, "epochs": 2}}
+        demo[f"cnn_{window_s}s"] = {"learner": {"batch": max(1, 32 // window_s), "epochs": 2}}
     for window_s in RESNET_GRU:
         member = breathing_s4.resnet_gru(recipe)
         member["folds"] = {"name": "official"}

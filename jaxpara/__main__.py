@@ -23,7 +23,7 @@ from jaxpara.errors import UserError, reason, refusal
 from jaxpara.registry import suggest
 
 PARTS = (
-    *("recipe", "seed", "seeds", "parallel", "precision", "sizes", "only"),
+    *("recipe", "seed", "seeds", "parallel", "precision", "deterministic", "sizes", "only"),
     *("corpus", "members", "fusion", "demo"),
 )
 # The flags that a mode needs; the other modes need --config.
@@ -111,7 +111,9 @@ def main(argv: list[str] | None = None) -> NoReturn:
         processes.exit_with(f"error: {refusal(error)}; finished work is kept: fix it and rerun the same command", 1)
     except Exception as error:
         if "RESOURCE_EXHAUSTED" in str(error):  # the status of XLA when a device's memory is full
-            processes.exit_with(f"error: out of memory on the device ({reason(error)}); {_more_memory()}", 1)
+            from jaxpara.training.memory import advice
+
+            processes.exit_with(f"error: out of memory on the device ({reason(error)}); {_more_memory()}{advice()}", 1)
         if processes.count() == 1:
             raise
         if type(error).__name__ == "JaxRuntimeError":  # by name: JAX may not be imported yet

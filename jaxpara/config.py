@@ -16,7 +16,7 @@ def require_valid(config: Mapping[str, Any]) -> None:
     """Raise a UserError unless the general fields have valid values."""
     require_within_limits("", "seeds", config["seeds"])
     require_one_of("config.parallel", config["parallel"], ("data", "folds"))
-    require_one_of("config.precision", config["precision"], ("float32", "bfloat16"))
+    require_one_of("config.precision", config["precision"], ("float32", "tf32", "bfloat16"))
     require_one_of("config.sizes", config["sizes"], ("auto", "demo", "full"))
     for name in config["only"]:
         if name not in (known := sorted(config["members"])):

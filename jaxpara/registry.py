@@ -13,7 +13,7 @@ _SIZES = (
     *("bands", "batch", "blocks", "chunk", "filters", "gru", "keep_best", "kernels", "layers", "lstm", "piece_frames"),
     *("pools", "seeds", "stages", "stem", "stem_kernel", "units", "validate_every", "width"),
 )
-_COUNTS = ("decay_steps", "epochs", "microbatch", "mirror_frames", "patience", "plateau_patience", "warmup_steps")
+_COUNTS = ("decay_steps", "epochs", "mirror_frames", "patience", "plateau_patience", "warmup_steps")
 _AMOUNTS = ("clip_norm", "clip_s", "eps", "frame_rate_hz", "hop_s", "step_s", "weight_decay", "window_s")
 _FRACTIONS = ("dropout", "head_dropout", "momentum", "smoothing")
 LIMITS: dict[str, tuple[bool, str, Callable[[float], bool]]] = {

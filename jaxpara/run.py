@@ -17,7 +17,6 @@ from jaxpara.corpora.corpus import PARTITIONS, Corpus
 from jaxpara.corpora.findings import Findings
 from jaxpara.corpora.read import read
 from jaxpara.corpora.simulated import STAMP, check_or_simulate
-from jaxpara.corpora.splits import Fold, folds_of
 from jaxpara.corpora.tasks import TASKS
 from jaxpara.errors import Unavailable, UserError
 from jaxpara.evaluation import compare_systems, readable_predictions, report, submission
@@ -32,7 +31,8 @@ from jaxpara.predictions import KEYS, save
 from jaxpara.progress import Progress
 from jaxpara.registry import build, suggest
 from jaxpara.seeds import derive
-from jaxpara.training import baseline
+from jaxpara.training import baseline, parallel
+from jaxpara.training.compilations import Compilations
 from jaxpara.training.dependencies import in_order
 from jaxpara.training.member import Embeddings, Member
 from jaxpara.training.train import Interrupted
@@ -76,7 +76,7 @@ def run(
       UserError: something the user can fix.
       KeyboardInterrupt: the user stopped the run; it can be resumed.
     """
-    began = time.monotonic()
+    began, compilations = time.monotonic(), Compilations()
     settings = as_run(config, overrides)
     workdir = workdir or default_workdir(name, settings["recipe"])
     with Progress() as progress:
@@ -91,6 +91,7 @@ def run(
         if mode == "check":
             return
         with locked(workdir):
+            parallel.set_deterministic(settings["deterministic"])
             for member in experiment.members.values():
                 member.claim()
 
@@ -123,9 +124,10 @@ def run(
                 folds = experiment.members[first].folds
                 baselines = baseline.predict(experiment.corpus, folds, workdir, progress)
                 fused, results = fuse_and_score(experiment, outcomes, baselines, left_out)
+                results["compiled"] = compilations.summary()
                 write_outputs(workdir, experiment, outcomes, fused, results)
                 stamps = [STAMP] * experiment.corpus.simulated + [DEMO] * (settings["sizes"] == "demo")
-                for line in stamps + closing_lines(results):
+                for line in [*stamps, *closing_lines(results), str(compilations)]:
                     progress.say(line)
                 progress.say(f"done in {(time.monotonic() - began) / 60:.1f} min; report: {workdir / 'report.html'}")
             processes.wait_for_main()
@@ -227,7 +229,7 @@ def write_outputs(
         file = workdir / "submission" / f"{corpus.task.name}.{experiment.name}.csv"
         submission.write(file, fused.test, experiment.data)
     keep_others(workdir, experiment.name)
-    partitions.write(workdir / "split.csv", corpus, _folds(settings, corpus))
+    partitions.write(workdir / "split.csv", corpus, [member["folds"] for member in settings["members"].values()])
     write_json(workdir / "results.json", results)
     about = {"seed": settings["seed"], "corpus": corpus.fingerprint}
     about = {key: results[key] for key in ("experiment", "recipe", "demo")} | about
@@ -258,15 +260,6 @@ def compare(paths: Sequence[Path], root: Path | None, task: str | None, output: 
     )
 
 
-def _folds(settings: dict[str, Any], corpus: Corpus) -> list[Fold]:
-    """Return all folds of the first member that has several, or an empty list."""
-    for name, member in settings["members"].items():
-        spec = {key: value for key, value in member["folds"].items() if key not in ("only", "leave_out")}
-        if len(folds := folds_of(spec, f"members.{name}.folds", corpus)) > 1:
-            return folds
-    return []
-
-
 def describe(corpus: Corpus) -> CorpusData:
     """Return the facts about a corpus that evaluation uses."""
     seconds = {partition: [r.audio.seconds for r in corpus.partition(partition)] for partition in PARTITIONS}
@@ -279,6 +272,7 @@ def describe(corpus: Corpus) -> CorpusData:
         measure=corpus.task.measure,
         classes=corpus.task.classes if corpus.task.kind == "classes" else (),
         breathing=corpus.task.breathing,
+        levels=corpus.task.classes if corpus.task.kind == "ordinal" else (),
         labels=corpus.labels,
         seconds={p: None if 0 in values else sum(values) for p, values in seconds.items()},
     )

@@ -11,6 +11,9 @@ from pathlib import Path
 
 from jaxpara.errors import UserError
 
+MAX_CORES_OF_ONE_HEAP = 4  # measured with 2 only
+NVIDIA_DRIVER = Path("/dev/nvidiactl")
+
 
 def cache_folder() -> Path:
     """Return the folder of simulated corpora, features and compiled programs: `$JAXPARA_CACHE` if it is set."""
@@ -31,6 +34,9 @@ def prepare() -> None:
         ) from error
     os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(compiled))
     os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.5")
+    # On a GPU, programs reuse what the autotuner found for others. This is JAX's default, but we rely on it. The cache
+    # of single kernels, which "all" would add, is written once and never extended.
+    os.environ.setdefault("JAX_PERSISTENT_CACHE_ENABLE_XLA_CACHES", "xla_gpu_per_fusion_autotune_cache_dir")
 
 
 def use_utf8() -> None:
@@ -46,8 +52,14 @@ def use_utf8() -> None:
 
 
 def _keep_freed_memory() -> None:
-    """Make glibc keep freed memory: new pages are slow (3-5 GB/s, kept ones 20-35 GB/s, on 2 CPU cores)."""
+    """Make glibc keep freed memory: new pages are slow (3-5 GB/s, kept ones 20-35 GB/s, on 2 CPU cores).
+
+    The settings only help together, and threads wait for each other at their one heap: not with many cores, nor next to
+    a GPU, whose compiler has many threads.
+    """
     if not sys.platform.startswith("linux"):
+        return
+    if len(os.sched_getaffinity(0)) > MAX_CORES_OF_ONE_HEAP or NVIDIA_DRIVER.exists():
         return
     try:
         mallopt = ctypes.CDLL(None).mallopt

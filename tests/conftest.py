@@ -1,8 +1,8 @@
-"""Settings of all tests: four CPU devices, quick compilation and the number of fuzzing examples.
+"""Settings of all tests: four CPU devices, float32, quick compilation and the number of fuzzing examples.
 
 XLA's optimizations are off, here and in the processes that tests start: the programs of tests are small, and take
 longer to optimize than to run. `JAX_DISABLE_MOST_OPTIMIZATIONS=0` turns them on, as they are for users; `.ci/run` does
-so for the networks, and the workflow for all tests.
+so for the networks, and the workflow for all tests. `JAX_PLATFORMS` chooses other devices, as `benchmarks/gpu.sh` does.
 """
 
 import os
@@ -12,7 +12,9 @@ import tempfile
 from hypothesis import HealthCheck, settings
 
 os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=4"
-os.environ["JAX_PLATFORMS"] = "cpu"
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+# On a GPU, products would have 10 bits after the point.
+os.environ.setdefault("JAX_DEFAULT_MATMUL_PRECISION", "highest")
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 # One folder for `commands.SHARED_PROGRAMS`; the workers inherit it.
 PROGRAMS = None if "TEST_PROGRAMS" in os.environ else tempfile.mkdtemp(prefix="jaxpara-programs-")

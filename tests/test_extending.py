@@ -38,7 +38,7 @@ def test_the_experiment_runs(extended):
 
 
 def test_the_sub_challenge_is_read(extended, tmp_path):
-    names = [f"{partition}_{i:02d}.wav" for partition in ("train", "devel", "test") for i in range(4)]
+    names = [f"{partition}_{i:02d}.wav" for partition in ("train", "devel", "test") for i in range(16)]
     (tmp_path / "wav").mkdir()
     (tmp_path / "lab").mkdir()
     rng = np.random.default_rng(0)
@@ -53,4 +53,4 @@ def test_the_sub_challenge_is_read(extended, tmp_path):
         f"--config.corpus.root={tmp_path}",
     )
     assert result.status == 0, result.out + result.err
-    assert "12 recordings, no errors" in result.out
+    assert "48 recordings, no errors" in result.out

@@ -45,7 +45,10 @@ def assert_one_line(result, *words):
         ([CONFIG, "evaluate"], ["'evaluate' is not a flag"]),
         ([CONFIG, "--mode=trian"], ["--mode=trian is unknown", "did you mean 'train'"]),
         ([CONFIG, "--config.parallel=fold"], ["config.parallel is 'fold', expected one of ['data', 'folds']"]),
-        ([CONFIG, "--config.precision=f16"], ["config.precision is 'f16', expected one of ['float32', 'bfloat16']"]),
+        (
+            [CONFIG, "--config.precision=f16"],
+            ["config.precision is 'f16', expected one of ['float32', 'tf32', 'bfloat16']"],
+        ),
         ([CONFIG, "--config.seeds=0"], ["config.seeds is 0, expected a whole number, at least 1"]),
         ([CONFIG, "--config.sizes=dmo"], ["config.sizes is 'dmo', expected one of", "did you mean 'demo'?"]),
         ([CONFIG, "--config.only=cnm"], ["config.only names 'cnm', expected some of ['cnn']; did you mean 'cnn'?"]),

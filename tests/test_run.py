@@ -69,7 +69,21 @@ def assert_same_predictions(one, other):
 
 
 def results(workdir):
-    return json.loads((workdir / "results.json").read_text())
+    """Return results.json without the programs that the last command compiled."""
+    found = json.loads((workdir / "results.json").read_text())
+    assert found.pop("compiled").keys() == {"programs", "from_cache", "seconds"}
+    return found
+
+
+def test_a_run_compiles_three_programs_and_finds_them_in_the_cache_next_time(finished, launch, tmp_path):
+    """They are the start of training, its step, and the one that validates and predicts; each program is a wait."""
+    compiled = json.loads((finished[0] / "results.json").read_text())["compiled"]
+    assert (compiled["programs"], compiled["from_cache"]) == (3, 0)
+    assert compiled["seconds"] > 0
+    assert "JAX compiled 3 programs in" in finished[1]
+    assert launch(tmp_path / "again").status == 0
+    again = json.loads((tmp_path / "again/results.json").read_text())["compiled"]
+    assert (again["programs"], again["from_cache"]) == (3, 3)
 
 
 def test_a_run_writes_all_its_outputs(finished):

@@ -1,7 +1,8 @@
 """Partitions: those that a table gives, those of a split.csv, and those that are made where there are none."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,7 +12,7 @@ from jaxpara.corpora.corpus import Corpus
 from jaxpara.corpora.findings import Findings, quote
 from jaxpara.corpora.labels import Rows
 from jaxpara.corpora.source import Options
-from jaxpara.corpora.splits import Fold, random_parts, speaker_groups
+from jaxpara.corpora.splits import folds_of, random_parts, speaker_groups
 from jaxpara.corpora.tasks import Task
 from jaxpara.errors import UserError
 from jaxpara.files import write_text
@@ -135,9 +136,18 @@ def speakers(rows: Rows, named: Collection[str], task: Task, path: Path | None, 
     return rows["name"].map(known)
 
 
-def write(path: Path, corpus: Corpus, folds: Sequence[Fold]) -> None:
-    """Write the split.csv of a run: file, speaker, split and, if there are several folds, the one that validates it."""
-    fold_of = {name: str(fold.index) for fold in folds for name in fold.val_names} if len(folds) > 1 else {}
+def write(path: Path, corpus: Corpus, specs: Iterable[Mapping[str, Any]]) -> None:
+    """Write the split.csv of a run: file, speaker, split and, in the first of `specs` with several folds, the fold.
+
+    Args:
+      specs: the `folds` of each member's config.
+    """
+    fold_of: dict[str, str] = {}
+    for spec in specs:
+        everything = {key: value for key, value in spec.items() if key not in ("only", "leave_out")}
+        folds = folds_of(everything, "folds", corpus)
+        if len(folds) > 1 and not fold_of:
+            fold_of = {name: str(fold.index) for fold in folds for name in fold.val_names}
     rows = [(r.name, r.speaker, r.partition, fold_of.get(r.name, "")) for r in corpus.recordings]
     table = pd.DataFrame(rows, columns=["file", "speaker", "split", "fold"])
     write_text(path, table.to_csv(index=False, lineterminator="\n"))

@@ -137,6 +137,9 @@ def dots(
         axes.axvline(value, color=INK, lw=1, ls=dash, label=label, zorder=1)
     axes.set_yticks(range(len(labels)), labels)
     axes.set(ylim=(len(labels) - 0.4, -0.6), xlabel=measure, ylabel=rows)
+    if measure in MEASURE and MEASURE[measure].smaller_is_better:  # intervals of errors have no upper limit
+        highest = max(value for points in series.values() for value, _ in points.values())
+        axes.set_xlim(right=min(axes.get_xlim()[1], 3 * highest))
     _as_percent(axes.xaxis, measure)
     axes.grid(axis="x", alpha=0.3)
     return _svg(figure, f"dots {name}", axes, loc="outside upper left", ncols=5)
@@ -180,7 +183,7 @@ def confusions(name: str, matrices: Mapping[str, np.ndarray], classes: Sequence[
 
 
 @_STYLED
-def scatter(name: str, systems: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> str:
+def scatter(name: str, systems: Mapping[str, tuple[np.ndarray, np.ndarray]], levels: Sequence[str] = ()) -> str:
     """Draw predicted against true values, {title: (truth, prediction)}, as points, or as their density if many."""
     figure = Figure((4.6 * len(systems), 4.4), layout="constrained")
     panels = figure.subplots(1, len(systems), squeeze=False)[0]
@@ -193,6 +196,9 @@ def scatter(name: str, systems: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> 
             density = axes.hexbin(truth, prediction, gridsize=40, cmap="Blues", bins="log", mincnt=1, lw=0.1)
             figure.colorbar(density, ax=axes, label="labels", shrink=0.7)
         axes.set(title=title, xlabel="true value", ylabel="predicted value", aspect="equal")
+        if levels:
+            axes.set_xticks(range(len(levels)), levels)
+            axes.set_yticks(range(len(levels)), levels)
         axes.grid(alpha=0.3)
     panels[0].legend(loc="upper left")
     return _svg(figure, f"scatter {name}")

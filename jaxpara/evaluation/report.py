@@ -1,6 +1,6 @@
 """The report: one HTML file that needs no other file and no network."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +98,7 @@ def write(
         tested="test" in results["corpus"]["partitions"],
         guessing=say.guessing,
         curves=_curves(results, curves),
+        waiting={member: _waiting(paths.values()) for member, paths in curves.items()},
         comparison=_comparison(results),
         too_many=len(results["members"]) >= MAX_SYSTEMS,
         per_fold=_per_fold(results),
@@ -127,6 +128,13 @@ def _curves(results: Json, curves: Mapping[str, Mapping[FoldSeed, Path]]) -> dic
         if lines:
             figures[member] = plots.learning_curves(member, lines, best, results["measure"])
     return figures
+
+
+def _waiting(paths: Iterable[Path]) -> float | None:
+    """Return the fraction of time that training waited for data, the mean of all lines that have it."""
+    found = [line.get("waiting") for path in paths for line in read_json_lines(path)]
+    numbers = [value for value in found if isinstance(value, float)]
+    return sum(numbers) / len(numbers) if numbers else None
 
 
 def _points(score: Json, field: str) -> dict[str, Point]:
@@ -179,7 +187,7 @@ def _scatter(data: CorpusData, validation: pd.DataFrame, test: pd.DataFrame) -> 
     """Draw the predictions of the fusion against the truth."""
     rows = {"fusion, cross-validation": join(validation, data), "fusion, test": join(test, data)}
     systems = {title: (part.truth, part.scores[:, 0]) for title, part in rows.items() if len(part)}
-    return plots.scatter("fusion", systems) if systems else None
+    return plots.scatter("fusion", systems, data.levels) if systems else None
 
 
 def _sequences(score: Json, data: CorpusData, waveform: Waveform, drawn: Mapping[str, pd.DataFrame]) -> str | None:

@@ -27,6 +27,8 @@ Top level
     that both predict: `difference` (fusion minus baseline), `interval_95` of it, `p` of a paired permutation test over
     `units` of the kind `over`, `speakers` or `samples`, and `undefined`; see `jaxpara.evaluation.paired`.
   seconds: of training all models.
+  compiled: `programs` that JAX compiled in the command that wrote this file; `from_cache`, how many of them it found in
+    $JAXPARA_CACHE; `seconds`, for all of them, where those of programs that were compiled at the same time add up.
   devices, versions: of the hardware and the libraries.
 
 A score

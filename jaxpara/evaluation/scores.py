@@ -28,6 +28,7 @@ class CorpusData:
       kind: of the target: `classes`, `ordinal`, `values` or `sequence`.
       measure: the official one, a key of `MEASURE`.
       classes: names in the order of the class indices; empty for other kinds.
+      levels: names of the levels of an ordinal scale, whose labels are then their positions.
       labels: a row per label in corpus order, with the columns recording, time_s (rounded to microseconds), partition,
         speaker (empty where unknown) and truth (NaN where unknown).
       seconds: {partition: duration of its audio}; None where a file is not readable.
@@ -44,6 +45,7 @@ class CorpusData:
     labels: pd.DataFrame
     seconds: Mapping[str, float | None]
     breathing: bool = False
+    levels: tuple[str, ...] = ()
 
     def of_partition(self, name: str) -> pd.DataFrame:
         """Return the labels of one partition."""

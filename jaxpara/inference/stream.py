@@ -14,7 +14,7 @@ from jaxpara.features.speech_encoder import EncoderStates
 from jaxpara.features.waveform import Waveform
 from jaxpara.inference.system import System
 from jaxpara.models.cnn1d import CNN1DLSTM, Carry
-from jaxpara.training.steps import computed_in
+from jaxpara.training.steps import computed_in, with_products
 
 WARM_UP_S = 1.0  # before the first scaled sample: the mean and deviation of fewer samples are not stable
 MIN_DEVIATION = 1e-3  # of full scale, -60 dB: the noise of a silent microphone is not scaled to the level of speech
@@ -90,7 +90,8 @@ def _step(
     for variables, carry in zip(networks, carries, strict=True):
         variables = variables | {"params": computed_in(precision, variables["params"])}
         carry = carry._replace(seen=computed_in(precision, carry.seen))
-        pairs.append(model.apply(variables, computed_in(precision, samples), carry, end, method="step"))
+        step = with_products(precision, partial(model.apply, end=end, method="step"))
+        pairs.append(step(variables, computed_in(precision, samples), carry))
     return [values.astype(jnp.float32) for values, _ in pairs], [carry for _, carry in pairs]
 
 

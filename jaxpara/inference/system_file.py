@@ -11,7 +11,7 @@ members.<name>: the members that predict, each after those whose embeddings it u
   config: features, learner and folds.
   sources: members whose embeddings are its features.
   table: the organisers' feature set that it was trained on; empty for features computed from the audio.
-  precision: of the network's computations, `float32` or `bfloat16`.
+  precision: of the network's computations, `float32`, `tf32` or `bfloat16`.
   models: list of its trained models: `fold`, `seed`, and the learner's choice (`epoch` and `step`, or `c`; `score`).
 weights: list of `member`, `fold`, `seed` and the `weight` of that model in the system's predictions. They sum to 1.
 """

@@ -95,6 +95,8 @@ class CNN1DLSTM(WaveformNet):
     dropout: float = 0.3  # rate after each convolution
     lstm: tuple[int, ...] = (256, 256)  # size of each LSTM layer
     output: str = "tanh"  # activation of the last layer, "tanh" or "linear"
+    # In memory at once on a CPU, where a larger part of a batch only costs memory; not a field: it has no annotation.
+    samples_at_once = 240 * 16_000
 
     def __post_init__(self):
         super().__post_init__()

@@ -60,3 +60,16 @@ def batches(
     stream = order.batch(size, batch_fn=list).repeat(epochs)[first:].map(load)
     # Two batches ahead are enough to hide the reading; more only costs memory.
     return iter(stream.to_iter_dataset(grain.ReadOptions(num_threads=2, prefetch_buffer_size=2)))
+
+
+def parts_of(batch: int, devices: int, at_once: int) -> tuple[int, int]:
+    """Return the number of parts in which each device computes its rows of a batch, and the rows of a part; 0: all."""
+    on_device = -(-batch // devices)
+    parts = -(-on_device // at_once) if at_once else 1
+    return parts, -(-on_device // parts)
+
+
+def example_of_batch(examples: Examples) -> Arrays:
+    """Return the first example as it is in a batch, without the axis of the batch."""
+    one = examples.load(0)
+    return one | {f"next_{name}": value for name, value in one.items()} if examples.paired else one

@@ -18,8 +18,8 @@ class Log(AbstractContextManager):
     """The files `<folder>/metrics.jsonl` and `<folder>/tensorboard`, written by the main process; a context manager.
 
     Lines: `{"kind": "train", "step", "epoch", "loss", "lr", "steps_per_s", "waiting"}` every few steps, where `waiting`
-    is the fraction of the time since the line before, 0 to 1, that was spent waiting for the next batch; and `{"kind":
-    "validation", "step", "epoch", "score", "loss"}` after every validation.
+    is the fraction of the time since the line before, 0 to 1, that it took to get batches and put them on the devices;
+    and `{"kind": "validation", "step", "epoch", "score", "loss"}` after every validation.
     """
 
     def __init__(self, folder: Path, from_step: int):

@@ -1,10 +1,11 @@
 """The learner that is a neural network: its training over folds, and predictions and embeddings from checkpoints."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import cache, partial
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import numpy as np
@@ -19,9 +20,9 @@ from jaxpara.models.pretrained import KNOWN
 from jaxpara.progress import Progress
 from jaxpara.registry import build, require_one_of
 from jaxpara.seeds import derive
-from jaxpara.training import parallel, steps
+from jaxpara.training import memory, parallel, steps
 from jaxpara.training.augment import moves_frequencies
-from jaxpara.training.batches import batches
+from jaxpara.training.batches import batches, parts_of
 from jaxpara.training.checkpoints import BestBy, Checkpoints, best_epochs
 from jaxpara.training.clips import ClipExamples
 from jaxpara.training.examples import EXAMPLES, Arrays, Examples, Windows
@@ -45,7 +46,9 @@ class Net:
       batch: examples per update.
       epochs: passes over the training set; 0 for a network that is used untrained, for its embeddings.
       pretrained: `imagenet`, or a file with the initial weights; None for a random start.
-      microbatch: examples that fit in a device's memory at once; a larger batch is computed in parts. 0: all.
+      microbatch: examples in a device's memory at once; a larger batch is computed in parts. 0: all. `auto`: on
+        accelerators as many as fit into the free memory, on a CPU `samples_at_once` of the network or all; all for
+        networks with BatchNorm and losses over the batch. A member keeps the number of its first run.
       validate_every: epochs between validations.
       best_by: use the epoch with the best validation `score`, or with the lowest validation `loss`.
       common_epoch: use the same epoch in every fold, the best by the mean over folds; needs every checkpoint kept.
@@ -66,13 +69,14 @@ class Net:
     batch: int
     epochs: int
     pretrained: str | None = None
-    microbatch: int = 0
+    microbatch: int | str = "auto"
     validate_every: int = 1
     best_by: BestBy = "score"
     common_epoch: bool = False
     patience: int = 0
     keep_best: int = 1
     layer: str = ""
+    least_per_class: ClassVar[int] = 0  # recordings that training needs
 
     def __post_init__(self):
         where, model_name, loss_name = self.where, self.model.get("name"), self.loss.get("name")
@@ -104,6 +108,7 @@ class Net:
             fitting = [name for name, loss in LOSSES.items() if self.task.kind in loss.kinds]
             what = f"config.{where}.loss.name is {loss_name!r}, which does not fit {self.task.kind}"
             raise UserError(f"{what}; choose one of {', '.join(fitting)}")
+        self._at_once = memory.at_once_of(self.microbatch, where)
         if self.loss.whole_batch and self._parts(devices=1)[0] > 1:
             raise UserError(f"config.{where}.microbatch: {loss_name!r} needs the whole batch at once; set it to 0")
         # The network whose pretrained weights can be used, and the part of this one that has its layers.
@@ -117,11 +122,6 @@ class Net:
         step = steps.train_step(self.model, prepare, *update)
         self.train_step = cache(lambda placement: placement.spread(step))
         self._output_step = cache(lambda embed: parallel.spread(steps.predict_step(prepare, self.forward(embed=embed))))
-
-    @property
-    def least_per_class(self) -> int:
-        """The number of recordings of each class that training needs."""
-        return 0
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -149,7 +149,8 @@ class Net:
 
     def init(self, run: FoldRun) -> TrainState:
         """Return a state with random weights."""
-        return create(self.model, self.example(run), self.optimizer.transform, derive(run.seed, "net"))
+        example = jax.eval_shape(lambda: self.example(run))  # its shape, without compiling the preparation of inputs
+        return create(self.model, example, self.optimizer.transform, derive(run.seed, "net"))
 
     def train(self, runs: Iterable[FoldRun], progress: Progress) -> None:
         """Train runs that are not trained yet; resume those that were interrupted, see `Interrupted`.
@@ -165,8 +166,15 @@ class Net:
         missing = processes.on_main(lambda: [n for n, run in enumerate(runs) if not (run.folder / SUMMARY).exists()])
         with stop_requests() as stop_requested, ExitStack() as stack:
             if missing:
+                self._settle_at_once(runs[missing[0]], placement)
+                started = [self._start(runs[n], n, placement, stack, progress) for n in missing]
+                # The first validation finds its program ready: it is compiled while the one of training is.
+                if self.learns and processes.count() == 1 and not self._output_step.cache_info().currsize:
+                    state, first = parallel.shapes(started[0].state), runs[missing[0]]
+                    thread = stack.enter_context(ThreadPoolExecutor(1))
+                    thread.submit(self._compile_prediction, state, self.examples_of(first, first.fold.val_names))
                 train(
-                    [self._start(runs[n], n, placement, stack, progress) for n in missing],
+                    started,
                     self.train_step(placement),
                     placement,
                     validate_every=self.validate_every,
@@ -237,6 +245,7 @@ class Net:
     def load(self, run: FoldRun, choice: Mapping[str, Any], *, part: str = "test") -> TrainState:
         """Load the checkpoint that `choose` chose, or the weights of an export; `part` makes no difference."""
         target = jax.eval_shape(lambda: self.init(run))
+        self._settle_at_once(run)
         if not (run.folder / SUMMARY).exists():
             return read_weights(run.folder / WEIGHTS, target)
         with self._checkpoints(run) as checkpoints:
@@ -253,11 +262,17 @@ class Net:
             examples = self.examples_of(run, names[first : first + at_once], overlapping=False)
             yield from examples.by_recording(self.outputs(state, examples, embed=True))
 
+    def _settle_at_once(self, run: FoldRun, placement: parallel.Placement | None = None) -> None:
+        """Set `_at_once` where `microbatch` is auto; with the placement, to train, it is chosen and recorded."""
+        if self._at_once is None:
+            self._at_once = memory.recorded(run.folder.parent)
+        if self._at_once is None:
+            self._at_once = memory.choose(self, run, placement)
+            if placement:
+                memory.record(run.folder.parent, self._at_once)
+
     def _parts(self, devices: int) -> tuple[int, int]:
-        """Return the number of parts in which each device computes its rows of a batch, and the rows of a part."""
-        on_device = -(-self.batch // devices)
-        parts = -(-on_device // self.microbatch) if self.microbatch else 1
-        return parts, -(-on_device // parts)
+        return parts_of(self.batch, devices, self._at_once or 0)
 
     def batches(self, examples: Examples, placement: parallel.Placement, **which: Any) -> Iterator[Arrays]:
         """Return training batches `[device * part, row, ...]`; `which` as in `jaxpara.training.batches.batches`."""
@@ -267,10 +282,18 @@ class Net:
 
     def outputs(self, state: TrainState, examples: Examples, *, embed: bool = False) -> np.ndarray:
         """Return the network's outputs, or embeddings, of all examples in their order."""
-        step, state, devices = self._output_step(embed), parallel.replicate(state), len(parallel.devices())
-        rows = self._parts(devices)[1] * devices
-        outputs = [np.asarray(step(state, parallel.shard(batch))) for batch in batches(examples, rows)]
+        step, state = self._output_step(embed), parallel.replicate(state)
+        outputs = [np.asarray(step(state, batch)) for batch in self._in_order(examples)]
         return np.concatenate(outputs)[: len(examples)]
+
+    def _in_order(self, examples: Examples) -> Iterator[Arrays]:
+        """Return batches `[device, row, ...]` of all examples, all of the same size, so that one program serves all."""
+        devices = len(parallel.devices())
+        return map(parallel.shard, batches(examples, self._parts(devices)[1] * devices))
+
+    def _compile_prediction(self, state: Any, examples: Examples) -> None:
+        """Compile the program of `outputs`, from the shapes of the state alone; a call meanwhile waits for it."""
+        self._output_step(False).lower(state, next(self._in_order(examples))).compile()
 
     def forward(self, *, embed: bool = False) -> steps.Forward:
         """Return the network as a function, see `jaxpara.training.steps.forward`."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from typing import Any, Literal
 
 import jax
@@ -68,7 +68,7 @@ class Optimizer:
         """Return the transformation of a gradient into a step of length 1."""
         raise NotImplementedError
 
-    @property
+    @cached_property
     def transform(self) -> optax.GradientTransformation:
         """The transformation of gradients into updates."""
         parts = [optax.clip_by_global_norm(self.clip_norm)] if self.clip_norm else []

@@ -20,6 +20,19 @@ RUNS = "runs"
 Step = Callable[[Any, Any], Any]
 
 
+# The same bits in every run on a GPU: no kernel that adds in the order in which its threads arrive, and no choice of
+# kernels by their measured time; `xla_gpu_exclude_nondeterministic_ops` is a part of it (openxla/xla#12520).
+DETERMINISTIC = {"xla_gpu_deterministic_ops": True}
+_options: dict[str, Any] = {}
+
+
+def set_deterministic(value: bool) -> None:
+    """Compile the programs of later calls of `spread` with `DETERMINISTIC`, or not; a CPU needs no option for it."""
+    _options.clear()
+    if value and devices()[0].platform not in ("cpu", "tpu"):
+        _options.update(DETERMINISTIC)
+
+
 def devices() -> Sequence[Any]:
     """Return all devices, process by process."""
     return jax.devices()
@@ -31,7 +44,17 @@ def own_devices() -> Sequence[Any]:
 
 def replicate(tree: Any) -> Any:
     """Put a tree on every device of this process, without a leading axis."""
-    return jax.device_put(tree, NamedSharding(Mesh(np.array(own_devices()), (AXIS,)), PartitionSpec()))
+    return jax.device_put(tree, NamedSharding(_own_mesh(), PartitionSpec()))
+
+
+def shapes(tree: Any) -> Any:
+    """Return what describes the result of `replicate` to the compiler."""
+    whole = NamedSharding(_own_mesh(), PartitionSpec())
+    return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=whole), tree)
+
+
+def _own_mesh() -> Mesh:
+    return Mesh(np.array(own_devices()), (AXIS,))
 
 
 def shard(batch: Any) -> Any:
@@ -46,6 +69,15 @@ def any_process(value: bool) -> bool:
     return bool(_highest(np.full(len(own_devices()), value, np.int32)))
 
 
+def smallest(value: int | None) -> int | None:
+    """Return the smallest of the bytes of all processes, None if one of them is None; called as `any_process`."""
+    if processes.count() == 1:
+        return value
+    megabytes = -1 if value is None else value >> 20  # JAX has no int64
+    least = -int(_highest(np.full(len(own_devices()), -megabytes, np.int32)))
+    return None if least < 0 else least << 20
+
+
 # Not `multihost_utils.process_allgather`: it reduces over sets of devices that `processes.join` has not connected.
 _highest = jax.pmap(lambda x: lax.pmax(x, AXIS), AXIS, out_axes=None)
 
@@ -57,7 +89,30 @@ def spread(step: Step, *, donate: bool = False) -> Step:
     `donate` is True, it reuses the memory of the state.
     """
     donated = (0,) if donate else ()
-    return jax.pmap(step, AXIS, in_axes=(None, 0), out_axes=None, donate_argnums=donated, devices=devices())
+    return _with_options(
+        jax.pmap(step, AXIS, in_axes=(None, 0), out_axes=None, donate_argnums=donated, devices=devices())
+    )
+
+
+def _with_options(program: Any) -> Any:
+    """Return a result of `pmap`, which has no argument for options, as a function that is compiled with them."""
+    if not _options:
+        return program
+    options, compiled = dict(_options), {}
+
+    def call(*arguments: Any) -> Any:
+        leaves, tree = jax.tree.flatten(arguments)
+        shapes = tree, tuple((np.shape(leaf), jnp.result_type(leaf)) for leaf in leaves)
+        if shapes not in compiled:
+            compiled[shapes] = program.lower(*arguments).compile(compiler_options=options)
+        return compiled[shapes](*arguments)
+
+    call.lower = program.lower
+    return call
+
+
+def _with_axes(shapes: Any, *axes: int) -> Any:
+    return jax.tree.map(lambda x: jax.ShapeDtypeStruct((*axes, *x.shape), x.dtype), shapes)
 
 
 @dataclass(frozen=True)
@@ -79,9 +134,13 @@ class Placement:
         """Put one tree per run on the devices."""
         return replicate(trees[0])
 
+    def shapes(self, state: Any, batch: Any) -> tuple[Any, Any]:
+        """Return the shapes of a step's arguments from those of one run on one device, batches `[part, row, ...]`."""
+        return state, _with_axes(batch, len(own_devices()))
+
     def batch(self, batches: Sequence[Any]) -> Any:
-        """Arrange one batch per run, each `[device * part, row, ...]`."""
-        return shard(batches[0])
+        """Put one batch per run on the devices, each `[device * part, row, ...]`; it does not wait for the copies."""
+        return jax.device_put(shard(batches[0]), NamedSharding(_own_mesh(), PartitionSpec(AXIS)))
 
     def split(self, tree: Any) -> list[Any]:
         """Return one tree per run from the result of a step; call it before the next step reuses that memory."""
@@ -117,16 +176,19 @@ class Stacked(Placement):
         # A CPU has no fast kernels for a batch of networks, but overlaps independent operations of one program.
         unrolled = each == 1 or devices()[0].platform == "cpu"
         all_runs = side_by_side if unrolled else jax.vmap(one)
-        return jax.pmap(all_runs, axis_name=RUNS, donate_argnums=(0,), devices=devices()[:used])
+        return _with_options(jax.pmap(all_runs, axis_name=RUNS, donate_argnums=(0,), devices=devices()[:used]))
+
+    def shapes(self, state: Any, batch: Any) -> tuple[Any, Any]:
+        return _with_axes((state, batch), *self._grid)
 
     def put(self, trees: Sequence[Any]) -> Any:
-        used = Mesh(np.array(devices()[: self._grid[0]]), (RUNS,))
-        return jax.device_put(self.batch(trees), NamedSharding(used, PartitionSpec(RUNS)))
+        used, each = self._grid
+        trees = [*trees, *[trees[-1]] * (used * each - self.runs)]
+        stacked = jax.tree.map(lambda *x: np.stack(x).reshape(used, each, *np.shape(x[0])), *trees)
+        return jax.device_put(stacked, NamedSharding(Mesh(np.array(devices()[:used]), (RUNS,)), PartitionSpec(RUNS)))
 
     def batch(self, batches: Sequence[Any]) -> Any:
-        used, each = self._grid
-        batches = [*batches, *[batches[-1]] * (used * each - self.runs)]
-        return jax.tree.map(lambda *x: np.stack(x).reshape(used, each, *np.shape(x[0])), *batches)
+        return self.put(batches)
 
     def split(self, tree: Any) -> list[Any]:
         whole, each = jax.device_get(tree), self._grid[1]

@@ -38,20 +38,30 @@ class TrainState:
 
 
 def create(model: nn.Module, example: Any, optimizer: optax.GradientTransformation, seed: int) -> TrainState:
-    """Return a freshly initialised state; of `example`, an input `[1, ...]`, only the shape is used."""
-    variables = _init(model, jax.random.key(seed), example)
+    """Return a freshly initialised state; of `example`, an input `[1, ...]`, only the shape and type are used.
+
+    It is computed on the CPU, whatever the accelerator: a program of many small kernels takes long to compile for a
+    GPU, and all computers start from the same weights.
+    """
+    shape = jax.ShapeDtypeStruct(example.shape, example.dtype)
+    try:
+        cpu = jax.local_devices(backend="cpu")[0]
+    except RuntimeError:  # JAX_PLATFORMS leaves it out
+        cpu = None
+    with jax.default_device(cpu):
+        return _init(model, shape, optimizer, np.uint32(seed))
+
+
+@partial(jax.jit, static_argnums=(0, 1, 2))
+def _init(model: nn.Module, shape: Any, optimizer: optax.GradientTransformation, seed: jax.Array) -> TrainState:
+    """Initialise a network and its optimizer as one program, compiled once per network, not once per fold."""
+    variables = model.init(jax.random.key(seed), jnp.zeros(shape.shape, shape.dtype), train=False)
     return _first(variables, optimizer.init(variables["params"]), seed)
 
 
-def _first(variables: Any, opt_state: Any = (), seed: int = 0) -> TrainState:
-    batch_stats = variables.get("batch_stats", {})
-    return TrainState(jnp.zeros((), jnp.int32), variables["params"], batch_stats, opt_state, jnp.uint32(seed))
-
-
-@partial(jax.jit, static_argnums=0)
-def _init(model: nn.Module, key: jax.Array, example: Any) -> Any:
-    """Initialise the network; compiled once per network, not once per fold."""
-    return model.init(key, example, train=False)
+def _first(variables: Any, opt_state: Any = (), seed: Any = None) -> TrainState:
+    seed = np.uint32(0) if seed is None else seed
+    return TrainState(jnp.int32(0), variables["params"], variables.get("batch_stats", {}), opt_state, seed)
 
 
 def with_pretrained(state: TrainState, spec: str, arch: str, part: str = "") -> tuple[TrainState, list[str]]:

@@ -178,6 +178,18 @@ class ActiveRun:
             )
 
 
+def _next_batch(active: Sequence[ActiveRun], slots: Sequence[ActiveRun], placement: Placement) -> Any:
+    """Put the next batches of the active runs on the devices."""
+    began = time.monotonic()
+    for run in active:
+        # A finished run repeats its last batch until the others are finished.
+        run.batch = next(run.batches, run.batch)
+    batch = placement.batch([run.batch for run in slots])
+    for run in active:
+        run.waited_s += time.monotonic() - began
+    return batch
+
+
 def train(
     runs: Sequence[ActiveRun],
     step: Step,
@@ -221,14 +233,11 @@ def train(
             epoch_bars[run] = stack.enter_context(bars)
             step_bars[run] = stack.enter_context(progress.task(f"{run.name}: steps", run.total_steps, run.step))
 
+        batch = _next_batch(active, slots, placement)
         while active:
-            for run in active:
-                began = time.monotonic()
-                run.batch = next(run.batches)
-                run.waited_s += time.monotonic() - began
-            # A finished run repeats its last batch until the others are finished.
-            states, losses = step(states, placement.batch([run.batch for run in slots]))
+            states, losses = step(states, batch)
             in_flight.append(losses)
+            batch = _next_batch(active, slots, placement)  # put on the devices while they compute this step
             if len(in_flight) > MAX_IN_FLIGHT:
                 jax.block_until_ready(in_flight.popleft())
 

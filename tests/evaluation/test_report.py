@@ -18,6 +18,7 @@ from jaxpara.fusion import Fused
 
 MEMBER = {"learner": {"name": "net", "model": {"name": "cnn1d_lstm"}}, "features": {"name": "waveform"}}
 ABOUT = {"jaxpara": "0.1.0", "experiment": "fake", "recipe": "paper", "left_out": {}, "devices": ["cpu", "cpu"]}
+ABOUT["compiled"] = {"programs": 4, "from_cache": 1, "seconds": 65.0}
 ABOUT["versions"] = {"jax": "0.10.2"}
 EVIL = "<script>alert('$x$')</script>"
 
@@ -56,7 +57,7 @@ def written(tmp_path_factory, fakes):
             )
             curves[member] = {(first + f, 0): tmp_path / f"{f}.jsonl" for f in range(folds)}
         lines = [
-            {"kind": k, "step": 10 * e, "epoch": e, "loss": 1 / (e + 1), "score": e / 3}
+            {"kind": k, "step": 10 * e, "epoch": e, "loss": 1 / (e + 1), "score": e / 3, "waiting": 0.02 * e}
             for e in range(3)
             for k in ("train", "validation")
         ]
@@ -150,6 +151,8 @@ def test_classes(class_page):
     assert "adam, cross-validation" in section(text, "confusions")
     assert "0.500" in section(text, "fusion")
     assert "fold 0" in section(text, "curves")
+    assert "Training spent 2.0\N{NO-BREAK SPACE}% of its time waiting for data." in section(text, "curves")
+    assert "Compiling 4 programs, of which 1 were in the cache, took 1 min 5 s." in section(text, "config")
     assert "fold 1" not in section(text, "curves")  # it has none
     assert 'id="sequences"' not in text
 
@@ -329,6 +332,20 @@ def test_a_scatter_plot_draws_points_or_their_density(rows):
     assert {"<b>", "true value", "predicted value", "prediction = truth"} <= words
     assert len(root.findall(".//{*}use")) < 500
     assert ("labels" in words) == (rows > plots.MAX_POINTS)
+
+
+def test_the_levels_of_a_scale_are_named():
+    levels = np.array([0.0, 1.0, 2.0])
+    root = ElementTree.fromstring(plots.scatter("a", {"b": (levels, levels)}, ("low", "mid", "high")))
+    words = ["".join(element.itertext()).strip() for element in root.iterfind(".//{*}text")]
+    assert [words.count(name) for name in ("low", "mid", "high")] == [2, 2, 2]
+
+
+@pytest.mark.parametrize(("measure", "clipped"), [("RMSE", True), ("PCC", False)])
+def test_a_very_wide_interval_of_an_error_runs_off_the_plot(measure, clipped):
+    text = plots.dots("wide", {"a": {"b": (2.0, [1.0, 900.0])}}, measure=measure, rows="", lines={})
+    words = {"".join(e.itertext()).strip() for e in ElementTree.fromstring(text).iterfind(".//{*}text")}
+    assert ("800" not in words) == clipped
 
 
 def test_drawing_leaves_nothing_global_behind():

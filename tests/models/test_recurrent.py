@@ -9,9 +9,20 @@ import pytest
 from golden1d import check_gradients, fixed, fixed_like, load
 from jax.test_util import check_grads
 
+from jaxpara.models import recurrent
 from jaxpara.models.recurrent import GRU, LSTM, SequenceLSTM
 
 NETWORKS = {"lstm": LSTM(5), "gru": GRU(5)}
+
+
+@pytest.fixture
+def form(request, monkeypatch):
+    """Compute LSTM layers in the form of a CPU or of an accelerator, on any platform."""
+    of_platform = {"cpu": "cpu", "accelerator": "default"}[request.param]
+    monkeypatch.setattr(recurrent, "platform_dependent", lambda *arrays, **forms: forms[of_platform](*arrays))
+
+
+both_forms = pytest.mark.parametrize("form", ["cpu", "accelerator"], indirect=True)
 
 
 @pytest.mark.parametrize("name", ["lstm", "gru"])
@@ -83,6 +94,8 @@ def test_initialisation_matches_keras():
     assert 0.95 * limit < abs(params["kernel"]).max() <= limit
 
 
+@both_forms
+@pytest.mark.usefixtures("form")
 def test_sequence_parity_with_torch():
     golden = load("sequence")
     with jax.enable_x64(True):
@@ -109,3 +122,56 @@ def test_sequence_dropout_acts_only_in_training():
     np.testing.assert_array_equal(trained[0], trained[1])
     assert abs(trained[0] - trained[2]).max() > 1e-4
     assert abs(trained[0] - evaluated).max() > 1e-4
+
+
+@pytest.mark.parametrize(("sizes", "time"), [((6, 4), 21), ((4, 6, 5), 2)])
+def test_the_form_of_accelerators_equals_that_of_a_cpu(sizes, time):
+    """In values, carries and gradients, from any carry; 21 steps are more than two unrolled groups."""
+    network = SequenceLSTM(lstm=sizes)
+    inputs = jnp.asarray(fixed("inputs", (2, time, 7), 1.0), jnp.float32)
+    params = fixed_like(jax.eval_shape(network.init, jax.random.key(0), inputs))["params"]
+    layers = [
+        tuple(params[f"lstm{n}"][name] for name in ("kernel", "recurrent_kernel", "bias")) for n in range(len(sizes))
+    ]
+    carries = [
+        tuple(jnp.float32(fixed(f"carry{n}{part}", (2, size), 0.5)) for part in (0, 1)) for n, size in enumerate(sizes)
+    ]
+
+    def loss(compute, arrays):
+        outputs = compute(*arrays)
+        leaves = jax.tree.leaves(outputs)
+        return sum((leaf * jnp.cos(jnp.arange(leaf.size).reshape(leaf.shape))).sum() for leaf in leaves), outputs
+
+    found, expected = (
+        jax.jit(jax.grad(partial(loss, compute), has_aux=True))((inputs, layers, carries))
+        for compute in (recurrent._in_pairs, recurrent._in_turn)
+    )
+    assert jax.tree.structure(found[1][1][0]) == jax.tree.structure(carries[0])
+    for one, other in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("form", ["accelerator"], indirect=True)
+@pytest.mark.usefixtures("form")
+def test_the_form_of_accelerators_resumes_from_a_carry():
+    network = SequenceLSTM(lstm=(6, 4))
+    inputs = jnp.asarray(fixed("inputs", (2, 24, 7), 1.0), jnp.float32)
+    variables = fixed_like(jax.eval_shape(network.init, jax.random.key(0), inputs))
+    step = jax.jit(partial(network.apply, method="step"))
+    whole, last = step(variables, inputs)
+    parts, carry = [], None
+    for part in jnp.split(inputs, 2, axis=1):
+        outputs, carry = step(variables, part, carry)
+        parts.append(outputs)
+    np.testing.assert_allclose(jnp.concatenate(parts, 1), whole, rtol=0, atol=1e-6)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=0, atol=1e-6), carry, last)
+
+
+@pytest.mark.parametrize(("platform", "dropout", "loops"), [("cpu", 0.0, 2), ("cuda", 0.0, 1), ("cuda", 0.4, 2)])
+def test_the_platform_that_a_program_is_lowered_for_chooses_the_form(platform, dropout, loops):
+    """Dropout between two layers needs the outputs of the first one, so they are not in one loop."""
+    network, inputs = SequenceLSTM(lstm=(6, 4), dropout=dropout), jnp.ones((1, 33, 3))
+    variables = jax.eval_shape(network.init, jax.random.key(0), inputs)
+    apply = jax.jit(partial(network.apply, train=True))
+    lowered = apply.trace(variables, inputs, rngs={"dropout": jax.random.key(0)}).lower(lowering_platforms=(platform,))
+    assert lowered.as_text().count("stablehlo.while") == loops

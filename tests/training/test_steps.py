@@ -1,5 +1,7 @@
 """A step has the same result whatever it is spread over."""
 
+from types import SimpleNamespace
+
 import jax
 import numpy as np
 import optax
@@ -176,3 +178,37 @@ def test_the_layer_of_embeddings_does_not_change_predictions():
     state = create(model, np.zeros((1, 24, 1), np.float32), optax.sgd(0.1), seed=1)
     outputs = steps.forward(model, layer="a layer of the embeddings")(state.variables, inputs)
     np.testing.assert_allclose(outputs, model.apply(state.variables, inputs), atol=1e-6)
+
+
+def test_the_options_of_a_deterministic_run_reach_the_compiler(monkeypatch):
+    """And no other run has any; a CPU needs none, and accepts those of GPUs without an effect."""
+
+    def double(state, batch):
+        return state + jax.lax.psum(2 * batch.sum(), parallel.AXIS)
+
+    batch = np.arange(4.0, dtype=np.float32).reshape(4, 1)
+    parallel.set_deterministic(True)
+    assert parallel._options == {}
+    plain = parallel.spread(double)
+    assert isinstance(plain, type(jax.pmap(double, parallel.AXIS)))
+    gpus = [SimpleNamespace(platform="gpu")]
+    with monkeypatch.context() as patched:
+        patched.setattr(parallel, "devices", lambda: gpus)
+        parallel.set_deterministic(True)
+    try:
+        assert parallel._options == parallel.DETERMINISTIC
+        compile_, passed = jax.stages.Lowered.compile, []
+        record = lambda lowered, compiler_options=None: passed.append(compiler_options) or compile_(lowered)  # noqa: E731
+        monkeypatch.setattr(jax.stages.Lowered, "compile", record)
+        step = parallel.spread(double, donate=True)
+        for rows in (1, 1, 2):
+            wide = np.repeat(batch, rows, axis=1)
+            assert float(step(np.float32(1), wide)) == float(plain(np.float32(1), wide))
+        assert passed == [parallel.DETERMINISTIC] * 2
+        monkeypatch.setattr(jax.stages.Lowered, "compile", compile_)
+        parallel._options["no_such_option"] = True
+        with pytest.raises(Exception, match="No such compile option: 'no_such_option'"):
+            parallel.spread(double)(np.float32(1), batch)
+    finally:
+        parallel.set_deterministic(False)
+    assert parallel._options == {}

@@ -103,9 +103,12 @@ def test_the_log_has_the_fraction_of_time_spent_waiting_for_batches(tmp_path):
     assert 0.59 < line["waiting"] * passed_s < passed_s - 0.59  # 0.6 s for batches, and 0.6 s for steps
 
 
-@pytest.mark.parametrize(("count", "signalled", "saved"), [(1, 3, 3), (2, 3, 20), (2, 20, 20), (2, 21, 40)])
+@pytest.mark.parametrize(("count", "signalled", "saved"), [(1, 4, 3), (2, 4, 20), (2, 21, 20), (2, 22, 40)])
 def test_a_signal_is_not_lost_before_the_processes_agree(count, signalled, saved, tmp_path, monkeypatch):
-    """Several processes agree only at steps with a line of the log; a signal between them counts at the next one."""
+    """Several processes agree only at steps with a line of the log; a signal between them counts at the next one.
+
+    A batch is fetched during the step before.
+    """
     asked = []
 
     def any_process(value):
