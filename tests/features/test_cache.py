@@ -64,7 +64,7 @@ def test_without_the_package_of_a_feature_only_stored_arrays_are_there(tmp_path:
 
     monkeypatch.setattr(type(FEATURE), "require", require)
     assert_right(load_features(FEATURE, wavs[:2], tmp_path / "cache"), wavs[:2])
-    with pytest.raises(Unavailable, match="^not installed: pip install it$"):  # an optional member is left out
+    with pytest.raises(Unavailable, match=r"^not installed: pip install it$"):  # an optional member is left out
         load_features(FEATURE, wavs, tmp_path / "cache")
 
 
