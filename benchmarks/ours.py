@@ -25,6 +25,7 @@ from jaxpara.models.speech import SpeechConfig, SpeechEncoder
 from jaxpara.models.speech.checkpoint import to_hub
 from jaxpara.registry import build
 from jaxpara.training import parallel, steps
+from jaxpara.training.batches import parts_of
 from jaxpara.training.examples import EXAMPLES
 from jaxpara.training.losses import LOSSES
 from jaxpara.training.optimizers import OPTIMIZERS
@@ -62,8 +63,7 @@ def network(learner: Mapping[str, Any], batch: Arrays, *, task: str, train: bool
     rows, part = len(batch["inputs"]), learner.get("microbatch", "auto")
     if part == "auto":  # as in `Net`, on a CPU
         part = getattr(model, "samples_at_once", 0) // batch["inputs"].shape[1]
-    part = part or rows
-    parts = -(-rows // part)
+    parts, _ = parts_of(rows, 1, part)
     assert rows % parts == 0, "padded batches are not for timing"
     arranged = parallel.shard({name: v.reshape(-1, rows // parts, *v.shape[1:]) for name, v in batch.items()})
     sharded = parallel.shard(batch)

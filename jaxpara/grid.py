@@ -11,7 +11,7 @@ import pandas as pd
 from jaxpara.corpora.simulated import STAMP
 from jaxpara.errors import UserError, reason
 from jaxpara.evaluation import comparison_report
-from jaxpara.evaluation.conclusions import Formatter
+from jaxpara.evaluation.formatting import Formatter
 from jaxpara.evaluation.measures import MEASURE
 from jaxpara.files import read_json, write_text
 from jaxpara.run import DEMO, compare, default_workdir, run

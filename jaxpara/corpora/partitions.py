@@ -142,12 +142,9 @@ def write(path: Path, corpus: Corpus, specs: Iterable[Mapping[str, Any]]) -> Non
     Args:
       specs: the `folds` of each member's config.
     """
-    fold_of: dict[str, str] = {}
-    for spec in specs:
-        everything = {key: value for key, value in spec.items() if key not in ("only", "leave_out")}
-        folds = folds_of(everything, "folds", corpus)
-        if len(folds) > 1 and not fold_of:
-            fold_of = {name: str(fold.index) for fold in folds for name in fold.val_names}
+    whole = ({key: value for key, value in spec.items() if key not in ("only", "leave_out")} for spec in specs)
+    several = next((folds for spec in whole if len(folds := folds_of(spec, "folds", corpus)) > 1), [])
+    fold_of = {name: str(fold.index) for fold in several for name in fold.val_names}
     rows = [(r.name, r.speaker, r.partition, fold_of.get(r.name, "")) for r in corpus.recordings]
     table = pd.DataFrame(rows, columns=["file", "speaker", "split", "fold"])
     write_text(path, table.to_csv(index=False, lineterminator="\n"))

@@ -88,6 +88,7 @@ def load_features(
       `[time, ...]` or a sequence of images by recording name, in the order of the recordings.
 
     Raises:
+      Unavailable: there are features to compute, and a package that they need is not installed.
       UserError: a recording cannot be read, is too short, or has changed since its digest was computed.
       OSError: the disk is full, or the folder cannot be written; the files written before stay usable.
     """
@@ -102,6 +103,8 @@ def load_features(
     paths = [home / f"{digest}.npy" for digest in digests]
     wanted = dict(zip(paths, zip(recordings, digests, strict=True), strict=True))
     missing = [path for path in wanted if not is_intact(path)]
+    if missing:
+        feature.require()
     # The processes of a run start at different recordings, and skip those that another one has finished.
     first = len(missing) * processes.index() // processes.count()
 

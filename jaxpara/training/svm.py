@@ -226,7 +226,7 @@ class SVM:
             kernel = FunctionTransformer(rbf_kernel, kw_args={"Y": scaled.astype(np.float64), "gamma": gamma})
         mapped = kernel.fit_transform(scaled)
         weights = compute_sample_weight("balanced", targets) if self.class_weight == "balanced" else None
-        folds = min(PLATT_FOLDS, int(np.unique_counts(targets).counts.min()))  # of classes only
+        folds = min(PLATT_FOLDS, int(np.unique_counts(targets).counts.min())) if self.probabilities else PLATT_FOLDS
         for value in c:
             solver = self._solver(value, derive(seed, "solver"), folds)
             with warnings.catch_warnings(record=True, action="always", category=ConvergenceWarning) as caught:

@@ -182,8 +182,8 @@ def _next_batch(active: Sequence[ActiveRun], slots: Sequence[ActiveRun], placeme
     """Put the next batches of the active runs on the devices."""
     began = time.monotonic()
     for run in active:
-        # A finished run repeats its last batch until the others are finished.
-        run.batch = next(run.batches, run.batch)
+        if run.step < run.total_steps:  # a finished run repeats its last batch until the others are finished
+            run.batch = next(run.batches)
     batch = placement.batch([run.batch for run in slots])
     for run in active:
         run.waited_s += time.monotonic() - began
@@ -237,13 +237,14 @@ def train(
         while active:
             states, losses = step(states, batch)
             in_flight.append(losses)
+            for run in active:
+                run.step += 1
+                run.unread.append(losses)
             batch = _next_batch(active, slots, placement)  # put on the devices while they compute this step
             if len(in_flight) > MAX_IN_FLIGHT:
                 jax.block_until_ready(in_flight.popleft())
 
             for run in active:
-                run.step += 1
-                run.unread.append(losses)
                 if run.logs:
                     run.read_losses(placement)
                     run.log_training(optimizer.lr_at(run.step, run.validation_losses))

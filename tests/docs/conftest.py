@@ -45,7 +45,7 @@ def own_tables(folder, random):
     rows = {name: [header] for name, header in (tables | {"belts/belt.csv": "file,time,belt,speaker"}).items()}
     for name in ("emodb", "voices", "belts", "by_class/calm", "by_class/tense"):
         (folder / name).mkdir(parents=True)
-    for number in range(60):
+    for number in range(36):
         noise = 0.05 * random.standard_normal(16_000)
         emotion, speaker = "abcdef"[number % 6], f"s{number // 6}"
         soundfile.write(folder / "emodb" / f"{number}.flac", noise, 16_000)

@@ -11,7 +11,7 @@ from cached import FEATURE, Counted, assert_right, corpus, files, home, recordin
 
 from jaxpara import processes
 from jaxpara.corpora import audio
-from jaxpara.errors import UserError
+from jaxpara.errors import Unavailable, UserError
 from jaxpara.features import LogMel, MelImage, Waveform
 from jaxpara.features.cache import FITTED_FILE, fitted, is_intact, load_features, write_array
 
@@ -53,6 +53,19 @@ def test_images_are_stored_small_and_returned_whole(tmp_path: Path):
     wavs = corpus(tmp_path / "wav", 2)
     assert_right(load_features(MelImage(), wavs, tmp_path / "cache"), wavs, MelImage())
     assert max(path.stat().st_size for path in files(tmp_path / "cache")) < 64 * 20
+
+
+def test_without_the_package_of_a_feature_only_stored_arrays_are_there(tmp_path: Path, monkeypatch):
+    wavs = corpus(tmp_path / "wav", 3)
+    load_features(FEATURE, wavs[:2], tmp_path / "cache")
+
+    def require(self):
+        raise Unavailable("not installed: pip install it")
+
+    monkeypatch.setattr(type(FEATURE), "require", require)
+    assert_right(load_features(FEATURE, wavs[:2], tmp_path / "cache"), wavs[:2])
+    with pytest.raises(Unavailable, match=r"^not installed: pip install it$"):  # an optional member is left out
+        load_features(FEATURE, wavs, tmp_path / "cache")
 
 
 def test_existing_arrays_are_not_computed_again(tmp_path: Path, computed: list):

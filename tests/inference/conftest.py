@@ -9,6 +9,8 @@ from ml_collections import ConfigDict
 from small_members import BAGS, autoencoder
 
 from configs import common
+from jaxpara.inference import predict as predict_module
+from jaxpara.inference.system import System
 from jaxpara.run import run
 
 NET = {"name": "net", "optimizer": {"name": "adam", "lr": 1e-3}, "epochs": 1}
@@ -118,3 +120,24 @@ def alone(trained, tmp_path_factory):
     ]
     (workdir / "system.json").write_text(json.dumps(about))
     return workdir
+
+
+@pytest.fixture
+def read_once(monkeypatch, systems={}):  # noqa: B006
+    """Let `predict` read and compile each system once for all tests."""
+    monkeypatch.setattr(
+        predict_module, "System", lambda folder: systems.get(folder) or systems.setdefault(folder, System(folder))
+    )
+
+
+@pytest.fixture
+def predicted(monkeypatch):
+    """The names of the files that `predict` gives to the system, and has not predicted before."""
+    names, before = [], predict_module.predict_files
+
+    def spied(system, todo, *rest):
+        names.extend(file.name for file in todo)
+        return before(system, todo, *rest)
+
+    monkeypatch.setattr(predict_module, "predict_files", spied)
+    return names

@@ -19,7 +19,8 @@ from jaxpara.features.waveform import Waveform
 from jaxpara.inference import predict as predict_module
 from jaxpara.inference.audio_files import AudioFile
 from jaxpara.inference.predict import predict
-from jaxpara.inference.system import System
+
+pytestmark = pytest.mark.usefixtures("read_once")
 
 ROOT = Path(__file__).parents[2]
 # Name, subtype, rate, channels and seconds of a file.
@@ -52,14 +53,6 @@ def mixed(speech, tmp_path_factory):
         soundfile.write(path, np.stack([sound] * channels, axis=1), rate_hz, subtype)
     (folder / "notes.txt").write_text("no audio")
     return folder
-
-
-@pytest.fixture(autouse=True)
-def read_once(monkeypatch, systems={}):  # noqa: B006
-    """Read and compile each system once for all tests here."""
-    monkeypatch.setattr(
-        predict_module, "System", lambda folder: systems.get(folder) or systems.setdefault(folder, System(folder))
-    )
 
 
 def rows_of(table):
@@ -131,7 +124,7 @@ def test_silence_and_stereo_that_cancels_are_warned_about_after_an_interruption_
         monkeypatch.setattr(predict_module, "_predict_batch", lambda system, batch: None if not batch else 1 / 0)
 
 
-def test_a_damaged_file_is_reported_and_the_others_are_predicted(trained, mixed, speech, tmp_path, monkeypatch):
+def test_a_damaged_file_is_reported_and_the_others_are_predicted(trained, mixed, speech, tmp_path, predicted):
     workdir, _ = trained("breathing")
     folder = tmp_path / "in"
     folder.mkdir()
@@ -147,18 +140,11 @@ def test_a_damaged_file_is_reported_and_the_others_are_predicted(trained, mixed,
     ):
         predict(workdir, str(folder), table)
     assert list(belts_of(table)) == ["a.wav", "d.wav", "f.wav"]
-    asked = []
-    before = predict_module.predict_files
-
-    def spied(system, todo, *rest):
-        asked.extend(file.name for file in todo)
-        return before(system, todo, *rest)
-
-    monkeypatch.setattr(predict_module, "predict_files", spied)
+    predicted.clear()
     for name in "bce":
         (folder / f"{name}.wav").write_bytes(whole)
     predict(workdir, str(folder), table)
-    assert asked == ["b.wav", "c.wav", "e.wav"]
+    assert predicted == ["b.wav", "c.wav", "e.wav"]
     belts = belts_of(table)
     assert list(belts) == [f"{name}.wav" for name in "abcdef"]
     np.testing.assert_array_equal(belts["b.wav"], belts["a.wav"])

@@ -9,16 +9,10 @@ import pytest
 import soundfile
 
 from jaxpara.errors import UserError
-from jaxpara.inference import predict as predict_module
 from jaxpara.inference.predict import predict
 from jaxpara.inference.system import System
 
-
-@pytest.fixture(autouse=True)
-def read_once(monkeypatch, systems={}):  # noqa: B006
-    monkeypatch.setattr(
-        predict_module, "System", lambda folder: systems.get(folder) or systems.setdefault(folder, System(folder))
-    )
+pytestmark = pytest.mark.usefixtures("read_once")
 
 
 @pytest.fixture
@@ -60,7 +54,7 @@ def test_columns_are_kept_in_the_order_of_the_table(trained, folder, capsys):
     assert sorted(os.listdir(folder / "wav")) == ["a.wav", "b.wav"]
 
 
-def test_rows_that_fail_are_named_and_the_others_resume(trained, folder, monkeypatch):
+def test_rows_that_fail_are_named_and_the_others_resume(trained, folder, predicted):
     workdir, _ = trained("mask")
     os.mkfifo(folder / "wav" / "pipe.wav")
     (folder / "wav" / "c.wav").write_bytes(b"RIFF and no more")
@@ -76,18 +70,11 @@ def test_rows_that_fail_are_named_and_the_others_resume(trained, folder, monkeyp
         ("wav/a.wav", "6"),
         ("wav/b.wav", "7"),
     ]
-    asked = []
-    before = predict_module.predict_files
-
-    def spied(system, todo, *rest):
-        asked.extend(file.name for file in todo)
-        return before(system, todo, *rest)
-
-    monkeypatch.setattr(predict_module, "predict_files", spied)
+    predicted.clear()
     shutil.copy(folder / "wav" / "a.wav", folder / "wav" / "c.wav")
     table.write_text("file\nwav/b.wav\nwav/c.wav\n")
     predict(workdir, str(table), folder / "o.csv")
-    assert asked == ["wav/c.wav"]
+    assert predicted == ["wav/c.wav"]
     assert [row["file"] for row in rows_of(folder / "o.csv")] == ["wav/b.wav", "wav/c.wav"]
 
 
