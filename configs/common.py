@@ -124,7 +124,10 @@ def bags_of_words(size: int) -> dict[str, Any]:
     return {"name": "boaw", "frames": descriptors, "size": size, "table": f"BoAW-{size}"}
 
 
-def speech_encoder(checkpoint: str = "microsoft/wavlm-base-plus") -> dict[str, Any]:
+WAVLM = "microsoft/wavlm-base-plus"
+
+
+def speech_encoder(checkpoint: str = WAVLM) -> dict[str, Any]:
     """Return the hidden states of all layers of a speech encoder, for networks that learn the weights of the layers."""
     return {
         "name": "speech_encoder",
@@ -137,6 +140,26 @@ def speech_encoder(checkpoint: str = "microsoft/wavlm-base-plus") -> dict[str, A
         # Longer recordings are encoded in overlapping chunks, whose first and last seconds are dropped.
         "chunk_s": 30.0,
         "context_s": 2.0,
+    }
+
+
+def layers_mlp(checkpoint: str, folds: dict[str, Any], class_weight: str = "none") -> dict[str, Any]:
+    """Return a network on all layers of a speech encoder, each as its mean and deviation over the recording."""
+    return {
+        "features": speech_encoder(checkpoint) | {"pooling": "mean_std", "rate_hz": 50.0},
+        "folds": folds,
+        "learner": {
+            "name": "net",
+            "examples": {"name": "vectors"},
+            "model": {"name": "mlp", "units": (256,), "dropout": 0.4},
+            "loss": {"name": "cross_entropy", "class_weight": class_weight, "smoothing": 0.0},
+            "optimizer": {"name": "adam", "lr": 1e-3, "weight_decay": 1e-4, "clip_norm": 1.0} | schedule(),
+            "batch": 64,
+            "epochs": 40,
+            "patience": 0,
+            "best_by": "score",
+            "keep_best": 1,
+        },
     }
 
 

@@ -15,21 +15,6 @@ from configs import common
 
 
 def get_config(recipe: str = "recommended") -> ConfigDict:
-    ssl = {
-        "features": common.speech_encoder() | {"pooling": "mean_std", "rate_hz": 50.0},
-        "folds": common.mask_folds(recipe, n=4),
-        "learner": {
-            "name": "net",
-            "examples": {"name": "vectors"},
-            "model": {"name": "mlp", "units": (256,), "dropout": 0.4},
-            "loss": {"name": "cross_entropy", "class_weight": "none", "smoothing": 0.0},
-            "optimizer": {"name": "adam", "lr": 1e-3, "weight_decay": 1e-4, "clip_norm": 1.0} | common.schedule(),
-            "batch": 64,
-            "epochs": 40,
-            "patience": 0,
-            "best_by": "score",
-            "keep_best": 1,
-        },
-    }
+    ssl = common.layers_mlp(common.WAVLM, common.mask_folds(recipe, n=4))
     demo = {"features": {"checkpoint": "tiny"}, "learner": {"epochs": 20}}
     return common.experiment("mask", recipe, members={"ssl": ssl}, demo={"members": {"ssl": demo}})

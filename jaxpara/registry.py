@@ -13,9 +13,11 @@ _SIZES = (
     *("bands", "batch", "blocks", "chunk", "filters", "gru", "keep_best", "kernels", "layers", "lstm", "piece_frames"),
     *("pools", "seeds", "stages", "stem", "stem_kernel", "units", "validate_every", "width"),
 )
-_COUNTS = ("decay_steps", "epochs", "mirror_frames", "patience", "plateau_patience", "warmup_steps")
-_AMOUNTS = ("clip_norm", "clip_s", "eps", "frame_rate_hz", "hop_s", "step_s", "weight_decay", "window_s")
-_FRACTIONS = ("dropout", "head_dropout", "momentum", "smoothing")
+_COUNTS = ("decay_steps", "epochs", "frames_per_output", "mirror_frames", "patience", "plateau_patience", "warmup_steps")
+_AMOUNTS = (
+    *("clip_norm", "clip_s", "eps", "frame_rate_hz", "hop_s", "pretrained_lr", "step_s", "weight_decay", "window_s"),
+)
+_FRACTIONS = ("dropout", "head_dropout", "layer_drop", "mask_channels", "mask_time", "momentum", "smoothing")
 LIMITS: dict[str, tuple[bool, str, Callable[[float], bool]]] = {
     **dict.fromkeys(_SIZES, (True, "a whole number, at least 1", lambda value: value >= 1)),
     **dict.fromkeys(_COUNTS, (True, "a whole number, at least 0", lambda value: value >= 0)),

@@ -50,7 +50,8 @@ def corpus(task_name):
 def no_hub(monkeypatch):
     """Use the tiny speech encoder for the checkpoints on the Hub."""
     tiny = speech_encoder._encoder("tiny")
-    monkeypatch.setattr(speech_encoder, "_encoder", lambda _: tiny)
+    base = tiny._replace(config=replace(tiny.config, num_hidden_layers=12))
+    monkeypatch.setattr(speech_encoder, "_encoder", lambda name: tiny if name == "tiny" else base)
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
@@ -112,6 +113,7 @@ WAVEFORM = (400 * 640, 1)
         ("breathing_s5", "embeddings", (400, 768)),
         ("breathing_ssl", "ssl", (400, 4, 24)),
         ("mask_ssl", "ssl", (4, 48)),
+        ("mask_ssl_tuned", "ssl", (49, 24)),
         ("mask_s1", "adam", (1, 64, 32, 3)),
         ("mask_s1:paper", "adam", (1, 64, 32, 3)),
         ("mask_svm", "audeep30", (1, 24, 128)),

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxpara.errors import UserError
+from jaxpara.errors import Unavailable, UserError
 from jaxpara.features import windows
 from jaxpara.features.feature import Feature
 from jaxpara.models import speech
@@ -63,7 +63,7 @@ class EncoderStates(Feature):
     Attributes:
       checkpoint: a folder that `save_pretrained` of `transformers` wrote; a name on the Hugging Face Hub, such as
         "microsoft/wavlm-base-plus", which is downloaded on first use; or "tiny", an encoder with random weights that
-        shows that the program works.
+        shows that the program works. Empty: none, which leaves an optional member out.
       layer: a layer, from 0 (the input of the transformer) to their number (its output); several, whose channels are
         concatenated, as (6, 9) or on the command line "6,9"; or "weighted", all of them.
       pooling: over time, for each layer: the `mean`; the mean and the standard deviation, concatenated (`mean_std`); or
@@ -87,7 +87,7 @@ class EncoderStates(Feature):
         super().__post_init__()
         if self.sample_rate_hz != RATE_HZ:
             raise UserError(f"EncoderStates.sample_rate_hz is {self.sample_rate_hz}, expected {RATE_HZ}; remove it")
-        if not (isinstance(self.checkpoint, str) and self.checkpoint):
+        if not isinstance(self.checkpoint, str):
             raise UserError(f"EncoderStates.checkpoint is {self.checkpoint!r}, expected a folder, a name, or 'tiny'")
         object.__setattr__(self, "layer", _layers(self.layer))
         if not self.rate_hz > 0:
@@ -108,30 +108,35 @@ class EncoderStates(Feature):
         return TINY_NOTE if self.checkpoint == TINY else ""
 
     @property
+    def encoder(self) -> LoadedEncoder:
+        """The checkpoint, which is loaded for it; raise Unavailable if it is not there."""
+        return _encoder(self.checkpoint)
+
+    @property
     def licence(self) -> str:
         """The licence of the checkpoint, as far as its family determines it."""
-        return speech.LICENCES[_encoder(self.checkpoint).config.model_type]
+        return speech.LICENCES[self.encoder.config.model_type]
 
     @property
     def digest(self) -> str:
         """The SHA-256 of the checkpoint's content, which is loaded for it."""
-        return _encoder(self.checkpoint).sha256
+        return self.encoder.sha256
 
     @property
-    def _chosen(self) -> tuple[int, ...]:
+    def numbers(self) -> tuple[int, ...]:
         """The numbers of the layers; empty for all."""
         return self.layer if isinstance(self.layer, tuple) else ()
 
     def require(self) -> None:
         """Load the checkpoint; raise Unavailable if it is not there, or a UserError if the fields do not fit it."""
-        config = _encoder(self.checkpoint).config
+        config = self.encoder.config
         if not self.digest.startswith(self.sha256.lower()):
             raise UserError(
                 f"checkpoint {self.checkpoint!r}: the SHA-256 of its content starts with {self.digest[:16]}, expected"
                 f" {self.sha256[:16]}, with which this system was trained; put that checkpoint there, and give its"
                 " path or name in features.checkpoint"
             )
-        if (highest := max(self._chosen, default=0)) > config.num_hidden_layers:
+        if (highest := max(self.numbers, default=0)) > config.num_hidden_layers:
             raise UserError(
                 f"features.layer is {highest}, but {self.checkpoint} has {config.num_hidden_layers} layers; expected 0"
                 f" to {config.num_hidden_layers}"
@@ -145,7 +150,7 @@ class EncoderStates(Feature):
 
     def extract(self, waveform: np.ndarray) -> np.ndarray:
         self.require()
-        encoder = _encoder(self.checkpoint)
+        encoder = self.encoder
         if len(waveform) < (shortest := encoder.config.receptive_field):
             raise UserError(
                 f"{len(waveform) / RATE_HZ:.3f} s are too short for {self.checkpoint}, which needs"
@@ -178,7 +183,7 @@ class EncoderStates(Feature):
             padded = np.pad(chunk, (0, max(0, size - len(chunk))))[None]
             variables, lengths = {"params": encoder.params, **moments}, np.array([len(chunk)])
             with _device, jax.default_matmul_precision("highest"):  # the default of some GPUs has 10 bits
-                states = np.asarray(_states(config, self._chosen, variables, padded, lengths))
+                states = np.asarray(_states(config, self.numbers, variables, padded, lengths))
             yield states[:, 0, done - start : end - start].swapaxes(0, 1)
             done = end
 
@@ -259,6 +264,11 @@ def _bucket(frames: int) -> int:
 @cache  # read once, for all recordings and threads
 def _encoder(checkpoint: str) -> LoadedEncoder:
     """Load an encoder."""
+    if not checkpoint:
+        raise Unavailable(
+            "features.checkpoint is not set; set it to a folder or a name on the Hugging Face Hub, such as"
+            " microsoft/wavlm-base-plus"
+        )
     if checkpoint == TINY:
         config = TINY_CONFIG
         shortest = jnp.zeros((1, config.receptive_field))

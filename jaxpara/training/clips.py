@@ -1,6 +1,6 @@
 """Examples with one class or number for the whole recording (paper §3.1), and those of autoencoders, without labels.
 
-`Clips` are images, `Vectors` one vector per recording, and `Reconstruction` are spectrograms that an autoencoder copies
+`Clips` are images, `Vectors` one vector per recording, `Frames` sequences of vectors, and `Reconstruction` are spectrograms that an autoencoder copies
 (auDeep).
 """
 
@@ -201,6 +201,48 @@ class Vectors:
 class VectorExamples(ClipExamples):
     def _images(self, name: str) -> Any:
         return self._features[name][None]
+
+
+@dataclass(frozen=True)
+class Frames:
+    """Sequences `[frame, channel]` of different lengths, with one class or number per recording.
+
+    Attributes:
+      window_s: a longer recording is cut into equal parts not longer than this, over which predictions are averaged;
+        zeros fill a shorter one.
+    """
+
+    where: str  # the path of this config, for messages; set by the program
+    window_s: float
+    steps: ClassVar[tuple[Any, ...]] = ()
+    supervised: ClassVar[bool] = True
+
+    def examples(
+        self, recordings: Sequence[Recording], features: Features, *, classes: bool = True, **given: Any
+    ) -> "FrameExamples":
+        if (frames := round(self.window_s * given["frame_rate_hz"])) < 1:
+            raise UserError(
+                f"config.{self.where}.window_s is {self.window_s:g} and the features have {given['frame_rate_hz']:g}"
+                " frames per second: no frame is in a window; make it longer, or use features with frames"
+            )
+        return FrameExamples(recordings, features, frames, classes=classes)
+
+    def prepare(self, batch: Batch, key: jax.Array) -> jax.Array:
+        return batch["inputs"]
+
+    def labels(self, batch: Batch, key: jax.Array) -> list[Labels]:
+        return [(batch["targets"], batch["weights"])]
+
+
+class FrameExamples(ClipExamples):
+    def __init__(self, recordings: Sequence[Recording], features: Features, frames: int, *, classes: bool):
+        self._frames = frames
+        super().__init__(recordings, features, classes=classes)
+
+    def _images(self, name: str) -> Any:
+        frames = self._features[name]
+        parts = np.array_split(frames, max(1, -(-len(frames) // self._frames)))
+        return np.stack([np.pad(part, ((0, self._frames - len(part)), (0, 0))) for part in parts])
 
 
 class Reconstruction:

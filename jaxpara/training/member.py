@@ -87,7 +87,7 @@ class Member:
         self._rate_hz = 0.0 if self.table else self._feature.frame_rate_hz
         if self._per_speaker:
             per_speaker.require(corpus, f"config.{where}.features", self._per_speaker, frames=self._rate_hz > 0)
-        given = {"task": corpus.task, "frame_rate_hz": self._rate_hz, "precision": precision}
+        given = {"task": corpus.task, "feature": self._feature, "frame_rate_hz": self._rate_hz, "precision": precision}
         self._learner = build(LEARNERS, config["learner"], f"{where}.learner", **given)
         self.predicts: bool = self._learner.predicts
         require_classes(corpus, self.folds, f"config.{where}", self._learner.least_per_class)
@@ -100,7 +100,8 @@ class Member:
             self.identity["precision"] = precision
         if self.table:
             self.identity["table"] = organiser_tables.digest(corpus, self.table)
-        elif not self.optional:  # an optional member may be left out as soon as it is trained
+        # An optional member is left out as soon as it is trained, unless a checkpoint was asked for.
+        elif not self.optional or getattr(self._feature, "checkpoint", ""):
             self._feature.require()
             if isinstance(self._feature, EncoderStates):  # known by its content, which predictions check too
                 self.identity["member"] = dict(config, features=config["features"] | {"sha256": self._feature.digest})

@@ -7,5 +7,6 @@ states, frames = SpeechEncoder(config).apply(variables, waveforms, lengths)
 from jaxpara.models.speech.architecture import SpeechConfig
 from jaxpara.models.speech.checkpoint import LICENCES, load
 from jaxpara.models.speech.encoder import SpeechEncoder, normalise, whole_moments
+from jaxpara.models.speech.tuned import TunedEncoder
 
-__all__ = ["LICENCES", "SpeechConfig", "SpeechEncoder", "load", "normalise", "whole_moments"]
+__all__ = ["LICENCES", "SpeechConfig", "SpeechEncoder", "TunedEncoder", "load", "normalise", "whole_moments"]

@@ -84,16 +84,11 @@ class SpeechEncoder(nn.Module):
         x = FeatureEncoder(config, name="feature_extractor")(waveforms, lengths)
         x = FeatureProjection(config, name="feature_projection")(x, train)
         counts = jnp.full(len(x), x.shape[1]) if lengths is None else config.frames(lengths)
+        masked: Any = 0
         if config.mask_time_prob > 0:
             masked = self.param("masked_spec_embed", nn.initializers.uniform(1.0), (config.hidden_size,))
-            if train and config.apply_spec_augment:
-                spans = config.mask_time_prob, config.mask_time_length, config.mask_time_min_masks
-                hidden = draw_spans(self.make_rng("dropout"), counts, x.shape[1], *spans)
-                x = jnp.where(hidden[..., None], masked.astype(x.dtype), x)
-        if train and config.apply_spec_augment and config.mask_feature_prob > 0:
-            spans = config.mask_feature_prob, config.mask_feature_length, config.mask_feature_min_masks
-            hidden = draw_spans(self.make_rng("dropout"), jnp.full(len(x), x.shape[2]), x.shape[2], *spans)
-            x = jnp.where(hidden[:, None], 0, x)
+        if train and config.apply_spec_augment:
+            x = spec_augment(x, counts, masked, config, self.make_rng)
         valid = None if lengths is None else jnp.arange(x.shape[1]) < counts[:, None]
         return jnp.stack(Transformer(config, self.remat, name="encoder")(x, valid, train)), counts
 
@@ -164,6 +159,22 @@ class FeatureProjection(nn.Module):
         if config.feat_proj_layer_norm:
             x = layer_norm(config.layer_norm_eps, "layer_norm")(x)
         return Dropout(config.feat_proj_dropout)(Linear(config.hidden_size, name="projection")(x), train)
+
+
+def spec_augment(x: Array, counts: Array, masked: Any, config: SpeechConfig, make_rng: Any) -> Array:
+    """Hide spans of time and of channels in hidden states `[batch, frame, channel]` with `counts` frames each.
+
+    Frames become `masked`, channels zero; the rates and lengths are those of the configuration.
+    """
+    if config.mask_time_prob > 0:
+        spans = config.mask_time_prob, config.mask_time_length, config.mask_time_min_masks
+        hidden = draw_spans(make_rng("dropout"), counts, x.shape[1], *spans)
+        x = jnp.where(hidden[..., None], jnp.asarray(masked, x.dtype), x)
+    if config.mask_feature_prob > 0:
+        spans = config.mask_feature_prob, config.mask_feature_length, config.mask_feature_min_masks
+        hidden = draw_spans(make_rng("dropout"), jnp.full(len(x), x.shape[2]), x.shape[2], *spans)
+        x = jnp.where(hidden[:, None], 0, x)
+    return x
 
 
 def draw_spans(key: Array, lengths: Array, size: int, rate: float, span: int, least: int) -> Array:

@@ -2,6 +2,7 @@
 
 import math
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -34,22 +35,33 @@ class Transformer(nn.Module):
         config = self.config
         if valid is not None:
             x = jnp.where(valid[..., None], x, 0)  # the positional convolution reaches into the padding
-        norm = layer_norm(config.layer_norm_eps, "layer_norm")
         x = x + PositionalConv(config, name="pos_conv_embed")(x)
-        x = Dropout(config.hidden_dropout)(x if config.do_stable_layer_norm else norm(x), train)
-        # Keys of padding get no attention. A finite number, because a recording without a frame has no other keys.
-        mask = None if valid is None else jnp.where(valid, 0, jnp.finfo(jnp.float32).min)[:, None, None]
-        layer = nn.remat(TransformerLayer, static_argnums=(4,)) if self.remat else TransformerLayer
-        states, bias = [x], None
-        for index in range(config.num_hidden_layers):
-            y, bias = layer(config, name=f"layers.{index}")(x, mask, bias, train)
-            if train and config.layerdrop and (index or bias is None):  # WavLM's first layer makes the bias of all
-                y = jnp.where(jax.random.bernoulli(self.make_rng("dropout"), config.layerdrop), x, y)
-            x = y
-            states.append(x)
-        if config.do_stable_layer_norm:
-            states[-1] = norm(x)
-        return states
+        if not config.do_stable_layer_norm:
+            x = layer_norm(config.layer_norm_eps, "layer_norm")(x)
+        x = Dropout(config.hidden_dropout)(x, train)
+        return upper_layers(x, valid, config, 0, self.remat, self.make_rng, train)
+
+
+def upper_layers(
+    x: Array, valid: Array | None, config: SpeechConfig, first: int, remat: bool, make_rng: Any, train: bool
+) -> list[Array]:
+    """Map `[batch, frame, channel]` to itself and the output of each transformer layer from `first` on.
+
+    It is called in the module that the layers are parts of. `valid` `[batch, frame]` is False in padding.
+    """
+    # Keys of padding get no attention. A finite number, because a recording without a frame has no other keys.
+    mask = None if valid is None else jnp.where(valid, 0, jnp.finfo(jnp.float32).min)[:, None, None]
+    layer = nn.remat(TransformerLayer, static_argnums=(4,)) if remat else TransformerLayer
+    states, bias = [x], None
+    for index in range(first, config.num_hidden_layers):
+        y, bias = layer(config, name=f"layers.{index}")(x, mask, bias, train)
+        if train and config.layerdrop and (index > first or bias is None):  # WavLM's first layer makes the bias of all
+            y = jnp.where(jax.random.bernoulli(make_rng("dropout"), config.layerdrop), x, y)
+        x = y
+        states.append(x)
+    if config.do_stable_layer_norm:
+        states[-1] = layer_norm(config.layer_norm_eps, "layer_norm")(x)
+    return states
 
 
 class PositionalConv(nn.Module):
