@@ -1,7 +1,7 @@
 """Examples with one class or number for the whole recording (paper §3.1), and those of autoencoders, without labels.
 
-`Clips` are images, `Vectors` one vector per recording, `Frames` sequences of vectors, and `Reconstruction` are spectrograms that an autoencoder copies
-(auDeep).
+`Clips` are images, `Vectors` one vector per recording, `Frames` sequences of vectors, and `Reconstruction` are
+spectrograms that an autoencoder copies (auDeep).
 """
 
 from collections.abc import Iterator, Mapping, Sequence

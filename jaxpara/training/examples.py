@@ -14,7 +14,17 @@ from jaxpara.corpora.corpus import Recording
 from jaxpara.errors import UserError
 from jaxpara.features import windows
 from jaxpara.training.augment import Labels, built, require_fit, sequence_labels, sequences_of
-from jaxpara.training.clips import Arrays, Batch, ByRecording, ClipExamples, Clips, Features, Frames, Reconstruction, Vectors
+from jaxpara.training.clips import (
+    Arrays,
+    Batch,
+    ByRecording,
+    ClipExamples,
+    Clips,
+    Features,
+    Frames,
+    Reconstruction,
+    Vectors,
+)
 
 
 @dataclass(frozen=True)

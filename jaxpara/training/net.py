@@ -46,8 +46,8 @@ class Net:
         `OPTIMIZERS`.
       batch: examples per update.
       epochs: passes over the training set; 0 for a network that is used untrained, for its embeddings.
-      pretrained: `imagenet`, or a file with the initial weights; `encoder`, those of the speech encoder whose states are
-        the features; None for a random start.
+      pretrained: `imagenet`, or a file with the initial weights, or `encoder` for those of the speech encoder of the
+        features; None for a random start.
       microbatch: examples in a device's memory at once; a larger batch is computed in parts. 0: all. `auto`: chosen by
         `jaxpara.training.memory.choose` in the first run of a member.
       validate_every: epochs between validations.

@@ -86,11 +86,14 @@ class Optimizer:
         parts += [self._scaler(), optax.scale_by_learning_rate(self._schedule)]
         if self.pretrained_lr:
             slower = optax.scale(self.pretrained_lr / self.lr)
-            parts.append(optax.masked(slower, lambda params: {name: name == self.part for name in params}))
+            parts.append(optax.masked(slower, self._is_pretrained))
         if self.schedule == "plateau":
             # Its factor is a field of the optimizer's state (`with_lr_scale`), so lowering the rate compiles nothing.
             parts.append(optax.inject_hyperparams(optax.scale)(step_size=1.0))
         return optax.chain(*parts)
+
+    def _is_pretrained(self, params: Any) -> dict[str, bool]:
+        return {name: name == self.part for name in params}
 
     @property
     def _schedule(self) -> optax.Schedule:

@@ -1,4 +1,4 @@
-"""Fine-tuning of a speech encoder: the layers above the features, their weights and learning rate, examples of frames."""
+"""Fine-tuning of a speech encoder: the layers above the features, their weights and learning rate; frames."""
 
 from dataclasses import replace
 

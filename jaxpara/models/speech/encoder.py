@@ -63,7 +63,6 @@ class SpeechEncoder(nn.Module):
     """
 
     config: SpeechConfig
-    remat: bool = False  # compute each transformer layer again in the backward pass, to save memory
 
     @nn.compact
     def __call__(self, waveforms: Array, lengths: Array | None = None, train: bool = False) -> tuple[Array, Array]:
@@ -90,7 +89,7 @@ class SpeechEncoder(nn.Module):
         if train and config.apply_spec_augment:
             x = spec_augment(x, counts, masked, config, self.make_rng)
         valid = None if lengths is None else jnp.arange(x.shape[1]) < counts[:, None]
-        return jnp.stack(Transformer(config, self.remat, name="encoder")(x, valid, train)), counts
+        return jnp.stack(Transformer(config, name="encoder")(x, valid, train)), counts
 
 
 class FeatureEncoder(nn.Module):

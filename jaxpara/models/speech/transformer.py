@@ -27,7 +27,6 @@ class Transformer(nn.Module):
     """Positional convolution and transformer layers."""
 
     config: SpeechConfig
-    remat: bool
 
     @nn.compact
     def __call__(self, x: Array, valid: Array | None, train: bool) -> list[Array]:
@@ -39,15 +38,16 @@ class Transformer(nn.Module):
         if not config.do_stable_layer_norm:
             x = layer_norm(config.layer_norm_eps, "layer_norm")(x)
         x = Dropout(config.hidden_dropout)(x, train)
-        return upper_layers(x, valid, config, 0, self.remat, self.make_rng, train)
+        return upper_layers(x, valid, train, config, 0, self.make_rng)
 
 
 def upper_layers(
-    x: Array, valid: Array | None, config: SpeechConfig, first: int, remat: bool, make_rng: Any, train: bool
+    x: Array, valid: Array | None, train: bool, config: SpeechConfig, first: int, make_rng: Any, remat: bool = False
 ) -> list[Array]:
     """Map `[batch, frame, channel]` to itself and the output of each transformer layer from `first` on.
 
-    It is called in the module that the layers are parts of. `valid` `[batch, frame]` is False in padding.
+    It is called in the module that the layers are parts of. `valid` `[batch, frame]` is False in padding; with `remat`,
+    the backward pass computes each layer again, to save memory.
     """
     # Keys of padding get no attention. A finite number, because a recording without a frame has no other keys.
     mask = None if valid is None else jnp.where(valid, 0, jnp.finfo(jnp.float32).min)[:, None, None]

@@ -23,7 +23,7 @@ class UpperLayers(nn.Module):
     @nn.compact
     def __call__(self, x: Array, valid: Array, train: bool) -> Array:
         """Map hidden states `[batch, frame, channel]` to those of the last layer."""
-        return upper_layers(x, valid, self.config, self.first, self.remat, self.make_rng, train)[-1]
+        return upper_layers(x, valid, train, self.config, self.first, self.make_rng, self.remat)[-1]
 
 
 class TunedEncoder(nn.Module):
