@@ -100,8 +100,7 @@ class Member:
             self.identity["precision"] = precision
         if self.table:
             self.identity["table"] = organiser_tables.digest(corpus, self.table)
-        # An optional member is left out as soon as it is trained, unless a checkpoint was asked for.
-        elif not self.optional or getattr(self._feature, "checkpoint", ""):
+        elif not self.optional or getattr(self._feature, "checkpoint", ""):  # others may be left out when trained
             self._feature.require()
             if isinstance(self._feature, EncoderStates):  # known by its content, which predictions check too
                 self.identity["member"] = dict(config, features=config["features"] | {"sha256": self._feature.digest})
