@@ -172,6 +172,23 @@ def lstm_layers(rows: int, labels: int) -> Case:
     return Case(size, rows, "windows", ours, {"torch": Peer(make, TORCH, 1.0)}, tolerances)
 
 
+def speech_encoder(size: str, seconds: float, **fields: Any) -> Case:
+    """Return the case of a speech encoder against `transformers`; the fields are those of its `config.json`."""
+    waveforms = np.random.default_rng(0).standard_normal((1, int(seconds * RATE_HZ)), np.float32)
+
+    def ours() -> Side:
+        from benchmarks import ours
+
+        return ours.speech_encoder(fields, waveforms)
+
+    def make(setting: str, checked: Arrays | None) -> Side:
+        from benchmarks.peers import speech
+
+        return speech.side(fields, waveforms, setting, checked)
+
+    return Case(f"{size}, 1 x {seconds:g} s", 1, "files", ours, {"transformers": Peer(make, TORCH, 1.0)})
+
+
 def feature(name: str, library: str, items: Any, size: str, unit: str, target: float = 0.0, **tolerance: float) -> Case:
     """Return the case of a feature against librosa or matplotlib; both modules have a function of this name."""
 
@@ -268,6 +285,7 @@ def cases(*, tiny: bool) -> dict[str, Callable[[], Case]]:
         return lambda: network(case, **options)
 
     n = 2 if tiny else 64
+    speech: Any = {"seconds": 1, "num_hidden_layers": 2} if tiny else {"seconds": 10}
     return {
         "breathing2_train": net(BREATHING2, train=True, target=2.0),
         "breathing2_45_train": net(replace(BREATHING2, rows=45), train=True),
@@ -285,6 +303,8 @@ def cases(*, tiny: bool) -> dict[str, Callable[[], Case]]:
         "mask_224_predict": net(MASK, train=False),
         "mask_64x97_train": net(SMALL, train=True, target=1.0),
         "mask_64x97_predict": net(SMALL, train=False),
+        "wav2vec2_base": lambda: speech_encoder("12 layers of 768", **speech, model_type="wav2vec2"),
+        "wavlm_base": lambda: speech_encoder("12 layers of 768", **speech, model_type="wavlm"),
         "log_mel": lambda: feature("log_mel", "librosa", waves(1, 2 if tiny else 240), "1 x 4 min", "files", 3.0),
         "mfcc": lambda: feature("mfcc", "librosa", waves(n, 1), f"{n} x 1 s", "clips"),
         # Bit-identical, so the tolerance is 0.

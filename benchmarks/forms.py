@@ -22,13 +22,18 @@ from benchmarks.side_by_side import main
 Patch = Callable[[], None]
 
 
-def case(model: dict[str, Any], inputs: np.ndarray, forms: dict[str, tuple[Patch, ...]]) -> Case:
-    """Return the case of a network, with a peer for each plain form."""
+def case(
+    step: Callable[[dict[str, Any], np.ndarray], Side],
+    fields: dict[str, Any],
+    inputs: np.ndarray,
+    forms: dict[str, tuple[Patch, ...]],
+) -> Case:
+    """Return the case of a network, with a peer for each plain form; `step` makes the side that is timed."""
 
     def make(*patches: Patch) -> Side:
         for patch in patches:
             patch()
-        return gradient_step(model, inputs)
+        return step(fields, inputs)
 
     def peer(patches: tuple[Patch, ...]) -> Peer:
         return Peer(lambda setting, checked: make(*patches), ("tuned",), same=False)
@@ -59,6 +64,40 @@ def gradient_step(fields: dict[str, Any], inputs: np.ndarray) -> Side:
     statistics = {"batch_stats": variables["batch_stats"]} if "batch_stats" in variables else {}
     arguments = variables["params"], statistics, jnp.asarray(inputs), jax.random.key(1)
     return Side(lambda: jax.block_until_ready(gradient(*arguments)))
+
+
+def speech_step(fields: dict[str, Any], waveforms: np.ndarray) -> Side:
+    """Time the gradient of the mean square of a speech encoder's last states by its transformer."""
+    import jax
+    import jax.numpy as jnp
+
+    from jaxpara.models.speech import SpeechConfig, SpeechEncoder
+
+    net = SpeechEncoder(SpeechConfig(**fields))
+    variables = jax.jit(net.init)(jax.random.key(0), waveforms[:, : net.config.receptive_field])
+
+    def loss(trained: Any, frozen: Any, waveforms: jax.Array) -> jax.Array:
+        states, _ = net.apply({"params": {**frozen, "encoder": trained}}, waveforms)
+        return jnp.square(states[-1]).mean()
+
+    gradient = jax.jit(jax.grad(loss))
+    arguments = variables["params"]["encoder"], variables["params"], jnp.asarray(waveforms)
+    return Side(lambda: jax.block_until_ready(gradient(*arguments)))
+
+
+def plain_grouped_conv() -> None:
+    """Use XLA's convolution with groups."""
+    from jax import lax
+
+    from jaxpara.models.speech import transformer
+
+    def plain(x, kernel, groups):
+        dimensions = ("NWC", "WIO", "NWC")
+        return lax.conv_general_dilated(
+            x, kernel, (1,), "VALID", dimension_numbers=dimensions, feature_group_count=groups
+        )
+
+    transformer.grouped_conv = plain
 
 
 def plain_first_layer() -> None:
@@ -198,7 +237,7 @@ def cases(*, tiny: bool) -> dict[str, Callable[[], Case]]:
             small = net.tiny() if tiny else net
             inputs = small.batch()["inputs"][:rows]
             floats = inputs.astype(np.float32) / 255 if inputs.dtype == np.uint8 else inputs
-            return case(small.learner()["model"], floats, forms)
+            return case(gradient_step, small.learner()["model"], floats, forms)
 
         return make
 
@@ -227,6 +266,12 @@ def cases(*, tiny: bool) -> dict[str, Callable[[], Case]]:
                 "max pool": (plain_max_pool,),
                 "batchnorm": (plain_batchnorm,),
             },
+        ),
+        "speech": lambda: case(
+            speech_step,
+            {"num_hidden_layers": 1 if tiny else 12},
+            np.random.default_rng(0).standard_normal((1, 16_000 if tiny else 160_000), np.float32),
+            {"grouped convolution": (plain_grouped_conv,)},
         ),
     }
 

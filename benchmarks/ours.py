@@ -21,6 +21,8 @@ from benchmarks.side import Arrays, Side, to_torch
 from jaxpara.corpora.tasks import TASKS
 from jaxpara.models import MODELS
 from jaxpara.models.recurrent import LSTM
+from jaxpara.models.speech import SpeechConfig, SpeechEncoder
+from jaxpara.models.speech.checkpoint import to_hub
 from jaxpara.registry import build
 from jaxpara.training import parallel, steps
 from jaxpara.training.batches import parts_of
@@ -135,6 +137,22 @@ def lstm_layers(batch: Arrays, *, sizes: tuple[int, ...]) -> Side:
         return {"outputs": np.asarray(outputs), "of_inputs": np.asarray(of_inputs), **named}
 
     return Side(run, check, lambda: count_flop(gradient, *arguments))
+
+
+def speech_encoder(fields: Mapping[str, Any], waveforms: np.ndarray) -> Side:
+    """Time all hidden states of a speech encoder with a random start; `fields` are those of its configuration."""
+    net = SpeechEncoder(SpeechConfig(**fields))
+    variables = jax.jit(net.init)(jax.random.key(0), waveforms[:, : net.config.receptive_field])
+    forward = jax.jit(lambda variables, waveforms: net.apply(variables, waveforms)[0])
+
+    def run() -> np.ndarray:
+        return np.asarray(forward(variables, waveforms))
+
+    def check() -> Arrays:
+        weights = {f"weight/{name}": value for name, value in to_hub(jax.device_get(variables["params"])).items()}
+        return {"outputs": run(), **weights}
+
+    return Side(run, check, lambda: count_flop(forward, variables, waveforms))
 
 
 def _in_float64(value: np.ndarray) -> np.ndarray:

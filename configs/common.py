@@ -124,6 +124,45 @@ def bags_of_words(size: int) -> dict[str, Any]:
     return {"name": "boaw", "frames": descriptors, "size": size, "table": f"BoAW-{size}"}
 
 
+WAVLM = "microsoft/wavlm-base-plus"
+
+
+def speech_encoder(checkpoint: str = WAVLM) -> dict[str, Any]:
+    """Return the hidden states of all layers of a speech encoder, for networks that learn the weights of the layers."""
+    return {
+        "name": "speech_encoder",
+        # A name on the Hugging Face Hub, a folder, or "tiny" for random weights.
+        "checkpoint": checkpoint,
+        # One layer or several ("9" or "6,9" on the command line), counted from 0; "weighted" for all.
+        "layer": "weighted",
+        # Three digits in half the space; "float32" for all.
+        "storage": "float16",
+        # Longer recordings are encoded in overlapping chunks, whose first and last seconds are dropped.
+        "chunk_s": 30.0,
+        "context_s": 2.0,
+    }
+
+
+def layers_mlp(checkpoint: str, folds: dict[str, Any], class_weight: str = "none") -> dict[str, Any]:
+    """Return a network on all layers of a speech encoder, each as its mean and deviation over the recording."""
+    return {
+        "features": speech_encoder(checkpoint) | {"pooling": "mean_std", "rate_hz": 50.0},
+        "folds": folds,
+        "learner": {
+            "name": "net",
+            "examples": {"name": "vectors"},
+            "model": {"name": "mlp", "units": (256,), "dropout": 0.4},
+            "loss": {"name": "cross_entropy", "class_weight": class_weight, "smoothing": 0.0},
+            "optimizer": {"name": "adam", "lr": 1e-3, "weight_decay": 1e-4, "clip_norm": 1.0} | schedule(),
+            "batch": 64,
+            "epochs": 40,
+            "patience": 0,
+            "best_by": "score",
+            "keep_best": 1,
+        },
+    }
+
+
 def mask_folds(recipe: str, *, n: int, only: tuple[int, ...] = ()) -> dict[str, Any]:
     """Return the folds of the Mask systems; `only` selects some of them (paper §3.1.2)."""
     # If folds are stratified by class only, training and validation set share speakers; `recommended` separates the

@@ -13,9 +13,19 @@ _SIZES = (
     *("bands", "batch", "blocks", "chunk", "filters", "gru", "keep_best", "kernels", "layers", "lstm", "piece_frames"),
     *("pools", "seeds", "stages", "stem", "stem_kernel", "units", "validate_every", "width"),
 )
-_COUNTS = ("decay_steps", "epochs", "mirror_frames", "patience", "plateau_patience", "warmup_steps")
-_AMOUNTS = ("clip_norm", "clip_s", "eps", "frame_rate_hz", "hop_s", "step_s", "weight_decay", "window_s")
-_FRACTIONS = ("dropout", "head_dropout", "momentum", "smoothing")
+_COUNTS = (
+    "decay_steps",
+    "epochs",
+    "frames_per_output",
+    "mirror_frames",
+    "patience",
+    "plateau_patience",
+    "warmup_steps",
+)
+_AMOUNTS = (
+    *("clip_norm", "clip_s", "eps", "frame_rate_hz", "hop_s", "pretrained_lr", "step_s", "weight_decay", "window_s"),
+)
+_FRACTIONS = ("dropout", "head_dropout", "layer_drop", "mask_channels", "mask_time", "momentum", "smoothing")
 LIMITS: dict[str, tuple[bool, str, Callable[[float], bool]]] = {
     **dict.fromkeys(_SIZES, (True, "a whole number, at least 1", lambda value: value >= 1)),
     **dict.fromkeys(_COUNTS, (True, "a whole number, at least 0", lambda value: value >= 0)),
@@ -26,8 +36,9 @@ LIMITS: dict[str, tuple[bool, str, Callable[[float], bool]]] = {
 }
 
 
-def suggest(word: str, known: list[str]) -> str:
+def suggest(word: str, known: Iterable[Any]) -> str:
     """Return ``; did you mean 'x'?`` for the nearest known name, or an empty string."""
+    known = [name for name in known if isinstance(name, str)]  # numbers have no near ones
     same = [name for name in known if name.lower() == word.lower()]
     near = same or difflib.get_close_matches(word, known, n=1)
     return f"; did you mean {near[0]!r}?" if near else ""

@@ -89,9 +89,9 @@ ROWS = [
     # Weights.
     Row("weights that are not there", "/nowhere.pth does not exist; expected", (f"{CNN}.learner.pretrained=/nowhere.pth",)),
     Row("weights for another network", "'imagenet' is for .*, not for 'cnn1d_lstm'; give", (f"{CNN}.learner.pretrained=imagenet",)),
-    Row("a text as weights", "w.pth: not a zip file, so not a .pth .*; convert it with PyTorch", (f"{CNN}.learner.pretrained={{folder}}/w.pth",), text("w.pth", "hello")),
+    Row("a text as weights", "w.pth: not a file of PyTorch; save it with torch.save", (f"{CNN}.learner.pretrained={{folder}}/w.pth",), text("w.pth", "hello")),
     Row("weights that execute", "w.pth: refused: it refers to posix.system; .* nothing in the file was executed", (f"{CNN}.learner.pretrained={{folder}}/w.pth",), archive),
-    Row("a pickle as weights", "w.pth: not a zip file", (f"{CNN}.learner.pretrained={{folder}}/w.pth",), text("w.pth", pickle.dumps(Hostile()))),
+    Row("a pickle as weights", "w.pth: not a file of PyTorch", (f"{CNN}.learner.pretrained={{folder}}/w.pth",), text("w.pth", pickle.dumps(Hostile()))),
     Row("torn safetensors", "w.safetensors: damaged, or not a safetensors file .*; download it again", (f"{CNN}.learner.pretrained={{folder}}/w.safetensors",), text("w.safetensors", "{}")),
     Row("weights that have no name", "recurrent_kernel has no name in PyTorch's files; set it to None", (f"{CNN}.learner.pretrained={{folder}}/w.safetensors",), lambda f: save_file({"a.weight": NOISE}, f / "w.safetensors")),
     # Folders.

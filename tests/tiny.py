@@ -12,6 +12,8 @@ MODELS = {
     "resnet1d_lstm": {"stem": 4, "stages": (4, 4), "blocks": 1, "lstm": (4, 4)},
     "resnet_gru": {"gru": (4, 4), "trunk": "dense"},
     "sequence_lstm": {"lstm": (4, 4)},
+    "mlp": {"units": (4,)},
+    "tuned_encoder": {"units": 4},
     "sequence_autoencoder": {"units": 4, "layers": 1},
 }
 IMAGE = (32, 32)
@@ -24,6 +26,8 @@ EXAMPLES = {
     "windows": {"window_s": 4.0, "step_s": 4.0},
     "clips": {"size": IMAGE, "augment": ()},
     "reconstruction": {},
+    "vectors": {},
+    "frames": {},
 }
 
 

@@ -10,6 +10,8 @@ from jaxpara.features.image import MelImage, MelStrip
 from jaxpara.features.imported import Imported
 from jaxpara.features.mel import MFCC, LogMel
 from jaxpara.features.opensmile import OpenSmile
+from jaxpara.features.speaker_encoder import SpeakerEncoder
+from jaxpara.features.speech_encoder import EncoderStates
 from jaxpara.features.waveform import Waveform
 
 FEATURES: dict[str, Callable[..., Feature | Embeddings | Bags | Imported]] = {
@@ -21,6 +23,8 @@ FEATURES: dict[str, Callable[..., Feature | Embeddings | Bags | Imported]] = {
     "mel_strip": MelStrip,
     "embeddings": Embeddings,
     "opensmile": OpenSmile,
+    "speaker_encoder": SpeakerEncoder,
+    "speech_encoder": EncoderStates,
     "boaw": Bags,
     "import": Imported,
 }

@@ -24,6 +24,7 @@ import numpy as np
 from jaxpara import __version__
 from jaxpara.errors import UserError
 from jaxpara.features.cache import FITTED_FILE
+from jaxpara.features.speech_encoder import EncoderStates
 from jaxpara.files import read_json, write_json, write_text
 from jaxpara.inference import system_file
 from jaxpara.inference.system import System, TrainedMember
@@ -132,6 +133,7 @@ def _card(system: System, results: Mapping[str, Any], programs: Mapping[str, Any
     )
     template.filters["figure"] = lambda value: "none" if value is None else f"{value:.3f}"
     configs = {name: spec["config"] for name, spec in system.about["members"].items()}
+    configs = json.loads(json.dumps(configs), object_hook=_without_paths)
     return template.get_template("card.md.j2").render(
         about=system.about,
         task=system.task,
@@ -140,6 +142,8 @@ def _card(system: System, results: Mapping[str, Any], programs: Mapping[str, Any
         configs=configs,
         programs=programs,
         opensmile="opensmile" in str(configs),
+        speaker_encoder="speaker_encoder" in str(configs),
+        encoders={n: m.feature for n, m in system.members.items() if isinstance(m.feature, EncoderStates)},
         imagenet=[n for n, m in system.members.items() if isinstance(m.learner, Net) and m.learner.pretrained],
         version=__version__,
         versions={name: importlib.metadata.version(name) for name in VERSIONS},

@@ -10,6 +10,7 @@ import numpy as np
 
 from jaxpara.corpora.tasks import Task
 from jaxpara.errors import UserError
+from jaxpara.features.speech_encoder import EncoderStates
 from jaxpara.features.waveform import Waveform
 from jaxpara.inference.system import System
 from jaxpara.models.cnn1d import CNN1DLSTM, Carry
@@ -50,8 +51,11 @@ class Ensemble:
         member = system.members[name]
         model, feature = getattr(member.learner, "model", None), member.feature
         if others or not isinstance(model, CNN1DLSTM) or not isinstance(feature, Waveform):
+            encoded = any(isinstance(m.feature, EncoderStates) for m in system.members.values())
+            of = ", ".join(system.weights)
+            of += ", and a speech encoder needs the end of a recording before its first frame" if encoded else ""
             raise UserError(
-                f"{system.about['experiment']} cannot run live: its predictions come from {', '.join(system.weights)};"
+                f"{system.about['experiment']} cannot run live: its predictions come from {of};"
                 " expected a single cnn1d_lstm on the waveform with any number of folds, as in Breathing systems 1 and"
                 " 2 (configs/breathing_s1.py and breathing_s2.py), or as a run with --config.only=NAME trains"
             )

@@ -144,6 +144,7 @@ class TrainedMember:
             config["learner"],
             f"{where}.learner",
             task=about["task"],
+            feature=self.feature,
             frame_rate_hz=self.feature.frame_rate_hz,
             precision=spec["precision"],
         )

@@ -3,10 +3,12 @@
 from jaxpara.models.autoencoder import SequenceAutoencoder
 from jaxpara.models.cnn1d import CNN1DLSTM
 from jaxpara.models.convnets import VGG16, AlexNet
+from jaxpara.models.mlp import MLP
 from jaxpara.models.recurrent import SequenceLSTM
 from jaxpara.models.resnet import ResNet18, ResNet34, ResNet50, ResNet101
 from jaxpara.models.resnet1d import ResNet1DLSTM
 from jaxpara.models.resnet_gru import ResNetGRU
+from jaxpara.models.speech import TunedEncoder
 
 MODELS = {
     "cnn1d_lstm": CNN1DLSTM,
@@ -20,4 +22,6 @@ MODELS = {
     "resnet101": ResNet101,
     "vgg16": VGG16,
     "alexnet": AlexNet,
+    "mlp": MLP,
+    "tuned_encoder": TunedEncoder,
 }

@@ -1,4 +1,4 @@
-"""Layers of several networks: dropout, BatchNorm, heads of image networks; and the output of any layer by its name."""
+"""Layers of several networks: dropout, BatchNorm, weights of an encoder's layers, heads; the output of any layer."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -160,6 +160,19 @@ def _affine(x: Array, mean: Array, var: Array, scale: Array, bias: Array, epsilo
 def _count(x: Array, devices: tuple[str, ...]) -> int:
     """Return the number of values per channel, on all devices."""
     return x.size // x.shape[-1] * lax.axis_size(devices)
+
+
+class LayerWeights(nn.Module):
+    """The weighted mean of an encoder's layers; the weights are the softmax of learned numbers, equal at the start.
+
+    Reference: Yang et al., "SUPERB: Speech Processing Universal PERformance Benchmark", Interspeech 2021, section 2.2.
+    """
+
+    @nn.compact
+    def __call__(self, states: Array) -> Array:
+        """Map `[..., layer, channel]` to `[..., channel]`."""
+        logits = self.param("logits", nn.initializers.zeros, (states.shape[-2],))
+        return jnp.einsum("l,...lc->...c", nn.softmax(logits), states)
 
 
 def torch_bias(fan_in: int) -> Initializer:

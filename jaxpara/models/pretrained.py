@@ -126,6 +126,11 @@ def _read(path: Path) -> dict[str, np.ndarray]:
         return read_torch_file(path)
     if path.suffix != ".safetensors":
         raise UserError(f"learner.pretrained is {path}; expected a .safetensors, .pth or .pt file")
+    return read_safetensors(path)
+
+
+def read_safetensors(path: Path) -> dict[str, np.ndarray]:
+    """Return the tensors of a `.safetensors` file by name."""
     from safetensors import SafetensorError
     from safetensors.numpy import load_file
 

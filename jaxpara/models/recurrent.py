@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax.lax import platform_dependent
 
-from jaxpara.models.layers import Dropout, with_gradient
+from jaxpara.models.layers import Dropout, LayerWeights, with_gradient
 from jaxpara.registry import require_one_of
 
 OUTPUTS = {"tanh": nn.tanh, "linear": lambda x: x}
@@ -42,12 +42,16 @@ class SequenceLSTM(nn.Module):
         require_one_of("model.output", self.output, OUTPUTS)
 
     def __call__(self, inputs, train: bool = False):
-        """Map `[batch, label, channel]` to `[batch, label]`; `train` turns dropout on (rng "dropout")."""
+        """Map `[batch, label, channel]` to `[batch, label]`; `train` turns dropout on (rng "dropout").
+
+        The layers of `[batch, label, layer, channel]` are averaged with learned weights first.
+        """
         return self.step(inputs, train=train)[0]
 
     @nn.compact
     def step(self, inputs, carries=None, train: bool = False):
         """Map the next part of a sequence `[batch, label, channel]` to `[batch, label]` and the carry of each layer."""
+        inputs = LayerWeights(name="layers")(inputs) if inputs.ndim == 4 else inputs
         layers = [LSTM(size, name=f"lstm{layer}") for layer, size in enumerate(self.lstm)]
         carries = [None] * len(layers) if carries is None else carries
         if train and self.dropout:

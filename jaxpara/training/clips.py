@@ -1,6 +1,7 @@
 """Examples with one class or number for the whole recording (paper §3.1), and those of autoencoders, without labels.
 
-`Clips` are images, `Reconstruction` are spectrograms that an autoencoder copies (auDeep).
+`Clips` are images, `Vectors` one vector per recording, `Frames` sequences of vectors, and `Reconstruction` are
+spectrograms that an autoencoder copies (auDeep).
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -115,7 +116,7 @@ class ClipExamples:
         """
         self._recordings, self._features, self._classes, self.paired = recordings, features, classes, paired
         self._augmented = augmented or [False] * len(recordings)
-        counts = [len(features[recording.name]) for recording in recordings]
+        counts = [len(self._images(recording.name)) for recording in recordings]
         self._of = np.repeat(np.arange(len(recordings)), counts)  # the recording of each example
         self._image = np.concatenate([np.arange(count) for count in counts])  # its number within the recording
 
@@ -135,7 +136,10 @@ class ClipExamples:
         }
 
     def _inputs(self, index: int) -> np.ndarray:
-        return self._features[self._recordings[self._of[index]].name][int(self._image[index])]
+        return self._images(self._recordings[self._of[index]].name)[int(self._image[index])]
+
+    def _images(self, name: str) -> Any:
+        return self._features[name]
 
     def labels(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         """Return the class index or the number, and its weight: 0 if it is unknown; without reading the image."""
@@ -167,6 +171,78 @@ class ClipExamples:
         outputs = outputs.astype(np.float64)
         averaged = self.by_recording(softmax(outputs, axis=1) if self._classes else outputs)
         return np.stack([values for _, values in averaged])
+
+
+@dataclass(frozen=True)
+class Vectors:
+    """One array per recording, of the same shape for all, as it is: a vector, or one for each layer of an encoder."""
+
+    where: str  # the path of this config, for messages; set by the program
+    steps: ClassVar[tuple[Any, ...]] = ()
+    supervised: ClassVar[bool] = True
+
+    def examples(
+        self, recordings: Sequence[Recording], features: Features, *, classes: bool = True, **given: Any
+    ) -> "VectorExamples":
+        if given["frame_rate_hz"]:
+            raise UserError(
+                f"config.{self.where}.name is 'vectors', which needs features with one vector per recording, but these"
+                f" have {given['frame_rate_hz']:g} a second; pool them (features.pooling), or use other features"
+            )
+        return VectorExamples(recordings, features, classes=classes)
+
+    def prepare(self, batch: Batch, key: jax.Array) -> jax.Array:
+        return batch["inputs"]
+
+    def labels(self, batch: Batch, key: jax.Array) -> list[Labels]:
+        return [(batch["targets"], batch["weights"])]
+
+
+class VectorExamples(ClipExamples):
+    def _images(self, name: str) -> Any:
+        return self._features[name][None]
+
+
+@dataclass(frozen=True)
+class Frames:
+    """Sequences `[frame, channel]` of different lengths, with one class or number per recording.
+
+    Attributes:
+      window_s: a longer recording is cut into equal parts not longer than this, over which predictions are averaged;
+        zeros fill a shorter one.
+    """
+
+    where: str  # the path of this config, for messages; set by the program
+    window_s: float
+    steps: ClassVar[tuple[Any, ...]] = ()
+    supervised: ClassVar[bool] = True
+
+    def examples(
+        self, recordings: Sequence[Recording], features: Features, *, classes: bool = True, **given: Any
+    ) -> "FrameExamples":
+        if (frames := round(self.window_s * given["frame_rate_hz"])) < 1:
+            raise UserError(
+                f"config.{self.where}.window_s is {self.window_s:g} and the features have {given['frame_rate_hz']:g}"
+                " frames per second: no frame is in a window; make it longer, or use features with frames"
+            )
+        return FrameExamples(recordings, features, frames, classes=classes)
+
+    def prepare(self, batch: Batch, key: jax.Array) -> jax.Array:
+        return batch["inputs"]
+
+    def labels(self, batch: Batch, key: jax.Array) -> list[Labels]:
+        return [(batch["targets"], batch["weights"])]
+
+
+class FrameExamples(ClipExamples):
+    def __init__(self, recordings: Sequence[Recording], features: Features, frames: int, *, classes: bool):
+        self._frames = frames
+        super().__init__(recordings, features, classes=classes)
+
+    def _images(self, name: str) -> Any:
+        frames = self._features[name]
+        parts = np.array_split(frames, max(1, -(-len(frames) // self._frames)))
+        return np.stack([np.pad(part, ((0, self._frames - len(part)), (0, 0))) for part in parts])
 
 
 class Reconstruction:

@@ -14,7 +14,17 @@ from jaxpara.corpora.corpus import Recording
 from jaxpara.errors import UserError
 from jaxpara.features import windows
 from jaxpara.training.augment import Labels, built, require_fit, sequence_labels, sequences_of
-from jaxpara.training.clips import Arrays, Batch, ByRecording, ClipExamples, Clips, Features, Reconstruction
+from jaxpara.training.clips import (
+    Arrays,
+    Batch,
+    ByRecording,
+    ClipExamples,
+    Clips,
+    Features,
+    Frames,
+    Reconstruction,
+    Vectors,
+)
 
 
 @dataclass(frozen=True)
@@ -159,5 +169,11 @@ def _padded_slice(array: np.ndarray, start: int, size: int) -> np.ndarray:
     return np.pad(part, [(0, size - len(part))] + [(0, 0)] * (part.ndim - 1))
 
 
-EXAMPLES = {"windows": Windows, "clips": Clips, "reconstruction": Reconstruction}
+EXAMPLES = {
+    "windows": Windows,
+    "clips": Clips,
+    "vectors": Vectors,
+    "frames": Frames,
+    "reconstruction": Reconstruction,
+}
 Examples = WindowExamples | ClipExamples

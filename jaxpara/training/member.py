@@ -22,6 +22,7 @@ from jaxpara.features.cache import load_features
 from jaxpara.features.embeddings import stored
 from jaxpara.features.feature import Feature
 from jaxpara.features.imported import Imported
+from jaxpara.features.speech_encoder import EncoderStates
 from jaxpara.fusion import average
 from jaxpara.predictions import FoldSeed, load, match, save
 from jaxpara.progress import Progress
@@ -66,8 +67,7 @@ class Member:
 
         Args:
           config: of the member, see `configs.common.experiment`, as are `seed`, `seeds` and `precision`.
-          fingerprint: of the corpus.
-          sources: the members whose embeddings this one may use.
+          fingerprint, sources: of the corpus; and the members whose embeddings this one may use.
         """
         self.name, self._corpus, self._seed = name, corpus, seed
         self.folder, where = workdir / "members" / name, f"members.{name}"
@@ -87,7 +87,7 @@ class Member:
         self._rate_hz = 0.0 if self.table else self._feature.frame_rate_hz
         if self._per_speaker:
             per_speaker.require(corpus, f"config.{where}.features", self._per_speaker, frames=self._rate_hz > 0)
-        given = {"task": corpus.task, "frame_rate_hz": self._rate_hz, "precision": precision}
+        given = {"task": corpus.task, "feature": self._feature, "frame_rate_hz": self._rate_hz, "precision": precision}
         self._learner = build(LEARNERS, config["learner"], f"{where}.learner", **given)
         self.predicts: bool = self._learner.predicts
         require_classes(corpus, self.folds, f"config.{where}", self._learner.least_per_class)
@@ -100,8 +100,10 @@ class Member:
             self.identity["precision"] = precision
         if self.table:
             self.identity["table"] = organiser_tables.digest(corpus, self.table)
-        elif not self.optional:  # an optional member may be left out as soon as it is trained
+        elif not self.optional or getattr(self._feature, "checkpoint", ""):  # others may be left out when trained
             self._feature.require()
+            if isinstance(self._feature, EncoderStates):  # known by its content, which predictions check too
+                self.identity["member"] = dict(config, features=config["features"] | {"sha256": self._feature.digest})
         if isinstance(self._feature, Imported):
             self.identity["vectors"] = self._feature.digest
         # The mirrored ends of the features have to be the context that the network needs.
@@ -120,7 +122,9 @@ class Member:
     @property
     def warnings(self) -> list[str]:
         """Problems to expect in spite of a valid config, a sentence each."""
-        return [f"{self.name}: {w}" for w in (*self._learner.warnings, *unscored_classes(self._corpus, self.folds))]
+        note = self._feature.note if isinstance(self._feature, EncoderStates) else ""
+        found = [f"its features {note}"] * bool(note) + [*self._learner.warnings]
+        return [f"{self.name}: {warning}" for warning in found + unscored_classes(self._corpus, self.folds)]
 
     def claim(self) -> None:
         """Write the identity into the folder, or refuse a folder with another one."""
@@ -146,10 +150,8 @@ class Member:
             folder = self._folder(fold)
             processes.on_main(partial(shutil.rmtree, folder / "embeddings", ignore_errors=True))
             if not self._is_trained(fold):
-                raise Unavailable(
-                    f"{folder}: training is not finished, so there is nothing to evaluate;"
-                    " run the same command without --mode"
-                )
+                what = f"{folder}: training is not finished, so there is nothing to evaluate"
+                raise Unavailable(f"{what}; run the same command without --mode")
         self._predict(self._runs(progress, embeddings), progress, again=True)
 
     def _predict(self, run_of: Callable[[Fold], FoldRun], progress: Progress, *, again: bool) -> None:
@@ -161,11 +163,10 @@ class Member:
                 run = run_of(fold)
                 progress.say(f"{run.name}: predicting")
                 for part in missing:
+                    predictions = run.predictions((), np.empty((0, self._corpus.task.outputs)))  # no test partition
                     if names := PARTS[part](fold):
                         trained = self._learner.load(run, chosen[fold.key], part=part)
                         predictions = self._learner.predict(run, names, trained)
-                    else:  # no test partition
-                        predictions = run.predictions((), np.empty((0, self._corpus.task.outputs)))
                     processes.on_main(partial(save, predictions, paths[part]))
 
     def _runs(self, progress: Progress, embeddings: Embeddings) -> Callable[[Fold], FoldRun]:
@@ -281,9 +282,8 @@ class Member:
     @property
     def notes(self) -> list[str]:
         """Sentences about its features that a reader of its scores has to know."""
-        facts = [self._feature.note] if isinstance(self._feature, Imported) else []
-        facts += [per_speaker.NOTE] if self._per_speaker else []
-        return [f"The features of {self.name} {fact}." for fact in facts]
+        facts = (getattr(self._feature, "note", ""), per_speaker.NOTE if self._per_speaker else "")
+        return [f"The features of {self.name} {fact}." for fact in facts if fact]
 
     @property
     def curves(self) -> dict[FoldSeed, Path]:

@@ -5,7 +5,6 @@ import os
 import shutil
 import subprocess
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -53,20 +52,26 @@ def at_once_of(microbatch: int | str, where: str) -> int | None:
     return int(microbatch)
 
 
-def recorded(folder: Path) -> int | None:
-    """Return what `record` wrote into the folder of a member, None if nothing. All processes call it together."""
-    path, fix = folder / FILE, "delete it, and train this member in another --workdir"
+def settled(net: Any, run: FoldRun, placement: parallel.Placement | None) -> int:
+    """Return what `choose` chose in the first training of a member; choose it there, and record it in its folder.
+
+    Dropout differs by part, so a resumed run needs the same. All processes call it together.
+    """
+    path, fix = run.folder.parent / FILE, "delete it, and train this member in another --workdir"
     found = processes.on_main(lambda: read_json(path, fix, ("microbatch",)) if path.exists() else None)
-    return None if found is None else int(found["microbatch"])
-
-
-def record(folder: Path, microbatch: int) -> None:
-    """Write the examples at once of all runs of a member: dropout differs by part, so a resumed run needs the same."""
-    processes.on_main(lambda: write_json(folder / FILE, {"microbatch": microbatch}))
+    if found is not None:
+        return int(found["microbatch"])
+    at_once = choose(net, run, placement)
+    if placement:
+        processes.on_main(lambda: write_json(path, {"microbatch": at_once}))
+    return at_once
 
 
 def choose(net: Any, run: FoldRun, placement: parallel.Placement | None) -> int:
-    """Return how many examples a device computes at once, 0 for all, see `Net.microbatch`.
+    """Return how many examples a device computes at once, 0 for all.
+
+    On accelerators as many as fit into the free memory, on a CPU `samples_at_once` of the network or all; all for
+    networks with BatchNorm and losses over the batch.
 
     Args:
       net: a `jaxpara.training.net.Net`.

@@ -26,6 +26,7 @@ from jaxpara.training.batches import batches, parts_of
 from jaxpara.training.checkpoints import BestBy, Checkpoints, best_epochs
 from jaxpara.training.clips import ClipExamples
 from jaxpara.training.examples import EXAMPLES, Arrays, Examples, Windows
+from jaxpara.training.fine_tuning import upper_layers, upper_weights
 from jaxpara.training.fold_run import SUMMARY, FoldRun
 from jaxpara.training.logs import Log
 from jaxpara.training.losses import LOSSES, mean_loss
@@ -45,10 +46,10 @@ class Net:
         `OPTIMIZERS`.
       batch: examples per update.
       epochs: passes over the training set; 0 for a network that is used untrained, for its embeddings.
-      pretrained: `imagenet`, or a file with the initial weights; None for a random start.
-      microbatch: examples in a device's memory at once; a larger batch is computed in parts. 0: all. `auto`: on
-        accelerators as many as fit into the free memory, on a CPU `samples_at_once` of the network or all; all for
-        networks with BatchNorm and losses over the batch. A member keeps the number of its first run.
+      pretrained: `imagenet`, or a file with the initial weights, or `encoder` for those of the speech encoder of the
+        features; None for a random start.
+      microbatch: examples in a device's memory at once; a larger batch is computed in parts. 0: all. `auto`: chosen by
+        `jaxpara.training.memory.choose` in the first run of a member.
       validate_every: epochs between validations.
       best_by: use the epoch with the best validation `score`, or with the lowest validation `loss`.
       common_epoch: use the same epoch in every fold, the best by the mean over folds; needs every checkpoint kept.
@@ -58,7 +59,8 @@ class Net:
         the head, or before the recurrent ones.
     """
 
-    task: Task  # this and the next three are set by the program
+    task: Task  # this and the next four are set by the program
+    feature: Any = None
     frame_rate_hz: float  # of the features
     where: str  # the path of this config, for messages
     precision: str = "float32"  # one of `steps.PRECISIONS`
@@ -83,9 +85,16 @@ class Net:
         if self.pretrained in ("None", "none"):  # on the command line, None is a word
             self.pretrained = None
         self.examples = build(EXAMPLES, self.examples, f"{where}.examples")
-        self.model = build(MODELS, self.model, f"{where}.model", axis_name=parallel.AXIS, classes=self.task.outputs)
+        given = {"axis_name": parallel.AXIS, "classes": self.task.outputs}
+        if model_name == "tuned_encoder":
+            given["source"] = upper_layers(self.feature, where)
+        self.model = build(MODELS, self.model, f"{where}.model", **given)
         self.loss = build(LOSSES, self.loss, f"{where}.loss")
-        self.optimizer = build(OPTIMIZERS, self.optimizer, f"{where}.optimizer")
+        # The network whose pretrained weights can be used, and the part of this one that has its layers.
+        self._arch, self._part = getattr(self.model, "pretrained", (model_name, ""))
+        if self._arch == "encoder":
+            require_one_of(f"config.{where}.pretrained", self.pretrained or "None", ("encoder", "None"))
+        self.optimizer = build(OPTIMIZERS, self.optimizer, f"{where}.optimizer", part=self._part)
         self.learns = self.epochs > 0  # or else its initial weights are used
         self.predicts = self.learns and self.examples.supervised  # or else it is used for its embeddings
         self.stride: int = getattr(self.model, "samples_per_output", 1)  # frames of the features per output
@@ -95,14 +104,10 @@ class Net:
         require_one_of(f"config.{where}.best_by", self.best_by, ("score", "loss"))
         if self.best_by == "score" and MEASURE[self.task.measure].smaller_is_better:
             self.best_by = "error"
-        if self.common_epoch and self.keep_best < self.epochs:
+        if self.common_epoch and (self.keep_best < self.epochs or self.patience):
             raise UserError(
-                f"config.{where}.keep_best is {self.keep_best}: common_epoch needs all {self.epochs} epochs kept"
-            )
-        if self.common_epoch and self.patience:
-            raise UserError(
-                f"config.{where}.patience is {self.patience}: common_epoch needs the same epochs of every fold; set"
-                " patience to 0 or common_epoch to False"
+                f"config.{where}.common_epoch needs all {self.epochs} epochs of every fold; set keep_best to"
+                f" {self.epochs} (it is {self.keep_best}) and patience to 0 (it is {self.patience})"
             )
         if self.predicts and self.task.kind not in self.loss.kinds:
             fitting = [name for name, loss in LOSSES.items() if self.task.kind in loss.kinds]
@@ -111,8 +116,6 @@ class Net:
         self._at_once = memory.at_once_of(self.microbatch, where)
         if self.loss.whole_batch and self._parts(devices=1)[0] > 1:
             raise UserError(f"config.{where}.microbatch: {loss_name!r} needs the whole batch at once; set it to 0")
-        # The network whose pretrained weights can be used, and the part of this one that has its layers.
-        self._arch, self._part = getattr(self.model, "pretrained", (model_name, ""))
         self._frozen = getattr(self.model, "frozen", ()) != ()
         if self._frozen and self.optimizer.weight_decay:
             raise UserError(f"config.{where}.optimizer.weight_decay would change the frozen stages too; set it to 0")
@@ -191,7 +194,8 @@ class Net:
         """Load the latest checkpoint of a run or its initial weights, and open its log and checkpoints."""
         state = self.init(run)
         if self.pretrained:
-            state, notes = with_pretrained(state, self.pretrained, self._arch, self._part)
+            source = upper_weights(self.feature) if self._arch == "encoder" else self.pretrained
+            state, notes = with_pretrained(state, source, self._arch, self._part)
             for note in notes:
                 progress.say(f"{run.name}: {note}")
         elif self._arch in KNOWN or self._part:
@@ -265,11 +269,7 @@ class Net:
     def _settle_at_once(self, run: FoldRun, placement: parallel.Placement | None = None) -> None:
         """Set `_at_once` where `microbatch` is auto; with the placement, to train, it is chosen and recorded."""
         if self._at_once is None:
-            self._at_once = memory.recorded(run.folder.parent)
-        if self._at_once is None:
-            self._at_once = memory.choose(self, run, placement)
-            if placement:
-                memory.record(run.folder.parent, self._at_once)
+            self._at_once = memory.settled(self, run, placement)
 
     def _parts(self, devices: int) -> tuple[int, int]:
         return parts_of(self.batch, devices, self._at_once or 0)

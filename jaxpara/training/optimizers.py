@@ -37,6 +37,7 @@ class Optimizer:
       weight_decay: PyTorch's coupled one, twice the factor of an L2 term of the loss.
       decay: the weights that it applies to: `all`, or `kernels` of convolutions and dense layers.
       clip_norm: the largest norm of a gradient, to which longer ones are shortened; 0 for no limit.
+      pretrained_lr: the learning rate, in place of `lr`, of a network's pretrained part; 0 for the same.
       schedule: `constant`; `cosine`, which falls to 0; `warmup_cosine`, which rises from 0 first; or `plateau`, which
         falls whenever the validation loss stops improving (paper §3.1.2).
       warmup_steps: updates in which the rate rises from 0 to `lr`.
@@ -45,11 +46,13 @@ class Optimizer:
       plateau_factor: the factor of the rate then.
     """
 
-    where: str  # the path of this config, for messages; set by the program
+    where: str  # the path of this config, for messages; this and the next are set by the program
+    part: str = ""  # the name of the network's pretrained part; empty if that is all of it
     lr: float
     weight_decay: float = 0.0
     decay: Literal["all", "kernels"] = "all"
     clip_norm: float = 0.0
+    pretrained_lr: float = 0.0
     schedule: Literal["constant", "cosine", "warmup_cosine", "plateau"] = "constant"
     warmup_steps: int = 0
     decay_steps: int = 0
@@ -59,6 +62,11 @@ class Optimizer:
     def __post_init__(self):
         require_one_of(f"config.{self.where}.decay", self.decay, DECAYS)
         require_one_of(f"config.{self.where}.schedule", self.schedule, SCHEDULES)
+        if self.pretrained_lr and not self.part:
+            raise UserError(
+                f"config.{self.where}.pretrained_lr is for networks of which a part is pretrained, such as"
+                " 'tuned_encoder' and 'resnet_gru'; set it to 0"
+            )
         if "cosine" in self.schedule and not self.decay_steps:
             raise UserError(
                 f"config.{self.where}.decay_steps is 0, expected at least 1 with schedule {self.schedule!r}; set it"
@@ -76,10 +84,16 @@ class Optimizer:
             # Coupled, as in PyTorch's Adam and in an L2 term of the loss: added to the gradient before the moments.
             parts.append(optax.add_decayed_weights(self.weight_decay, DECAYS[self.decay]))
         parts += [self._scaler(), optax.scale_by_learning_rate(self._schedule)]
+        if self.pretrained_lr:
+            slower = optax.scale(self.pretrained_lr / self.lr)
+            parts.append(optax.masked(slower, self._is_pretrained))
         if self.schedule == "plateau":
             # Its factor is a field of the optimizer's state (`with_lr_scale`), so lowering the rate compiles nothing.
             parts.append(optax.inject_hyperparams(optax.scale)(step_size=1.0))
         return optax.chain(*parts)
+
+    def _is_pretrained(self, params: Any) -> dict[str, bool]:
+        return {name: name == self.part for name in params}
 
     @property
     def _schedule(self) -> optax.Schedule:

@@ -64,14 +64,16 @@ def _first(variables: Any, opt_state: Any = (), seed: Any = None) -> TrainState:
     return TrainState(jnp.int32(0), variables["params"], variables.get("batch_stats", {}), opt_state, seed)
 
 
-def with_pretrained(state: TrainState, spec: str, arch: str, part: str = "") -> tuple[TrainState, list[str]]:
+def with_pretrained(state: TrainState, source: Any, arch: str, part: str = "") -> tuple[TrainState, list[str]]:
     """Return the state with pretrained weights in its network, or in one part of it, and notes about missing tensors.
 
-    `spec` and `arch` are those of `jaxpara.models.pretrained.load`.
+    `source` and `arch` are those of `jaxpara.models.pretrained.load`, or `source` are the parameters of the part.
     """
     whole = state.variables
+    if not isinstance(source, str):
+        return dataclasses.replace(state, params=whole["params"] | {part: source}), []
     own = {kind: tree[part] for kind, tree in whole.items()} if part else whole
-    loaded, notes = load(spec, arch, own, cache_folder() / "weights")
+    loaded, notes = load(source, arch, own, cache_folder() / "weights")
     if part:
         loaded = {kind: {**whole[kind], part: tree} for kind, tree in loaded.items()}
     return dataclasses.replace(state, **(whole | loaded)), notes

@@ -24,3 +24,15 @@ def signals(count: int = RATE_HZ) -> dict[str, np.ndarray]:
 
 
 SIGNALS = signals()
+
+# By name, for the speaker encoder: shorter than a partial utterance; one; a second one that is dropped, and one that is
+# padded; a recording of ten; one below and one above the level of the volume normalisation.
+SPEAKER_SIGNALS = {
+    "short": signals(23_001)["voice"],
+    "one": signals(25_000)["sweep"],
+    "dropped": signals(31_000)["noise"],
+    "padded": signals(34_567)["voice"] + 0.3 * signals(34_567)["noise"],
+    "long": signals(160_123)["sweep"],
+    "faint": signals(40_000)["faint"],
+    "loud": signals(40_000)["noise"],
+}

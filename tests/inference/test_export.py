@@ -1,5 +1,6 @@
 """An export predicts what its workdir predicts, without it; its programs match its networks."""
 
+import hashlib
 import json
 import os
 import shutil
@@ -20,6 +21,7 @@ from jaxpara.inference.export import export
 from jaxpara.training.fold_run import fold_folder
 
 ROOT = Path(__file__).parents[2]
+SPEAKER_ENCODER = ROOT / "tests" / "models" / "golden" / "speaker.pt"  # small, with random weights
 PREDICT = """
 import sys, numpy as np, jaxpara
 for out in sys.argv[1:]:
@@ -160,6 +162,24 @@ def test_only_the_svm_in_use_is_exported(trained, tmp_path):
     export(workdir, tmp_path / "out")
     left = {path.name for path in (tmp_path / "out" / "members" / "coded").rglob("*.skops")}
     assert left == {"fitted.skops"}
+
+
+def test_the_weights_of_the_speaker_encoder_are_not_exported(trained, tmp_path):
+    workdir = shutil.copytree(trained("mask")[0], tmp_path / "run")
+    digest = hashlib.sha256(SPEAKER_ENCODER.read_bytes()).hexdigest()
+    about = json.loads((workdir / "system.json").read_text())
+    about["members"] = {"bags": about["members"]["bags"]}
+    about["members"]["bags"]["config"]["features"] = {
+        "name": "speaker_encoder",
+        "weights": str(SPEAKER_ENCODER),
+        "sha256": digest,
+    }
+    about["weights"] = [{"member": "bags", "fold": 0, "seed": 0, "weight": 1.0}]
+    (workdir / "system.json").write_text(json.dumps(about))
+    export(workdir, tmp_path / "out")
+    assert "pip install --no-deps Resemblyzer==0.1.4" in (tmp_path / "out" / "README.md").read_text()
+    with pytest.raises(UserError, match=r"features\.weights is 'speaker\.pt': no such file; put it there"):
+        jaxpara.load(tmp_path / "out")
 
 
 def test_an_existing_folder_is_an_error_and_an_export_is_replaced_whole(alone, tmp_path, monkeypatch):

@@ -135,7 +135,7 @@ def test_storages_with_a_wrong_size_are_refused(tmp_path):
 def test_other_pth_files(tmp_path):
     path = tmp_path / "net.pth"
     path.write_bytes(pickle.dumps({"a": 1}))
-    with pytest.raises(UserError, match="older ones are not supported"):
+    with pytest.raises(UserError, match="not a file of PyTorch; save it with"):
         read_torch_file(path)
     whole = (GOLDEN / "tiny.pth").read_bytes()
     path.write_bytes(whole[: len(whole) // 2])
@@ -147,3 +147,92 @@ def test_other_pth_files(tmp_path):
         archive.writestr("net/readme.txt", "")
     with pytest.raises(UserError, match="damaged"):
         read_torch_file(path)
+
+
+# Files older than PyTorch 1.6: make_speaker.py wrote this one, a state dict next to the state of an optimizer.
+
+OLD = GOLDEN / "speaker.pt"
+
+
+def test_an_old_file_of_torch():
+    tensors = read_torch_file(OLD, "model_state")
+    assert tensors["lstm.weight_ih_l0"].shape == (24, 40)
+    assert not tensors["lstm.weight_ih_l0"].flags.writeable
+    np.testing.assert_allclose(tensors["similarity_weight"], [10], atol=2e-3)  # after a step of Adam
+    torch = pytest.importorskip("torch")
+    expected = torch.load(OLD, weights_only=True)["model_state"]
+    assert tensors.keys() == expected.keys()
+    for name, values in expected.items():
+        np.testing.assert_array_equal(tensors[name], values.numpy())
+
+
+def test_only_the_asked_part_has_to_be_a_state_dict():
+    for part in ("", "step", "optimizer_state", "nothing"):
+        with pytest.raises(UserError, match="does not contain a state dict"):
+            read_torch_file(OLD, part)
+
+
+def test_truncated_old_files(tmp_path):
+    path, whole = tmp_path / "net.pt", OLD.read_bytes()
+    for size in range(30, len(whole), 101):
+        path.write_bytes(whole[:size])
+        with pytest.raises(UserError, match="damaged"):
+            read_torch_file(path, "model_state")
+
+
+def write_old(path, content, storages, keys=None, protocol=1001, little_endian=True):
+    """Write what `_legacy_save` of torch/serialization.py writes; keys and sizes may be wrong."""
+    with path.open("wb") as file:
+        for each in (OLD_MAGIC, protocol, {"little_endian": little_endian}):
+            pickle.dump(each, file, protocol=2)
+        OldWriter(file, protocol=2).dump(content)
+        pickle.dump([storage.key for storage in storages] if keys is None else keys, file, protocol=2)
+        for storage in storages:
+            file.write(len(storage.values).to_bytes(8, "little") + storage.values.tobytes())
+    return path
+
+
+OLD_MAGIC = 0x1950A86A20F9469CFC6C
+
+
+class OldWriter(Writer):
+    def persistent_id(self, obj):
+        pid = super().persistent_id(obj)
+        return pid and (*pid, None)
+
+
+def test_views_of_a_storage_in_an_old_file(tmp_path):
+    storage, other = Storage(np.arange(12, dtype=np.float32)), Storage(np.arange(2), "LongStorage", key="1")
+    content = {
+        "a": tensor(storage, (3, 2), (1, 4), 2),
+        "b": tensor(storage, (2,), (1,)),
+        "c": tensor(other, (2,), (1,)),
+    }
+    found = read_torch_file(write_old(tmp_path / "net.pt", content, [other, storage]))
+    np.testing.assert_array_equal(found["a"], [[2, 6], [3, 7], [4, 8]])
+    np.testing.assert_array_equal(found["b"], [0, 1])
+    np.testing.assert_array_equal(found["c"], [0, 1])
+
+
+def test_a_hostile_old_file_is_refused_and_not_run(tmp_path):
+    ran = tmp_path / "ran"
+    path = write_old(tmp_path / "net.pt", {"a": Global("os", "system", (f"touch {ran}",))}, [])
+    with pytest.raises(UserError, match=r"refused: it refers to os\.system; .* nothing in the file was executed"):
+        read_torch_file(path)
+    storage = Storage(np.zeros(4, np.float32))
+    content = {"a": tensor(storage, (4,), (1,))}
+    for wrong, message in [
+        ({"storages": []}, "not those of its tensors"),
+        ({"storages": [storage], "keys": ["0", "0"]}, "not those of its tensors"),
+        ({"storages": [Storage(np.zeros(3, np.float32))]}, "does not have the size"),
+        ({"storages": [storage], "protocol": 1002}, "protocol 1002"),
+        ({"storages": [storage], "little_endian": False}, "little-endian"),
+    ]:
+        with pytest.raises(UserError, match=message):
+            read_torch_file(write_old(path, content, **wrong))
+    # A length that would fill the memory.
+    huge = Storage(range(10**12))
+    pieces = {"a": tensor(huge, (4,), (1,))}
+    with pytest.raises(UserError, match="larger than the rest of the file"):
+        read_torch_file(write_old(path, pieces, [], keys=["0"]))
+    assert not ran.exists()

@@ -239,7 +239,7 @@ def test_runs_end_early_at_the_same_epoch_alone_together_and_after_a_kill(
 
 
 def test_a_common_epoch_and_patience_are_refused_together():
-    with pytest.raises(UserError, match=r"config.net.patience is 1: common_epoch needs the same epochs of every fold"):
+    with pytest.raises(UserError, match=r"config.net.common_epoch needs .* patience to 0 \(it is 1\)"):
         net(common_epoch=True, keep_best=3, patience=1)
 
 
