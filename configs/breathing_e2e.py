@@ -31,6 +31,9 @@ def cnn(recipe: str) -> dict[str, Any]:
                 "step_s": 9.6 if paper else 6.4,
                 # The scripts use the last 16 s of a recording twice.
                 "keep_duplicates": published,
+                # `whole`: the network runs once over a recording, and its LSTM keeps the state. `average` and
+                # `crossfade`: mean of overlapping windows, each of which starts the LSTM again (paper and scripts).
+                "predict": "whole" if recipe == "recommended" else "average",
             },
             "model": {
                 "name": "cnn1d_lstm",

@@ -40,7 +40,13 @@ def resnet_gru(recipe: str) -> dict[str, Any]:
         "folds": {"name": "ordered", "n": 4},
         "learner": {
             "name": "net",
-            "examples": {"name": "windows", "window_s": 80.0, "step_s": 40.0, "keep_duplicates": published},
+            "examples": {
+                "name": "windows",
+                "window_s": 80.0,
+                "step_s": 40.0,
+                "keep_duplicates": published,
+                "predict": "whole" if recipe == "recommended" else "average",
+            },
             "model": {
                 "name": "resnet_gru",
                 "backbone": "preact_resnet18" if published else "resnet18",

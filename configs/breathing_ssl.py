@@ -22,7 +22,12 @@ def get_config(recipe: str = "recommended") -> ConfigDict:
         "folds": {"name": "ordered", "n": 4},
         "learner": {
             "name": "net",
-            "examples": {"name": "windows", "window_s": 16.0, "step_s": 8.0},
+            "examples": {
+                "name": "windows",
+                "window_s": 16.0,
+                "step_s": 8.0,
+                "predict": "whole" if recipe == "recommended" else "average",
+            },
             "model": {"name": "sequence_lstm", "lstm": (256, 128), "dropout": 0.3, "output": "tanh"},
             "loss": {"name": "window_pcc", "eps": 1e-8},
             "optimizer": {"name": "adam", "lr": 1e-3, "clip_norm": 1.0} | common.schedule(),
