@@ -153,17 +153,17 @@ class CNN1DLSTM(WaveformNet):
             self.carry(1),
         )
 
-    def step(self, inputs, carry: Carry, end: bool = False):
+    def step(self, inputs, carry: Carry):
         """Map the next part of a signal, `[batch, sample, 1]`, to `[batch, label]`, as `__call__` would, and the carry.
 
         The first part has `lookahead` samples and no output. The next ones have any multiple of `samples_per_output`
-        samples, and the last one (`end`) completes such a multiple: only there convolutions are padded on the right.
+        samples.
         """
         x, seen = inputs, []
         for conv, before in zip(self.convs, carry.seen, strict=True):
             x = jnp.concatenate([before, x], axis=1)
             seen.append(x[:, x.shape[1] - (conv.kernel - 1) :])
-            x = conv(x, padding=(0, ops1d.same_padding(conv.kernel)[1] if end else 0))
+            x = conv(x, padding=(0, 0))
         if not x.shape[1]:
             return jnp.zeros(x.shape[:2], x.dtype), Carry(tuple(seen), carry.lstms)
         values, lstms = self.sequence.recur(x, carry.lstms)

@@ -52,7 +52,7 @@ class ResNetGRU(nn.Module):
         Predictions do not depend on it.
       - "dense": the whole strip is one image, and every stride along time but the first keeps all phases, so that every
         second frame has its own column; a label is the mean of the columns of its piece (16 apart). This is several
-        times cheaper. A column sees its surroundings (`DENSE_REACH`) where a piece is padded with zeros, and BatchNorm uses
+        times cheaper. A column sees its surroundings (`DENSE_REACH`) where a piece is padded with zeros. BatchNorm uses
         the statistics of the whole strip.
 
     Reference: paper §3.2.2 ("ResNet18 + GRU"); backbone of the authors' published scripts. The activation of the output

@@ -164,16 +164,19 @@ class WindowExamples:
     def load_part(self, recording: int, first: int) -> Arrays:
         """Return what a recurrent network needs for its outputs from `first` on.
 
+        A recording begins as a window does; after its end, a waveform is silent and a spectrogram keeps its last frame.
+
         Returns:
-          `inputs` `[frame, ...]` of these outputs and `margin` on either side, moved to be inside the recording: only
-          where it starts and ends, inputs do. `places` `[output]`: those of the outputs among the ones of the inputs.
+          `inputs` `[frame, ...]` of these outputs and those around them that they depend on, and `places` `[output]`:
+          which ones of the outputs of the inputs they are.
         """
-        size = self._window + 2 * self._margin
-        start = max(0, min(first - self._margin, len(self._grids[recording]) - size))
+        start = max(0, first - self._margin)
+        frames = start * self._stride + np.arange((self._window + 2 * self._margin) * self._stride + self._context)
         feature = self._features[self._recordings[recording].name]
-        places = np.minimum(first - start + np.arange(self._window, dtype=np.int32), size - 1)  # past the end: any
-        inputs = _padded_slice(feature, start * self._stride, size * self._stride + self._context)
-        return {"inputs": inputs, "places": places}
+        inputs = np.asarray(feature[np.minimum(frames, len(feature) - 1)])
+        if inputs.shape[1:] == (1,):
+            inputs[frames >= len(feature)] = 0
+        return {"inputs": inputs, "places": first - start + np.arange(self._window, dtype=np.int32)}
 
     def cut(self, series: Sequence[np.ndarray]) -> np.ndarray:
         """Cut the outputs of each recording, `[output]`, into windows: `[window, output]`."""

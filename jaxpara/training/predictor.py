@@ -1,6 +1,5 @@
 """The outputs of a network for any number of examples: batch by batch, or in one pass over each recording."""
 
-import math
 from collections.abc import Iterator, Sequence
 from functools import cache
 from typing import Any
@@ -96,14 +95,24 @@ def _in_order(examples: Examples, rows: int) -> Iterator[Arrays]:
 
 
 def _groups(examples: WindowExamples, rows: int) -> Iterator[list[int]]:
-    """Yield the numbers of recordings of similar length, all groups of the same size; the last number may repeat.
+    """Yield the numbers of recordings that are predicted at once: none is more than twice as long as another.
 
-    The size is a power of two on each device, or `rows`: few programs serve any number of recordings.
+    The last number repeats until the recordings of each device are `rows` or a power of two: few programs serve any
+    number of recordings.
     """
-    order, devices = np.argsort(examples.lengths, kind="stable"), len(parallel.devices())
-    size = devices * min(rows, 1 << math.ceil(math.log2(-(-len(order) // devices))))
-    for group in np.array_split(order, -(-len(order) // size)):
-        yield [*group.tolist(), *[int(group[-1])] * (size - len(group))]
+    parts, devices = [len(examples.parts(number)) for number in range(len(examples.lengths))], len(parallel.devices())
+
+    def filled(group: list[int]) -> list[int]:
+        each = min(rows, 1 << (-(-len(group) // devices) - 1).bit_length())
+        return [*group, *[group[-1]] * (devices * each - len(group))]
+
+    group: list[int] = []
+    for number in np.argsort(parts, kind="stable").tolist():
+        if group and (len(group) == devices * rows or parts[number] > 2 * parts[group[0]]):
+            yield filled(group)
+            group = []
+        group.append(number)
+    yield filled(group)
 
 
 def _parts(examples: WindowExamples, group: Sequence[int], first: int) -> Arrays:

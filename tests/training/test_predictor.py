@@ -1,42 +1,32 @@
 """Prediction of whole recordings, in parts with carried state, equals the network over the recording as one window."""
 
-from functools import partial
 from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
+from scipy.signal.windows import hann
 
 from jaxpara.corpora.corpus import Corpus, Recording
 from jaxpara.corpora.splits import Fold
 from jaxpara.corpora.tasks import TASKS
 from jaxpara.errors import UserError
-from jaxpara.models import resnet_gru
+from jaxpara.models.resnet import ResNet18
 from jaxpara.training import parallel, steps
+from jaxpara.training.examples import Windows
 from jaxpara.training.fold_run import FoldRun
 from jaxpara.training.net import Net
+from jaxpara.training.predictor import Predictor, _groups
 
 CNN = {"name": "cnn1d_lstm", "filters": (4, 4), "kernels": (10, 9), "pools": (4, 2), "lstm": (6, 4)}
 RESNET = {"name": "resnet1d_lstm", "stem": 4, "stages": (2, 3), "blocks": 1, "pools": (2, 2, 2), "lstm": (4,)}
-GRU = {"name": "resnet_gru", "frozen": (), "piece_frames": 4, "gru": (5, 3)}
 # The network, the frames of its features per second, and their shape.
 CASES = {
     "cnn1d_lstm": (CNN, 200.0, (1,)),
     "resnet1d_lstm": (RESNET, 200.0, (1,)),
-    "sequence_lstm": ({"name": "sequence_lstm", "lstm": (6, 4)}, 25.0, (3,)),
     "layers": ({"name": "sequence_lstm", "lstm": (6,)}, 25.0, (2, 3)),
-    "resnet_gru, pieces": (GRU, 50.0, (8,)),
-    "resnet_gru, dense": (GRU | {"trunk": "dense"}, 50.0, (8,)),
 }
-LABELS = (160, 272, 400)  # several windows, of 40; the dense trunk has another end where 16 do not divide them
-
-
-@pytest.fixture(autouse=True)
-def narrow(monkeypatch):
-    """ResNet18 is too large for a unit test."""
-    backbone = resnet_gru.BACKBONES["resnet18"]
-    make = partial(backbone.make, width=2)
-    monkeypatch.setitem(resnet_gru.BACKBONES, "resnet18", backbone._replace(make=make))
+LABELS = (30, 272, 60, 400)  # one window, of 40, or several
 
 
 def net(name, **examples):
@@ -73,14 +63,18 @@ def predicted(network, run, state):
     return [values[:, 0] for _, values in examples.by_recording(network.outputs(state, examples)[..., None])]
 
 
-@pytest.mark.parametrize("name", CASES)
-def test_parts_with_carried_state_equal_one_window_over_the_recording(name, monkeypatch):
-    """With margins that are as small as they can be."""
-    monkeypatch.setattr(parallel, "devices", lambda: jax.local_devices()[:2])
+@pytest.mark.parametrize(("name", "devices"), [("cnn1d_lstm", 2), ("resnet1d_lstm", 1), ("layers", 2)])
+def test_parts_with_carried_state_equal_one_window_over_the_recording(name, devices, monkeypatch):
+    """Followed by silence, with margins that are as small as they can be."""
+    monkeypatch.setattr(parallel, "devices", lambda: jax.local_devices()[:devices])
     network = net(name)
     run, state = started(network, CASES[name][2])
-    forward = jax.jit(steps.forward(network.model))
-    wanted = [np.asarray(forward(state.variables, run.features[name][None]))[0] for name in run.fold.val_names]
+    forward, silence = jax.jit(steps.forward(network.model)), 2 * network.stride * network.model.margin
+    wanted = []
+    for recording in run.recordings(run.fold.val_names):
+        feature = run.features[recording.name]
+        padded = np.pad(feature, [(0, silence)] + [(0, 0)] * (feature.ndim - 1))
+        wanted.append(np.asarray(forward(state.variables, padded[None]))[0, : len(recording.times_s)])
     for one, other in zip(predicted(network, run, state), wanted, strict=True):
         assert other.std() > 1e-3
         np.testing.assert_allclose(one, other, rtol=0, atol=1e-5)
@@ -88,3 +82,38 @@ def test_parts_with_carried_state_equal_one_window_over_the_recording(name, monk
         monkeypatch.setattr(type(network.model), "margin", margin - 1)
         less = predicted(network, run, state)
         assert max(np.abs(one - other).max() for one, other in zip(less, wanted, strict=True)) > 1e-5
+
+
+def test_recordings_of_similar_length_are_predicted_at_once(monkeypatch):
+    monkeypatch.setattr(parallel, "devices", lambda: jax.local_devices()[:1])
+    network = net("layers", window_s=0.4)
+    run, _ = started(network, (3,), labels=(10, 90, 11, 30, 20, 12))
+    examples = network.examples_of(run, run.fold.val_names)  # of 1, 9, 2, 3, 2 and 2 parts
+    assert list(_groups(examples, rows=3)) == [[0, 2, 4], [5, 3], [1]]
+    assert list(_groups(examples, rows=8)) == [[0, 2, 4, 5], [3], [1]]
+    three = network.examples_of(run, ("3", "4", "5"))
+    assert list(_groups(three, rows=8)) == [[1, 2, 0, 0]]
+
+
+def test_a_network_that_is_not_recurrent_is_refused():
+    with pytest.raises(
+        UserError, match=r"^config\.net\.examples\.predict is 'whole', which needs a network that is rec"
+    ):
+        Predictor(ResNet18(), Windows("net.examples", 2.0, 1.0, predict="whole"), "float32", "")
+
+
+def test_unknown_ways_to_predict_are_refused():
+    with pytest.raises(
+        UserError, match=r"^config\.net\.examples\.predict is 'hole', expected one of .*mean 'whole'\?$"
+    ):
+        net("layers", predict="hole")
+
+
+def test_cross_faded_windows_are_their_weighted_mean():
+    network = net("layers", predict="crossfade")  # windows of 40, every 20
+    run, _ = started(network, (3,), labels=(70,))
+    examples = network.examples_of(run, run.fold.val_names)
+    outputs = np.random.default_rng(1).normal(size=(len(examples), 40))
+    weights = hann(43)[1:-1][:20]
+    ((_, values),) = examples.by_recording(outputs[..., None])
+    np.testing.assert_allclose(values[25, 0], weights[5] * outputs[1, 5] + (1 - weights[5]) * outputs[0, 25])
