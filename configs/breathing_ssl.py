@@ -2,7 +2,7 @@
 
     python launch.py --config=configs/breathing_ssl.py --config.corpus.root=/data/ComParE2020_Breathing
 
-Reproduces: no row of the paper, which is older; the recipes differ in the prediction of recordings. The hidden states of
+Reproduces: no row of the paper, which is older; the recipes differ in prediction. The hidden states of
 all layers are averaged in pairs to the 25 values per second of the belt and stored; the network learns the weights of
 the layers, as in SUPERB. The encoder is downloaded on first use; `--config.members.ssl.features.checkpoint` is another
 name on the Hugging Face Hub, or a folder.
