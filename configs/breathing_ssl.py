@@ -26,7 +26,9 @@ def get_config(recipe: str = "recommended") -> ConfigDict:
                 "name": "windows",
                 "window_s": 16.0,
                 "step_s": 8.0,
-                "predict": "whole" if recipe == "recommended" else "average",
+                # On the simulated corpus (demo sizes, the same networks) the pooled CV is 0.514 with `crossfade`, 0.512
+                # with `average` and 0.513 with `whole`.
+                "predict": "crossfade" if recipe == "recommended" else "average",
             },
             "model": {"name": "sequence_lstm", "lstm": (256, 128), "dropout": 0.3, "output": "tanh"},
             "loss": {"name": "window_pcc", "eps": 1e-8},
