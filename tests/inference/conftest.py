@@ -16,7 +16,7 @@ from jaxpara.run import run
 NET = {"name": "net", "optimizer": {"name": "adam", "lr": 1e-3}, "epochs": 1}
 PCC = {"loss": {"name": "window_pcc"}, "batch": 4}
 CNN = {
-    "features": {"name": "waveform", "scale": "unit"},  # as zscore, it keeps a level; live, zscore uses the past alone
+    "features": {"name": "waveform", "scale": "unit"},  # live predictions then equal those of files
     "folds": {"name": "ordered", "n": 2},
     "learner": NET
     | PCC
