@@ -30,5 +30,9 @@ def get_config(recipe: str = "recommended") -> ConfigDict:
     # The scripts add an L2 term of 1e-4 on the kernels of convolutions and of the last layer, whose gradient is 2e-4
     # times the kernel; the paper does not say.
     net["learner"]["optimizer"] |= {"weight_decay": 0.0 if recipe == "paper" else 2e-4, "decay": "kernels"}
+    if recipe == "recommended":
+        # Not `whole`, as in system 2: on the simulated corpus (demo sizes, the same networks) the pooled CV is 0.2867
+        # with `crossfade`, 0.2863 with `average` and 0.2853 with `whole`.
+        net["learner"]["examples"] |= {"predict": "crossfade"}
     demo["learner"] |= {"model": {"stem": 32, "stages": (16, 32), "lstm": (128, 64)}}
     return common.experiment("breathing", recipe, members={"resnet1d": net}, demo={"members": {"resnet1d": demo}})

@@ -40,7 +40,15 @@ def resnet_gru(recipe: str) -> dict[str, Any]:
         "folds": {"name": "ordered", "n": 4},
         "learner": {
             "name": "net",
-            "examples": {"name": "windows", "window_s": 80.0, "step_s": 40.0, "keep_duplicates": published},
+            "examples": {
+                "name": "windows",
+                "window_s": 80.0,
+                "step_s": 40.0,
+                "keep_duplicates": published,
+                # On the simulated corpus (demo sizes, the same networks) the pooled CV is 0.556 with `whole`, 0.551
+                # with `average` and 0.553 with `crossfade`.
+                "predict": "whole" if recipe == "recommended" else "average",
+            },
             "model": {
                 "name": "resnet_gru",
                 "backbone": "preact_resnet18" if published else "resnet18",

@@ -19,6 +19,8 @@ RESNET_GRU = (14, 16, 20, 24, 32, 40, 80)
 
 def get_config(recipe: str = "recommended") -> ConfigDict:
     members, demo = {}, {}
+    # Not `whole`: what is compared is the length of the windows in training and in prediction.
+    predict = "crossfade" if recipe == "recommended" else "average"
     for window_s, batch in CNN.items():
         member = breathing_e2e.cnn(recipe)
         member["folds"] = {"name": "official"}
@@ -26,13 +28,14 @@ def get_config(recipe: str = "recommended") -> ConfigDict:
         member["learner"]["examples"] |= {
             "window_s": float(window_s),
             "step_s": (0.6 if recipe == "paper" else 0.4) * window_s,
+            "predict": predict,
         }
         members[f"cnn_{window_s}s"] = member
         demo[f"cnn_{window_s}s"] = {"learner": {"batch": max(1, 32 // window_s), "epochs": 2}}
     for window_s in RESNET_GRU:
         member = breathing_s4.resnet_gru(recipe)
         member["folds"] = {"name": "official"}
-        member["learner"]["examples"] |= {"window_s": float(window_s), "step_s": window_s / 2}
+        member["learner"]["examples"] |= {"window_s": float(window_s), "step_s": window_s / 2, "predict": predict}
         members[f"resnet_gru_{window_s}s"] = member
         small = breathing_s4.demo()
         small["learner"] |= {"batch": 1, "epochs": 1}

@@ -1,4 +1,4 @@
-"""Cutting a long sequence into overlapping windows, and averaging their outputs (paper §3.2.1)."""
+"""Cutting a long sequence into overlapping windows, and averaging or cross-fading their outputs (paper §3.2.1)."""
 
 import numpy as np
 
@@ -22,15 +22,32 @@ def starts(length: int, window: int, step: int, *, keep_duplicates: bool = False
     return np.append(regular, length - window) if append else regular
 
 
-def overlap_average(length: int, starts: np.ndarray, windows: np.ndarray) -> np.ndarray:
+def crossfade(window: int, step: int) -> np.ndarray:
+    """Return the weight of every position of a window, `[position]`, with which neighbours are cross-faded.
+
+    The weights rise as a squared sine over the overlap with the window before, and fall in the same way over the one
+    with the next. Those of two windows that overlap by at most half sum to 1. Where a recurrent network has just
+    started, they are small: 1 % on average over the first half second of windows that overlap by 4 s.
+    """
+    overlap = max(0, window - step)
+    ramp = np.sin(np.pi / 2 * np.minimum(1, np.arange(1, window + 1) / (overlap + 1))) ** 2
+    return ramp * ramp[::-1]
+
+
+def overlap_average(
+    length: int, starts: np.ndarray, windows: np.ndarray, weights: np.ndarray | None = None
+) -> np.ndarray:
     """Return the mean of all windows, `[window, position, value]`, at every position, `[length, value]` float64.
 
     Positions past the end of the sequence are ignored.
+
+    Args:
+      weights: of the positions of a window, `[position]`, above 0, as from `crossfade`; None for equal ones.
     """
-    total = np.zeros((length, windows.shape[2]))
-    count = np.zeros((length, 1))
+    weights = np.ones(windows.shape[1]) if weights is None else weights
+    total, count = np.zeros((length, windows.shape[2])), np.zeros((length, 1))
     for start, values in zip(starts, windows, strict=True):
-        end = min(start + windows.shape[1], length)
-        total[start:end] += values[: end - start]
-        count[start:end] += 1
+        own = weights[: length - start, None]
+        total[start : start + len(own)] += own * values[: len(own)]
+        count[start : start + len(own)] += own
     return total / count

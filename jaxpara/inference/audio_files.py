@@ -161,7 +161,7 @@ def to_float(waveform: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Blocks:
-    """A scheme that cuts recordings into blocks no longer than the training recordings.
+    """A scheme that cuts long recordings into blocks.
 
     Attributes:
       size, step: samples per block, and from the start of one block to the next.
@@ -191,14 +191,19 @@ class Blocks:
           Each block's first sample and its samples; nothing for an empty recording.
         """
         kept, first, start = np.empty(0, np.float32), 0, 0  # `kept` starts at sample `first`
+        waiting: list[np.ndarray] = []  # the samples after it: a block may have thousands of chunks
         for chunk in chunks:
-            kept = np.concatenate([kept, chunk])
+            waiting.append(chunk)
             # Only samples after a block show that it is not the last one.
+            if first + len(kept) + sum(map(len, waiting)) <= start + self.size:
+                continue
+            kept, waiting = np.concatenate([kept, *waiting]), []
             while first + len(kept) > start + self.size:
                 yield start, kept[start - first : start - first + self.size]
                 start += self.step
                 drop = max(0, start - self.size - first)  # the last block may start up to its size earlier
                 kept, first = kept[drop:], first + drop
+        kept = np.concatenate([kept, *waiting])
         end = first + len(kept)
         if end:
             start = max(0, -(-(end - self.size) // self.cell) * self.cell)

@@ -73,24 +73,24 @@ class Ensemble:
         """Samples that have to arrive before the first one is scaled."""
         return round(WARM_UP_S * self.feature.sample_rate_hz) if self.feature.scale == "zscore" else 0
 
-    def step(self, samples: np.ndarray, carries: list[Carry], end: bool = False) -> tuple[np.ndarray, list[Carry]]:
+    def step(self, samples: np.ndarray, carries: list[Carry]) -> tuple[np.ndarray, list[Carry]]:
         """Map the next scaled samples, `[sample, 1]`, to `[label]` and the new carries, see `CNN1DLSTM.step`."""
-        outputs, carries = _step(self.model, self.precision, self.networks, samples[None], carries, end)
+        outputs, carries = _step(self.model, self.precision, self.networks, samples[None], carries)
         values = [np.asarray(output[0], np.float64) for output in outputs]
         return self.task.unscaled(np.average(values, axis=0, weights=self.weights)), carries
 
 
 # The program computes the networks one after the other: a convolution batched over networks, each with its own kernels,
 # is several times slower on a CPU.
-@partial(jax.jit, static_argnums=(0, 1, 5))
+@partial(jax.jit, static_argnums=(0, 1))
 def _step(
-    model: CNN1DLSTM, precision: str, networks: Any, samples: jax.Array, carries: list[Carry], end: bool
+    model: CNN1DLSTM, precision: str, networks: Any, samples: jax.Array, carries: list[Carry]
 ) -> tuple[list[jax.Array], list[Carry]]:
     pairs = []
     for variables, carry in zip(networks, carries, strict=True):
         variables = variables | {"params": computed_in(precision, variables["params"])}
         carry = carry._replace(seen=computed_in(precision, carry.seen))
-        step = with_products(precision, partial(model.apply, end=end, method="step"))
+        step = with_products(precision, partial(model.apply, method="step"))
         pairs.append(step(variables, computed_in(precision, samples), carry))
     return [values.astype(jnp.float32) for values, _ in pairs], [carry for _, carry in pairs]
 
@@ -136,8 +136,8 @@ class RunningScale:
 class Stream:
     """Predictions for a signal that arrives in parts of any size; each value is returned with its last sample.
 
-    The values equal those of the network over the whole recording as one window, with running scaling; the ordinary
-    prediction averages shorter windows, each of which restarts the LSTM. The last hop is padded with silence.
+    The values equal those of `--mode=predict` for networks that predict recordings `whole`, see
+    `jaxpara.training.examples.Windows`; but `zscore` uses running statistics. The signal is followed by silence.
     """
 
     def __init__(self, ensemble: Ensemble):
@@ -153,9 +153,8 @@ class Stream:
     def finish(self) -> np.ndarray:
         """Return the last values, `[label]`."""
         values = [self._advance(self._scale.push(np.empty(0, np.float32), end=True))]
-        values.append(self._advance(np.zeros((-self._received % self._ensemble.hop, 1), np.float32)))
-        if len(self._pending):
-            values.append(self._step(len(self._pending), end=True))
+        silence = -self._received % self._ensemble.hop + self._ensemble.model.lookahead
+        values.append(self._advance(np.zeros((silence, 1), np.float32)))
         return np.concatenate(values)
 
     def _advance(self, scaled: np.ndarray) -> np.ndarray:
@@ -171,15 +170,13 @@ class Stream:
                 values.append(self._step(hops * hop))
         return np.concatenate(values)
 
-    def _step(self, samples: int, end: bool = False) -> np.ndarray:
+    def _step(self, samples: int) -> np.ndarray:
         part, self._pending = self._pending[:samples], self._pending[samples:]
-        values, self._carries = self._ensemble.step(part, self._carries, end)
+        values, self._carries = self._ensemble.step(part, self._carries)
         return values
 
 
 def precompile(ensemble: Ensemble) -> None:
     """Compile all programs of a stream, so that no sample waits for them."""
     stream = Stream(ensemble)
-    samples = ensemble.model.lookahead + (sum(HOPS) + 1) * ensemble.hop
-    stream._advance(np.zeros((samples, 1), np.float32))
-    stream.finish()
+    stream._advance(np.zeros((ensemble.model.lookahead + sum(HOPS) * ensemble.hop, 1), np.float32))

@@ -20,6 +20,7 @@ from jaxpara.errors import UserError
 from jaxpara.features import FEATURES
 from jaxpara.features.embeddings import Arrays, Read
 from jaxpara.features.feature import Feature
+from jaxpara.features.speech_encoder import EncoderStates
 from jaxpara.inference import system_file
 from jaxpara.inference.audio_files import Blocks, crossfade, to_float
 from jaxpara.predictions import FoldSeed, scores_of
@@ -30,6 +31,7 @@ from jaxpara.training.fold_run import FoldRun, fold_folder
 from jaxpara.training.state import TrainState
 
 MAX_BATCH_S = 480.0  # seconds of audio predicted at once: fills batches, and limits memory
+MAX_PASS_S = 3600.0  # of one pass over a recording: an hour of a waveform takes 0.25 GB
 SHORTEST_S = 1.0  # long enough for every feature; shorter audio is padded with silence
 TOO_SHORT = "is too short for one sample at the system's rate"
 QUIET = Progress(Console(quiet=True))
@@ -102,6 +104,7 @@ class TrainedMember:
     Attributes:
       feature, learner: built from its config.
       models: the learner's choice (epoch, or C) of each trained model, by fold and seed.
+      in_one_pass: True if it predicts recordings of any length as one, with the state carried along.
       folder: with a folder for each of them.
     """
 
@@ -148,6 +151,9 @@ class TrainedMember:
             frame_rate_hz=self.feature.frame_rate_hz,
             precision=spec["precision"],
         )
+        # Not the states of a speech encoder, which take 2 GB an hour.
+        whole = getattr(getattr(self.learner, "examples", None), "predict", "") == "whole"
+        self.in_one_pass = whole and not isinstance(self.feature, EncoderStates)
         self._loaded: dict[FoldSeed, Any] = {}
 
     def fold_run(self, key: FoldSeed, corpus: Corpus, read: Read) -> FoldRun:
@@ -192,7 +198,8 @@ class System:
       task: what is predicted.
       members: by name, each after those whose embeddings it uses.
       weights: `{member: {(fold, seed): weight}}` of the trained models; they sum to 1.
-      blocks: scheme that cuts long recordings.
+      blocks: scheme that cuts long recordings: those that are longer than the longest training recording, or than
+        `MAX_PASS_S` where all members predict in one pass.
     """
 
     def __init__(self, folder: str | Path):
@@ -209,7 +216,9 @@ class System:
         for name in self.about["members"]:
             self.members[name] = TrainedMember(name, folder, self.about, self.members)
         self._label_rate_hz: float = self.about["label_rate_hz"]
-        self.blocks = Blocks.of(self.about["longest_s"], self._label_rate_hz, self.task.sample_rate_hz)
+        one_pass = all(self.members[name].in_one_pass for name in self.weights)
+        longest_s = max(self.about["longest_s"], MAX_PASS_S if one_pass else 0.0)
+        self.blocks = Blocks.of(longest_s, self._label_rate_hz, self.task.sample_rate_hz)
 
     def __call__(self, waveform: np.ndarray, sample_rate_hz: int) -> Estimate:
         """Predict a recording.

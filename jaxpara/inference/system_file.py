@@ -6,7 +6,8 @@ experiment, recipe, demo, seed: name, recipe and seed of the experiment; `demo` 
 corpus, simulated: fingerprint of the training corpus; `simulated` is true for a simulated corpus.
 task: the fields of `jaxpara.corpora.tasks.Task`, with the classes in the order of their scores.
 label_rate_hz: predictions per second; 0 where there is one per recording.
-longest_s: length of the longest recording (of classes: outside test); longer audio is cut into blocks of this length.
+longest_s: length of the longest recording (of classes: outside test); longer audio is cut into blocks
+  of this length, unless it is predicted in one pass.
 members.<name>: the members that predict, each after those whose embeddings it uses:
   config: features, learner and folds.
   sources: members whose embeddings are its features.

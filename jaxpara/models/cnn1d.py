@@ -10,7 +10,7 @@ from flax import linen as nn
 from jaxpara.errors import UserError
 from jaxpara.models import ops1d
 from jaxpara.models.layers import dropout_seed
-from jaxpara.models.recurrent import OUTPUTS, SequenceLSTM, glorot
+from jaxpara.models.recurrent import OUTPUTS, SequenceLSTM, glorot, lstm_carries
 from jaxpara.registry import require_one_of
 
 POOLS = {"max": ops1d.relu_dropout_max_pool, "mean": ops1d.relu_dropout_mean_pool}
@@ -58,6 +58,11 @@ class WaveformNet(nn.Module):
         """Samples from one output to the next."""
         return math.prod(self.pools)
 
+    @property
+    def margin(self) -> int:
+        """Labels at either end of a part of a signal whose `embed` depends on samples beyond it."""
+        return -(-max(self.reach) // self.samples_per_output)
+
     def embed(self, inputs, train: bool = False) -> jax.Array:
         """Map `[batch, sample, 1]` to the input of the LSTM layers, `[batch, label, channel]`.
 
@@ -76,6 +81,14 @@ class WaveformNet(nn.Module):
     def __call__(self, inputs, train: bool = False) -> jax.Array:
         """Map `[batch, sample, 1]` to one value per label, `[batch, label]`; `train` as in `embed`."""
         return self.sequence(self.embed(inputs, train), train)
+
+    def recur(self, embedded, carries):
+        """Map the next part of what `embed` returns to one value per label and the carries, as `SequenceLSTM.recur`."""
+        return self.sequence.recur(embedded, carries)
+
+    def carry(self, batch: int):
+        """Return the carries of `recur` before the first part."""
+        return lstm_carries(self.lstm, batch)
 
 
 class CNN1DLSTM(WaveformNet):
@@ -119,33 +132,39 @@ class CNN1DLSTM(WaveformNet):
         return inputs
 
     @property
-    def lookahead(self) -> int:
-        """Samples after its own that an output depends on: the right halves of the kernels."""
-        needed = 0
+    def reach(self) -> tuple[int, int]:
+        """Samples before and after its own that an embedding depends on: the halves of the kernels."""
+        before = after = 0
         for kernel, pool in zip(reversed(self.kernels), reversed(self.pools), strict=True):
-            needed = needed * pool + ops1d.same_padding(kernel)[1]
-        return needed
+            left, right = ops1d.same_padding(kernel)
+            before, after = before * pool + left, after * pool + right
+        return before, after
+
+    @property
+    def lookahead(self) -> int:
+        """Samples after its own that an output depends on."""
+        return self.reach[1]
 
     def start(self) -> Carry:
         """Return the carry of one signal before its first sample: the zeros on the left of every convolution."""
         channels = (1, *self.filters[:-1])
         return Carry(
             tuple(jnp.zeros((1, ops1d.same_padding(k)[0], c)) for k, c in zip(self.kernels, channels, strict=True)),
-            tuple((jnp.zeros((1, size)),) * 2 for size in self.lstm),
+            self.carry(1),
         )
 
-    def step(self, inputs, carry: Carry, end: bool = False):
+    def step(self, inputs, carry: Carry):
         """Map the next part of a signal, `[batch, sample, 1]`, to `[batch, label]`, as `__call__` would, and the carry.
 
         The first part has `lookahead` samples and no output. The next ones have any multiple of `samples_per_output`
-        samples, and the last one (`end`) completes such a multiple: only there convolutions are padded on the right.
+        samples.
         """
         x, seen = inputs, []
         for conv, before in zip(self.convs, carry.seen, strict=True):
             x = jnp.concatenate([before, x], axis=1)
             seen.append(x[:, x.shape[1] - (conv.kernel - 1) :])
-            x = conv(x, padding=(0, ops1d.same_padding(conv.kernel)[1] if end else 0))
+            x = conv(x, padding=(0, 0))
         if not x.shape[1]:
             return jnp.zeros(x.shape[:2], x.dtype), Carry(tuple(seen), carry.lstms)
-        values, lstms = self.sequence.step(x, carry.lstms)
+        values, lstms = self.sequence.recur(x, carry.lstms)
         return values, Carry(tuple(seen), lstms)

@@ -36,6 +36,7 @@ class SequenceLSTM(nn.Module):
     lstm: tuple[int, ...] = (512, 256)  # size of each layer
     dropout: float = 0.4  # rate between two layers
     output: str = "tanh"  # activation of the last layer, "tanh" or "linear"
+    margin = 0  # as in `WaveformNet`
 
     def __post_init__(self):
         super().__post_init__()
@@ -46,10 +47,10 @@ class SequenceLSTM(nn.Module):
 
         The layers of `[batch, label, layer, channel]` are averaged with learned weights first.
         """
-        return self.step(inputs, train=train)[0]
+        return self.recur(inputs, train=train)[0]
 
     @nn.compact
-    def step(self, inputs, carries=None, train: bool = False):
+    def recur(self, inputs, carries=None, train: bool = False):
         """Map the next part of a sequence `[batch, label, channel]` to `[batch, label]` and the carry of each layer."""
         inputs = LayerWeights(name="layers")(inputs) if inputs.ndim == 4 else inputs
         layers = [LSTM(size, name=f"lstm{layer}") for layer, size in enumerate(self.lstm)]
@@ -65,6 +66,15 @@ class SequenceLSTM(nn.Module):
             x, last = lstm_layers(inputs, weights, carries)
         x = nn.Dense(1, kernel_init=glorot, name="head")(x)[..., 0]
         return OUTPUTS[self.output](x), tuple(last)
+
+    def carry(self, batch: int):
+        """Return the carries of `recur` before the first part."""
+        return lstm_carries(self.lstm, batch)
+
+
+def lstm_carries(sizes, batch: int):
+    """Return the carries of LSTM layers before the first part of a sequence: zeros."""
+    return tuple((jnp.zeros((batch, size)),) * 2 for size in sizes)
 
 
 class LSTM(nn.Module):

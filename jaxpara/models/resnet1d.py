@@ -151,6 +151,15 @@ class ResNet1DLSTM(WaveformNet):
                 " for the stem"
             )
 
+    @property
+    def reach(self) -> tuple[int, int]:
+        """Samples before and after its own that an embedding depends on: those of the kernels, whose halves differ."""
+        steps = 0
+        for pool in reversed(self.pools[1:]):
+            steps = steps * pool + 2 * self.blocks  # each block has a convolution of 5 taps
+        left, right = same_padding(self.stem_kernel)
+        return steps * self.pools[0] + left, steps * self.pools[0] + right
+
     def setup(self):
         self.trunk = ResNet1D(self.stem, self.stem_kernel, self.stages, self.blocks, self.pools, self.axis_name)
         self.sequence = SequenceLSTM(lstm=self.lstm, dropout=self.dropout, output=self.output)

@@ -1,7 +1,7 @@
 """The network of Breathing system 4: log-Mel spectrogram -> ResNet18 over 1-s pieces -> GRU -> belt signal."""
 
 from collections.abc import Callable, Sequence
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
@@ -36,6 +36,9 @@ BACKBONES = {
 }
 
 
+DENSE_REACH = 217  # frames on either side that a column of the dense trunk depends on
+
+
 class ResNetGRU(nn.Module):
     """ResNet18 and GRU over a log-Mel spectrogram ("strip"), one output every two frames.
 
@@ -49,8 +52,8 @@ class ResNetGRU(nn.Module):
         Predictions do not depend on it.
       - "dense": the whole strip is one image, and every stride along time but the first keeps all phases, so that every
         second frame has its own column; a label is the mean of the columns of its piece (16 apart). This is several
-        times cheaper. A column sees its surroundings (up to 217 frames on either side) where a piece is padded with
-        zeros, and BatchNorm uses the statistics of the whole strip.
+        times cheaper. A column sees its surroundings (`DENSE_REACH`) where a piece is padded with zeros. BatchNorm uses
+        the statistics of the whole strip.
 
     Reference: paper §3.2.2 ("ResNet18 + GRU"); backbone of the authors' published scripts. The activation of the output
     is not published: tanh as in the other systems.
@@ -94,6 +97,11 @@ class ResNetGRU(nn.Module):
         """Frames of the strip beyond two per label."""
         return self.piece_frames - self.samples_per_output
 
+    @property
+    def margin(self) -> int:
+        """Labels at either end of a strip whose `embed` depends on frames beyond it."""
+        return -(-DENSE_REACH // self.samples_per_output) if self.trunk == "dense" else 0
+
     def embed(self, inputs: Array, train: bool = False) -> Array:
         """Map values of 0 to 255, `[batch, frame, band]`, to the input of the recurrent layers, `[batch, label, 512]`.
 
@@ -118,10 +126,19 @@ class ResNetGRU(nn.Module):
 
     def __call__(self, inputs: Array, train: bool = False) -> Array:
         """Map as `embed`, then to one value per label, `[batch, label]`; `train` turns dropout on (rng "dropout")."""
-        x = self.embed(inputs, train)
-        for gru in self.grus:
-            x, _ = gru(self.drop(x, train))
-        return OUTPUTS[self.output](self.head(x)[..., 0])
+        return self.recur(self.embed(inputs, train), [None] * len(self.grus), train)[0]
+
+    def recur(self, embedded: Array, carries: Sequence[Array | None], train: bool = False) -> tuple[Array, Any]:
+        """Map the next part of what `embed` returns to one value per label and the carry of each GRU layer."""
+        x, last = embedded, []
+        for gru, carry in zip(self.grus, carries, strict=True):
+            x, carry = gru(self.drop(x, train), carry)
+            last.append(carry)
+        return OUTPUTS[self.output](self.head(x)[..., 0]), tuple(last)
+
+    def carry(self, batch: int) -> tuple[Array, ...]:
+        """Return the carries of `recur` before the first part."""
+        return tuple(jnp.zeros((batch, size)) for size in self.gru)
 
     def _images(self, strips: Array) -> Array:
         """Map `[batch, frame, band]` to images `[batch, band, frame, 3]`."""

@@ -97,6 +97,7 @@ class ClipExamples:
     """Images `[height, width, channel]`, one or more per recording, with the class or the number of the recording."""
 
     class_weights: np.ndarray | None = None  # of the examples of each class in the loss, `[class]`
+    whole: ClassVar[bool] = False  # as in `WindowExamples`
 
     def __init__(
         self,

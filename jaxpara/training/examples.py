@@ -13,6 +13,7 @@ import numpy as np
 from jaxpara.corpora.corpus import Recording
 from jaxpara.errors import UserError
 from jaxpara.features import windows
+from jaxpara.registry import require_one_of
 from jaxpara.training.augment import Labels, built, require_fit, sequence_labels, sequences_of
 from jaxpara.training.clips import (
     Arrays,
@@ -26,6 +27,8 @@ from jaxpara.training.clips import (
     Vectors,
 )
 
+PREDICT = ("average", "crossfade", "whole")
+
 
 @dataclass(frozen=True)
 class Windows:
@@ -36,6 +39,9 @@ class Windows:
       step_s: seconds from the start of one window to that of the next.
       keep_duplicates: count the window that ends with the recording twice where a regular one ends there too, as in the
         authors' published scripts.
+      predict: how a recording is predicted: `average`, the plain mean of the outputs of overlapping windows;
+        `crossfade`, their mean with the weights of `jaxpara.features.windows.crossfade`; or `whole`, by a network that
+        is recurrent from left to right, which runs once over the recording and keeps its state from part to part.
       augment: random changes of training windows, see `Clips`.
     """
 
@@ -43,11 +49,13 @@ class Windows:
     window_s: float
     step_s: float
     keep_duplicates: bool = False
+    predict: str = "average"
     augment: Sequence[Mapping[str, Any]] = ()
     steps: tuple[Any, ...] = field(init=False)  # of augmentation, built
     supervised: ClassVar[bool] = True
 
     def __post_init__(self):
+        require_one_of(f"config.{self.where}.predict", self.predict, PREDICT)
         object.__setattr__(self, "steps", built(self.where, self.augment, "waveforms", "frames"))
 
     def examples(
@@ -85,6 +93,7 @@ class WindowExamples:
         frame_rate_hz: float,
         frames_per_output: int,
         context_frames: int = 0,
+        margin: int = 0,
         overlapping: bool = True,
         augmented: bool = False,
     ):
@@ -94,6 +103,7 @@ class WindowExamples:
           features: `[frame, ...]` by recording name.
           frames_per_output: frames of a feature per output of the network.
           context_frames: frames that a window needs beyond those of its outputs; the features have as many more.
+          margin: outputs at either end of a window before the recurrent layers that depend on inputs beyond it.
           overlapping: False for adjacent windows, so that there is one embedding per time.
           augmented: True if `Windows.prepare` changes them.
         """
@@ -113,6 +123,9 @@ class WindowExamples:
                 f"config.{settings.where} has window_s {window_s} and step_s {step_s}: shorter than one output of the"
                 f" network ({1 / rate_hz:g} s); make them longer"
             )
+        self.whole, self._margin = settings.predict == "whole" and overlapping, margin
+        fade = settings.predict == "crossfade" and overlapping
+        self._weights = windows.crossfade(self._window, step) if fade else None
         self._grids, self._labels, self._starts = [], [], []
         for recording in recordings:
             frames = len(features[recording.name]) - context_frames
@@ -149,11 +162,41 @@ class WindowExamples:
         targets, weights = _padded_slice(self._labels[recording], start, self._window).T
         return targets, weights
 
+    @property
+    def lengths(self) -> list[int]:
+        """The outputs of each recording."""
+        return [len(grid_s) for grid_s in self._grids]
+
+    def parts(self, recording: int) -> range:
+        """Return the first outputs of the parts in which a recording is predicted whole, each as long as a window."""
+        return range(0, len(self._grids[recording]), self._window)
+
+    def load_part(self, recording: int, first: int) -> Arrays:
+        """Return what a recurrent network needs for its outputs from `first` on.
+
+        A recording begins as a window does; after its end, a waveform is silent and a spectrogram keeps its last frame.
+
+        Returns:
+          `inputs` `[frame, ...]` of these outputs and those around them that they depend on, and `places` `[output]`:
+          which ones of the outputs of the inputs they are.
+        """
+        start = max(0, first - self._margin)
+        frames = start * self._stride + np.arange((self._window + 2 * self._margin) * self._stride + self._context)
+        feature = self._features[self._recordings[recording].name]
+        inputs = np.asarray(feature[np.minimum(frames, len(feature) - 1)])
+        if inputs.shape[1:] == (1,):
+            inputs[frames >= len(feature)] = 0
+        return {"inputs": inputs, "places": first - start + np.arange(self._window, dtype=np.int32)}
+
+    def cut(self, series: Sequence[np.ndarray]) -> np.ndarray:
+        """Cut the outputs of each recording, `[output]`, into windows: `[window, output]`."""
+        return np.stack([_padded_slice(series[recording], start, self._window) for recording, start in self._windows])
+
     def by_recording(self, outputs: np.ndarray) -> ByRecording:
         """Average overlapping windows: `[window, output, value]` to `[output, value]` on the grid of each recording."""
         parts = np.split(outputs, np.cumsum([len(s) for s in self._starts])[:-1])
         for recording, grid_s, starts, part in zip(self._recordings, self._grids, self._starts, parts, strict=True):
-            yield recording.name, windows.overlap_average(len(grid_s), starts, part)
+            yield recording.name, windows.overlap_average(len(grid_s), starts, part, self._weights)
 
     def scores(self, outputs: np.ndarray) -> np.ndarray:
         """Return `[row, 1]` at the times of the labels from `[window, output]`."""

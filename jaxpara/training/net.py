@@ -31,6 +31,7 @@ from jaxpara.training.fold_run import SUMMARY, FoldRun
 from jaxpara.training.logs import Log
 from jaxpara.training.losses import LOSSES, mean_loss
 from jaxpara.training.optimizers import OPTIMIZERS
+from jaxpara.training.predictor import Predictor
 from jaxpara.training.state import WEIGHTS, TrainState, create, read_weights, with_pretrained
 from jaxpara.training.train import ActiveRun, Interrupted, stop_requests, train
 
@@ -119,12 +120,12 @@ class Net:
         self._frozen = getattr(self.model, "frozen", ()) != ()
         if self._frozen and self.optimizer.weight_decay:
             raise UserError(f"config.{where}.optimizer.weight_decay would change the frozen stages too; set it to 0")
-        # Compiled once for all folds: the training step by placement, and the prediction step by `embed`.
+        # Compiled once for all folds: the training step by placement.
         prepare = self.examples.prepare
         update = self.loss, self.optimizer.transform, self.precision, self.examples.labels
         step = steps.train_step(self.model, prepare, *update)
         self.train_step = cache(lambda placement: placement.spread(step))
-        self._output_step = cache(lambda embed: parallel.spread(steps.predict_step(prepare, self.forward(embed=embed))))
+        self._predictor = Predictor(self.model, self.examples, self.precision, self.layer)
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -140,7 +141,8 @@ class Net:
         """Return the examples of recordings; the role is `training=True`, or `overlapping=False` for embeddings."""
         grid: dict[str, Any] = {"frame_rate_hz": run.frame_rate_hz, "frames_per_output": self.stride}
         recordings = [replace(r, labels=self.task.scaled(r.labels)) for r in run.recordings(names)]
-        grid |= {"context_frames": self.context_frames, "classes": self.task.kind == "classes"}
+        grid |= {"context_frames": self.context_frames, "margin": getattr(self.model, "margin", 0)}
+        grid |= {"classes": self.task.kind == "classes"}
         return self.examples.examples(recordings, run.features, **grid, **role)
 
     def example(self, run: FoldRun) -> jax.Array:
@@ -172,10 +174,11 @@ class Net:
                 self._settle_at_once(runs[missing[0]], placement)
                 started = [self._start(runs[n], n, placement, stack, progress) for n in missing]
                 # The first validation finds its program ready: it is compiled while the one of training is.
-                if self.learns and processes.count() == 1 and not self._output_step.cache_info().currsize:
+                if self.learns and processes.count() == 1 and not self._predictor.compiled:
                     state, first = parallel.shapes(started[0].state), runs[missing[0]]
+                    validation = self.examples_of(first, first.fold.val_names)
                     thread = stack.enter_context(ThreadPoolExecutor(1))
-                    thread.submit(self._compile_prediction, state, self.examples_of(first, first.fold.val_names))
+                    thread.submit(self._predictor.compile, state, validation, self._rows)
                 train(
                     started,
                     self.train_step(placement),
@@ -281,19 +284,13 @@ class Net:
             yield {name: value.reshape(-1, rows, *value.shape[1:]) for name, value in batch.items()}
 
     def outputs(self, state: TrainState, examples: Examples, *, embed: bool = False) -> np.ndarray:
-        """Return the network's outputs, or embeddings, of all examples in their order."""
-        step, state = self._output_step(embed), parallel.replicate(state)
-        outputs = [np.asarray(step(state, batch)) for batch in self._in_order(examples)]
-        return np.concatenate(outputs)[: len(examples)]
+        """Return the network's outputs, or embeddings, of all examples in their order, see `Predictor.outputs`."""
+        return self._predictor.outputs(state, examples, self._rows, embed=embed)
 
-    def _in_order(self, examples: Examples) -> Iterator[Arrays]:
-        """Return batches `[device, row, ...]` of all examples, all of the same size, so that one program serves all."""
-        devices = len(parallel.devices())
-        return map(parallel.shard, batches(examples, self._parts(devices)[1] * devices))
-
-    def _compile_prediction(self, state: Any, examples: Examples) -> None:
-        """Compile the program of `outputs`, from the shapes of the state alone; a call meanwhile waits for it."""
-        self._output_step(False).lower(state, next(self._in_order(examples))).compile()
+    @property
+    def _rows(self) -> int:
+        """Examples that each device predicts at once."""
+        return self._parts(len(parallel.devices()))[1]
 
     def forward(self, *, embed: bool = False) -> steps.Forward:
         """Return the network as a function, see `jaxpara.training.steps.forward`."""

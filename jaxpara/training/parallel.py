@@ -82,15 +82,16 @@ def smallest(value: int | None) -> int | None:
 _highest = jax.pmap(lambda x: lax.pmax(x, AXIS), AXIS, out_axes=None)
 
 
-def spread(step: Step, *, donate: bool = False) -> Step:
+def spread(step: Step, *, donate: bool = False, carries: bool = False) -> Step:
     """Run `step(state, batch)` on every device, each with its own part of the batch; it has to reduce over `AXIS`.
 
     The result is a function of a replicated state and a batch from `shard`, whose results have no device axis. If
-    `donate` is True, it reuses the memory of the state.
+    `donate` is True, it reuses the memory of the state. If `carries` is True, the step returns a second result, which
+    remains on each device and can be a part of the next batch.
     """
-    donated = (0,) if donate else ()
+    donated, out_axes = (0,) if donate else (), (None, 0) if carries else None
     return _with_options(
-        jax.pmap(step, AXIS, in_axes=(None, 0), out_axes=None, donate_argnums=donated, devices=devices())
+        jax.pmap(step, AXIS, in_axes=(None, 0), out_axes=out_axes, donate_argnums=donated, devices=devices())
     )
 
 

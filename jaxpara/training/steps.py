@@ -152,5 +152,24 @@ def predict_step(prepare: Prepare, forward: Forward) -> Callable[[TrainState, Ba
     return step
 
 
+def next_step(model: nn.Module, precision: str = "float32") -> Callable[[TrainState, Batch], tuple[jax.Array, Any]]:
+    """Return a function that continues recordings with a recurrent network, for its outputs of all devices in order.
+
+    Its arguments are the state and this device's recordings: `inputs`, a part of each; `places`, `[recording, output]`,
+    of the next outputs among those of that part; and `carry`, of the recurrent layers. It returns the outputs,
+    `[recording, output]`, and the next carry, which remains on the device.
+    """
+
+    def step(state: TrainState, batch: dict[str, Any]) -> tuple[jax.Array, Any]:
+        variables = state.variables | {"params": computed_in(precision, state.variables["params"])}
+        inputs = computed_in(precision, batch["inputs"])
+        embedded = model.apply(variables, inputs, method="embed") if hasattr(model, "embed") else inputs
+        embedded = jax.vmap(lambda values, places: values[places])(embedded, batch["places"])
+        outputs, carry = model.apply(variables, embedded, batch["carry"], method="recur")
+        return lax.all_gather(outputs.astype(jnp.float32), AXIS, tiled=True), carry
+
+    return with_products(precision, step)
+
+
 def _step_key(state: TrainState) -> jax.Array:
     return jax.random.fold_in(jax.random.key(state.seed), state.step)

@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.signal.windows import hann
 
-from jaxpara.features.windows import overlap_average, starts
+from jaxpara.features.windows import crossfade, overlap_average, starts
 
 LABELS = 6000  # 240 s at 25 Hz
 
@@ -51,3 +52,22 @@ def test_averaging_windows_of_a_sequence_gives_the_sequence(length, window, step
 def test_overlaps_are_averaged():
     windows = np.array([[1.0, 1, 1], [4, 4, 4]])[..., None]
     np.testing.assert_array_equal(overlap_average(4, np.array([0, 1]), windows)[:, 0], [1, 2.5, 2.5, 4])
+
+
+@given(st.integers(1, 60), st.integers(1, 60))
+def test_neighbours_are_cross_faded_with_halves_of_a_hann_window(half, more):
+    window, step = half + more, more if more >= half else half  # they overlap by at most half
+    overlap, weights = window - step, crossfade(window, step)
+    np.testing.assert_allclose(weights[:overlap], hann(2 * overlap + 3)[1 : overlap + 1], atol=1e-12)
+    np.testing.assert_array_equal(weights[overlap : window - overlap], 1)
+    np.testing.assert_allclose(weights[:overlap] + weights[window - overlap :], 1)
+
+
+def test_where_a_window_begins_it_counts_little():
+    assert crossfade(200, 100)[:13].mean() < 0.02  # half a second of 8, at 25 Hz
+    np.testing.assert_array_equal(crossfade(40, 40), 1)
+    windows = np.array([[1.0, 1, 1], [4, 4, 4]])[..., None]
+    faded = overlap_average(4, np.array([0, 1]), windows, crossfade(3, 1))[:, 0]
+    assert faded[0] == 1
+    assert 1 < faded[1] < 2.5 < faded[2] < 4
+    assert faded[3] == 4

@@ -16,12 +16,12 @@ from jaxpara.run import run
 NET = {"name": "net", "optimizer": {"name": "adam", "lr": 1e-3}, "epochs": 1}
 PCC = {"loss": {"name": "window_pcc"}, "batch": 4}
 CNN = {
-    "features": {"name": "waveform", "scale": "zscore"},
+    "features": {"name": "waveform", "scale": "unit"},  # live predictions then equal those of files
     "folds": {"name": "ordered", "n": 2},
     "learner": NET
     | PCC
     | {
-        "examples": {"name": "windows", "window_s": 4.0, "step_s": 3.0},
+        "examples": {"name": "windows", "window_s": 4.0, "step_s": 3.0, "predict": "whole"},
         "model": {
             "name": "cnn1d_lstm",
             "filters": (4, 4, 4, 4),

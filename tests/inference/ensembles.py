@@ -47,11 +47,12 @@ def scaled(ensemble, waveform):
 
 
 def offline(ensemble, waveform):
-    """Predict a whole recording at once, padded with silence to a whole number of values."""
-    samples = scaled(ensemble, waveform)
-    samples = np.pad(samples, ((0, -len(samples) % ensemble.hop), (0, 0)))[None]
+    """Predict a whole recording at once, followed by as much silence as its last value depends on."""
+    samples, values = scaled(ensemble, waveform), -(-len(waveform) // ensemble.hop)
+    silence = values * ensemble.hop - len(samples) + -(-ensemble.model.lookahead // ensemble.hop) * ensemble.hop
+    samples = np.pad(samples, ((0, silence), (0, 0)))[None]
     apply = jax.jit(forward(ensemble.model, ensemble.precision))
-    outputs = [np.asarray(apply(variables, samples)[0], np.float64) for variables in ensemble.networks]
+    outputs = [np.asarray(apply(variables, samples)[0, :values], np.float64) for variables in ensemble.networks]
     return np.average(outputs, axis=0, weights=ensemble.weights)
 
 

@@ -8,14 +8,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 from ensembles import HERE, ensemble, offline, speech
 
 import jaxpara
 from jaxpara.errors import UserError
 from jaxpara.inference.live import run as run_live
-from jaxpara.inference.stream import Ensemble
+from jaxpara.inference.stream import Ensemble, Stream
+from jaxpara.predictions import load, scores_of
+from jaxpara.training.fold_run import fold_folder
 
 ROOT = Path(__file__).parents[2]
+MODELS = {(0, 0): 0.75, (1, 0): 0.25}  # of the system `alone`, with their weights
 
 
 @pytest.fixture(scope="module")
@@ -129,21 +133,35 @@ def test_samples_in_values_out(alone, tmp_path):
     assert b"real-time factor" in result.stderr
 
 
+def live(system, waveform):
+    stream = Stream(Ensemble.of(system))
+    return np.concatenate([stream.push(waveform), stream.finish()])
+
+
+def test_evaluation_predict_and_live_agree(alone, trained):
+    """Of recordings of several windows, at a level that does not depend on the recording."""
+    system, (_, corpus) = jaxpara.load(alone), trained("breathing")
+    tables = {key: load(fold_folder(alone / "members" / "cnn", key) / "predictions" / "test.npz") for key in MODELS}
+    for path in sorted((corpus / "wav").glob("test_*.wav")):
+        waveform, rate_hz = soundfile.read(path, dtype="float32")
+        predicted = system(waveform, rate_hz).values
+        scores = [scores_of(table[table["recording"] == path.name])[:, 0] for table in tables.values()]
+        assert len(predicted) > 2 * 100
+        assert predicted.std() > 1e-3
+        np.testing.assert_allclose(np.average(scores, axis=0, weights=list(MODELS.values())), predicted, atol=1e-5)
+        np.testing.assert_allclose(live(system, waveform), predicted, rtol=0, atol=1e-5)
+
+
 def test_models_weights_and_precision_are_those_of_the_system(alone, in_precision):
-    """Within one window, live and ordinary predictions differ only in the scaling of the samples."""
     waveform = (0.1 * np.random.default_rng(2).standard_normal(16_000 * 4)).astype(np.float32)
 
     def both(system):
-        ensemble = Ensemble.of(system)
-        samples, lookahead = ensemble.feature(waveform), ensemble.model.lookahead
-        first, carries = ensemble.step(samples[:lookahead], [ensemble.model.start()] * len(ensemble.networks))
-        rest, _ = ensemble.step(samples[lookahead:], carries, end=True)
-        return np.concatenate([first, rest]), system(waveform, 16_000).values
+        return live(system, waveform), system(waveform, 16_000).values
 
-    live, predicted = both(jaxpara.load(alone))
-    np.testing.assert_allclose(live, predicted, rtol=0, atol=1e-5)
-    live, coarse = both(jaxpara.load(in_precision(alone, "bfloat16")))
-    assert np.abs(live - coarse).mean() < 0.5 * np.abs(predicted - coarse).mean()
+    exact, predicted = both(jaxpara.load(alone))
+    np.testing.assert_allclose(exact, predicted, rtol=0, atol=1e-5)
+    rounded, coarse = both(jaxpara.load(in_precision(alone, "bfloat16")))
+    assert np.abs(rounded - coarse).mean() < 0.5 * np.abs(predicted - coarse).mean()
 
 
 def test_the_error_for_other_systems_names_those_that_can_run_live(trained):

@@ -55,11 +55,12 @@ def test_any_kernels_and_pools_and_nothing_compiles_after_the_warm_up(model, cap
 
 @pytest.mark.parametrize("scale", ["unit", "integer"])
 def test_without_scaling_live_equals_the_network_over_the_whole_recording(scale):
+    """But for the last value, as no silence follows."""
     some, waveform = ensemble(scale=scale), speech(640 * 30)
     apply = jax.jit(some.model.apply)
     direct = [np.asarray(apply(tree, some.feature(waveform)[None]))[0] for tree in some.networks]
     expected = np.average(direct, axis=0, weights=some.weights)
-    np.testing.assert_allclose(streamed(some, waveform, ragged(3000)), expected, rtol=0, atol=1e-5)
+    np.testing.assert_allclose(streamed(some, waveform, ragged(3000))[:-1], expected[:-1], rtol=0, atol=1e-5)
 
 
 def test_a_bfloat16_network_computes_in_bfloat16_live(two):

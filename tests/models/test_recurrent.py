@@ -157,7 +157,7 @@ def test_the_form_of_accelerators_resumes_from_a_carry():
     network = SequenceLSTM(lstm=(6, 4))
     inputs = jnp.asarray(fixed("inputs", (2, 24, 7), 1.0), jnp.float32)
     variables = fixed_like(jax.eval_shape(network.init, jax.random.key(0), inputs))
-    step = jax.jit(partial(network.apply, method="step"))
+    step = jax.jit(partial(network.apply, method="recur"))
     whole, last = step(variables, inputs)
     parts, carry = [], None
     for part in jnp.split(inputs, 2, axis=1):

@@ -127,8 +127,10 @@ def test_frozen_stages_of_the_dense_trunk_neither_learn_nor_follow_the_batch():
 
 
 def test_dense_columns_are_those_of_the_plain_network_on_shifted_strips():
-    """Compare away from the ends, where the padding starts at another frame; a column sees 217 frames around it."""
-    network, labels, reach = SMALL(trunk="dense"), 256, 109
+    """Compare away from the ends, where the padding starts at another frame."""
+    network, labels = SMALL(trunk="dense"), 256
+    reach = network.margin
+    assert reach == 109
     variables, inputs = variables_of(network), strips(1, labels, 8)
     dense = jax.jit(partial(network.apply, method="embed"))
     ours = dense(variables, inputs)
@@ -155,6 +157,18 @@ def test_dense_columns_are_those_of_the_plain_network_on_shifted_strips():
     first, last = (100 - 32 - 217) / 2, (100 + 217) / 2
     assert all(first <= label <= last for label in np.flatnonzero(moved))
     assert moved[34:51].all()
+
+
+def test_recurrent_layers_resume_from_their_carry():
+    network, embedded = SMALL(), np.random.default_rng(3).normal(size=(2, 20, 5)).astype(np.float32)
+    first = network.carry(2)
+    variables = network.init(jax.random.key(0), embedded, first, method="recur")
+    recur = jax.jit(partial(network.apply, variables, method="recur"))
+    whole, last = recur(embedded, first)
+    one, carry = recur(embedded[:, :12], first)
+    two, carry = recur(embedded[:, 12:], carry)
+    np.testing.assert_allclose(np.concatenate([one, two], axis=1), whole, atol=1e-6)
+    jax.tree.map(partial(np.testing.assert_allclose, atol=1e-6), carry, last)
 
 
 @pytest.mark.parametrize(("backbone", "normalise"), [("resnet18", "imagenet"), ("preact_resnet18", "none")])
