@@ -8,6 +8,7 @@ from jaxpara.models.recurrent import SequenceLSTM
 from jaxpara.models.resnet import ResNet18, ResNet34, ResNet50, ResNet101
 from jaxpara.models.resnet1d import ResNet1DLSTM
 from jaxpara.models.resnet_gru import ResNetGRU
+from jaxpara.models.spectrogram_cnn import SpectrogramCNN
 
 MODELS = {
     "cnn1d_lstm": CNN1DLSTM,
@@ -22,4 +23,5 @@ MODELS = {
     "vgg16": VGG16,
     "alexnet": AlexNet,
     "mlp": MLP,
+    "spectrogram_cnn": SpectrogramCNN,
 }
