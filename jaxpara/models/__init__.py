@@ -8,7 +8,7 @@ from jaxpara.models.recurrent import SequenceLSTM
 from jaxpara.models.resnet import ResNet18, ResNet34, ResNet50, ResNet101
 from jaxpara.models.resnet1d import ResNet1DLSTM
 from jaxpara.models.resnet_gru import ResNetGRU
-from jaxpara.models.spectrogram_cnn import SpectrogramCNN
+from jaxpara.models.tdnn import TDNN
 
 MODELS = {
     "cnn1d_lstm": CNN1DLSTM,
@@ -23,5 +23,5 @@ MODELS = {
     "vgg16": VGG16,
     "alexnet": AlexNet,
     "mlp": MLP,
-    "spectrogram_cnn": SpectrogramCNN,
+    "tdnn": TDNN,
 }

@@ -1,0 +1,105 @@
+"""Measures what each ingredient of a config is worth: runs the config with and without it, and writes docs/best.md.
+
+    python -m benchmarks.ablation mask_best
+    python -m benchmarks.ablation mask_best --seeds=12,13,14 --runs=runs/ablation --out=docs/best.md
+
+Every variant runs once per seed, in a folder of its own: finished runs are read again, and interrupted ones resume.
+Without a corpus each seed simulates another one, with other speakers. Only validation sets are compared, never test.
+"""
+
+import argparse
+import importlib
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from jaxpara.corpora.read import read
+from jaxpara.corpora.tasks import TASKS
+from jaxpara.evaluation import comparison_report, paired
+from jaxpara.evaluation.formatting import Formatter
+from jaxpara.evaluation.scores import ScoredRows, join
+from jaxpara.predictions import KEYS, load, one_per_label
+from jaxpara.run import describe, run
+
+# By config: the fields that remove or replace an ingredient, by dotted path. Fusions that search weights would need the
+# cross-fitted predictions, which are not stored.
+VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
+    "mask_best": {},
+}
+HEAD = """# The strongest systems, and what each of their ingredients is worth
+
+Made by `python -m benchmarks.ablation CONFIG`, which runs a config with and without each of its ingredients. All figures are of **simulated**
+corpora at demo sizes: they show which ingredients help there, and say nothing about the real ones.
+"""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("config", choices=VARIANTS)
+    parser.add_argument("--seeds", default="12,13", help="with commas between them; each is another simulated corpus")
+    parser.add_argument("--runs", type=Path, default=Path("runs/ablation"), help="the folder of the runs")
+    parser.add_argument("--out", type=Path, default=Path("docs/best.md"), help="the page; other sections of it stay")
+    flags = parser.parse_args()
+    seeds = [int(seed) for seed in flags.seeds.split(",")]
+    write_section(flags.out, flags.config, section(flags.config, VARIANTS[flags.config], seeds, flags.runs))
+
+
+def section(name: str, variants: Mapping[str, Mapping[str, Any]], seeds: Sequence[int], runs: Path) -> str:
+    """Run a config and its variants, `{ingredient: fields without it}`, and return their table in Markdown."""
+    full, seconds = scored(name, "full", {}, seeds, runs)
+    say = Formatter(full.data.measure)
+    unit = " (points)" if full.measure.percent else ""
+    table = [
+        ("", f"{full.data.measure} of the validation sets", f"full minus this{unit}", "95 % interval", "seconds"),
+        ("full", say.number(full.value()), "", "", f"{seconds:.0f}"),
+    ]
+    for ingredient, fields in variants.items():
+        without, seconds = scored(name, ingredient, fields, seeds, runs)
+        found = paired.difference(("full", ingredient), full, without)
+        cells = say.signed(found.value), say.interval(found.interval_95, say.signed), f"{seconds:.0f}"
+        table.append((ingredient, say.number(without.value()), *cells))
+    over = "recordings (speakers unknown)" if full.speakers is None else f"{full.speakers} speakers"
+    note = (
+        f"{len(seeds)} seed{'s' * (len(seeds) > 1)}, {'simulated' if full.data.simulated else 'real'} corpus; intervals"
+        f" are paired, over {over}. Seconds are those of training one seed."
+    )
+    return f"## {name}\n\n{note}\n\n{comparison_report.markdown(table)}"
+
+
+def scored(
+    name: str, variant: str, fields: Mapping[str, Any], seeds: Sequence[int], runs: Path
+) -> tuple[ScoredRows, float]:
+    """Run a variant with every seed; return the predictions of all validation sets, and the mean seconds."""
+    config = importlib.import_module(f"configs.{name}").get_config()
+    parts, seconds = [], 0.0
+    for seed in seeds:
+        workdir = runs / name / re.sub(r"\W+", "_", variant) / f"seed_{seed}"
+        if not (workdir / "results.json").exists():
+            print(f"{name}, {variant}, seed {seed}", flush=True)
+            run(config, overrides={**fields, "seed": seed}, name=name, workdir=workdir, mode="train")
+        results = json.loads((workdir / "results.json").read_text(encoding="utf-8"))
+        corpus = describe(read(Path(results["corpus"]["root"]), TASKS[config.corpus.task]))
+        rows = join(one_per_label(load(workdir / "predictions" / "validation.npz")), corpus)
+        table = rows.table.sort_values(KEYS).astype({"recording": str})
+        if corpus.simulated:  # the speakers of every seed are others
+            table["speaker"] = f"{seed}/" + table["speaker"]
+        parts.append(replace(rows, table=table))
+        seconds += results["seconds"]
+    return replace(parts[0], table=pd.concat([part.table for part in parts])), seconds / len(seeds)
+
+
+def write_section(page: Path, name: str, text: str) -> None:
+    """Write a section into a page, in the place of its former one; the others stay, in alphabetical order."""
+    old = page.read_text(encoding="utf-8") if page.exists() else ""
+    sections = {part.split("\n", 1)[0]: f"## {part.strip()}\n" for part in re.split(r"^## ", old, flags=re.M)[1:]}
+    sections[name] = text
+    page.write_text("\n".join([HEAD, *(sections[key] for key in sorted(sections))]), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
