@@ -11,6 +11,7 @@ import argparse
 import importlib
 import json
 import re
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -26,10 +27,35 @@ from jaxpara.evaluation.scores import ScoredRows, join
 from jaxpara.predictions import KEYS, load, one_per_label
 from jaxpara.run import describe, run
 
-# By config: the fields that remove or replace an ingredient, by dotted path. Fusions that search weights would need the
-# cross-fitted predictions, which are not stored.
+
+def of_members(names: str, **fields: Any) -> dict[str, Any]:
+    """Return the same fields for several members, by dotted path; `__` stands for a dot."""
+    return {
+        f"members.{name}.{key.replace('__', '.')}": value for name in names.split() for key, value in fields.items()
+    }
+
+
+MEL = {"scale": "mel", "bands": 64}
+# By config: its variants, and the fields that make each of them. None may search weights of a fusion: the scores of the
+# validation sets would be too high, and cross-fitted predictions are not stored.
 VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
-    "mask_best": {},
+    "mask_best": {
+        "without the SVM": {"only": ("mlp", "tdnn")},
+        "without the MLP": {"only": ("svm", "tdnn")},
+        "without the TDNN": {"only": ("svm", "mlp")},
+        "the SVM alone": {"only": ("svm",)},
+        "the MLP alone": {"only": ("mlp",)},
+        "the TDNN alone": {"only": ("tdnn",)},
+        "64 Mel bands": of_members("svm mlp", **{f"features__{key}": value for key, value in MEL.items()})
+        | of_members("tdnn", **{f"features__matrix__{key}": value for key, value in MEL.items()})
+        | of_members("tdnn", features__size=(64, 97), learner__examples__size=(64, 97)),
+        "levels relative to the loudest": of_members("svm mlp", features__ref="max")
+        | of_members("tdnn", features__matrix__ref="max"),
+        "3 percentiles instead of 7": of_members("svm mlp", features__percentiles=(10, 50, 90)),
+        "with mixup (TDNN)": of_members("tdnn", learner__examples__augment=({"name": "mixup", "alpha": 0.3},)),
+        "a tenth of the weight decay": of_members("mlp tdnn", learner__optimizer__weight_decay=1e-4),
+        "with standardisation per speaker (SVM and MLP)": of_members("svm mlp", features__per_speaker=True),
+    },
 }
 HEAD = """# The strongest systems, and what each of their ingredients is worth
 
@@ -81,6 +107,7 @@ def scored(
         workdir = runs / name / re.sub(r"\W+", "_", variant) / f"seed_{seed}"
         if not (workdir / "results.json").exists():
             print(f"{name}, {variant}, seed {seed}", flush=True)
+            share_members(runs / name / "full" / f"seed_{seed}", workdir, fields)
             run(config, overrides={**fields, "seed": seed}, name=name, workdir=workdir, mode="train")
         results = json.loads((workdir / "results.json").read_text(encoding="utf-8"))
         corpus = describe(read(Path(results["corpus"]["root"]), TASKS[config.corpus.task]))
@@ -91,6 +118,14 @@ def scored(
         parts.append(replace(rows, table=table))
         seconds += results["seconds"]
     return replace(parts[0], table=pd.concat([part.table for part in parts])), seconds / len(seeds)
+
+
+def share_members(full: Path, workdir: Path, fields: Mapping[str, Any]) -> None:
+    """Copy the trained members that a variant has in common with the full config into its folder."""
+    for member in full.glob("members/*"):
+        copy = workdir / "members" / member.name
+        if not copy.exists() and not any(path.startswith(f"members.{member.name}.") for path in fields):
+            shutil.copytree(member, copy)
 
 
 def write_section(page: Path, name: str, text: str) -> None:

@@ -49,7 +49,8 @@ def members(folds: dict[str, Any]) -> dict[str, Any]:
     clips = {"name": "clips", "size": size, "augment": (), "augment_on": "role", "normalise": "none"}
     tdnn = _net(clips, {"name": "tdnn", "units": (64,), "kernels": (1,), "dropout": 0.3})
     parts = {"svm": (FUNCTIONALS, svm), "mlp": (FUNCTIONALS, mlp), "tdnn": (image, tdnn)}
-    return {name: {"features": f, "folds": folds, "learner": learner} for name, (f, learner) in parts.items()}
+    # Copies, because ConfigDict would make one field of those that share a dictionary.
+    return {name: {"features": dict(f), "folds": dict(folds), "learner": net} for name, (f, net) in parts.items()}
 
 
 def _net(examples: dict[str, Any], model: dict[str, Any]) -> dict[str, Any]:
