@@ -59,8 +59,10 @@ VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
 }
 HEAD = """# The strongest systems, and what each of their ingredients is worth
 
-Made by `python -m benchmarks.ablation CONFIG`, which runs a config with and without each of its ingredients. All figures are of **simulated**
-corpora at demo sizes: they show which ingredients help there, and say nothing about the real ones.
+Made by `python -m benchmarks.ablation CONFIG`, which runs a config with and without each of its ingredients. All
+figures are of **simulated** corpora at demo sizes, on validation sets of the cross-validation: they show what matters
+there, and say nothing about the real corpora. The ingredients were chosen on validation sets like these, which makes
+the scores a little too high.
 """
 
 
