@@ -15,18 +15,24 @@ from jaxpara.predictions import predictions_of, save
 VARIANTS = {"without the SVM": {"only": ("mlp", "tdnn")}, "loud": {"members.svm.features.ref": "max"}}
 
 
+@pytest.fixture(scope="module")
+def corpora(tmp_path_factory):
+    """Simulated corpora by seed, of a few clips of each speaker."""
+    roots = {seed: tmp_path_factory.mktemp("corpora") / f"seed_{seed}" for seed in (1, 3)}
+    for seed, root in roots.items():
+        writing.write("mask", root, seed=seed, speakers=(2, 2, 1), seconds=8)
+    return roots
+
+
 @pytest.fixture
-def runs(tmp_path, monkeypatch):
+def runs(corpora, monkeypatch):
     """Make `run` write predictions that depend on the variant; return the calls, and the UAR of each."""
     monkeypatch.setattr(ablation, "VARIANTS", {"mask_best": VARIANTS})
     calls, truths, scores = [], {}, {}
 
     def run(config, *, overrides, name, workdir, mode):
         seed, variant = overrides["seed"], workdir.parent.name
-        root = tmp_path / f"corpus-{seed}"
-        if not root.exists():
-            writing.write("mask", root, seed=seed, speakers=(2, 2, 2), seconds=8)
-        recordings = read(root, TASKS["mask"]).partition("train", "devel")
+        recordings = read(corpora[seed], TASKS["mask"]).partition("train", "devel")
         rng = np.random.default_rng([seed, *variant.encode()])
         drawn = rng.uniform(size=(len(recordings), 2))
         truths.setdefault(variant, []).extend(r.labels[0] for r in recordings)
@@ -34,7 +40,7 @@ def runs(tmp_path, monkeypatch):
         save(predictions_of(recordings, drawn, 0, 0), workdir / "predictions" / "validation.npz")
         for member in ("svm", "mlp", "tdnn"):
             (workdir / "members" / member).mkdir(parents=True, exist_ok=True)
-        (workdir / "results.json").write_text(json.dumps({"corpus": {"root": str(root)}, "seconds": seed}))
+        (workdir / "results.json").write_text(json.dumps({"corpus": {"root": str(corpora[seed])}, "seconds": seed}))
         calls.append((variant, seed, sorted(path.name for path in workdir.glob("members/*/copied"))))
         if variant == "full":
             for member in ("svm", "mlp", "tdnn"):
