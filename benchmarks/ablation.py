@@ -4,7 +4,7 @@
     python -m benchmarks.ablation mask_best --seeds=12,13,14 --runs=runs/ablation --out=docs/best.md
 
 Every variant runs once per seed, in a folder of its own: finished runs are read again, and interrupted ones resume.
-Without a corpus each seed simulates another one, with other speakers. Only validation sets are compared, never test.
+Each seed simulates another corpus, with other speakers. Only validation sets are compared, never test.
 """
 
 import argparse
@@ -29,14 +29,11 @@ from jaxpara.predictions import KEYS, load, one_per_label
 from jaxpara.run import describe, run
 
 
-def of_members(names: str, **fields: Any) -> dict[str, Any]:
-    """Return the same fields for several members, by dotted path; `__` stands for a dot."""
-    return {
-        f"members.{name}.{key.replace('__', '.')}": value for name in names.split() for key, value in fields.items()
-    }
+def of_member(name: str, fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields of a member, `{path: value}`, by their paths in the config."""
+    return {f"members.{name}.{path}": value for path, value in fields.items()}
 
 
-MEL = {"scale": "mel", "bands": 64}
 SVM = {
     "features": mask_best.FUNCTIONALS,
     "folds": common.mask_folds("recommended", n=4),
@@ -55,15 +52,22 @@ VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
         "without the MLP": {"only": ("tdnn",)},
         "without the TDNN": {"only": ("mlp",)},
         "with a linear SVM on the functionals": {"members.svm": SVM},
-        "64 Mel bands": of_members("mlp", **{f"features__{key}": value for key, value in MEL.items()})
-        | of_members("tdnn", **{f"features__matrix__{key}": value for key, value in MEL.items()})
-        | of_members("tdnn", features__size=(64, 97), learner__examples__size=(64, 97)),
-        "levels relative to the loudest": of_members("mlp", features__ref="max")
-        | of_members("tdnn", features__matrix__ref="max"),
-        "3 percentiles instead of 7": of_members("mlp", features__percentiles=(10, 50, 90)),
-        "with mixup (TDNN)": of_members("tdnn", learner__examples__augment=({"name": "mixup", "alpha": 0.3},)),
-        "a tenth of the weight decay": of_members("mlp tdnn", learner__optimizer__weight_decay=1e-4),
-        "with standardisation per speaker (MLP)": of_members("mlp", features__per_speaker=True),
+        "64 Mel bands": {
+            **of_member("mlp", {"features.scale": "mel", "features.bands": 64}),
+            **of_member("tdnn", {"features.matrix.scale": "mel", "features.matrix.bands": 64}),
+            **of_member("tdnn", {"features.size": (64, 97), "learner.examples.size": (64, 97)}),
+        },
+        "levels relative to the loudest": {
+            **of_member("mlp", {"features.ref": "max"}),
+            **of_member("tdnn", {"features.matrix.ref": "max"}),
+        },
+        "3 percentiles instead of 7": of_member("mlp", {"features.percentiles": (10, 50, 90)}),
+        "with mixup (TDNN)": of_member("tdnn", {"learner.examples.augment": ({"name": "mixup", "alpha": 0.3},)}),
+        "a tenth of the weight decay": {
+            **of_member("mlp", {"learner.optimizer.weight_decay": 1e-4}),
+            **of_member("tdnn", {"learner.optimizer.weight_decay": 1e-4}),
+        },
+        "with standardisation per speaker (MLP)": of_member("mlp", {"features.per_speaker": True}),
     },
 }
 HEAD = """# The strongest systems, and what each of their ingredients is worth
@@ -87,7 +91,7 @@ def main() -> None:
 
 
 def section(name: str, variants: Mapping[str, Mapping[str, Any]], seeds: Sequence[int], runs: Path) -> str:
-    """Run a config and its variants, `{ingredient: fields without it}`, and return their table in Markdown."""
+    """Run a config and its variants, `{name: fields by path}`, and return their table in Markdown."""
     full, seconds = scored(name, "full", {}, seeds, runs)
     say = Formatter(full.data.measure)
     unit = " (points)" if full.measure.percent else ""
@@ -95,15 +99,14 @@ def section(name: str, variants: Mapping[str, Mapping[str, Any]], seeds: Sequenc
         ("", f"{full.data.measure} of the validation sets", f"full minus this{unit}", "95 % interval", "seconds"),
         ("full", say.number(full.value()), "", "", f"{seconds:.0f}"),
     ]
-    for ingredient, fields in variants.items():
-        without, seconds = scored(name, ingredient, fields, seeds, runs)
-        found = paired.difference(("full", ingredient), full, without)
+    for variant, fields in variants.items():
+        without, seconds = scored(name, variant, fields, seeds, runs)
+        found = paired.difference(("full", variant), full, without)
         cells = say.signed(found.value), say.interval(found.interval_95, say.signed), f"{seconds:.0f}"
-        table.append((ingredient, say.number(without.value()), *cells))
-    over = "recordings (speakers unknown)" if full.speakers is None else f"{full.speakers} speakers"
+        table.append((variant, say.number(without.value()), *cells))
     note = (
-        f"{len(seeds)} seed{'s' * (len(seeds) > 1)}, {'simulated' if full.data.simulated else 'real'} corpus; intervals"
-        f" are paired, over {over}. Seconds are those of training one seed."
+        f"{len(seeds)} seed{'s' * (len(seeds) > 1)}, each with a simulated corpus of its own; the intervals are paired,"
+        f" over {full.speakers} speakers. Seconds are those of training with one seed."
     )
     return f"## {name}\n\n{note}\n\n{comparison_report.markdown(table)}"
 
@@ -124,8 +127,7 @@ def scored(
         corpus = describe(read(Path(results["corpus"]["root"]), TASKS[config.corpus.task]))
         rows = join(one_per_label(load(workdir / "predictions" / "validation.npz")), corpus)
         table = rows.table.sort_values(KEYS).astype({"recording": str})
-        if corpus.simulated:  # the speakers of every seed are others
-            table["speaker"] = f"{seed}/" + table["speaker"]
+        table["speaker"] = f"{seed}/" + table["speaker"]  # every seed simulates other speakers
         parts.append(replace(rows, table=table))
         seconds += results["seconds"]
     return replace(parts[0], table=pd.concat([part.table for part in parts])), seconds / len(seeds)
