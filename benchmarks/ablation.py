@@ -96,7 +96,13 @@ def section(name: str, variants: Mapping[str, Mapping[str, Any]], seeds: Sequenc
     say = Formatter(full.data.measure)
     unit = " (points)" if full.measure.percent else ""
     table = [
-        ("", f"{full.data.measure} of the validation sets", f"full minus this{unit}", "95 % interval", "seconds"),
+        (
+            "variant",
+            f"{full.data.measure} of the validation sets",
+            f"full minus this{unit}",
+            "95 % interval",
+            "seconds",
+        ),
         ("full", say.number(full.value()), "", "", f"{seconds:.0f}"),
     ]
     for variant, fields in variants.items():
@@ -106,7 +112,7 @@ def section(name: str, variants: Mapping[str, Mapping[str, Any]], seeds: Sequenc
         table.append((variant, say.number(without.value()), *cells))
     note = (
         f"{len(seeds)} seed{'s' * (len(seeds) > 1)}, each with a simulated corpus of its own; the intervals are paired,"
-        f" over {full.speakers} speakers. Seconds are those of training with one seed."
+        f" over {full.speakers} speakers. Seconds are those of training with one seed; they depend on what else ran."
     )
     return f"## {name}\n\n{note}\n\n{comparison_report.markdown(table)}"
 
