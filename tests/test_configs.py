@@ -115,6 +115,8 @@ WAVEFORM = (400 * 640, 1)
         ("breathing_ssl", "ssl", (400, 4, 24)),
         ("mask_ssl", "ssl", (4, 48)),
         ("mask_ssl_tuned", "ssl", (49, 24)),
+        ("mask_best", "mlp", (9 * 128,)),
+        ("mask_best", "tdnn", (1, 128, 97, 1)),
         ("mask_s1", "adam", (1, 64, 32, 3)),
         ("mask_s1:paper", "adam", (1, 64, 32, 3)),
         ("mask_svm", "audeep30", (1, 24, 128)),

@@ -9,6 +9,7 @@ computed again.
 import hashlib
 import io
 import json
+import threading
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -23,6 +24,9 @@ from jaxpara.features.feature import Feature
 from jaxpara.files import replacing
 
 FITTED_FILE = "features.npz"
+# NumPy parses the header of a file with `ast`, which Python 3.11 cannot do in two threads at once ("AST constructor
+# recursion depth mismatch").
+_READING = threading.Lock()
 
 
 class LazyArrays(Mapping[str, np.ndarray]):
@@ -43,7 +47,8 @@ class LazyArrays(Mapping[str, np.ndarray]):
 
 def read_array(path: Path) -> np.ndarray:
     """Return the array in a file of `write_array`, memory-mapped; the file is open as long as the array exists."""
-    return np.load(path, mmap_mode="r", allow_pickle=False).view(np.ndarray)
+    with _READING:
+        return np.load(path, mmap_mode="r", allow_pickle=False).view(np.ndarray)
 
 
 def write_array(path: Path, array: np.ndarray) -> None:

@@ -22,7 +22,7 @@ BLOCK = 128
 
 @dataclass(frozen=True, kw_only=True)
 class MelBands(Feature):
-    """Power in Mel bands in decibels, of which LogMel and MFCC are made.
+    """Power in bands in decibels, of which LogMel and MFCC are made.
 
     Reference: librosa 0.11 `feature.melspectrogram` and `power_to_db` (Hann window, Slaney bands), to within 1e-3 dB.
 
@@ -30,7 +30,9 @@ class MelBands(Feature):
       window_s: length of the analysis window and of the transform.
       hop_s: from one window to the next. (In the paper Mask's windows overlap by 10 ms; in the authors' published
         scripts they move by 10 ms.)
-      bands: Mel bands, from `fmin_hz` to `fmax_hz`.
+      bands: their number, from `fmin_hz` to `fmax_hz`.
+      scale: `mel`, bands that widen with frequency as hearing does; or `linear`, triangles of equal width in Hz, each
+        from the centre of the band below to that of the band above, as in torchaudio's `linear_fbanks`.
       center: centre frame i on sample i * hop, with mirrored ends, instead of starting it there.
     """
 
@@ -39,6 +41,7 @@ class MelBands(Feature):
     bands: int = 64
     fmin_hz: float = 0.0
     fmax_hz: float = 8000.0
+    scale: Literal["mel", "linear"] = "mel"
     center: bool = False
 
     def __post_init__(self):
@@ -49,6 +52,13 @@ class MelBands(Feature):
                 f" 0 <= fmin_hz < fmax_hz <= {self.sample_rate_hz / 2:g}, half the sample rate"
             )
         _ = self.window, self.hop  # raise if they are less than a sample
+        narrowest_hz = (self.fmax_hz - self.fmin_hz) / (self.bands + 1)
+        if self.scale == "linear" and narrowest_hz < self.sample_rate_hz / self.window:
+            raise UserError(
+                f"{type(self).__name__}.bands is {self.bands}, one every {narrowest_hz:.1f} Hz, but windows of"
+                f" {self.window_s:g} s only resolve {self.sample_rate_hz / self.window:g} Hz; use fewer bands or longer"
+                " windows"
+            )
 
     @property
     def window(self) -> int:
@@ -75,7 +85,7 @@ class MelBands(Feature):
             waveform = np.pad(waveform, self.window // 2, mode="reflect")
         frames = sliding_window_view(waveform, self.window)[:: self.hop]
         window = _hann(self.window)
-        filters = _filters(self.sample_rate_hz, self.window, self.bands, self.fmin_hz, self.fmax_hz)
+        filters = _filters(self.scale, self.sample_rate_hz, self.window, self.bands, self.fmin_hz, self.fmax_hz)
         power = np.empty((len(frames), self.bands), np.float32)
         for start in range(0, len(frames), BLOCK):
             rows = slice(start, start + BLOCK)
@@ -87,24 +97,32 @@ class MelBands(Feature):
         decibels *= np.float32(10 / np.log(10))
         if ref == "max":
             decibels -= decibels.max()
-        return np.maximum(decibels, decibels.max() - np.float32(top_db), out=decibels)
+        decibels = np.maximum(decibels, decibels.max() - np.float32(top_db), out=decibels)
+        if ref == "mean":
+            decibels -= decibels.mean()
+        return decibels
 
 
 _hann = cache(partial(librosa.filters.get_window, "hann"))
 
 
 @cache
-def _filters(sample_rate_hz: int, window: int, bands: int, fmin_hz: float, fmax_hz: float) -> csr_array:
+def _filters(scale: str, sample_rate_hz: int, window: int, bands: int, fmin_hz: float, fmax_hz: float) -> csr_array:
     """Return `[band, frequency]` float32; sparse, because at most two bands overlap at a frequency."""
+    if scale == "linear":
+        edges_hz, hz = np.linspace(fmin_hz, fmax_hz, bands + 2), np.fft.rfftfreq(window, 1 / sample_rate_hz)
+        triangles = [np.interp(hz, edges_hz[band : band + 3], (0, 1, 0)) for band in range(bands)]
+        return csr_array(np.stack(triangles).astype(np.float32))
     return csr_array(librosa.filters.mel(sr=sample_rate_hz, n_fft=window, n_mels=bands, fmin=fmin_hz, fmax=fmax_hz))
 
 
 @dataclass(frozen=True, kw_only=True)
 class LogMel(MelBands):
-    """Power in Mel bands in decibels, `[frame, band]`, low bands first; the defaults are Mask's 97 x 64 for 1 s.
+    """Power in bands in decibels, `[frame, band]`, low bands first; the defaults are Mask's 97 x 64 for 1 s.
 
     Attributes:
-      ref: the reference of 0 dB: the recording's largest value (`max`) or power 1 (`one`).
+      ref: the reference of 0 dB: the recording's largest value (`max`), the mean of its values in dB (`mean`), or power
+        1 (`one`).
       top_db: values further than this below the recording's largest value are raised to that limit.
       levels: `db`, float32; `unit`, the recording's own range mapped to -1 to 1, float32, as in auDeep; `uint8`, mapped
         to 0 to 255; `uint8_inverted`, loud 0 and quiet 255, as in the authors' published scripts for Breathing
@@ -112,7 +130,7 @@ class LogMel(MelBands):
       high_first: the bands from high to low, the row order of an image.
     """
 
-    ref: Literal["max", "one"] = "max"
+    ref: Literal["max", "mean", "one"] = "max"
     top_db: float = 80.0
     levels: Literal["db", "unit", "uint8", "uint8_inverted"] = "db"
     high_first: bool = False

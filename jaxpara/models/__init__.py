@@ -9,6 +9,8 @@ from jaxpara.models.resnet import ResNet18, ResNet34, ResNet50, ResNet101
 from jaxpara.models.resnet1d import ResNet1DLSTM
 from jaxpara.models.resnet_gru import ResNetGRU
 from jaxpara.models.speech import TunedEncoder
+from jaxpara.models.tcn import TCN
+from jaxpara.models.tdnn import TDNN
 
 MODELS = {
     "cnn1d_lstm": CNN1DLSTM,
@@ -24,4 +26,6 @@ MODELS = {
     "alexnet": AlexNet,
     "mlp": MLP,
     "tuned_encoder": TunedEncoder,
+    "tcn": TCN,
+    "tdnn": TDNN,
 }

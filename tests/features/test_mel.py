@@ -50,6 +50,32 @@ def test_equal_to_librosa_at_any_length(count: int):
         np.testing.assert_allclose(feature(waveform), librosa_db(feature, waveform), atol=1e-3, rtol=0)
 
 
+def torchaudio_triangles(bands: int, fmin_hz: float, fmax_hz: float, bins: int) -> np.ndarray:
+    """Return `[frequency, band]` after torchaudio.functional.linear_fbanks, whose formula differs from ours."""
+    hz, points_hz = np.linspace(0, RATE_HZ // 2, bins), np.linspace(fmin_hz, fmax_hz, bands + 2)
+    widths_hz, slopes = np.diff(points_hz), points_hz[None] - hz[:, None]
+    return np.maximum(0, np.minimum(-slopes[:, :-2] / widths_hz[:-1], slopes[:, 2:] / widths_hz[1:]))
+
+
+@pytest.mark.parametrize(("bands", "fmin_hz", "fmax_hz"), [(128, 0.0, 8000.0), (40, 300.0, 6000.0)])
+@pytest.mark.parametrize("name", SIGNALS)
+def test_linear_bands_are_the_triangles_of_torchaudio(name: str, bands: int, fmin_hz: float, fmax_hz: float):
+    power = np.abs(librosa.stft(SIGNALS[name], n_fft=512, hop_length=160, center=False)) ** 2
+    expected = librosa.power_to_db(torchaudio_triangles(bands, fmin_hz, fmax_hz, 257).T @ power, ref=np.max).T
+    feature = LogMel(scale="linear", bands=bands, fmin_hz=fmin_hz, fmax_hz=fmax_hz)
+    np.testing.assert_allclose(feature(SIGNALS[name]), expected, atol=1e-3, rtol=0)
+    relative = replace(feature, ref="mean")(SIGNALS[name])
+    np.testing.assert_allclose(relative, expected - expected.mean(), atol=2e-3, rtol=0)
+
+
+def test_linear_bands_narrower_than_the_resolution_are_refused():
+    with pytest.raises(
+        UserError, match=r"LogMel\.bands is 256, one every 31\.1 Hz, but windows of 0\.032 s only resolve"
+    ):
+        LogMel(scale="linear", bands=256)
+    assert LogMel(scale="linear", bands=255)(SIGNALS["noise"]).shape == (97, 255)
+
+
 def test_equal_to_librosa_over_many_blocks():
     waveform = np.concatenate([SIGNALS[name] for name in ("noise", "faint", "sweep", "decay", "silence", "voice")])
     np.testing.assert_allclose(BREATHING(waveform), librosa_db(BREATHING, waveform), atol=1e-3, rtol=0)

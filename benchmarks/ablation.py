@@ -1,0 +1,159 @@
+"""Measures what each ingredient of a config is worth: runs the config with and without it, and writes docs/best.md.
+
+    python -m benchmarks.ablation mask_best
+    python -m benchmarks.ablation mask_best --seeds=12,13,14 --runs=runs/ablation --out=docs/best.md
+
+Every variant runs once per seed, in a folder of its own: finished runs are read again, and interrupted ones resume.
+Each seed simulates another corpus, with other speakers. Only validation sets are compared, never test.
+"""
+
+import argparse
+import importlib
+import json
+import re
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from configs import common, mask_best
+from jaxpara.corpora.read import read
+from jaxpara.corpora.tasks import TASKS
+from jaxpara.evaluation import comparison_report, paired
+from jaxpara.evaluation.formatting import Formatter
+from jaxpara.evaluation.scores import ScoredRows, join
+from jaxpara.predictions import KEYS, load, one_per_label
+from jaxpara.run import describe, run
+
+
+def of_member(name: str, fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields of a member, `{path: value}`, by their paths in the config."""
+    return {f"members.{name}.{path}": value for path, value in fields.items()}
+
+
+SVM = {
+    "features": mask_best.FUNCTIONALS,
+    "folds": common.mask_folds("recommended", n=4),
+    "learner": {
+        "name": "svm",
+        "c": (1e-4, 1e-3, 1e-2),
+        "scale": "standard",
+        "class_weight": "balanced",
+        "probabilities": True,
+    },
+}
+# By config: its variants, and the fields that make each of them. None may search weights of a fusion: the scores of the
+# validation sets would be too high, and cross-fitted predictions are not stored.
+VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
+    "mask_best": {
+        "without the MLP": {"only": ("tdnn",)},
+        "without the TDNN": {"only": ("mlp",)},
+        "with a linear SVM on the functionals": {"members.svm": SVM},
+        "64 Mel bands": {
+            **of_member("mlp", {"features.scale": "mel", "features.bands": 64}),
+            **of_member("tdnn", {"features.matrix.scale": "mel", "features.matrix.bands": 64}),
+            **of_member("tdnn", {"features.size": (64, 97), "learner.examples.size": (64, 97)}),
+        },
+        "levels relative to the loudest": {
+            **of_member("mlp", {"features.ref": "max"}),
+            **of_member("tdnn", {"features.matrix.ref": "max"}),
+        },
+        "3 percentiles instead of 7": of_member("mlp", {"features.percentiles": (10, 50, 90)}),
+        "with mixup (TDNN)": of_member("tdnn", {"learner.examples.augment": ({"name": "mixup", "alpha": 0.3},)}),
+        "a tenth of the weight decay": {
+            **of_member("mlp", {"learner.optimizer.weight_decay": 1e-4}),
+            **of_member("tdnn", {"learner.optimizer.weight_decay": 1e-4}),
+        },
+        "with standardisation per speaker (MLP)": of_member("mlp", {"features.per_speaker": True}),
+    },
+}
+HEAD = """# The strongest systems, and what each of their ingredients is worth
+
+Made by `python -m benchmarks.ablation CONFIG`, which runs a config with and without each of its ingredients. All
+figures are of **simulated** corpora at demo sizes, on validation sets of the cross-validation: they show what matters
+there, and say nothing about the real corpora. The ingredients were chosen on validation sets like these, which makes
+the scores a little too high.
+"""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("config", choices=VARIANTS)
+    parser.add_argument("--seeds", default="12,13", help="with commas between them; each is another simulated corpus")
+    parser.add_argument("--runs", type=Path, default=Path("runs/ablation"), help="the folder of the runs")
+    parser.add_argument("--out", type=Path, default=Path("docs/best.md"), help="the page; other sections of it stay")
+    flags = parser.parse_args()
+    seeds = [int(seed) for seed in flags.seeds.split(",")]
+    write_section(flags.out, flags.config, section(flags.config, VARIANTS[flags.config], seeds, flags.runs))
+
+
+def section(name: str, variants: Mapping[str, Mapping[str, Any]], seeds: Sequence[int], runs: Path) -> str:
+    """Run a config and its variants, `{name: fields by path}`, and return their table in Markdown."""
+    full, seconds = scored(name, "full", {}, seeds, runs)
+    say = Formatter(full.data.measure)
+    unit = " (points)" if full.measure.percent else ""
+    table = [
+        (
+            "variant",
+            f"{full.data.measure} of the validation sets",
+            f"full minus this{unit}",
+            "95 % interval",
+            "seconds",
+        ),
+        ("full", say.number(full.value()), "", "", f"{seconds:.0f}"),
+    ]
+    for variant, fields in variants.items():
+        without, seconds = scored(name, variant, fields, seeds, runs)
+        found = paired.difference(("full", variant), full, without)
+        cells = say.signed(found.value), say.interval(found.interval_95, say.signed), f"{seconds:.0f}"
+        table.append((variant, say.number(without.value()), *cells))
+    note = (
+        f"{len(seeds)} seed{'s' * (len(seeds) > 1)}, each with a simulated corpus of its own; the intervals are paired,"
+        f" over {full.speakers} speakers. Seconds are those of training with one seed; they depend on what else ran."
+    )
+    return f"## {name}\n\n{note}\n\n{comparison_report.markdown(table)}"
+
+
+def scored(
+    name: str, variant: str, fields: Mapping[str, Any], seeds: Sequence[int], runs: Path
+) -> tuple[ScoredRows, float]:
+    """Run a variant with every seed; return the predictions of all validation sets, and the mean seconds."""
+    config = importlib.import_module(f"configs.{name}").get_config()
+    parts, seconds = [], 0.0
+    for seed in seeds:
+        workdir = runs / name / re.sub(r"\W+", "_", variant) / f"seed_{seed}"
+        if not (workdir / "results.json").exists():
+            print(f"{name}, {variant}, seed {seed}", flush=True)
+            share_members(runs / name / "full" / f"seed_{seed}", workdir, fields)
+            run(config, overrides={**fields, "seed": seed}, name=name, workdir=workdir, mode="train")
+        results = json.loads((workdir / "results.json").read_text(encoding="utf-8"))
+        corpus = describe(read(Path(results["corpus"]["root"]), TASKS[config.corpus.task]))
+        rows = join(one_per_label(load(workdir / "predictions" / "validation.npz")), corpus)
+        table = rows.table.sort_values(KEYS).astype({"recording": str})
+        table["speaker"] = f"{seed}/" + table["speaker"]  # every seed simulates other speakers
+        parts.append(replace(rows, table=table))
+        seconds += results["seconds"]
+    return replace(parts[0], table=pd.concat([part.table for part in parts])), seconds / len(seeds)
+
+
+def share_members(full: Path, workdir: Path, fields: Mapping[str, Any]) -> None:
+    """Copy the trained members that a variant has in common with the full config into its folder."""
+    for member in full.glob("members/*"):
+        copy = workdir / "members" / member.name
+        if not copy.exists() and not any(path.startswith(f"members.{member.name}.") for path in fields):
+            shutil.copytree(member, copy)
+
+
+def write_section(page: Path, name: str, text: str) -> None:
+    """Write a section into a page, in the place of its former one; the others stay, in alphabetical order."""
+    old = page.read_text(encoding="utf-8") if page.exists() else ""
+    sections = {part.split("\n", 1)[0]: f"## {part.strip()}\n" for part in re.split(r"^## ", old, flags=re.M)[1:]}
+    sections[name] = text
+    page.write_text("\n".join([HEAD, *(sections[key] for key in sorted(sections))]), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,88 @@
+"""The page of `python -m benchmarks.ablation`, from made-up runs on small corpora."""
+
+import json
+
+import numpy as np
+import pytest
+from sklearn.metrics import balanced_accuracy_score
+
+from benchmarks import ablation
+from jaxpara.corpora.read import read
+from jaxpara.corpora.simulated import writing
+from jaxpara.corpora.tasks import TASKS
+from jaxpara.predictions import predictions_of, save
+
+VARIANTS = {"without the SVM": {"only": ("mlp", "tdnn")}, "loud": {"members.svm.features.ref": "max"}}
+
+
+@pytest.fixture(scope="module")
+def corpora(tmp_path_factory):
+    """Simulated corpora by seed, of a few clips of each speaker."""
+    roots = {seed: tmp_path_factory.mktemp("corpora") / f"seed_{seed}" for seed in (1, 3)}
+    for seed, root in roots.items():
+        writing.write("mask", root, seed=seed, speakers=(2, 2, 1), seconds=8)
+    return roots
+
+
+@pytest.fixture
+def runs(corpora, monkeypatch):
+    """Make `run` write predictions that depend on the variant; return the calls, and the UAR of each."""
+    monkeypatch.setattr(ablation, "VARIANTS", {"mask_best": VARIANTS})
+    calls, truths, scores = [], {}, {}
+
+    def run(config, *, overrides, name, workdir, mode):
+        seed, variant = overrides["seed"], workdir.parent.name
+        recordings = read(corpora[seed], TASKS["mask"]).partition("train", "devel")
+        rng = np.random.default_rng([seed, *variant.encode()])
+        drawn = rng.uniform(size=(len(recordings), 2))
+        truths.setdefault(variant, []).extend(r.labels[0] for r in recordings)
+        scores.setdefault(variant, []).extend(drawn.argmax(1))
+        save(predictions_of(recordings, drawn, 0, 0), workdir / "predictions" / "validation.npz")
+        for member in ("svm", "mlp", "tdnn"):
+            (workdir / "members" / member).mkdir(parents=True, exist_ok=True)
+        (workdir / "results.json").write_text(json.dumps({"corpus": {"root": str(corpora[seed])}, "seconds": seed}))
+        calls.append((variant, seed, sorted(path.name for path in workdir.glob("members/*/copied"))))
+        if variant == "full":
+            for member in ("svm", "mlp", "tdnn"):
+                (workdir / "members" / member / "copied").touch()
+
+    monkeypatch.setattr(ablation, "run", run)
+    return calls, lambda variant: balanced_accuracy_score(truths[variant], scores[variant])
+
+
+def test_the_page_has_every_variant_and_its_difference(tmp_path, monkeypatch, runs):
+    calls, uar = runs
+    page = tmp_path / "best.md"
+    page.write_text("# Old title\n\n## breathing_best\n\nkept\n\n## mask_best\n\nold\n", encoding="utf-8")
+    command = ["ablation", "mask_best", "--seeds=1,3", f"--runs={tmp_path / 'runs'}", f"--out={page}"]
+    monkeypatch.setattr("sys.argv", command)
+    ablation.main()
+    text = page.read_text(encoding="utf-8")
+    assert text.startswith(ablation.HEAD)
+    assert "## breathing_best\n\nkept\n\n## mask_best\n\n2 seeds" in text
+    assert "old" not in text.lower().split("## mask_best")[1]
+    assert "over 8 speakers" in text  # four in each of two corpora
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines() if line.startswith("|")]
+    assert [row[0] for row in rows[2:]] == ["full", "without the SVM", "loud"]
+    percent = "\N{NO-BREAK SPACE}%"
+    assert rows[2][1:] == [f"{100 * uar('full'):.1f}{percent}", "", "", "2"]
+    for row, variant in zip(rows[3:], ("without_the_SVM", "loud"), strict=True):
+        assert row[1] == f"{100 * uar(variant):.1f}{percent}"
+        assert row[2] == f"{100 * (uar('full') - uar(variant)):+.1f}"
+        low, high = map(float, row[3].split(" to "))
+        assert low < float(row[2]) < high
+    # Finished runs are only read.
+    assert len(calls) == 6
+    ablation.main()
+    assert len(calls) == 6
+    assert page.read_text(encoding="utf-8") == text
+
+
+def test_a_variant_starts_with_the_members_that_it_shares(tmp_path, runs):
+    ablation.section("mask_best", VARIANTS, [1], tmp_path / "runs")
+    folder = tmp_path / "runs" / "mask_best"
+    shared = {
+        variant: {path.parent.name for path in (folder / variant).glob("seed_1/members/*/copied")}
+        for variant in ("without_the_SVM", "loud")
+    }
+    assert shared == {"without_the_SVM": {"svm", "mlp", "tdnn"}, "loud": {"mlp", "tdnn"}}
