@@ -1,7 +1,10 @@
-"""A temporal convolutional network: one output per frame, from the frames before and after it."""
+"""A temporal convolutional network: each output depends on the frames before and after it."""
+
+from typing import Any
 
 import jax.numpy as jnp
 from flax import linen as nn
+from jax import Array
 
 from jaxpara.models.layers import BatchNorm, Dropout
 from jaxpara.models.recurrent import OUTPUTS, glorot
@@ -9,21 +12,20 @@ from jaxpara.registry import require_one_of
 
 
 class TCN(nn.Module):
-    """Residual convolutions over time whose dilation doubles from layer to layer, for features `[frame, channel]`.
+    """Residual convolutions along time whose dilation doubles from layer to layer, with one output per frame.
 
-    Frames are normalised by channel first. With the defaults an output sees 255 frames on either side (10 s at 25 Hz),
-    so the network is for recordings that have ended, not for live prediction.
+    Frames are normalised by channel first. An output depends on `margin` frames on either side, with the defaults 254
+    (10 s at 25 Hz), so the network is for recordings that have ended, not for live prediction.
 
-    Reference: Bai, Kolter and Koltun 2018, "An Empirical Evaluation of Generic Convolutional and Recurrent Networks for
-    Sequence Modeling", here with kernels that are centred on their frame.
+    Reference: Bai, Kolter and Koltun, "An Empirical Evaluation of Generic Convolutional and Recurrent Networks for
+    Sequence Modeling", 2018, here with kernels that are centred on their frame, and layer norm before each.
     """
 
-    channels: int = 64
-    layers: int = 7  # the dilations are 1, 2, 4, ... frames
-    taps: int = 5
+    channels: int = 48
+    layers: int = 7  # with dilations of 1, 2, 4, ... frames
+    taps: int = 5  # of each kernel
     dropout: float = 0.2  # rate in each layer
     output: str = "tanh"  # activation of the last layer, "tanh" or "linear"
-    frames_per_output: int = 1  # averaged before the output
     axis_name: str | None = None  # device axis of the normalisation's statistics
 
     def __post_init__(self):
@@ -31,20 +33,31 @@ class TCN(nn.Module):
         require_one_of("model.output", self.output, OUTPUTS)
 
     @property
-    def samples_per_output(self) -> int:
-        return self.frames_per_output
+    def margin(self) -> int:
+        """The outputs at either end of a part that depend on frames beyond it."""
+        return (2**self.layers - 1) * (self.taps // 2)
+
+    def __call__(self, inputs: Array, train: bool = False) -> Array:
+        """Map `[batch, frame, channel]` to `[batch, frame]`; `train` turns dropout on (rng "dropout")."""
+        return self.recur(self.embed(inputs, train), ())[0]
 
     @nn.compact
-    def __call__(self, inputs, train: bool = False):
-        """Map `[batch, frame, channel]` to `[batch, output]`; `train` turns dropout on (rng "dropout")."""
-        x = BatchNorm(self.axis_name, name="norm")(inputs.astype(jnp.float32), train)
-        x = nn.Dense(self.channels, name="input")(x)
-        if self.frames_per_output > 1:
-            x = nn.relu(nn.Conv(self.channels, (5,), name="stem")(x))
-            x = x.reshape(len(x), -1, self.frames_per_output, self.channels).mean(2)
+    def embed(self, inputs: Array, train: bool = False) -> Array:
+        """Map `[batch, frame, channel]` to the input of the last layer, `[batch, frame, channel]`."""
+        x = nn.Dense(self.channels, name="input")(BatchNorm(self.axis_name, name="norm")(inputs, train))
         for layer in range(self.layers):
             y = nn.LayerNorm(name=f"norm{layer}")(x)
-            y = nn.relu(nn.Conv(self.channels, (self.taps,), kernel_dilation=2**layer, name=f"conv{layer}")(y))
-            x = x + nn.Dense(self.channels, name=f"mix{layer}")(Dropout(self.dropout)(y, train))
-        x = nn.Dense(1, kernel_init=glorot, name="head")(nn.relu(x))[..., 0]
-        return OUTPUTS[self.output](x)
+            y = nn.Conv(self.channels, (self.taps,), kernel_dilation=2**layer, name=f"conv{layer}")(y)
+            y = Dropout(self.dropout)(nn.relu(y), train)
+            x = x + nn.Dense(self.channels, name=f"mix{layer}")(y)
+        return nn.relu(x)
+
+    @nn.compact
+    def recur(self, embedded: Array, carries: Any) -> tuple[Array, Any]:
+        """Map what `embed` returns to one value per frame; there are no recurrent layers, so nothing is carried."""
+        values = nn.Dense(1, kernel_init=glorot, name="head")(embedded)[..., 0]
+        return OUTPUTS[self.output](values), carries
+
+    def carry(self, batch: int) -> tuple[Array, ...]:
+        """Return the carries of `recur` before the first part."""
+        return ()

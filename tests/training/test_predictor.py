@@ -25,6 +25,7 @@ CASES = {
     "cnn1d_lstm": (CNN, 200.0, (1,)),
     "resnet1d_lstm": (RESNET, 200.0, (1,)),
     "layers": ({"name": "sequence_lstm", "lstm": (6,)}, 25.0, (2, 3)),
+    "tcn": ({"name": "tcn", "channels": 4, "layers": 3, "taps": 3}, 25.0, (3,)),
 }
 LABELS = (30, 272, 60, 400)  # one window, of 40, or several
 
