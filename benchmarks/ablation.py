@@ -45,9 +45,25 @@ SVM = {
         "probabilities": True,
     },
 }
+DECAY, AUGMENT = "learner.optimizer.weight_decay", "learner.examples.augment"
 # By config: its variants, and the fields that make each of them. None may search weights of a fusion: the scores of the
 # validation sets would be too high, and cross-fitted predictions are not stored.
 VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
+    "breathing_best": {
+        "without the TCN on the own range": {"only": ("tcn_levels", "lstm")},
+        "without the TCN on levels in dB": {"only": ("tcn", "lstm")},
+        "without the LSTMs": {"only": ("tcn", "tcn_levels")},
+        "without weight decay": {
+            **of_member("tcn", {DECAY: 0.0}),
+            **of_member("tcn_levels", {DECAY: 0.0}),
+            **of_member("lstm", {DECAY: 0.0}),
+        },
+        "plain average of windows (TCNs)": {
+            **of_member("tcn", {"learner.examples.predict": "average"}),
+            **of_member("tcn_levels", {"learner.examples.predict": "average"}),
+        },
+        "with SpecAugment (TCN on the own range)": of_member("tcn", {AUGMENT: ({"name": "spec_augment"},)}),
+    },
     "mask_best": {
         "without the MLP": {"only": ("tdnn",)},
         "without the TDNN": {"only": ("mlp",)},
@@ -62,10 +78,10 @@ VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
             **of_member("tdnn", {"features.matrix.ref": "max"}),
         },
         "3 percentiles instead of 7": of_member("mlp", {"features.percentiles": (10, 50, 90)}),
-        "with mixup (TDNN)": of_member("tdnn", {"learner.examples.augment": ({"name": "mixup", "alpha": 0.3},)}),
+        "with mixup (TDNN)": of_member("tdnn", {AUGMENT: ({"name": "mixup", "alpha": 0.3},)}),
         "a tenth of the weight decay": {
-            **of_member("mlp", {"learner.optimizer.weight_decay": 1e-4}),
-            **of_member("tdnn", {"learner.optimizer.weight_decay": 1e-4}),
+            **of_member("mlp", {DECAY: 1e-4}),
+            **of_member("tdnn", {DECAY: 1e-4}),
         },
         "with standardisation per speaker (MLP)": of_member("mlp", {"features.per_speaker": True}),
     },

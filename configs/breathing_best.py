@@ -3,8 +3,8 @@
     python launch.py --config=configs/breathing_best.py --config.corpus.root=/data/ComParE2020_Breathing
 
 Reproduces: no row of the paper; the three recipes are the same. All members see 32 log-Mel bands, 25 times a second.
-`tcn` and `tcn_levels` look 10 s ahead and back, so the system is for recordings that have ended. docs/best.md shows what
-each ingredient is worth.
+`tcn` and `tcn_levels` look 10 s ahead and back, so the system is for recordings that have ended. docs/best.md shows
+what each ingredient is worth.
 Costs: without a corpus, about 3 minutes on 2 CPU cores.
 """
 
