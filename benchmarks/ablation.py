@@ -62,7 +62,11 @@ VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
             **of_member("tcn", {"learner.examples.predict": "average"}),
             **of_member("tcn_levels", {"learner.examples.predict": "average"}),
         },
-        "with SpecAugment (TCN on the own range)": of_member("tcn", {AUGMENT: ({"name": "spec_augment"},)}),
+        "without SpecAugment": {
+            **of_member("tcn", {AUGMENT: ()}),
+            **of_member("tcn_levels", {AUGMENT: ()}),
+            **of_member("lstm", {AUGMENT: ()}),
+        },
     },
     "mask_best": {
         "without the MLP": {"only": ("tdnn",)},
