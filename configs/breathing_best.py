@@ -23,16 +23,18 @@ def get_config(recipe: str = "recommended") -> ConfigDict:
     # The recording's own range as -1 to 1, or levels in dB above its mean.
     unit, levels = BANDS | {"levels": "unit"}, BANDS | {"levels": "db", "ref": "mean"}
     members = {
-        "tcn": _member(unit, TCN, window_s=10.0, predict="crossfade"),
-        "tcn_levels": _member(levels, TCN, window_s=16.0, predict="crossfade"),
-        "lstm": _member(unit, LSTM, window_s=16.0, predict="whole"),
+        "tcn": _member(unit, TCN, 10.0, "crossfade", ({"name": "spec_augment"},)),
+        "tcn_levels": _member(levels, TCN, 16.0, "crossfade", ({"name": "spec_augment"},)),
+        "lstm": _member(unit, LSTM, 16.0, "whole"),
     }
     # Weights by cross-fitting are scored too.
     fusion = {"name": "mean", "also_score": ("convex",)}
     return common.experiment("breathing", recipe, members=members, fusion=fusion, demo={})
 
 
-def _member(features: dict[str, Any], model: dict[str, Any], *, window_s: float, predict: str) -> dict[str, Any]:
+def _member(
+    features: dict[str, Any], model: dict[str, Any], window_s: float, predict: str, augment: tuple[Any, ...] = ()
+) -> dict[str, Any]:
     return {
         "features": features,
         # As in the other systems: train recordings before devel recordings, each of one speaker.
@@ -44,7 +46,7 @@ def _member(features: dict[str, Any], model: dict[str, Any], *, window_s: float,
                 "window_s": window_s,
                 "step_s": window_s / 4,
                 "predict": predict,
-                "augment": ({"name": "spec_augment"},),
+                "augment": augment,
             },
             "model": model,
             "loss": {"name": "window_pcc", "eps": 1e-8},
