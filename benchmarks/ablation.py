@@ -53,20 +53,7 @@ VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
         "without the TCN on the own range": {"only": ("tcn_levels", "lstm")},
         "without the TCN on levels in dB": {"only": ("tcn", "lstm")},
         "without the LSTMs": {"only": ("tcn", "tcn_levels")},
-        "without weight decay": {
-            **of_member("tcn", {DECAY: 0.0}),
-            **of_member("tcn_levels", {DECAY: 0.0}),
-            **of_member("lstm", {DECAY: 0.0}),
-        },
-        "plain average of windows (TCNs)": {
-            **of_member("tcn", {"learner.examples.predict": "average"}),
-            **of_member("tcn_levels", {"learner.examples.predict": "average"}),
-        },
-        "without SpecAugment": {
-            **of_member("tcn", {AUGMENT: ()}),
-            **of_member("tcn_levels", {AUGMENT: ()}),
-            **of_member("lstm", {AUGMENT: ()}),
-        },
+        "without SpecAugment": of_member("tcn", {AUGMENT: ()}) | of_member("tcn_levels", {AUGMENT: ()}),
     },
     "mask_best": {
         "without the MLP": {"only": ("tdnn",)},

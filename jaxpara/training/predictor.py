@@ -85,8 +85,11 @@ class Predictor:
         return [series[number] for number in range(len(series))]
 
     def _first(self, group: Sequence[int]) -> dict[str, Any]:
-        """Return the carry before the first part of this process's recordings."""
-        return {"carry": parallel.shard(self._model.carry(len(group) // processes.count()))}
+        """Put the carry before the first part of this process's recordings on its devices, where the next ones are."""
+        shapes = jax.eval_shape(lambda: self._model.carry(len(group) // processes.count()))
+        # Not by JAX, which would compile programs for it.
+        zeros = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), shapes)
+        return {"carry": parallel.Placement().batch([zeros])}
 
 
 def _in_order(examples: Examples, rows: int) -> Iterator[Arrays]:
