@@ -64,17 +64,18 @@ def predicted(network, run, state):
     return [values[:, 0] for _, values in examples.by_recording(network.outputs(state, examples)[..., None])]
 
 
-@pytest.mark.parametrize(("name", "devices"), [("cnn1d_lstm", 2), ("resnet1d_lstm", 1), ("layers", 2)])
+@pytest.mark.parametrize(("name", "devices"), [("cnn1d_lstm", 2), ("resnet1d_lstm", 1), ("layers", 2), ("tcn", 1)])
 def test_parts_with_carried_state_equal_one_window_over_the_recording(name, devices, monkeypatch):
-    """Followed by silence, with margins that are as small as they can be."""
+    """Followed by silence, or by the last frame of a spectrogram; with margins that are as small as they can be."""
     monkeypatch.setattr(parallel, "devices", lambda: jax.local_devices()[:devices])
     network = net(name)
     run, state = started(network, CASES[name][2])
-    forward, silence = jax.jit(steps.forward(network.model)), 2 * network.stride * network.model.margin
+    forward, after = jax.jit(steps.forward(network.model)), 2 * network.stride * network.model.margin
+    mode = "constant" if CASES[name][2] == (1,) else "edge"
     wanted = []
     for recording in run.recordings(run.fold.val_names):
         feature = run.features[recording.name]
-        padded = np.pad(feature, [(0, silence)] + [(0, 0)] * (feature.ndim - 1))
+        padded = np.pad(feature, [(0, after)] + [(0, 0)] * (feature.ndim - 1), mode)
         wanted.append(np.asarray(forward(state.variables, padded[None]))[0, : len(recording.times_s)])
     for one, other in zip(predicted(network, run, state), wanted, strict=True):
         assert other.std() > 1e-3
