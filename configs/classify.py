@@ -3,7 +3,7 @@
     python launch.py --config=configs/classify.py --config.corpus.root=FOLDER --config.corpus.table=labels.csv
 
 The corpus is a table of files and labels, or a folder per class; docs/your-data.md explains both. Where the table has a
-train, a devel and a test split, both members are trained on train; otherwise on five folds, which keep speakers apart
+train, a devel and a test split, all members are trained on train; otherwise on five folds, which keep speakers apart
 if they are known. Without openSMILE (`pip install 'jaxpara[opensmile]'`) the SVM is left out, and the network on the
 layers of a speech encoder unless `--config.members.ssl.features.checkpoint` names one (docs/features.md).
 Costs: with 500 recordings of three seconds, about 20 minutes on 2 CPU cores.

@@ -174,12 +174,23 @@ class ClipExamples:
         return np.stack([values for _, values in averaged])
 
 
+class Unchanged:
+    """Examples whose inputs and labels the network gets as they are: nothing is augmented or prepared."""
+
+    steps: ClassVar[tuple[Any, ...]] = ()
+
+    def prepare(self, batch: Batch, key: jax.Array) -> jax.Array:
+        return batch["inputs"]
+
+    def labels(self, batch: Batch, key: jax.Array) -> list[Labels]:
+        return [(batch["targets"], batch["weights"])]
+
+
 @dataclass(frozen=True)
-class Vectors:
+class Vectors(Unchanged):
     """One array per recording, of the same shape for all, as it is: a vector, or one for each layer of an encoder."""
 
     where: str  # the path of this config, for messages; set by the program
-    steps: ClassVar[tuple[Any, ...]] = ()
     supervised: ClassVar[bool] = True
 
     def examples(
@@ -192,12 +203,6 @@ class Vectors:
             )
         return VectorExamples(recordings, features, classes=classes)
 
-    def prepare(self, batch: Batch, key: jax.Array) -> jax.Array:
-        return batch["inputs"]
-
-    def labels(self, batch: Batch, key: jax.Array) -> list[Labels]:
-        return [(batch["targets"], batch["weights"])]
-
 
 class VectorExamples(ClipExamples):
     def _images(self, name: str) -> Any:
@@ -205,7 +210,7 @@ class VectorExamples(ClipExamples):
 
 
 @dataclass(frozen=True)
-class Frames:
+class Frames(Unchanged):
     """Sequences `[frame, channel]` of different lengths, with one class or number per recording.
 
     Attributes:
@@ -215,7 +220,6 @@ class Frames:
 
     where: str  # the path of this config, for messages; set by the program
     window_s: float
-    steps: ClassVar[tuple[Any, ...]] = ()
     supervised: ClassVar[bool] = True
 
     def examples(
@@ -227,12 +231,6 @@ class Frames:
                 " frames per second: no frame is in a window; make it longer, or use features with frames"
             )
         return FrameExamples(recordings, features, frames, classes=classes)
-
-    def prepare(self, batch: Batch, key: jax.Array) -> jax.Array:
-        return batch["inputs"]
-
-    def labels(self, batch: Batch, key: jax.Array) -> list[Labels]:
-        return [(batch["targets"], batch["weights"])]
 
 
 class FrameExamples(ClipExamples):
@@ -246,20 +244,13 @@ class FrameExamples(ClipExamples):
         return np.stack([np.pad(part, ((0, self._frames - len(part)), (0, 0))) for part in parts])
 
 
-class Reconstruction:
+class Reconstruction(Unchanged):
     """Spectrograms `[frame, band]` of one length, as inputs and as targets: examples without labels."""
 
-    steps: ClassVar[tuple[Any, ...]] = ()
     supervised: ClassVar[bool] = False
 
     def examples(self, recordings: Sequence[Recording], features: Features, **_: Any) -> "ReconstructionExamples":
         return ReconstructionExamples(recordings, features)
-
-    def prepare(self, batch: Batch, key: jax.Array) -> jax.Array:
-        return batch["inputs"]
-
-    def labels(self, batch: Batch, key: jax.Array) -> list[Labels]:
-        return [(batch["targets"], batch["weights"])]
 
 
 class ReconstructionExamples(ClipExamples):

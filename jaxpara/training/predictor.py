@@ -73,6 +73,7 @@ class Predictor:
     def _in_one_pass(self, state: Any, examples: WindowExamples, rows: int) -> list[np.ndarray]:
         """Return the outputs of each recording, `[output]`; a group of recordings is predicted at once."""
         series: dict[int, np.ndarray] = {}
+        lengths = examples.lengths
         for group in _groups(examples, rows):
             carry, outputs = self._first(group), []
             for first in max((examples.parts(number) for number in group), key=len):
@@ -81,7 +82,7 @@ class Predictor:
                 jax.block_until_ready(outputs[-1:])  # so that at most two parts are in memory
                 outputs.append(values)
             joined = np.concatenate([np.asarray(values) for values in outputs], axis=1)
-            series |= {number: joined[row, : examples.lengths[number]] for row, number in enumerate(group)}
+            series |= {number: joined[row, : lengths[number]] for row, number in enumerate(group)}
         return [series[number] for number in range(len(series))]
 
     def _first(self, group: Sequence[int]) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import soundfile
 from jax.flatten_util import ravel_pytree
 from speech_checkpoints import write_checkpoint
 from test_encoder_member import corpus, exported, small, train  # noqa: F401 (fixtures)
@@ -63,8 +64,6 @@ def test_a_tuned_encoder_learns_and_is_exported(corpus, tmp_path):  # noqa: F811
     assert accuracy == 1
     exported(corpus, ssl, tmp_path / "out")
     audio = [r.path for r in corpus.recordings if r.partition == "test"]
-    import soundfile
-
     system = jaxpara.load(tmp_path / "out")
     found = [system(*soundfile.read(path)).probabilities for path in audio]
     np.testing.assert_allclose(found, scores_of(ssl.outcome().test), atol=1e-4)
