@@ -29,9 +29,9 @@ from jaxpara.predictions import KEYS, load, one_per_label
 from jaxpara.run import describe, run
 
 
-def of_member(name: str, fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the fields of a member, `{path: value}`, by their paths in the config."""
-    return {f"members.{name}.{path}": value for path, value in fields.items()}
+def of_members(fields: Mapping[str, Any], *names: str) -> dict[str, Any]:
+    """Return the same fields of one member or several, `{path: value}`, by their paths in the config."""
+    return {f"members.{name}.{path}": value for name in names for path, value in fields.items()}
 
 
 SVM = {
@@ -45,7 +45,10 @@ SVM = {
         "probabilities": True,
     },
 }
-DECAY, AUGMENT = "learner.optimizer.weight_decay", "learner.examples.augment"
+DECAY, AUGMENT, LOSS = "learner.optimizer.weight_decay", "learner.examples.augment", "learner.loss"
+# To 0 in the 30 epochs of the demo, of 31 updates each.
+COSINE = {"learner.optimizer.schedule": "cosine", "learner.optimizer.decay_steps": 930}
+SPEC, NOISE = {"name": "spec_augment"}, {"name": "noise"}
 # By config: its variants, and the fields that make each of them. None may search weights of a fusion: the scores of the
 # validation sets would be too high, and cross-fitted predictions are not stored.
 VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
@@ -53,28 +56,30 @@ VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
         "without the TCN on the own range": {"only": ("tcn_levels", "lstm")},
         "without the TCN on levels in dB": {"only": ("tcn", "lstm")},
         "without the LSTMs": {"only": ("tcn", "tcn_levels")},
-        "without SpecAugment": of_member("tcn", {AUGMENT: ()}) | of_member("tcn_levels", {AUGMENT: ()}),
+        "without SpecAugment": of_members({AUGMENT: ()}, "tcn", "tcn_levels"),
+        "with noise on the bands (TCNs)": of_members({AUGMENT: (SPEC, NOISE)}, "tcn", "tcn_levels"),
+        "loss 1 - CCC instead of 1 - r": of_members({f"{LOSS}.name": "window_ccc"}, "tcn", "tcn_levels", "lstm"),
     },
     "mask_best": {
         "without the MLP": {"only": ("tdnn",)},
         "without the TDNN": {"only": ("mlp",)},
         "with a linear SVM on the functionals": {"members.svm": SVM},
         "64 Mel bands": {
-            **of_member("mlp", {"features.scale": "mel", "features.bands": 64}),
-            **of_member("tdnn", {"features.matrix.scale": "mel", "features.matrix.bands": 64}),
-            **of_member("tdnn", {"features.size": (64, 97), "learner.examples.size": (64, 97)}),
+            **of_members({"features.scale": "mel", "features.bands": 64}, "mlp"),
+            **of_members({"features.matrix.scale": "mel", "features.matrix.bands": 64}, "tdnn"),
+            **of_members({"features.size": (64, 97), "learner.examples.size": (64, 97)}, "tdnn"),
         },
         "levels relative to the loudest": {
-            **of_member("mlp", {"features.ref": "max"}),
-            **of_member("tdnn", {"features.matrix.ref": "max"}),
+            **of_members({"features.ref": "max"}, "mlp"),
+            **of_members({"features.matrix.ref": "max"}, "tdnn"),
         },
-        "3 percentiles instead of 7": of_member("mlp", {"features.percentiles": (10, 50, 90)}),
-        "with mixup (TDNN)": of_member("tdnn", {AUGMENT: ({"name": "mixup", "alpha": 0.3},)}),
-        "a tenth of the weight decay": {
-            **of_member("mlp", {DECAY: 1e-4}),
-            **of_member("tdnn", {DECAY: 1e-4}),
-        },
-        "with standardisation per speaker (MLP)": of_member("mlp", {"features.per_speaker": True}),
+        "3 percentiles instead of 7": of_members({"features.percentiles": (10, 50, 90)}, "mlp"),
+        "with mixup (TDNN)": of_members({AUGMENT: ({"name": "mixup", "alpha": 0.3},)}, "tdnn"),
+        "with noise (TDNN)": of_members({AUGMENT: (NOISE,)}, "tdnn"),
+        "with label smoothing": of_members({f"{LOSS}.smoothing": 0.1}, "mlp", "tdnn"),
+        "with a cosine schedule": of_members(COSINE, "mlp", "tdnn"),
+        "a tenth of the weight decay": of_members({DECAY: 1e-4}, "mlp", "tdnn"),
+        "with standardisation per speaker (MLP)": of_members({"features.per_speaker": True}, "mlp"),
     },
 }
 HEAD = """# The strongest systems, and what each of their ingredients is worth
@@ -151,7 +156,11 @@ def share_members(full: Path, workdir: Path, fields: Mapping[str, Any]) -> None:
     for member in full.glob("members/*"):
         copy = workdir / "members" / member.name
         if not copy.exists() and not any(path.startswith(f"members.{member.name}.") for path in fields):
-            shutil.copytree(member, copy)
+            part = workdir / f"{member.name}.part"  # which an interruption leaves
+            shutil.rmtree(part, ignore_errors=True)
+            shutil.copytree(member, part)
+            copy.parent.mkdir(exist_ok=True)
+            part.rename(copy)
 
 
 def write_section(page: Path, name: str, text: str) -> None:

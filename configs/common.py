@@ -143,24 +143,32 @@ def speech_encoder(checkpoint: str = WAVLM) -> dict[str, Any]:
     }
 
 
-def layers_mlp(checkpoint: str, folds: dict[str, Any], class_weight: str = "none") -> dict[str, Any]:
+def layers_mlp(checkpoint: str, folds: dict[str, Any], loss: dict[str, Any]) -> dict[str, Any]:
     """Return a network on all layers of a speech encoder, each as its mean and deviation over the recording."""
+    features = speech_encoder(checkpoint) | {"pooling": "mean_std", "rate_hz": 50.0}
+    return {"features": features, "folds": folds, "learner": mlp(loss)}
+
+
+def mlp(loss: dict[str, Any]) -> dict[str, Any]:
+    """Return a small network on one vector per recording; it trains in seconds."""
     return {
-        "features": speech_encoder(checkpoint) | {"pooling": "mean_std", "rate_hz": 50.0},
-        "folds": folds,
-        "learner": {
-            "name": "net",
-            "examples": {"name": "vectors"},
-            "model": {"name": "mlp", "units": (256,), "dropout": 0.4},
-            "loss": {"name": "cross_entropy", "class_weight": class_weight, "smoothing": 0.0},
-            "optimizer": {"name": "adam", "lr": 1e-3, "weight_decay": 1e-4, "clip_norm": 1.0} | schedule(),
-            "batch": 64,
-            "epochs": 40,
-            "patience": 0,
-            "best_by": "score",
-            "keep_best": 1,
-        },
+        "name": "net",
+        "examples": {"name": "vectors"},
+        "model": {"name": "mlp", "units": (256,), "dropout": 0.4},
+        "loss": loss,
+        "optimizer": {"name": "adam", "lr": 1e-3, "weight_decay": 1e-4, "clip_norm": 1.0} | schedule(),
+        "batch": 64,
+        "epochs": 40,
+        "patience": 0,
+        "best_by": "score",
+        "keep_best": 1,
     }
+
+
+def cross_entropy(class_weight: str = "none") -> dict[str, Any]:
+    """Return the loss of classes; with `balanced`, rare classes count as much as frequent ones, as in the UAR."""
+    # `smoothing` spreads a fraction of each label over all classes.
+    return {"name": "cross_entropy", "class_weight": class_weight, "smoothing": 0.0}
 
 
 def mask_folds(recipe: str, *, n: int, only: tuple[int, ...] = ()) -> dict[str, Any]:
@@ -217,8 +225,7 @@ def mask_net(
             # The dropout of head v1 is from the scripts; the paper does not say.
             "model": {"name": arch, "head": head, "head_dropout": 0.6},
             "pretrained": optional("imagenet"),
-            # Classes weigh alike with `balanced`; `smoothing` spreads a fraction of each label over all classes.
-            "loss": {"name": "cross_entropy", "class_weight": "none", "smoothing": 0.0},
+            "loss": cross_entropy(),
             # The weight decay of 1e-4 is from the scripts; the paper does not say. The paper lowers the learning rate
             # after two epochs without a better validation loss; the scripts never do.
             "optimizer": rates[optimizer] | {"clip_norm": 0.0} | schedule("constant" if published else "plateau"),
@@ -257,8 +264,9 @@ def mask_demo(
 
 def functionals_svm(window_s: float = 0.0, **learner: Any) -> dict[str, Any]:
     """Return an SVM on openSMILE's functionals of whole recordings, or of windows; left out without openSMILE."""
+    features = {"name": "opensmile", "feature_set": "ComParE_2016", "window_s": window_s, "hop_s": window_s}
     return {
-        "features": {"name": "opensmile", "feature_set": "ComParE_2016", "window_s": window_s, "hop_s": window_s},
+        "features": features | {"per_speaker": False},
         "folds": {"name": "devel_or_folds", "n": 5},
         "optional": True,
         "learner": {
@@ -272,38 +280,20 @@ def functionals_svm(window_s: float = 0.0, **learner: Any) -> dict[str, Any]:
     }
 
 
-def small_cnn(loss: dict[str, Any]) -> dict[str, Any]:
-    """Return a ResNet18 of a quarter of the width, from a random start, on log-Mel images of 3 s."""
+def functionals_members(svm: dict[str, Any], loss: dict[str, Any]) -> dict[str, Any]:
+    """Return members for small corpora of whole recordings: an SVM and two small networks, all on functionals.
+
+    Args:
+      svm: from `functionals_svm`; a network sees the same functionals, and another one those of log-Mel bands.
+      loss: of the networks.
+    """
+    bands = {"name": "log_mel_functionals", "bands": 64, "percentiles": (5, 25, 50, 75, 90, 95, 99), "delta": True}
     return {
-        "features": log_mel_image() | {"style": "resize", "size": (64, 128), "clip_s": 3.0},
-        "folds": {"name": "devel_or_folds", "n": 5},
-        "learner": {
-            "name": "net",
-            "examples": {
-                "name": "clips",
-                "size": (64, 128),
-                "augment": ({"name": "random_crop", "keep_frequency": True}, {"name": "spec_augment"}),
-                "augment_on": "role",
-                "normalise": "imagenet",
-            },
-            "model": {"name": "resnet18", "width": 16},
-            "pretrained": placeholder(str),
-            "loss": loss,
-            "optimizer": {"name": "adam", "lr": 1e-3, "weight_decay": 1e-4, "clip_norm": 1.0}
-            | schedule("plateau")
-            | {"plateau_patience": 4},
-            "batch": 16,
-            "epochs": 40,
-            "patience": 0,
-            "best_by": "score",
-            "keep_best": 1,
-        },
+        "svm": svm,
+        "mlp": svm | {"learner": mlp(loss)},
+        # Needs no openSMILE.
+        "log_mel": {"features": bands | {"per_speaker": False}, "folds": svm["folds"], "learner": mlp(loss)},
     }
-
-
-def small_cnn_demo() -> dict[str, Any]:
-    """Return the sizes of the demo for `small_cnn`."""
-    return {"features": {"size": (64, 64)}, "learner": {"examples": {"size": (64, 64)}, "epochs": 8}}
 
 
 def schedule(name: str = "constant") -> dict[str, Any]:

@@ -45,7 +45,7 @@ def _net(examples: dict[str, Any], model: dict[str, Any]) -> dict[str, Any]:
         "name": "net",
         "examples": examples,
         "model": model,
-        "loss": {"name": "cross_entropy", "class_weight": "balanced", "smoothing": 0.0},
+        "loss": common.cross_entropy("balanced"),
         "optimizer": {"name": "adam", "lr": 1e-3, "weight_decay": 1e-3, "clip_norm": 1.0} | common.schedule("plateau"),
         "batch": 32,
         "epochs": 30,

@@ -15,6 +15,6 @@ from configs import common
 
 
 def get_config(recipe: str = "recommended") -> ConfigDict:
-    ssl = common.layers_mlp(common.WAVLM, common.mask_folds(recipe, n=4))
+    ssl = common.layers_mlp(common.WAVLM, common.mask_folds(recipe, n=4), common.cross_entropy())
     demo = {"features": {"checkpoint": "tiny"}, "learner": {"epochs": 20}}
     return common.experiment("mask", recipe, members={"ssl": ssl}, demo={"members": {"ssl": demo}})

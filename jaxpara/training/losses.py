@@ -79,6 +79,28 @@ class WindowPCC(_Loss):
 
 
 @dataclass(frozen=True)
+class WindowCCC(WindowPCC):
+    """1 - CCC of every window, averaged over the windows: unlike r, it falls with errors of level and range.
+
+    Windows whose labels are constant or missing have no weight in the mean.
+
+    Reference: Lin, "A Concordance Correlation Coefficient to Evaluate Reproducibility", Biometrics 45 (1989).
+
+    Attributes:
+      eps: added to the denominator.
+    """
+
+    def __call__(self, outputs: Array, targets: Array, weights: Array) -> Array:
+        """Return `[example]` from `[example, time]` arrays."""
+        xp = outputs.__array_namespace__()
+        total = xp.maximum(weights.sum(-1, keepdims=True), 1e-9)
+        x_mean, y_mean = ((weights * values).sum(-1, keepdims=True) / total for values in (outputs, targets))
+        x, y = weights * (outputs - x_mean), weights * (targets - y_mean)
+        energies = (x * x + y * y).sum(-1) + (total * (x_mean - y_mean) ** 2)[..., 0]
+        return 1 - 2 * (x * y).sum(-1) / (energies + self.eps)
+
+
+@dataclass(frozen=True)
 class BatchPCC(_Loss):
     """1 - r over all windows of the batch as one long sequence (the authors' system 1)."""
 
@@ -170,6 +192,7 @@ class MeanSquare(_Loss):
 
 LOSSES = {
     "window_pcc": WindowPCC,
+    "window_ccc": WindowCCC,
     "batch_pcc": BatchPCC,
     "cross_entropy": CrossEntropy,
     "focal": Focal,

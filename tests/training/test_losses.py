@@ -1,10 +1,20 @@
+import audmetric
 import numpy as np
 import pytest
 from scipy.special import log_softmax
 from scipy.stats import pearsonr
 from sklearn.metrics import root_mean_squared_error
 
-from jaxpara.training.losses import BatchPCC, CrossEntropy, Focal, RootMeanSquare, WindowPCC, mean_loss, pearson
+from jaxpara.training.losses import (
+    BatchPCC,
+    CrossEntropy,
+    Focal,
+    RootMeanSquare,
+    WindowCCC,
+    WindowPCC,
+    mean_loss,
+    pearson,
+)
 
 
 @pytest.fixture
@@ -40,6 +50,24 @@ def test_window_pcc_of_a_constant_output_is_one_and_its_gradient_finite():
 
     targets, weights = np.sin(np.arange(50.0))[None], np.ones((1, 50))
     value, gradient = jax.value_and_grad(lambda x: WindowPCC()(x, targets, weights).sum())(np.full((1, 50), 0.3))
+    assert value == pytest.approx(1.0)
+    assert np.isfinite(gradient).all()
+
+
+def test_window_ccc_is_audmetrics_over_the_positions_with_weight(rng):
+    outputs, targets = rng.normal(size=(2, 3, 100)) * 3 + 1
+    targets += 0.5 * outputs
+    weights = np.ones_like(targets)
+    weights[:, 60:] = 0
+    wanted = [1 - audmetric.concordance_cc(y[:60], x[:60]) for x, y in zip(outputs, targets, strict=True)]
+    np.testing.assert_allclose(WindowCCC()(outputs, targets, weights), wanted, atol=1e-9)
+
+
+def test_window_ccc_of_a_constant_output_is_one_and_its_gradient_finite():
+    import jax
+
+    targets, weights = np.sin(np.arange(50.0))[None], np.ones((1, 50))
+    value, gradient = jax.value_and_grad(lambda x: WindowCCC()(x, targets, weights).sum())(np.full((1, 50), 0.3))
     assert value == pytest.approx(1.0)
     assert np.isfinite(gradient).all()
 
