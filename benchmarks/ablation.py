@@ -8,25 +8,17 @@ Each seed simulates another corpus, with other speakers. Only validation sets ar
 """
 
 import argparse
-import importlib
-import json
 import re
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
+from benchmarks.over_seeds import pooled, trained, write_section
 from configs import common, mask_best
-from jaxpara.corpora.read import read
-from jaxpara.corpora.tasks import TASKS
 from jaxpara.evaluation import comparison_report, paired
 from jaxpara.evaluation.formatting import Formatter
-from jaxpara.evaluation.scores import ScoredRows, join
-from jaxpara.predictions import KEYS, load, one_per_label
-from jaxpara.run import describe, run
+from jaxpara.evaluation.scores import ScoredRows
 
 
 def of_members(fields: Mapping[str, Any], *names: str) -> dict[str, Any]:
@@ -82,13 +74,6 @@ VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
         "with standardisation per speaker (MLP)": of_members({"features.per_speaker": True}, "mlp"),
     },
 }
-HEAD = """# The strongest systems, and what each of their ingredients is worth
-
-Made by `python -m benchmarks.ablation CONFIG`, which runs a config with and without each of its ingredients. All
-figures are of **simulated** corpora at demo sizes, on validation sets of the cross-validation: they show what matters
-there, and say nothing about the real corpora. The ingredients were chosen on validation sets like these, which makes
-the scores a little too high.
-"""
 
 
 def main() -> None:
@@ -133,22 +118,13 @@ def scored(
     name: str, variant: str, fields: Mapping[str, Any], seeds: Sequence[int], runs: Path
 ) -> tuple[ScoredRows, float]:
     """Run a variant with every seed; return the predictions of all validation sets, and the mean seconds."""
-    config = importlib.import_module(f"configs.{name}").get_config()
-    parts, seconds = [], 0.0
+    done = {}
     for seed in seeds:
         workdir = runs / name / re.sub(r"\W+", "_", variant) / f"seed_{seed}"
-        if not (workdir / "results.json").exists():
-            print(f"{name}, {variant}, seed {seed}", flush=True)
-            share_members(runs / name / "full" / f"seed_{seed}", workdir, fields)
-            run(config, overrides={**fields, "seed": seed}, name=name, workdir=workdir, mode="train")
-        results = json.loads((workdir / "results.json").read_text(encoding="utf-8"))
-        corpus = describe(read(Path(results["corpus"]["root"]), TASKS[config.corpus.task]))
-        rows = join(one_per_label(load(workdir / "predictions" / "validation.npz")), corpus)
-        table = rows.table.sort_values(KEYS).astype({"recording": str})
-        table["speaker"] = f"{seed}/" + table["speaker"]  # every seed simulates other speakers
-        parts.append(replace(rows, table=table))
-        seconds += results["seconds"]
-    return replace(parts[0], table=pd.concat([part.table for part in parts])), seconds / len(seeds)
+        share_members(runs / name / "full" / f"seed_{seed}", workdir, fields)
+        done[seed] = trained(name, workdir, {**fields, "seed": seed})
+    rows = pooled({seed: finished.rows("validation") for seed, finished in done.items()})
+    return rows, sum(finished.seconds for finished in done.values()) / len(done)
 
 
 def share_members(full: Path, workdir: Path, fields: Mapping[str, Any]) -> None:
@@ -159,16 +135,8 @@ def share_members(full: Path, workdir: Path, fields: Mapping[str, Any]) -> None:
             part = workdir / f"{member.name}.part"  # which an interruption leaves
             shutil.rmtree(part, ignore_errors=True)
             shutil.copytree(member, part)
-            copy.parent.mkdir(exist_ok=True)
+            copy.parent.mkdir(parents=True, exist_ok=True)
             part.rename(copy)
-
-
-def write_section(page: Path, name: str, text: str) -> None:
-    """Write a section into a page, in the place of its former one; the others stay, in alphabetical order."""
-    old = page.read_text(encoding="utf-8") if page.exists() else ""
-    sections = {part.split("\n", 1)[0]: f"## {part.strip()}\n" for part in re.split(r"^## ", old, flags=re.M)[1:]}
-    sections[name] = text
-    page.write_text("\n".join([HEAD, *(sections[key] for key in sorted(sections))]), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import balanced_accuracy_score
 
-from benchmarks import ablation
+from benchmarks import ablation, over_seeds
 from jaxpara.corpora.read import read
 from jaxpara.corpora.simulated import writing
 from jaxpara.corpora.tasks import TASKS
@@ -40,13 +40,14 @@ def runs(corpora, monkeypatch):
         save(predictions_of(recordings, drawn, 0, 0), workdir / "predictions" / "validation.npz")
         for member in ("svm", "mlp", "tdnn"):
             (workdir / "members" / member).mkdir(parents=True, exist_ok=True)
-        (workdir / "results.json").write_text(json.dumps({"corpus": {"root": str(corpora[seed])}, "seconds": seed}))
+        results = {"experiment": name, "corpus": {"root": str(corpora[seed])}, "seconds": seed}
+        (workdir / "results.json").write_text(json.dumps(results))
         calls.append((variant, seed, sorted(path.name for path in workdir.glob("members/*/copied"))))
         if variant == "full":
             for member in ("svm", "mlp", "tdnn"):
                 (workdir / "members" / member / "copied").touch()
 
-    monkeypatch.setattr(ablation, "run", run)
+    monkeypatch.setattr(over_seeds, "run", run)
     return calls, lambda variant: balanced_accuracy_score(truths[variant], scores[variant])
 
 
@@ -58,7 +59,7 @@ def test_the_page_has_every_variant_and_its_difference(tmp_path, monkeypatch, ru
     monkeypatch.setattr("sys.argv", command)
     ablation.main()
     text = page.read_text(encoding="utf-8")
-    assert text.startswith(ablation.HEAD)
+    assert text.startswith(over_seeds.HEAD)
     assert "## breathing_best\n\nkept\n\n## mask_best\n\n2 seeds" in text
     assert "old" not in text.lower().split("## mask_best")[1]
     assert "over 8 speakers" in text  # four in each of two corpora

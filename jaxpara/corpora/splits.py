@@ -257,7 +257,8 @@ def _classes(recordings: Sequence[Recording], count: int) -> np.ndarray:
 
 def _require(found: int, what: str, count: int) -> None:
     if found < count:
-        raise UserError(f"folds.n is {2 * count}, but there are {found} {what}; use fewer folds")
+        fix = "use fewer folds" if found else "choose other folds, such as devel_or_folds"
+        raise UserError(f"folds.n is {2 * count}, but there are {found} {what}; {fix}")
 
 
 def _names(recordings: Iterable[Recording]) -> tuple[str, ...]:
