@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.over_seeds import pooled, trained, write_section
+from benchmarks.over_seeds import mean_seconds, pooled, trained, write_section
 from configs import common, mask_best
 from jaxpara.evaluation import comparison_report, paired
 from jaxpara.evaluation.formatting import Formatter
@@ -123,8 +123,7 @@ def scored(
         workdir = runs / name / re.sub(r"\W+", "_", variant) / f"seed_{seed}"
         share_members(runs / name / "full" / f"seed_{seed}", workdir, fields)
         done[seed] = trained(name, workdir, {**fields, "seed": seed})
-    rows = pooled({seed: finished.rows("validation") for seed, finished in done.items()})
-    return rows, sum(finished.seconds for finished in done.values()) / len(done)
+    return pooled({seed: its.rows("validation") for seed, its in done.items()}), mean_seconds(done.values())
 
 
 def share_members(full: Path, workdir: Path, fields: Mapping[str, Any]) -> None:

@@ -3,9 +3,10 @@
 import importlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import pandas as pd
@@ -26,52 +27,56 @@ were chosen on validation sets like those below, which makes their scores a litt
 
 
 @dataclass(frozen=True)
-class Finished:
-    """A finished run of an experiment."""
+class Run:
+    """A run of an experiment in a workdir, which may have runs of other experiments too."""
 
+    experiment: str
     task: Task
-    results: dict[str, Any]  # results.json
     workdir: Path
-    prefix: str  # of its files, where another experiment ran in the workdir later
 
     @property
-    def seconds(self) -> float:
-        """Of training."""
-        return self.results["seconds"]
+    def finished(self) -> bool:
+        path = self._own("results.json")
+        return path.exists() and self.results["experiment"] == self.experiment
+
+    @property
+    def results(self) -> dict[str, Any]:
+        """The content of its results.json."""
+        return json.loads(self._own("results.json").read_text(encoding="utf-8"))
 
     def rows(self, part: str) -> ScoredRows:
         """Return its predictions of `validation` or `test`, with labels and speakers."""
-        return self._joined(self.workdir / "predictions" / f"{self.prefix}{part}.npz")
+        return self._joined(self._own(f"predictions/{part}.npz"))
 
     def baseline(self) -> ScoredRows:
         """Return the predictions of the simple baseline for test."""
         (path,) = self.workdir.glob("baseline/*.npz")
         return self._joined(path)
 
+    def _own(self, file: str) -> Path:
+        """Return the path of a file, which is named after the experiment once another one ran in the workdir."""
+        path = self.workdir / file
+        renamed = path.with_name(f"{self.experiment}.{path.name}")
+        return renamed if renamed.exists() else path
+
     def _joined(self, path: Path) -> ScoredRows:
         corpus = describe(read(Path(self.results["corpus"]["root"]), self.task))
         return join(one_per_label(load(path)), corpus)
 
 
-def trained(experiment: str, workdir: Path, fields: Mapping[str, Any]) -> Finished:
-    """Return the finished run of an experiment in a workdir; where there is none, run it with these fields first."""
+def trained(experiment: str, workdir: Path, fields: Mapping[str, Any]) -> Run:
+    """Run an experiment with these fields in a workdir, unless it finished there before."""
     config = importlib.import_module(f"configs.{experiment}").get_config()
-    if not (done := _finished(experiment, TASKS[config.corpus.task], workdir)):
+    its = Run(experiment, TASKS[config.corpus.task], workdir)
+    if not its.finished:
         print(workdir, flush=True)
         run(config, overrides=fields, name=experiment, workdir=workdir, mode="train")
-        done = _finished(experiment, TASKS[config.corpus.task], workdir)
-        assert done
-    return done
+    return its
 
 
-def _finished(experiment: str, task: Task, workdir: Path) -> Finished | None:
-    for prefix in ("", f"{experiment}."):
-        path = workdir / f"{prefix}results.json"
-        if path.exists():
-            results = json.loads(path.read_text(encoding="utf-8"))
-            if results["experiment"] == experiment:
-                return Finished(task, results, workdir, prefix)
-    return None
+def mean_seconds(runs: Iterable[Run]) -> float:
+    """Return the mean time of training."""
+    return fmean(its.results["seconds"] for its in runs)
 
 
 def pooled(by_seed: Mapping[int, ScoredRows]) -> ScoredRows:

@@ -10,9 +10,9 @@ interrupted ones resume. The test partitions of all seeds are compared together,
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
-from statistics import mean
+from statistics import fmean
 
-from benchmarks.over_seeds import pooled, trained, write_section
+from benchmarks.over_seeds import Run, mean_seconds, pooled, trained, write_section
 from jaxpara.evaluation import comparison_report, paired
 from jaxpara.evaluation.formatting import Formatter
 
@@ -42,37 +42,34 @@ def main() -> None:
 def section(name: str, systems: Sequence[str], seeds: Sequence[int], runs: Path) -> str:
     """Run the systems with every seed; return the table of their test scores, and how much better the first one is."""
     best, *others = systems
-    finished = {
-        system: {
-            seed: trained(system, runs / f"seed_{seed}" / FOLDERS.get(system, system), {"seed": seed}) for seed in seeds
-        }
-        for system in systems
-    }
-    rows = {system: pooled({seed: one.rows("test") for seed, one in of.items()}) for system, of in finished.items()}
-    rows[BASELINE] = pooled({seed: one.baseline() for seed, one in finished[best].items()})
-    found = {other: paired.difference((best, other), rows[best], rows[other]) for other in (*others, BASELINE)}
-    p = dict(zip(found, paired.holm([difference.p or 0.0 for difference in found.values()]), strict=True))
+    runs_of: dict[str, dict[int, Run]] = {}
+    for system in systems:
+        folders = {seed: runs / f"seed_{seed}" / FOLDERS.get(system, system) for seed in seeds}
+        runs_of[system] = {seed: trained(system, folder, {"seed": seed}) for seed, folder in folders.items()}
+    rows = {system: pooled({seed: its.rows("test") for seed, its in of.items()}) for system, of in runs_of.items()}
+    rows[BASELINE] = pooled({seed: its.baseline() for seed, its in runs_of[best].items()})
     say = Formatter(rows[best].data.measure)
     unit = " (points)" if rows[best].measure.percent else ""
-    table = [
-        ("system", "validation sets", "test", f"{best} minus this{unit}", "95 % interval", "p (Holm)", "minutes"),
-    ]
-    for system, of_system in rows.items():
-        own, difference = list(finished.get(system, {}).values()), found.get(system)
-        cv = [one.results["fusion"]["cv"] for one in own]
-        table.append(
-            (
-                system,
-                say.number(mean([scores.get("mean_of_folds", scores["pooled"]) for scores in cv])) if own else "",
-                say.number(of_system.value()),
-                *(
-                    (say.signed(difference.value), say.interval(difference.interval_95, say.signed), f"{p[system]:.4f}")
-                    if difference
-                    else ("", "", "")
-                ),
-                f"{mean([one.seconds for one in own]) / 60:.1f}" if own else "",
-            )
+    table = [("system", "validation sets", "test", f"{best} minus this{unit}", "95 % interval", "p (Holm)", "minutes")]
+    found = {other: paired.difference((best, other), rows[best], rows[other]) for other in (*others, BASELINE)}
+    p = dict(
+        zip(
+            found,
+            paired.holm([1.0 if difference.p is None else difference.p for difference in found.values()]),
+            strict=True,
         )
+    )
+    for system in rows:
+        validation = minutes = difference = interval = chance = ""
+        if system in runs_of:
+            cv = [its.results["fusion"]["cv"] for its in runs_of[system].values()]
+            validation = say.number(fmean(scores.get("mean_of_folds", scores["pooled"]) for scores in cv))
+            minutes = f"{mean_seconds(runs_of[system].values()) / 60:.1f}"
+        if system in found:
+            difference, bounds = say.signed(found[system].value), found[system].interval_95
+            interval, chance = say.interval(bounds, say.signed), f"{p[system]:.4f}"
+        test = say.number(rows[system].value())
+        table.append((system, validation, test, difference, interval, chance, minutes))
     note = (
         f"{rows[best].data.measure} with {len(seeds)} seeds, each with a simulated corpus of its own:"
         f" {rows[best].speakers} test speakers in all. The intervals are paired over speakers; p is of a permutation"

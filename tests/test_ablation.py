@@ -1,15 +1,17 @@
-"""The page of `python -m benchmarks.ablation`, from made-up runs on small corpora."""
+"""The page of `python -m benchmarks.ablation` and `benchmarks.systems`, from made-up runs on small corpora."""
 
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.metrics import balanced_accuracy_score
 
-from benchmarks import ablation, over_seeds
+from benchmarks import ablation, over_seeds, systems
 from jaxpara.corpora.read import read
 from jaxpara.corpora.simulated import writing
 from jaxpara.corpora.tasks import TASKS
+from jaxpara.evaluation.results import keep_others
 from jaxpara.predictions import predictions_of, save
 
 VARIANTS = {"without the SVM": {"only": ("mlp", "tdnn")}, "loud": {"members.svm.features.ref": "max"}}
@@ -87,3 +89,51 @@ def test_a_variant_starts_with_the_members_that_it_shares(tmp_path, runs):
         for variant in ("without_the_SVM", "loud")
     }
     assert shared == {"without_the_SVM": {"svm", "mlp", "tdnn"}, "loud": {"mlp", "tdnn"}}
+
+
+def test_systems_are_compared_on_the_test_partitions_of_all_seeds(corpora, tmp_path, monkeypatch):
+    right = {"mask_best": 0.9, "mask_s4": 0.6, "mask_s5": 0.7, "baseline": 0.5}  # the chance that a clip is right
+    truths, scores = {name: [] for name in right}, {name: [] for name in right}
+
+    def save_made_up(name, seed, path):
+        rng, recordings = np.random.default_rng([seed, *name.encode()]), read(corpora[seed], TASKS["mask"])
+        recordings = recordings.partition("test")
+        table = pd.read_csv(corpora[seed] / "lab" / "labels_confidential.csv", index_col="file_name")
+        truth = np.array([table.loc[r.name, "label"] == "mask" for r in recordings], int)
+        said = np.where(rng.uniform(size=len(truth)) < right[name], truth, 1 - truth)
+        truths[name].extend(truth)
+        scores[name].extend(said)
+        save(predictions_of(recordings, np.eye(2)[said], 0, 0), path)
+
+    def run(config, *, overrides, name, workdir, mode):
+        seed = overrides["seed"]
+        results = {"experiment": name, "corpus": {"root": str(corpora[seed])}, "seconds": 90 * seed}
+        results["fusion"] = {"cv": {"pooled": 0.25, "mean_of_folds": right[name]}}
+        keep_others(workdir, name)
+        save_made_up(name, seed, workdir / "predictions" / "test.npz")
+        if name == "mask_best":
+            save_made_up("baseline", seed, workdir / "baseline" / "0.npz")
+        (workdir / "results.json").write_text(json.dumps(results))
+
+    monkeypatch.setattr(over_seeds, "run", run)
+    monkeypatch.setitem(systems.SYSTEMS, "mask", ("mask_best", "mask_s4", "mask_s5"))
+    page = tmp_path / "best.md"
+    monkeypatch.setattr("sys.argv", ["systems", "mask", "--seeds=1,3", f"--runs={tmp_path}", f"--out={page}"])
+    systems.main()
+    text = page.read_text(encoding="utf-8")
+    assert "UAR with 2 seeds" in text
+    assert "2 test speakers in all" in text
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines() if line.startswith("|")][2:]
+    assert [row[0].replace("\\", "") for row in rows] == ["mask_best", "mask_s4", "mask_s5", "simple baseline"]
+    uar = {name: 100 * balanced_accuracy_score(truths[name], scores[name]) for name in right}
+    for row, name in zip(rows, right, strict=True):
+        assert row[2] == f"{uar[name]:.1f}\N{NO-BREAK SPACE}%"
+        if name != "mask_best":
+            assert row[3] == f"{uar['mask_best'] - uar[name]:+.1f}"
+            assert 0 < float(row[5]) <= 1
+    assert [row[1] for row in rows] == [f"{100 * x:.1f}\N{NO-BREAK SPACE}%" for x in (0.9, 0.6, 0.7)] + [""]
+    assert [row[6] for row in rows] == ["3.0", "3.0", "3.0", ""]
+    counts = {name: len(values) for name, values in scores.items()}
+    systems.main()  # finished runs are only read, although two of the systems share a folder
+    assert {name: len(values) for name, values in scores.items()} == counts
+    assert page.read_text(encoding="utf-8") == text
