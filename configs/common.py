@@ -54,7 +54,7 @@ def experiment(
             # which can be faster even on one device.
             "parallel": "data",
             # `demo`: the fields in `demo` replace those above, for a quick run on any corpus. `full`: they do not.
-            # `auto`: `demo` without a corpus, `full` with one.
+            # `auto`: `demo` without a corpus, `full` with one. A config without `demo` is always `full`.
             "sizes": "auto",
             # The members to run, with those whose embeddings they use; () for all.
             "only": (),

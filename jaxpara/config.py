@@ -41,6 +41,8 @@ def as_run(config: ml_collections.ConfigDict, overrides: Mapping[str, Any]) -> d
     sizes = settings["sizes"]
     if sizes == "auto":
         sizes = "full" if settings["corpus"]["root"] else "demo"
+    if not settings["demo"]:
+        sizes = "full"  # of a config that is quick anyway
     if sizes == "demo":
         settings = with_demo(config, overrides).to_dict()
     settings |= {"sizes": sizes, "only": only}

@@ -216,7 +216,9 @@ def reliability(name: str, systems: Mapping[str, Mapping[str, Sequence[float]]])
         rows.plot(bins["confidence"], bins["counts"], "o-", color=colour, ms=3, lw=0.8)
     lowest = min((min(bins["confidence"]) for bins in systems.values()), default=0)
     curve.set(xlim=(np.floor(10 * lowest) / 10 - 0.02, 1.02), ylim=(-0.02, 1.02), ylabel="accuracy")
-    rows.set(ylim=(0, None), xlabel="confidence: probability of the chosen class, mean of the bin", ylabel="recordings")
+    rows.set(
+        ylim=(0, None), xlabel="confidence: probability of the chosen class,\nmean of the bin", ylabel="recordings"
+    )
     for axis in (curve.xaxis, curve.yaxis):
         _as_percent(axis, "UAR")
     for axes in (curve, rows):
