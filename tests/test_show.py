@@ -32,12 +32,14 @@ def shown(file=E2E, recipe="recommended", **overrides):
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
 def test_every_field_is_listed_as_it_would_run(file):
     for recipe in RECIPES:
-        wanted = flat(as_run(get(file, recipe), {}))
+        config = get(file, recipe)
+        wanted = flat(as_run(config, {}))
         fields = shown(file, recipe)
         assert {path: repr(value) for path, value in wanted.items() if not path.startswith("demo.")} == {
             path: value for path, (value, _) in fields.items()
         }
-        assert fields.pop("sizes") == ("'demo'", "from corpus.root; default: 'auto'")
+        sizes = "demo" if config.demo else "full"
+        assert fields.pop("sizes") == (repr(sizes), "from corpus.root; default: 'auto'")
         assert all(origin.startswith(("default", "recipe; ", "demo; ")) for _, origin in fields.values())
 
 
