@@ -28,12 +28,7 @@ def pearson(outputs: Array, targets: Array, weights: Array, eps: float) -> Array
     `eps` is added to each energy under its root, so that a constant sequence gives r = 0 instead of 0 / 0.
     """
     xp = outputs.__array_namespace__()
-    total = xp.maximum(weights.sum(-1, keepdims=True), 1e-9)  # a window may have no label
-
-    def centred(x):
-        return weights * (x - (weights * x).sum(-1, keepdims=True) / total)
-
-    x, y = centred(outputs), centred(targets)
+    (x, y), _ = _centred(outputs, targets, weights)
     energies = ((x * x).sum(-1) + eps, (y * y).sum(-1) + eps)
     if eps:
         return (x * y).sum(-1) / (xp.sqrt(energies[0]) * xp.sqrt(energies[1]))
@@ -41,6 +36,14 @@ def pearson(outputs: Array, targets: Array, weights: Array, eps: float) -> Array
     # without weight. The inner `where` keeps slopes finite, the outer one keeps r undefined.
     norms = [xp.sqrt(xp.where(energy > 0, energy, 1)) for energy in energies]
     return xp.where((energies[0] > 0) & (energies[1] > 0), (x * y).sum(-1) / (norms[0] * norms[1]), xp.nan)
+
+
+def _centred(outputs: Array, targets: Array, weights: Array) -> tuple[list[Array], list[Array]]:
+    """Return weighted deviations from the weighted means along the last axis, and these means, `[..., 1]`."""
+    total = outputs.__array_namespace__().maximum(weights.sum(-1, keepdims=True), 1e-9)  # a window may have no label
+    both = (outputs, targets)
+    means = [(weights * values).sum(-1, keepdims=True) / total for values in both]
+    return [weights * (values - mean) for values, mean in zip(both, means, strict=True)], means
 
 
 class _Loss:
@@ -92,11 +95,8 @@ class WindowCCC(WindowPCC):
 
     def __call__(self, outputs: Array, targets: Array, weights: Array) -> Array:
         """Return `[example]` from `[example, time]` arrays."""
-        xp = outputs.__array_namespace__()
-        total = xp.maximum(weights.sum(-1, keepdims=True), 1e-9)
-        x_mean, y_mean = ((weights * values).sum(-1, keepdims=True) / total for values in (outputs, targets))
-        x, y = weights * (outputs - x_mean), weights * (targets - y_mean)
-        energies = (x * x + y * y).sum(-1) + (total * (x_mean - y_mean) ** 2)[..., 0]
+        (x, y), (x_mean, y_mean) = _centred(outputs, targets, weights)
+        energies = (x * x + y * y).sum(-1) + weights.sum(-1) * (x_mean - y_mean)[..., 0] ** 2
         return 1 - 2 * (x * y).sum(-1) / (energies + self.eps)
 
 
