@@ -7,14 +7,13 @@ Every variant runs once per seed, in a folder of its own: finished runs are read
 Each seed simulates another corpus, with other speakers. Only validation sets are compared, never test.
 """
 
-import argparse
 import re
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.over_seeds import mean_seconds, pooled, trained, write_section
+from benchmarks.over_seeds import arguments, mean_seconds, pooled, trained, write_section
 from configs import common, mask_best
 from jaxpara.evaluation import comparison_report, paired
 from jaxpara.evaluation.formatting import Formatter
@@ -38,7 +37,7 @@ SVM = {
     },
 }
 DECAY, AUGMENT, LOSS = "learner.optimizer.weight_decay", "learner.examples.augment", "learner.loss"
-# To 0 in the 30 epochs of the demo, of 31 updates each.
+# To 0 in 30 epochs of 31 updates each, those of the simulated corpus.
 COSINE = {"learner.optimizer.schedule": "cosine", "learner.optimizer.decay_steps": 930}
 SPEC, NOISE = {"name": "spec_augment"}, {"name": "noise"}
 # By config: its variants, and the fields that make each of them. None may search weights of a fusion: the scores of the
@@ -77,14 +76,8 @@ VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("config", choices=VARIANTS)
-    parser.add_argument("--seeds", default="12,13", help="with commas between them; each is another simulated corpus")
-    parser.add_argument("--runs", type=Path, default=Path("runs/ablation"), help="the folder of the runs")
-    parser.add_argument("--out", type=Path, default=Path("docs/best.md"), help="the page; other sections of it stay")
-    flags = parser.parse_args()
-    seeds = [int(seed) for seed in flags.seeds.split(",")]
-    write_section(flags.out, flags.config, section(flags.config, VARIANTS[flags.config], seeds, flags.runs))
+    flags = arguments(__doc__, "config", VARIANTS, seeds="12,13", runs="runs/ablation")
+    write_section(flags.out, flags.config, section(flags.config, VARIANTS[flags.config], flags.seeds, flags.runs))
 
 
 def section(name: str, variants: Mapping[str, Mapping[str, Any]], seeds: Sequence[int], runs: Path) -> str:

@@ -1,5 +1,6 @@
 """Predictions of runs with several seeds as one, and the page docs/best.md: for `ablation` and `systems`."""
 
+import argparse
 import importlib
 import json
 import re
@@ -25,6 +26,23 @@ Made by `python -m benchmarks.systems TASK`, which runs the strongest system of 
 nothing about the real corpora. Ingredients were chosen on validation sets like those below, which makes their scores a
 little too high; nothing was chosen on test.
 """
+
+
+def arguments(doc: str | None, what: str, known: Iterable[str], *, seeds: str, runs: str) -> argparse.Namespace:
+    """Read the command line: which of the known names, `seeds`, and the folders `runs` and `out`.
+
+    Args:
+      what: the field of the name.
+      seeds, runs: the defaults.
+    """
+    parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(what, choices=list(known))
+    parser.add_argument("--seeds", default=seeds, help="with commas between them; each is another simulated corpus")
+    parser.add_argument("--runs", type=Path, default=Path(runs), help="the folder of the runs")
+    parser.add_argument("--out", type=Path, default=Path("docs/best.md"), help="the page; other sections of it stay")
+    flags = parser.parse_args()
+    flags.seeds = [int(seed) for seed in flags.seeds.split(",")]
+    return flags
 
 
 @dataclass(frozen=True)

@@ -7,12 +7,11 @@ Every system runs once per seed, which simulates another corpus, with other spea
 interrupted ones resume. The test partitions of all seeds are compared together, paired over speakers.
 """
 
-import argparse
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean
 
-from benchmarks.over_seeds import Run, mean_seconds, pooled, trained, write_section
+from benchmarks.over_seeds import Run, arguments, mean_seconds, pooled, trained, write_section
 from jaxpara.evaluation import comparison_report, paired
 from jaxpara.evaluation.formatting import Formatter
 
@@ -28,15 +27,9 @@ BASELINE = "simple baseline"
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("task", choices=SYSTEMS)
-    parser.add_argument("--seeds", default="12,13,14", help="with commas between them")
-    parser.add_argument("--runs", type=Path, default=Path("runs/systems"), help="the folder of the runs")
-    parser.add_argument("--out", type=Path, default=Path("docs/best.md"), help="the page; other sections of it stay")
-    flags = parser.parse_args()
-    seeds = [int(seed) for seed in flags.seeds.split(",")]
+    flags = arguments(__doc__, "task", SYSTEMS, seeds="12,13,14", runs="runs/systems")
     name = f"{flags.task.capitalize()}: against the systems of the paper"
-    write_section(flags.out, name, section(name, SYSTEMS[flags.task], seeds, flags.runs))
+    write_section(flags.out, name, section(name, SYSTEMS[flags.task], flags.seeds, flags.runs))
 
 
 def section(name: str, systems: Sequence[str], seeds: Sequence[int], runs: Path) -> str:

@@ -280,6 +280,9 @@ def functionals_svm(window_s: float = 0.0, **learner: Any) -> dict[str, Any]:
     }
 
 
+PERCENTILES = (5, 25, 50, 75, 90, 95, 99)
+
+
 def functionals_members(svm: dict[str, Any], loss: dict[str, Any]) -> dict[str, Any]:
     """Return members for small corpora of whole recordings: an SVM and two small networks, all on functionals.
 
@@ -287,7 +290,7 @@ def functionals_members(svm: dict[str, Any], loss: dict[str, Any]) -> dict[str, 
       svm: from `functionals_svm`; a network sees the same functionals, and another one those of log-Mel bands.
       loss: of the networks.
     """
-    bands = {"name": "log_mel_functionals", "bands": 64, "percentiles": (5, 25, 50, 75, 90, 95, 99), "delta": True}
+    bands = {"name": "log_mel_functionals", "bands": 64, "percentiles": PERCENTILES, "delta": True}
     return {
         "svm": svm,
         "mlp": svm | {"learner": mlp(loss)},

@@ -16,7 +16,7 @@ from ml_collections import ConfigDict
 from configs import common
 
 BANDS = {"bands": 128, "scale": "linear", "window_s": 0.032, "hop_s": 0.010, "ref": "mean"}
-FUNCTIONALS = {"name": "log_mel_functionals", **BANDS, "percentiles": (5, 25, 50, 75, 90, 95, 99), "delta": False}
+FUNCTIONALS = {"name": "log_mel_functionals", **BANDS, "percentiles": common.PERCENTILES, "delta": False}
 SIZE = (128, 97)  # the bands and frames of a clip: nothing is resized
 IMAGE = {
     "name": "mel_image",
