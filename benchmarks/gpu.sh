@@ -16,7 +16,7 @@ tiny=""
 [ "${1:-}" = --tiny ] && tiny=yes && shift
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
-export PYTHONPATH=$PWD TF_CPP_MIN_LOG_LEVEL=2
+export PYTHONPATH="$PWD${PYTHONPATH:+:$PYTHONPATH}" TF_CPP_MIN_LOG_LEVEL=2
 if [ $tiny ]; then
   export JAX_PLATFORMS=cpu CUDA_VISIBLE_DEVICES=""
 fi
