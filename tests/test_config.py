@@ -2,7 +2,7 @@
 
 import pytest
 
-from configs import breathing_best, breathing_e2e, breathing_s5, mask_svm
+from configs import breathing_e2e, breathing_s5, mask_best, mask_svm
 from jaxpara.config import as_run, grid_points
 from jaxpara.errors import UserError
 
@@ -27,7 +27,7 @@ def test_sizes_of_the_demo_and_the_full_recipe(overrides, sizes, epochs):
 
 
 def test_a_config_without_demo_sizes_always_runs_the_full_recipe():
-    assert as_run(breathing_best.get_config(), {"sizes": "demo"})["sizes"] == "full"
+    assert as_run(mask_best.get_config(), {"sizes": "demo"})["sizes"] == "full"
 
 
 def chosen(config, *only, **fusion):

@@ -59,6 +59,11 @@ class Ensemble:
                 " expected a single cnn1d_lstm on the waveform with any number of folds, as in Breathing systems 1 and"
                 " 2 (configs/breathing_s1.py and breathing_s2.py), or as a run with --config.only=NAME trains"
             )
+        if member.learner.examples.subtract_mean:
+            raise UserError(
+                f"{system.about['experiment']} cannot run live: examples.subtract_mean of {name} needs the end of a"
+                " recording before its first value; set it to False and train again"
+            )
         runs = system.fold_runs(name)
         networks = tuple(jax.device_get(member.load(runs[key]).variables) for key in weights)
         return cls(model, networks, np.array(list(weights.values())), feature, system.task, member.learner.precision)

@@ -42,6 +42,8 @@ class Windows:
       predict: how a recording is predicted: `average`, the plain mean of the outputs of overlapping windows;
         `crossfade`, their mean with the weights of `jaxpara.features.windows.crossfade`; or `whole`, by a network that
         is recurrent from left to right, which runs once over the recording and keeps its state from part to part.
+      subtract_mean: give the prediction of each recording a mean of 0. A loss of windows such as 1 - r does not depend
+        on it, so that some networks learn no meaningful one.
       augment: random changes of training windows, see `Clips`.
     """
 
@@ -50,6 +52,7 @@ class Windows:
     step_s: float
     keep_duplicates: bool = False
     predict: str = "average"
+    subtract_mean: bool = False
     augment: Sequence[Mapping[str, Any]] = ()
     steps: tuple[Any, ...] = field(init=False)  # of augmentation, built
     supervised: ClassVar[bool] = True
@@ -126,6 +129,7 @@ class WindowExamples:
         self.whole, self._margin = settings.predict == "whole" and overlapping, margin
         fade = settings.predict == "crossfade" and overlapping
         self._weights = windows.crossfade(self._window, step) if fade else None
+        self._subtract_mean = settings.subtract_mean
         self._grids, self._labels, self._starts = [], [], []
         for recording in recordings:
             frames = len(features[recording.name]) - context_frames
@@ -202,6 +206,8 @@ class WindowExamples:
         """Return `[row, 1]` at the times of the labels from `[window, output]`."""
         series = zip(self._recordings, self._grids, self.by_recording(outputs[..., None]), strict=True)
         scores = [np.interp(recording.times_s, grid_s, values[:, 0]) for recording, grid_s, (_, values) in series]
+        if self._subtract_mean:
+            scores = [values - values.mean() for values in scores]
         return np.concatenate(scores)[:, None]
 
 

@@ -1,7 +1,9 @@
 """--mode=live reads bytes and writes lines, however the input is split and the output is read."""
 
 import io
+import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -169,3 +171,12 @@ def test_the_error_for_other_systems_names_those_that_can_run_live(trained):
         Ensemble.of(jaxpara.load(trained("breathing")[0]))
     with pytest.raises(UserError, match="cannot run live"):
         Ensemble.of(jaxpara.load(trained("mask")[0]))
+
+
+def test_a_mean_that_is_known_only_at_the_end_is_refused(alone, tmp_path):
+    copied = shutil.copytree(alone, tmp_path / "centred")
+    about = json.loads((copied / "system.json").read_text())
+    about["members"]["cnn"]["config"]["learner"]["examples"]["subtract_mean"] = True
+    (copied / "system.json").write_text(json.dumps(about))
+    with pytest.raises(UserError, match=r"cannot run live: examples\.subtract_mean of cnn needs the end"):
+        Ensemble.of(jaxpara.load(copied))

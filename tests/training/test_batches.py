@@ -18,13 +18,13 @@ def recording(name, labels, rate_hz=25.0, **kwargs):
     return Recording(name, Path(name), "train", name, times, labels, labels, **kwargs)
 
 
-def examples(lengths, *, window_s=4.0, step_s=2.0, rate_hz=25.0, samples_per_output=10):
+def examples(lengths, *, window_s=4.0, step_s=2.0, rate_hz=25.0, samples_per_output=10, **settings):
     recordings = [recording(f"{i}.wav", np.sin(np.arange(n) / 9 + i), rate_hz) for i, n in enumerate(lengths)]
     features = {
         r.name: np.repeat(r.labels, round(25 / rate_hz * samples_per_output)).astype(np.float32)[:, None]
         for r in recordings
     }
-    made = Windows(WHERE, window_s, step_s).examples(
+    made = Windows(WHERE, window_s, step_s, **settings).examples(
         recordings, features, frame_rate_hz=25.0 * samples_per_output, frames_per_output=samples_per_output
     )
     return recordings, made
@@ -38,6 +38,18 @@ def test_outputs_equal_to_the_labels_become_the_labels(lengths):
     merged = made.scores(outputs)
     assert merged.shape == (sum(lengths), 1)
     np.testing.assert_allclose(merged[:, 0], np.concatenate([r.labels for r in recordings]), atol=1e-6)
+
+
+@pytest.mark.parametrize("rate_hz", [25.0, 10.0])
+def test_the_mean_of_each_recording_is_subtracted(rate_hz):
+    recordings, made = examples((250, 30, 1), rate_hz=rate_hz, subtract_mean=True)
+    targets = np.stack([made.load(i)["targets"] for i in range(len(made))])
+    merged = np.split(made.scores(targets)[:, 0], [250, 280])
+    _, plain = examples((250, 30, 1), rate_hz=rate_hz)
+    for values, same in zip(merged, np.split(plain.scores(targets)[:, 0], [250, 280]), strict=True):
+        assert values.mean() == pytest.approx(0, abs=1e-6)
+        np.testing.assert_allclose(values, same - same.mean(), atol=1e-6)
+    assert abs(recordings[1].labels.mean()) > 0.1
 
 
 def test_padding_repeats_the_examples_of_the_batch_with_weight_zero():
