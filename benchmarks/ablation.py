@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.over_seeds import arguments, mean_seconds, pooled, trained, write_section
-from configs import common, mask_best
+from configs import breathing_best, common, mask_best
 from jaxpara.evaluation import comparison_report, paired
 from jaxpara.evaluation.formatting import Formatter
 from jaxpara.evaluation.scores import ScoredRows
@@ -36,6 +36,10 @@ SVM = {
         "probabilities": True,
     },
 }
+# In place of the TCN on the recording's own range, with the same training.
+LSTM = breathing_best.tcn(breathing_best.BANDS | {"levels": "unit"}, 16.0)
+LSTM["learner"]["model"] = {"name": "sequence_lstm", "lstm": (64, 64), "dropout": 0.4, "output": "tanh"}
+LSTM["learner"]["examples"] |= {"predict": "whole", "augment": ()}
 DECAY, AUGMENT, LOSS = "learner.optimizer.weight_decay", "learner.examples.augment", "learner.loss"
 # To 0 in 30 epochs of 31 updates each, those of the simulated corpus.
 COSINE = {"learner.optimizer.schedule": "cosine", "learner.optimizer.decay_steps": 930}
@@ -44,12 +48,15 @@ SPEC, NOISE = {"name": "spec_augment"}, {"name": "noise"}
 # validation sets would be too high, and cross-fitted predictions are not stored.
 VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
     "breathing_best": {
-        "without the TCN on the own range": {"only": ("tcn_levels", "lstm")},
-        "without the TCN on levels in dB": {"only": ("tcn", "lstm")},
-        "without the LSTMs": {"only": ("tcn", "tcn_levels")},
-        "without SpecAugment": of_members({AUGMENT: ()}, "tcn", "tcn_levels"),
-        "with noise on the bands (TCNs)": of_members({AUGMENT: (SPEC, NOISE)}, "tcn", "tcn_levels"),
-        "loss 1 - CCC instead of 1 - r": of_members({f"{LOSS}.name": "window_ccc"}, "tcn", "tcn_levels", "lstm"),
+        "without the TCN on the own range": {"only": ("tcn_levels", "resnet_gru")},
+        "without the TCN on levels in dB": {"only": ("tcn", "resnet_gru")},
+        "without the ResNet": {"only": ("tcn", "tcn_levels")},
+        "with LSTMs": {"members.lstm": LSTM},
+        "ResNet: a constant learning rate": {"members.resnet_gru.learner.optimizer.schedule": "constant"},
+        "ResNet: the mean of a recording stays": {"members.resnet_gru.learner.examples.subtract_mean": False},
+        "TCNs: no SpecAugment": of_members({AUGMENT: ()}, "tcn", "tcn_levels"),
+        "TCNs: noise on the bands": of_members({AUGMENT: (SPEC, NOISE)}, "tcn", "tcn_levels"),
+        "TCNs: loss 1 - CCC instead of 1 - r": of_members({f"{LOSS}.name": "window_ccc"}, "tcn", "tcn_levels"),
     },
     "mask_best": {
         "without the MLP": {"only": ("tdnn",)},

@@ -20,7 +20,7 @@ from jaxpara.run import describe, run
 
 HEAD = """# The strongest systems, and what each of their ingredients is worth
 
-Made by `python -m benchmarks.systems TASK`, which runs the strongest system of a task and those of the paper, and by
+Made by `python -m benchmarks.systems NAME`, which runs the strongest system of a task and those of the paper, and by
 `python -m benchmarks.ablation CONFIG`, which runs a config with and without each of its ingredients. All figures are of
 **simulated** corpora, and the systems of the paper have the sizes of the demo: they show what matters there, and say
 nothing about the real corpora. Ingredients were chosen on validation sets like those below, which makes their scores a

@@ -1,24 +1,48 @@
 """Compares the strongest system of a task with those of the paper and the simple baseline; writes docs/best.md.
 
     python -m benchmarks.systems breathing
+    python -m benchmarks.systems breathing_full --seeds=12
     python -m benchmarks.systems mask --seeds=12,13,14 --runs=runs/systems --out=docs/best.md
 
 Every system runs once per seed, which simulates another corpus, with other speakers. Finished runs are read again, and
 interrupted ones resume. The test partitions of all seeds are compared together, paired over speakers.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
+from typing import Any, NamedTuple
 
 from benchmarks.over_seeds import Run, arguments, mean_seconds, pooled, trained, write_section
 from jaxpara.evaluation import comparison_report, paired
 from jaxpara.evaluation.formatting import Formatter
 
-# By task: the strongest system, and those of the paper in the order of their rows.
-SYSTEMS = {
-    "breathing": ("breathing_best", "breathing_s1", "breathing_e2e", "breathing_s3", "breathing_s4", "breathing_s5"),
-    "mask": ("mask_best", *(f"mask_s{row}" for row in range(1, 6))),
+
+class Comparison(NamedTuple):
+    """The strongest system, and those of the paper in the order of their rows.
+
+    Attributes:
+      best: the fields of the strongest system; those of the paper have the sizes of the demo.
+      fields: those of all systems.
+    """
+
+    title: str
+    systems: tuple[str, ...]
+    best: Mapping[str, Any] = {}
+    fields: Mapping[str, Any] = {}
+
+
+BREATHING = ("breathing_best", "breathing_s1", "breathing_e2e", "breathing_s3", "breathing_s4", "breathing_s5")
+MASK = ("mask_best", *(f"mask_s{row}" for row in range(1, 6)))
+COMPARISONS = {
+    "breathing": Comparison("Breathing: against the systems of the paper", BREATHING),
+    "breathing_full": Comparison(
+        "Breathing: against the systems of the paper, with eight times the data",
+        BREATHING,
+        best={"sizes": "full"},
+        fields={"corpus.preset": "full"},
+    ),
+    "mask": Comparison("Mask: against the systems of the paper", MASK),
 }
 # Systems that share members run in the same folder. The last of them uses those of the others.
 FOLDERS = {"breathing_e2e": "breathing", "breathing_s4": "breathing", "breathing_s5": "breathing"}
@@ -27,18 +51,19 @@ BASELINE = "simple baseline"
 
 
 def main() -> None:
-    flags = arguments(__doc__, "task", SYSTEMS, seeds="12,13,14", runs="runs/systems")
-    name = f"{flags.task.capitalize()}: against the systems of the paper"
-    write_section(flags.out, name, section(name, SYSTEMS[flags.task], flags.seeds, flags.runs))
+    flags = arguments(__doc__, "comparison", COMPARISONS, seeds="12,13,14", runs="runs/systems")
+    comparison = COMPARISONS[flags.comparison]
+    write_section(flags.out, comparison.title, section(comparison, flags.seeds, flags.runs / flags.comparison))
 
 
-def section(name: str, systems: Sequence[str], seeds: Sequence[int], runs: Path) -> str:
+def section(comparison: Comparison, seeds: Sequence[int], runs: Path) -> str:
     """Run the systems with every seed; return the table of their test scores, and how much better the first one is."""
-    best, *others = systems
+    best, *others = comparison.systems
     runs_of: dict[str, dict[int, Run]] = {}
-    for system in systems:
+    for system in comparison.systems:
+        fields = {**comparison.fields, **(comparison.best if system == best else {})}
         folders = {seed: runs / f"seed_{seed}" / FOLDERS.get(system, system) for seed in seeds}
-        runs_of[system] = {seed: trained(system, folder, {"seed": seed}) for seed, folder in folders.items()}
+        runs_of[system] = {seed: trained(system, folder, {**fields, "seed": seed}) for seed, folder in folders.items()}
     rows = {system: pooled({seed: its.rows("test") for seed, its in of.items()}) for system, of in runs_of.items()}
     rows[BASELINE] = pooled({seed: its.baseline() for seed, its in runs_of[best].items()})
     say = Formatter(rows[best].data.measure)
@@ -63,13 +88,14 @@ def section(name: str, systems: Sequence[str], seeds: Sequence[int], runs: Path)
             interval, chance = say.interval(bounds, say.signed), f"{p[system]:.4f}"
         test = say.number(rows[system].value())
         table.append((system, validation, test, difference, interval, chance, minutes))
+    many = f"{len(seeds)} seeds, each with a simulated corpus of its own"
     note = (
-        f"{rows[best].data.measure} with {len(seeds)} seeds, each with a simulated corpus of its own:"
+        f"{rows[best].data.measure} with {many if len(seeds) > 1 else '1 seed and its simulated corpus'}:"
         f" {rows[best].speakers} test speakers in all. The intervals are paired over speakers; p is of a permutation"
         " test, corrected for the number of systems. The scores of validation sets and the minutes of training are"
         " means over seeds; minutes depend on what else ran."
     )
-    return f"## {name}\n\n{note}\n\n{comparison_report.markdown(table)}"
+    return f"## {comparison.title}\n\n{note}\n\n{comparison_report.markdown(table)}"
 
 
 if __name__ == "__main__":

@@ -107,6 +107,7 @@ def test_systems_are_compared_on_the_test_partitions_of_all_seeds(corpora, tmp_p
 
     def run(config, *, overrides, name, workdir, mode):
         seed = overrides["seed"]
+        assert overrides == {"seed": seed, "seeds": 2} | ({"sizes": "full"} if name == "mask_best" else {})
         results = {"experiment": name, "corpus": {"root": str(corpora[seed])}, "seconds": 90 * seed}
         results["fusion"] = {"cv": {"pooled": 0.25, "mean_of_folds": right[name]}}
         keep_others(workdir, name)
@@ -116,12 +117,13 @@ def test_systems_are_compared_on_the_test_partitions_of_all_seeds(corpora, tmp_p
         (workdir / "results.json").write_text(json.dumps(results))
 
     monkeypatch.setattr(over_seeds, "run", run)
-    monkeypatch.setitem(systems.SYSTEMS, "mask", ("mask_best", "mask_s4", "mask_s5"))
+    made_up = systems.Comparison("Made up", ("mask_best", "mask_s4", "mask_s5"), {"sizes": "full"}, {"seeds": 2})
+    monkeypatch.setitem(systems.COMPARISONS, "mask", made_up)
     page = tmp_path / "best.md"
     monkeypatch.setattr("sys.argv", ["systems", "mask", "--seeds=1,3", f"--runs={tmp_path}", f"--out={page}"])
     systems.main()
     text = page.read_text(encoding="utf-8")
-    assert "UAR with 2 seeds" in text
+    assert "## Made up\n\nUAR with 2 seeds, each with a simulated corpus of its own" in text
     assert "2 test speakers in all" in text
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines() if line.startswith("|")][2:]
     assert [row[0].replace("\\", "") for row in rows] == ["mask_best", "mask_s4", "mask_s5", "simple baseline"]
