@@ -10,6 +10,7 @@ import pytest
 import soundfile
 from scipy import ndimage, signal, stats
 
+from benchmarks.ceiling import ceiling
 from jaxpara.corpora.simulated import breathing
 from jaxpara.corpora.simulated.writing import write
 
@@ -196,3 +197,8 @@ def test_some_pauses_are_without_breath(root):
         silent = ndimage.uniform_filter1d(levels(root, name), 7) < -25
         falling.extend(np.gradient(signal.savgol_filter(belt, 9, 2))[silent] < 0)
     assert 0.1 < np.mean(falling) < 0.5
+
+
+def test_the_times_of_the_breaths_are_most_of_the_belt_but_not_all():
+    """The ceiling of the docstring: much above loudness alone, and below 1, as drift and depths are left out."""
+    assert 0.8 < ceiling("demo", 12) < 0.87
