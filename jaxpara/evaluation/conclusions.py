@@ -14,11 +14,26 @@ Json = Mapping[str, Any]
 SIGNIFICANT = 0.05
 
 
+def cv_name(results: Json) -> str:
+    """Return the name of the scores `cv`: `cross-validation`, or `validation` where no member has several folds."""
+    return "cross-validation" if any(map(_has_several_folds, results["members"].values())) else "validation"
+
+
+def _has_several_folds(member: Json) -> bool:
+    return len({fold["fold"] for fold in member["folds"]}) > 1
+
+
+def pooled_cv_name(results: Json) -> str:
+    """Return the name of the pooled score of `cv`."""
+    name = cv_name(results)
+    return f"pooled {name}" if name == "cross-validation" else name
+
+
 def conclude(results: Json) -> list[str]:
     """Write the headline, and after it what to keep in mind."""
     test, cv = results["fusion"]["test"], results["fusion"]["cv"]
     if test["pooled"] is None and cv["pooled"] is None:
-        return [f"No score: {test['undefined']['pooled']}; in cross-validation {cv['undefined']['pooled']}."]
+        return [f"No score: {test['undefined']['pooled']}; in {cv_name(results)} {cv['undefined']['pooled']}."]
     parts = [_headline, _against_chance, _against_models, _against_baselines, _against_cv]
     parts += [_late_epochs, _between_seeds, _leaks, _between_partitions, _where_weights_were_found]
     say = Formatter(results["measure"])
@@ -35,7 +50,9 @@ def _headline(results: Json, say: Formatter) -> Iterator[str]:
     score = fusion[part]
     models = sum(len(results["members"][name]["folds"]) for name in fusion["members"])
     system = f"The fusion ({fusion['name']}) of {models} models" if models > 1 else "The model"
-    where = "on the test partition" if part == "test" else "in cross-validation with all folds pooled"
+    several = cv_name(results) == "cross-validation"
+    where = "in cross-validation with all folds pooled" if several else "on the validation set"
+    where = "on the test partition" if part == "test" else where
     bounds = "the interval over speakers is unknown"
     if score["interval_95"]:
         bounds = f"95\N{NO-BREAK SPACE}% interval over speakers {say.interval(score['interval_95'])}"
@@ -127,7 +144,7 @@ def _against_cv(results: Json, say: Formatter) -> Iterator[str]:
     value, leaking = cv["pooled"], any(cv["speakers_in_train_and_validation"].values())  # `_leaks` compares them then
     if value is not None and bounds and not leaking and not bounds[0] <= value <= bounds[1]:
         yield (
-            f"The pooled cross-validation score, {say.number(value)}, is outside the interval of the test"
+            f"The {pooled_cv_name(results)} score, {say.number(value)}, is outside the interval of the test"
             " score: do not expect it on new recordings."
         )
 
@@ -146,7 +163,8 @@ def _late_epochs(results: Json, say: Formatter) -> Iterator[str]:
 
 def _between_seeds(results: Json, say: Formatter) -> Iterator[str]:
     for name, member in results["members"].items():
-        for part, where in (("test", "on the test partition"), ("cv", "in cross-validation, mean of folds")):
+        found = "in cross-validation, mean of folds" if _has_several_folds(member) else "in validation"
+        for part, where in (("test", "on the test partition"), ("cv", found)):
             values = [reached[part] for reached in member["seeds"].values()]
             if None not in values and len(set(values)) > 1:  # a learner without randomness is the same with every seed
                 yield (
@@ -163,12 +181,12 @@ def _leaks(results: Json, say: Formatter) -> Iterator[str]:
     if leaking := [count for count in shared.values() if count]:
         sentence = (
             f"In {len(leaking)} of {len(shared)} folds some speakers are in both the training set and the validation"
-            f" set (up to {max(leaking)}): the cross-validation scores are {say.too_good}."
+            f" set (up to {max(leaking)}): the {cv_name(results)} scores are {say.too_good}."
         )
         if cv["pooled"] is not None and test["pooled"] is not None:
             apart = say.compared(test["pooled"] - cv["pooled"], "the same")
             sentence += (
-                f" The pooled cross-validation score is {say.number(cv['pooled'])}; on the test partition, whose"
+                f" The {pooled_cv_name(results)} score is {say.number(cv['pooled'])}; on the test partition, whose"
                 f" speakers are new, it is {say.number(test['pooled'])}, {apart}. To keep speakers apart, set"
                 " --config.members.<member>.folds.name=speaker_disjoint."
             )
@@ -186,7 +204,7 @@ def _leaks(results: Json, say: Formatter) -> Iterator[str]:
             )
     for name, member in results["members"].items():
         if member["leak"]:
-            yield f"The cross-validation scores of {name} are {say.too_good}: {member['leak']}."
+            yield f"The {cv_name(results)} scores of {name} are {say.too_good}: {member['leak']}."
         yield from member["notes"]
 
 
@@ -263,8 +281,10 @@ def closing_lines(results: Json) -> list[str]:
     elif "test" in results["corpus"]["partitions"]:
         lines.append(f"test: no score ({test['undefined']['pooled']}); the submission is ready")
     if cv["pooled"] is not None:
-        mean = "" if cv["mean_of_folds"] is None else f"mean of folds {say.number(cv['mean_of_folds'])}, "
-        lines.append(f"cross-validation {say.name}: {mean}pooled {say.number(cv['pooled'])}")
+        name, found, mean = cv_name(results), say.number(cv["pooled"]), cv["mean_of_folds"]
+        if name == "cross-validation":
+            found = f"pooled {found}" if mean is None else f"mean of folds {say.number(mean)}, pooled {found}"
+        lines.append(f"{name} {say.name}: {found}")
         lines += baselines["cv"]
     best = _against_best(results, say).strip()
     return [

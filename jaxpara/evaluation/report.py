@@ -12,7 +12,7 @@ from jaxpara.config import flat
 from jaxpara.errors import UserError
 from jaxpara.evaluation import plots
 from jaxpara.evaluation.breaths import scale_onto
-from jaxpara.evaluation.conclusions import conclude
+from jaxpara.evaluation.conclusions import conclude, cv_name, pooled_cv_name
 from jaxpara.evaluation.formatting import Formatter, p_value
 from jaxpara.evaluation.measures import MEASURE
 from jaxpara.evaluation.scores import CorpusData, join
@@ -94,7 +94,8 @@ def write(
         config="\n".join(f"{k} = {v!r}" for k, v in flat(config).items() if not k.startswith("demo.")),
         members=config["members"],
         excerpt_s=round(plots.MAX_EXCERPT_S),
-        shown="test" if tested else "cross-validation",
+        cv_name=cv_name(results),
+        shown="test" if tested else cv_name(results),
         tested="test" in results["corpus"]["partitions"],
         guessing=say.guessing,
         curves=_curves(results, curves),
@@ -104,7 +105,7 @@ def write(
         per_fold=_per_fold(results),
         per_speaker=_per_speaker(score),
         sequences=_sequences(score, data, waveform, drawn) if data.kind == "sequence" else None,
-        scatter=_scatter(data, validation, test) if data.kind in ("ordinal", "values") else None,
+        scatter=_scatter(results, data, validation, test) if data.kind in ("ordinal", "values") else None,
         confusions=_confusions(results, data.classes),
         weights=weights,
         simplex=plots.simplex("weights", of_three) if of_three else None,
@@ -152,7 +153,7 @@ def _comparison(results: Json) -> str | None:
             for name, member in members.items()
             if member[part]["pooled"] is not None
         }
-        for part, title in (("cv", "cross-validation, pooled"), ("test", "test"))
+        for part, title in (("cv", pooled_cv_name(results)), ("test", "test"))
     }
     lines = {Formatter(results["measure"]).guessing: results["fusion"]["cv"]["chance"]}
     return _dots("members", series, results["measure"], "member", lines) if len(members) > 1 else None
@@ -183,9 +184,9 @@ def _dots(
     return plots.dots(name, series, measure=measure, rows=rows, lines=lines) if series else None
 
 
-def _scatter(data: CorpusData, validation: pd.DataFrame, test: pd.DataFrame) -> str | None:
+def _scatter(results: Json, data: CorpusData, validation: pd.DataFrame, test: pd.DataFrame) -> str | None:
     """Draw the predictions of the fusion against the truth."""
-    rows = {"fusion, cross-validation": join(validation, data), "fusion, test": join(test, data)}
+    rows = {f"fusion, {cv_name(results)}": join(validation, data), "fusion, test": join(test, data)}
     systems = {title: (part.truth, part.scores[:, 0]) for title, part in rows.items() if len(part)}
     return plots.scatter("fusion", systems, data.levels) if systems else None
 
@@ -243,7 +244,7 @@ def _confusions(results: Json, classes: Sequence[str]) -> list[str]:
         return {
             f"{system}, {part}": scores[key][field]
             for system, scores in systems.items()
-            for key, part in (("cv", "cross-validation"), ("test", "test"))
+            for key, part in (("cv", cv_name(results)), ("test", "test"))
             if scores[key].get(field)
         }
 

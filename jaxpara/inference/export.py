@@ -23,6 +23,7 @@ import numpy as np
 
 from jaxpara import __version__
 from jaxpara.errors import UserError
+from jaxpara.evaluation.conclusions import cv_name
 from jaxpara.features.cache import FITTED_FILE
 from jaxpara.features.speech_encoder import EncoderStates
 from jaxpara.files import read_json, write_json, write_text
@@ -138,7 +139,7 @@ def _card(system: System, results: Mapping[str, Any], programs: Mapping[str, Any
         about=system.about,
         task=system.task,
         results=results,
-        scores={"cross-validation": results["fusion"]["cv"], "test": results["fusion"]["test"]},
+        scores={cv_name(results): results["fusion"]["cv"], "test": results["fusion"]["test"]},
         configs=configs,
         programs=programs,
         opensmile="opensmile" in str(configs),

@@ -273,6 +273,21 @@ def test_without_any_score_the_headline_gives_the_reasons():
     assert only == "No score: no truth for the test partition; in cross-validation no label of class 1."
 
 
+@pytest.mark.parametrize(("folds", "name"), [(FOLDS, "cross-validation"), (FOLDS[:1], "validation")])
+def test_one_validation_set_is_no_cross_validation(folds, name):
+    results = deepcopy(RESULTS)
+    results["members"]["adam"] |= {"folds": folds, "leak": "some reason"}
+    results["fusion"]["cv"] = CV | {"pooled": 0.9}
+    text = "\n".join(concluded(results) + closing_lines(results))
+    assert f"The {name} scores of adam are too high" in text
+    assert ("cross-validation UAR: mean of folds 72.0 %, pooled 90.0 %" in text) == (name == "cross-validation")
+    assert ("validation UAR: 90.0 %" in text) == (name == "validation")
+    assert ("cross" in text) == ("pooled" in text) == (name == "cross-validation")
+    results["fusion"]["test"] = NO_TRUTH
+    where = {"validation": "on the validation set"}.get(name, "in cross-validation with all folds pooled")
+    assert f"reaches a UAR of 90.0 % {where}" in concluded(results)[0]
+
+
 def test_unknown_speakers_leave_an_interval_over_samples_and_a_warning():
     score = SCORE | {"interval_95": None, "speakers": None, "undefined": {"interval_95": "speakers unknown"}}
     headline, chance, *_ = sentences(test=score)
