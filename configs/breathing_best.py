@@ -3,15 +3,16 @@
     python launch.py --config=configs/breathing_best.py --config.corpus.root=/data/ComParE2020_Breathing
 
 Reproduces: no row of the paper; the three recipes are the same. `tcn` and `tcn_levels` see 32 log-Mel bands, 25 times a
-second, and 10 s ahead and back. `resnet_gru` is the network of system 4 from a random start, with 32 bands 50 times a
-second, and with a learning rate that falls to 0. So the system is for recordings that have ended. docs/best.md shows
-what each ingredient is worth.
+second, and 10 s ahead and back. `resnet_gru` is system 4 with the small inputs of its demo and a learning rate that
+falls to 0; the mean of its prediction is subtracted. So the system is for recordings that have ended. docs/best.md
+shows what each ingredient is worth.
 Costs: without a corpus, about 5 minutes on 2 CPU cores.
 """
 
 from typing import Any
 
 from ml_collections import ConfigDict
+from ml_collections.config_dict import placeholder
 
 from configs import breathing_s4, common
 
@@ -55,17 +56,18 @@ def tcn(features: dict[str, Any], window_s: float) -> dict[str, Any]:
 
 
 def resnet_gru() -> dict[str, Any]:
-    """Return the network of system 4 from a random start, on short windows."""
+    """Return the network of system 4 from a random start, on 32 bands and short windows."""
     member = breathing_s4.resnet_gru("recommended")
     learner = member["learner"]
     member["features"]["matrix"]["bands"] = 32
+    # Its mean over a recording wanders from recording to recording, unlike that of the other members.
     learner["examples"] |= {"window_s": 16.0, "step_s": 8.0, "subtract_mean": True}
     learner["model"] |= {"trunk": "dense", "frozen": ()}
-    # To 0 in 3 epochs of the challenge's corpus, of 91 updates each.
+    # To 0 in 3 epochs of the challenge's corpus, of 91 updates each; another corpus or batch needs another number.
     learner["optimizer"] |= {"lr": 1e-3} | common.schedule("cosine") | {"decay_steps": 273}
-    return member | {"learner": learner | {"pretrained": None, "batch": 8, "epochs": 3}}
+    return member | {"learner": learner | {"pretrained": placeholder(str), "batch": 8, "epochs": 3}}
 
 
 def demo() -> dict[str, Any]:
-    """Return the sizes of the demo: with an eighth of the data, smaller batches give enough updates."""
+    """Return the sizes of the demo: of an eighth of the data, smaller batches for enough updates."""
     return {"members": {"resnet_gru": {"learner": {"batch": 4, "optimizer": {"decay_steps": 54}}}}}

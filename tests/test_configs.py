@@ -112,6 +112,8 @@ WAVEFORM = (400 * 640, 1)
         ("breathing_e2e", "cnn", WAVEFORM),
         ("breathing_s3", "resnet1d", WAVEFORM),
         ("breathing_s5", "embeddings", (400, 768)),
+        ("breathing_best", "tcn", (400, 32)),
+        ("breathing_best", "resnet_gru", (848, 32)),
         ("breathing_ssl", "ssl", (400, 4, 24)),
         ("mask_ssl", "ssl", (4, 48)),
         ("mask_ssl_tuned", "ssl", (49, 24)),

@@ -14,26 +14,32 @@ Json = Mapping[str, Any]
 SIGNIFICANT = 0.05
 
 
-def cv_name(results: Json) -> str:
-    """Return the name of the scores `cv`: `cross-validation`, or `validation` where no member has several folds."""
-    return "cross-validation" if any(map(_has_several_folds, results["members"].values())) else "validation"
+def cv_name(results: Json, *members: str) -> str:
+    """Return the name of the scores `cv` of these members, by default of the fused ones.
 
-
-def _has_several_folds(member: Json) -> bool:
-    return len({fold["fold"] for fold in member["folds"]}) > 1
+    It is `cross-validation`, or `validation` where all of them have the same single fold.
+    """
+    names = members or results["fusion"]["members"]
+    folds = {fold["fold"] for name in names for fold in results["members"][name]["folds"]}
+    return "cross-validation" if len(folds) > 1 else "validation"
 
 
 def pooled_cv_name(results: Json) -> str:
-    """Return the name of the pooled score of `cv`."""
+    """Return the name of the pooled score of `cv` of the fusion."""
     name = cv_name(results)
     return f"pooled {name}" if name == "cross-validation" else name
+
+
+def _on_validation(results: Json, *members: str) -> str:
+    """Return where the scores `cv` were computed."""
+    return "in cross-validation" if cv_name(results, *members) == "cross-validation" else "on the validation set"
 
 
 def conclude(results: Json) -> list[str]:
     """Write the headline, and after it what to keep in mind."""
     test, cv = results["fusion"]["test"], results["fusion"]["cv"]
     if test["pooled"] is None and cv["pooled"] is None:
-        return [f"No score: {test['undefined']['pooled']}; in {cv_name(results)} {cv['undefined']['pooled']}."]
+        return [f"No score: {test['undefined']['pooled']}; {_on_validation(results)} {cv['undefined']['pooled']}."]
     parts = [_headline, _against_chance, _against_models, _against_baselines, _against_cv]
     parts += [_late_epochs, _between_seeds, _leaks, _between_partitions, _where_weights_were_found]
     say = Formatter(results["measure"])
@@ -51,7 +57,7 @@ def _headline(results: Json, say: Formatter) -> Iterator[str]:
     models = sum(len(results["members"][name]["folds"]) for name in fusion["members"])
     system = f"The fusion ({fusion['name']}) of {models} models" if models > 1 else "The model"
     several = cv_name(results) == "cross-validation"
-    where = "in cross-validation with all folds pooled" if several else "on the validation set"
+    where = _on_validation(results) + " with all folds pooled" * several
     where = "on the test partition" if part == "test" else where
     bounds = "the interval over speakers is unknown"
     if score["interval_95"]:
@@ -65,7 +71,7 @@ def _headline(results: Json, say: Formatter) -> Iterator[str]:
             missing = f"There is no test score ({fusion['test']['undefined']['pooled']})"
         chosen = "epochs and C" if fusion["cv_cross_fitted"] is None else "epochs, C and fusion weights"
         yield (
-            f"{missing}: {chosen} were chosen on the validation sets that also give this score, so it is a little"
+            f"{missing}: {chosen} were chosen on the validation labels that also give this score, so it is a little"
             f" {say.too_good}."
         )
 
@@ -163,7 +169,8 @@ def _late_epochs(results: Json, say: Formatter) -> Iterator[str]:
 
 def _between_seeds(results: Json, say: Formatter) -> Iterator[str]:
     for name, member in results["members"].items():
-        found = "in cross-validation, mean of folds" if _has_several_folds(member) else "in validation"
+        found = _on_validation(results, name)
+        found += ", mean of folds" * (found == "in cross-validation")
         for part, where in (("test", "on the test partition"), ("cv", found)):
             values = [reached[part] for reached in member["seeds"].values()]
             if None not in values and len(set(values)) > 1:  # a learner without randomness is the same with every seed
@@ -204,7 +211,7 @@ def _leaks(results: Json, say: Formatter) -> Iterator[str]:
             )
     for name, member in results["members"].items():
         if member["leak"]:
-            yield f"The {cv_name(results)} scores of {name} are {say.too_good}: {member['leak']}."
+            yield f"The {cv_name(results, name)} scores of {name} are {say.too_good}: {member['leak']}."
         yield from member["notes"]
 
 
@@ -282,8 +289,9 @@ def closing_lines(results: Json) -> list[str]:
         lines.append(f"test: no score ({test['undefined']['pooled']}); the submission is ready")
     if cv["pooled"] is not None:
         name, found, mean = cv_name(results), say.number(cv["pooled"]), cv["mean_of_folds"]
-        if name == "cross-validation":
-            found = f"pooled {found}" if mean is None else f"mean of folds {say.number(mean)}, pooled {found}"
+        if len(cv["per_fold"]) > 1:
+            of = "folds" if name == "cross-validation" else "models"
+            found = f"pooled {found}" if mean is None else f"mean of {of} {say.number(mean)}, pooled {found}"
         lines.append(f"{name} {say.name}: {found}")
         lines += baselines["cv"]
     best = _against_best(results, say).strip()

@@ -95,6 +95,7 @@ def write(
         members=config["members"],
         excerpt_s=round(plots.MAX_EXCERPT_S),
         cv_name=cv_name(results),
+        cv_name_of_all=cv_name(results, *results["members"]),
         shown="test" if tested else cv_name(results),
         tested="test" in results["corpus"]["partitions"],
         guessing=say.guessing,

@@ -54,7 +54,9 @@ def export(workdir: Path, out: Path, *, overwrite: bool = False) -> list[str]:
       UserError: the run is not finished, one of its files is damaged, or `out` exists.
     """
     system = System(workdir)
-    results = read_json(workdir / "results.json", "run the training command again", ("experiment", "fusion", "corpus"))
+    results = read_json(
+        workdir / "results.json", "run the training command again", ("experiment", "fusion", "members", "corpus")
+    )
     if results["experiment"] != system.about["experiment"]:
         raise UserError(
             f"{workdir}: results.json is from {results['experiment']}, system.json from"
@@ -147,6 +149,7 @@ def _card(system: System, results: Mapping[str, Any], programs: Mapping[str, Any
         encoders={n: m.feature for n, m in system.members.items() if isinstance(m.feature, EncoderStates)},
         imagenet=[n for n, m in system.members.items() if isinstance(m.learner, Net) and m.learner.pretrained],
         version=__version__,
+        centred=[n for n, config in configs.items() if config["learner"].get("examples", {}).get("subtract_mean")],
         versions={name: importlib.metadata.version(name) for name in VERSIONS},
     )
 

@@ -61,8 +61,8 @@ class Ensemble:
             )
         if member.learner.examples.subtract_mean:
             raise UserError(
-                f"{system.about['experiment']} cannot run live: examples.subtract_mean of {name} needs the end of a"
-                " recording before its first value; set it to False and train again"
+                f"{system.about['experiment']} cannot run live: members.{name}.learner.examples.subtract_mean needs the"
+                " end of a recording before its first value; set it to False and train again"
             )
         runs = system.fold_runs(name)
         networks = tuple(jax.device_get(member.load(runs[key]).variables) for key in weights)

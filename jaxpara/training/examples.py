@@ -42,8 +42,8 @@ class Windows:
       predict: how a recording is predicted: `average`, the plain mean of the outputs of overlapping windows;
         `crossfade`, their mean with the weights of `jaxpara.features.windows.crossfade`; or `whole`, by a network that
         is recurrent from left to right, which runs once over the recording and keeps its state from part to part.
-      subtract_mean: give the prediction of each recording a mean of 0. A loss of windows such as 1 - r does not depend
-        on it, so that some networks learn no meaningful one.
+      subtract_mean: give the outputs for each recording a mean of 0, where -1 and 1 are the limits of the labels. With
+        a loss such as 1 - r, which ignores the mean, some networks learn no meaningful one.
       augment: random changes of training windows, see `Clips`.
     """
 

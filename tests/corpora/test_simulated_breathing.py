@@ -10,9 +10,9 @@ import pytest
 import soundfile
 from scipy import ndimage, signal, stats
 
-from benchmarks.ceiling import ceiling
+from benchmarks.breath_times import pcc_of_times
 from jaxpara.corpora.simulated import breathing
-from jaxpara.corpora.simulated.writing import write
+from jaxpara.corpora.simulated.writing import generator, write
 
 SPEAKERS, SECONDS = (3, 3, 3), 60.0
 
@@ -200,5 +200,12 @@ def test_some_pauses_are_without_breath(root):
 
 
 def test_the_times_of_the_breaths_are_most_of_the_belt_but_not_all():
-    """The ceiling of the docstring: much above loudness alone, and below 1, as drift and depths are left out."""
-    assert 0.8 < ceiling("demo", 12) < 0.87
+    """Much more than loudness alone, and less than 1, as depths and drift are left out."""
+    assert 0.8 < pcc_of_times("demo", 12) < 0.87
+
+
+def test_the_labels_that_are_drawn_are_those_of_the_corpus(root):
+    (speaker,) = (s for s in breathing.plan_corpus({}, SPEAKERS, SECONDS, 0) if s.files == ["test_01.wav"])
+    np.testing.assert_allclose(
+        belts(root)["test_01.wav"], breathing.draw(SECONDS, generator(speaker, 0)).labels, atol=1e-5
+    )

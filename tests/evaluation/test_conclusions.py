@@ -251,7 +251,7 @@ def test_a_measure_of_which_smaller_is_better():
     ("partitions", "start"),
     [
         ({"test": {}}, "There is no test score (no truth for the test partition): epochs and C were"),
-        ({}, "There is no test partition: epochs and C were chosen on the validation sets that also"),
+        ({}, "There is no test partition: epochs and C were chosen on the validation labels that also"),
     ],
 )
 def test_without_a_test_score_the_headline_is_about_cross_validation(partitions, start):
@@ -273,19 +273,29 @@ def test_without_any_score_the_headline_gives_the_reasons():
     assert only == "No score: no truth for the test partition; in cross-validation no label of class 1."
 
 
-@pytest.mark.parametrize(("folds", "name"), [(FOLDS, "cross-validation"), (FOLDS[:1], "validation")])
-def test_one_validation_set_is_no_cross_validation(folds, name):
+@pytest.mark.parametrize("several", [True, False])
+def test_one_validation_set_is_no_cross_validation(several):
     results = deepcopy(RESULTS)
+    name, folds = ("cross-validation", FOLDS) if several else ("validation", FOLDS[:1])
     results["members"]["adam"] |= {"folds": folds, "leak": "some reason"}
-    results["fusion"]["cv"] = CV | {"pooled": 0.9}
+    results["members"]["other"] = results["members"]["adam"] | {"folds": FOLDS}  # not in the fusion
+    results["fusion"]["cv"] = CV | {"pooled": 0.9, "per_fold": {str(fold["fold"]): 0.9 for fold in folds}}
     text = "\n".join(concluded(results) + closing_lines(results))
     assert f"The {name} scores of adam are too high" in text
-    assert ("cross-validation UAR: mean of folds 72.0 %, pooled 90.0 %" in text) == (name == "cross-validation")
-    assert ("validation UAR: 90.0 %" in text) == (name == "validation")
-    assert ("cross" in text) == ("pooled" in text) == (name == "cross-validation")
+    assert "The cross-validation scores of other are too high" in text
+    assert ("\ncross-validation UAR: mean of folds 72.0 %, pooled 90.0 %" in text) == several
+    assert ("\nvalidation UAR: 90.0 %" in text) != several
+    assert ("The pooled cross-validation score, 90.0 %, is outside" in text) == several
+    assert ("The validation score, 90.0 %, is outside" in text) != several
     results["fusion"]["test"] = NO_TRUTH
-    where = {"validation": "on the validation set"}.get(name, "in cross-validation with all folds pooled")
+    where = "in cross-validation with all folds pooled" if several else "on the validation set"
     assert f"reaches a UAR of 90.0 % {where}" in concluded(results)[0]
+
+
+def test_two_models_of_one_validation_set_have_a_mean():
+    results = deepcopy(RESULTS)
+    results["members"]["adam"]["folds"] = [FOLDS[0], FOLDS[0] | {"seed": 1}]
+    assert "validation UAR: mean of models 72.0 %, pooled 72.0 %" in closing_lines(results)
 
 
 def test_unknown_speakers_leave_an_interval_over_samples_and_a_warning():

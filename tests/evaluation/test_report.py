@@ -170,7 +170,7 @@ def test_values_without_a_test_partition(tmp_path, fakes, written):
     classes = replace(fakes.MASK, classes=tuple("01234"))  # for their labels
     corpus = replace(fakes.mask(tmp_path, speakers=(4, 4, 0), clips=9, task=classes), task=task)
     text = written(corpus, members=("svr",), simulated=False)
-    assert "There is no test partition: epochs and C were chosen on the validation sets" in text
+    assert "There is no test partition: epochs and C were chosen on the validation labels" in text
     assert "fusion, cross-validation" in section(text, "scatter")
     assert "test" not in re.sub("<svg.*?</svg>", "", section(text, "scatter"), flags=re.DOTALL)
     assert "always predicting the mean gives" in section(text, "about")
@@ -265,6 +265,7 @@ def test_names_are_escaped_and_missing_audio_is_reported(tmp_path, fakes, writte
 def test_without_truth_speakers_and_curves_sections_give_reasons(tmp_path, fakes, written):
     corpus = fakes.mask(tmp_path, test_truth=False, known=False)
     text = written(corpus, folds=1, members=("svm",))
+    assert "ross-validation" not in text  # of one validation set
     assert "No score per speaker" in section(text, "speakers")
     assert "no truth for the test partition" in section(text, "scores")
     assert "searches no weights" in section(text, "fusion")

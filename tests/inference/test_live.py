@@ -178,5 +178,5 @@ def test_a_mean_that_is_known_only_at_the_end_is_refused(alone, tmp_path):
     about = json.loads((copied / "system.json").read_text())
     about["members"]["cnn"]["config"]["learner"]["examples"]["subtract_mean"] = True
     (copied / "system.json").write_text(json.dumps(about))
-    with pytest.raises(UserError, match=r"cannot run live: examples\.subtract_mean of cnn needs the end"):
+    with pytest.raises(UserError, match=r"cannot run live: members\.cnn\..*subtract_mean needs the end"):
         Ensemble.of(jaxpara.load(copied))

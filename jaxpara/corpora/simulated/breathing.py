@@ -10,7 +10,7 @@ a belt; the tests contain these ranges. The layout is that of the ComParE 2020 B
 
 Loudness alone (`jaxpara.training.baseline`) reaches a PCC of about .57 on the test speakers of `demo` (.61 and .54 with
 seeds 0 and 12) and .49 on those of `full` (seed 0). The exact times of all breaths, without their depths, give .83 and
-.76 (seed 12; `python -m benchmarks.ceiling`).
+.76 (seed 12; `python -m benchmarks.breath_times`).
 """
 
 from collections.abc import Sequence
@@ -186,7 +186,7 @@ def breathe(
 
 
 class Drawn(NamedTuple):
-    """What is drawn at random before anything is heard; `labels` are those of the belt."""
+    """All that is drawn at random before any sound is made; `labels` `[label]` are those of the belt."""
 
     voice: Voice
     breather: Breather

@@ -100,6 +100,11 @@ def _finished(root: Path, parameters: dict[str, Any]) -> bool:
     return True
 
 
+def generator(speaker: Speaker, seed: int) -> np.random.Generator:
+    """Return the generator of all random numbers of a speaker, who is the same in corpora of any size."""
+    return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=speaker.key))
+
+
 def _fill(
     folder: Path, simulator: Any, people: Sequence[Speaker], seed: int, progress: Callable[[int, int], None] | None
 ) -> None:
@@ -109,8 +114,7 @@ def _fill(
     lab.mkdir()
 
     def write_speaker(speaker: Speaker) -> list[tuple[str, ...]]:
-        rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=speaker.key))
-        clips, rows = simulator.simulate(speaker, rng)
+        clips, rows = simulator.simulate(speaker, generator(speaker, seed))
         for name, clip in zip(speaker.files, clips, strict=True):
             soundfile.write(wav / name, clip, SAMPLE_RATE_HZ, subtype="PCM_16")
         return rows

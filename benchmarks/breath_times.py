@@ -1,10 +1,10 @@
-"""How well the belt of the simulated Breathing corpus is known from the times of its breaths alone.
+"""Measures how much of the belt of the simulated Breathing corpus follows from the times of the breaths alone.
 
-    python -m benchmarks.ceiling --seeds=12,13,14
+    python -m benchmarks.breath_times --seeds=12,13,14
 
-Prints the PCC, on the test speakers, between the labels and a belt with the same breaths, but without what cannot be
-heard or hardly: all breaths are equally deep, nothing drifts, and the sensor is an ordinary piezo belt. A system that
-hears how deep a breath is can be better, and one that misses breaths is worse.
+Prints the PCC on the test speakers between the labels and the belts of the same breaths, all equally deep, of an
+ordinary piezo belt that does not drift. A system that hears how deep a breath is can be better, and one that misses
+breaths is worse.
 """
 
 import argparse
@@ -14,6 +14,7 @@ import numpy as np
 
 from jaxpara.corpora.corpus import PARTITIONS
 from jaxpara.corpora.simulated import breathing
+from jaxpara.corpora.simulated.writing import generator
 
 
 class Ordinary:
@@ -34,19 +35,18 @@ def main() -> None:
     parser.add_argument("--seeds", default="12,13,14", help="with commas between them")
     seeds = parser.parse_args().seeds.split(",")
     for preset in breathing.PRESETS:
-        found = [f"{ceiling(preset, int(seed)):.3f}" for seed in seeds]
+        found = [f"{pcc_of_times(preset, int(seed)):.3f}" for seed in seeds]
         print(f"{preset}, seeds {', '.join(seeds)}: {', '.join(found)}")
 
 
-def ceiling(preset: str, seed: int) -> float:
-    """Return the PCC on the test speakers of the corpus of a seed."""
+def pcc_of_times(preset: str, seed: int) -> float:
+    """Return the PCC on the test speakers of the corpus with this seed."""
     ordinary: Any = Ordinary()
     counts, seconds = breathing.PRESETS[preset]["speakers"], breathing.PRESETS[preset]["seconds"]
     labels, known = [], []
     for speaker in breathing.plan_corpus({}, counts, seconds, seed):
         if speaker.key[0] == PARTITIONS.index("test"):
-            rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=speaker.key))
-            drawn = breathing.draw(seconds, rng)
+            drawn = breathing.draw(seconds, generator(speaker, seed))
             breaths = [breath._replace(peak=1.0) for breath in drawn.breaths]
             labels.append(drawn.labels)
             known.append(breathing.belt(breaths, breathing.Breather(ordinary), seconds, ordinary))
