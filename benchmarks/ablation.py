@@ -3,8 +3,9 @@
     python -m benchmarks.ablation mask_best
     python -m benchmarks.ablation mask_best --seeds=12,13,14 --runs=runs/ablation --out=docs/best.md
 
-Every variant runs once per seed, in a folder of its own: finished runs are read again, and interrupted ones resume.
-Each seed simulates another corpus, with other speakers. Only validation sets are compared, never test.
+Every variant runs once per seed, in a folder of its own: finished runs are read again, and interrupted ones resume, so
+delete the folder of the runs when the config has changed. Each seed simulates another corpus, with other speakers. Only
+validation sets are compared, never test.
 """
 
 import re
@@ -13,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.over_seeds import arguments, mean_seconds, pooled, trained, write_section
+from benchmarks.over_seeds import arguments, corpora_of, mean_seconds, pooled, trained, write_section
 from configs import breathing_best, common, mask_best
 from jaxpara.evaluation import comparison_report, paired
 from jaxpara.evaluation.formatting import Formatter
@@ -36,7 +37,7 @@ SVM = {
         "probabilities": True,
     },
 }
-# In place of the TCN on the recording's own range, with the same training.
+# Those that the system had before the ResNet: the optimizer and the epochs of the TCNs, without augmentation.
 LSTM = breathing_best.tcn(breathing_best.BANDS | {"levels": "unit"}, 16.0)
 LSTM["learner"]["model"] = {"name": "sequence_lstm", "lstm": (64, 64), "dropout": 0.4, "output": "tanh"}
 LSTM["learner"]["examples"] |= {"predict": "whole", "augment": ()}
@@ -83,8 +84,8 @@ VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
 
 
 def main() -> None:
-    flags = arguments(__doc__, "config", VARIANTS, seeds="12,13", runs="runs/ablation")
-    write_section(flags.out, flags.config, section(flags.config, VARIANTS[flags.config], flags.seeds, flags.runs))
+    flags = arguments(__doc__, VARIANTS, seeds="12,13", runs="runs/ablation")
+    write_section(flags.out, flags.name, section(flags.name, VARIANTS[flags.name], flags.seeds, flags.runs))
 
 
 def section(name: str, variants: Mapping[str, Mapping[str, Any]], seeds: Sequence[int], runs: Path) -> str:
@@ -108,8 +109,8 @@ def section(name: str, variants: Mapping[str, Mapping[str, Any]], seeds: Sequenc
         cells = say.signed(found.value), say.interval(found.interval_95, say.signed), f"{seconds:.0f}"
         table.append((variant, say.number(without.value()), *cells))
     note = (
-        f"{len(seeds)} seed{'s' * (len(seeds) > 1)}, each with a simulated corpus of its own; the intervals are paired,"
-        f" over {full.speakers} speakers. Seconds are those of training with one seed; they depend on what else ran."
+        f"With {corpora_of(seeds)}; the intervals are paired, over {full.speakers} speakers. Seconds are those of"
+        " training with one seed; they depend on what else ran."
     )
     return f"## {name}\n\n{note}\n\n{comparison_report.markdown(table)}"
 

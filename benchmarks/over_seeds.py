@@ -4,7 +4,7 @@ import argparse
 import importlib
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean
@@ -28,15 +28,15 @@ little too high; nothing was chosen on test.
 """
 
 
-def arguments(doc: str | None, what: str, known: Iterable[str], *, seeds: str, runs: str) -> argparse.Namespace:
-    """Read the command line: which of the known names, `seeds`, and the folders `runs` and `out`.
+def arguments(doc: str | None, names: Iterable[str], *, seeds: str, runs: str) -> argparse.Namespace:
+    """Read the command line: `name`, one of these; `seeds`, a list; the folder `runs`; and the page `out`.
 
     Args:
-      what: the field of the name.
+      doc: the text of --help.
       seeds, runs: the defaults.
     """
     parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument(what, choices=list(known))
+    parser.add_argument("name", choices=list(names))
     parser.add_argument("--seeds", default=seeds, help="with commas between them; each is another simulated corpus")
     parser.add_argument("--runs", type=Path, default=Path(runs), help="the folder of the runs")
     parser.add_argument("--out", type=Path, default=Path("docs/best.md"), help="the page; other sections of it stay")
@@ -91,6 +91,13 @@ def trained(experiment: str, workdir: Path, fields: Mapping[str, Any]) -> Run:
         print(workdir, flush=True)
         run(config, overrides=fields, name=experiment, workdir=workdir, mode="train")
     return its
+
+
+def corpora_of(seeds: Sequence[int]) -> str:
+    """Return the number of seeds and of their simulated corpora, in words."""
+    if len(seeds) == 1:
+        return "1 seed and its simulated corpus"
+    return f"{len(seeds)} seeds, each with a simulated corpus of its own"
 
 
 def mean_seconds(runs: Iterable[Run]) -> float:

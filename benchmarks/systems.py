@@ -5,7 +5,8 @@
     python -m benchmarks.systems mask --seeds=12,13,14 --runs=runs/systems --out=docs/best.md
 
 Every system runs once per seed, which simulates another corpus, with other speakers. Finished runs are read again, and
-interrupted ones resume. The test partitions of all seeds are compared together, paired over speakers.
+interrupted ones resume, so delete the folder of the runs when a config has changed. The test partitions of all seeds
+are compared together, paired over speakers.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,23 +14,27 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any, NamedTuple
 
-from benchmarks.over_seeds import Run, arguments, mean_seconds, pooled, trained, write_section
+from benchmarks.over_seeds import Run, arguments, corpora_of, mean_seconds, pooled, trained, write_section
 from jaxpara.evaluation import comparison_report, paired
 from jaxpara.evaluation.formatting import Formatter
 
 
 class Comparison(NamedTuple):
-    """The strongest system, and those of the paper in the order of their rows.
+    """A table of docs/best.md.
 
     Attributes:
-      best: the fields of the strongest system; those of the paper have the sizes of the demo.
-      fields: those of all systems.
+      title: of its section.
+      systems: the strongest one, and those of the paper in the order of their rows.
+      fields: of the configs of all systems.
+      fields_of_best: of the first one's config, in addition.
+      note: what the reader has to know.
     """
 
     title: str
     systems: tuple[str, ...]
-    best: Mapping[str, Any] = {}
     fields: Mapping[str, Any] = {}
+    fields_of_best: Mapping[str, Any] = {}
+    note: str = ""
 
 
 BREATHING = ("breathing_best", "breathing_s1", "breathing_e2e", "breathing_s3", "breathing_s4", "breathing_s5")
@@ -39,8 +44,9 @@ COMPARISONS = {
     "breathing_full": Comparison(
         "Breathing: against the systems of the paper, with eight times the data",
         BREATHING,
-        best={"sizes": "full"},
         fields={"corpus.preset": "full"},
+        fields_of_best={"sizes": "full"},
+        note=" breathing_best is the full recipe; those of the systems of the paper would take days on a CPU.",
     ),
     "mask": Comparison("Mask: against the systems of the paper", MASK),
 }
@@ -51,9 +57,9 @@ BASELINE = "simple baseline"
 
 
 def main() -> None:
-    flags = arguments(__doc__, "comparison", COMPARISONS, seeds="12,13,14", runs="runs/systems")
-    comparison = COMPARISONS[flags.comparison]
-    write_section(flags.out, comparison.title, section(comparison, flags.seeds, flags.runs / flags.comparison))
+    flags = arguments(__doc__, COMPARISONS, seeds="12,13,14", runs="runs/systems")
+    comparison = COMPARISONS[flags.name]
+    write_section(flags.out, comparison.title, section(comparison, flags.seeds, flags.runs / flags.name))
 
 
 def section(comparison: Comparison, seeds: Sequence[int], runs: Path) -> str:
@@ -61,7 +67,7 @@ def section(comparison: Comparison, seeds: Sequence[int], runs: Path) -> str:
     best, *others = comparison.systems
     runs_of: dict[str, dict[int, Run]] = {}
     for system in comparison.systems:
-        fields = {**comparison.fields, **(comparison.best if system == best else {})}
+        fields = {**comparison.fields, **(comparison.fields_of_best if system == best else {})}
         folders = {seed: runs / f"seed_{seed}" / FOLDERS.get(system, system) for seed in seeds}
         runs_of[system] = {seed: trained(system, folder, {**fields, "seed": seed}) for seed, folder in folders.items()}
     rows = {system: pooled({seed: its.rows("test") for seed, its in of.items()}) for system, of in runs_of.items()}
@@ -88,12 +94,11 @@ def section(comparison: Comparison, seeds: Sequence[int], runs: Path) -> str:
             interval, chance = say.interval(bounds, say.signed), f"{p[system]:.4f}"
         test = say.number(rows[system].value())
         table.append((system, validation, test, difference, interval, chance, minutes))
-    many = f"{len(seeds)} seeds, each with a simulated corpus of its own"
     note = (
-        f"{rows[best].data.measure} with {many if len(seeds) > 1 else '1 seed and its simulated corpus'}:"
-        f" {rows[best].speakers} test speakers in all. The intervals are paired over speakers; p is of a permutation"
-        " test, corrected for the number of systems. The scores of validation sets and the minutes of training are"
-        " means over seeds; minutes depend on what else ran."
+        f"{rows[best].data.measure} with {corpora_of(seeds)}: {rows[best].speakers} test speakers in all. The intervals"
+        " are paired over speakers; p is of a permutation test, corrected for the number of systems. The scores of"
+        " validation sets and the minutes of training are means over seeds; minutes depend on what else ran."
+        f"{comparison.note}"
     )
     return f"## {comparison.title}\n\n{note}\n\n{comparison_report.markdown(table)}"
 

@@ -1,5 +1,6 @@
 """The page of `python -m benchmarks.ablation` and `benchmarks.systems`, from made-up runs on small corpora."""
 
+import importlib
 import json
 
 import numpy as np
@@ -8,11 +9,13 @@ import pytest
 from sklearn.metrics import balanced_accuracy_score
 
 from benchmarks import ablation, over_seeds, systems
+from jaxpara.config import as_run
 from jaxpara.corpora.read import read
 from jaxpara.corpora.simulated import writing
 from jaxpara.corpora.tasks import TASKS
 from jaxpara.evaluation.results import keep_others
 from jaxpara.predictions import predictions_of, save
+from jaxpara.training.member import Member
 
 VARIANTS = {"without the SVM": {"only": ("mlp", "tdnn")}, "loud": {"members.svm.features.ref": "max"}}
 
@@ -62,7 +65,7 @@ def test_the_page_has_every_variant_and_its_difference(tmp_path, monkeypatch, ru
     ablation.main()
     text = page.read_text(encoding="utf-8")
     assert text.startswith(over_seeds.HEAD)
-    assert "## breathing_best\n\nkept\n\n## mask_best\n\n2 seeds" in text
+    assert "## breathing_best\n\nkept\n\n## mask_best\n\nWith 2 seeds, each" in text
     assert "old" not in text.lower().split("## mask_best")[1]
     assert "over 8 speakers" in text  # four in each of two corpora
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines() if line.startswith("|")]
@@ -117,7 +120,7 @@ def test_systems_are_compared_on_the_test_partitions_of_all_seeds(corpora, tmp_p
         (workdir / "results.json").write_text(json.dumps(results))
 
     monkeypatch.setattr(over_seeds, "run", run)
-    made_up = systems.Comparison("Made up", ("mask_best", "mask_s4", "mask_s5"), {"sizes": "full"}, {"seeds": 2})
+    made_up = systems.Comparison("Made up", ("mask_best", "mask_s4", "mask_s5"), {"seeds": 2}, {"sizes": "full"})
     monkeypatch.setitem(systems.COMPARISONS, "mask", made_up)
     page = tmp_path / "best.md"
     monkeypatch.setattr("sys.argv", ["systems", "mask", "--seeds=1,3", f"--runs={tmp_path}", f"--out={page}"])
@@ -139,3 +142,23 @@ def test_systems_are_compared_on_the_test_partitions_of_all_seeds(corpora, tmp_p
     systems.main()  # finished runs are only read, although two of the systems share a folder
     assert {name: len(values) for name, values in scores.items()} == counts
     assert page.read_text(encoding="utf-8") == text
+
+
+def test_all_variants_are_configs_that_can_run(tmp_path):
+    for name, variants in ablation.VARIANTS.items():
+        config = importlib.import_module(f"configs.{name}").get_config()
+        task = config.corpus.task
+        writing.write(task, tmp_path / task, speakers=(4, 4, 1), seconds=8)
+        corpus = read(tmp_path / task, TASKS[task])
+        for variant, fields in variants.items():
+            settings = as_run(config, fields)
+            for member, spec in settings["members"].items():
+                assert Member(member, spec, corpus, "", 12, tmp_path).folds, variant
+
+
+@pytest.mark.parametrize(
+    ("seeds", "words"),
+    [([12], "1 seed and its simulated corpus"), ([1, 2], "2 seeds, each with a simulated corpus of its own")],
+)
+def test_words_for_the_corpora(seeds, words):
+    assert over_seeds.corpora_of(seeds) == words
