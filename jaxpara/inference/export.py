@@ -149,7 +149,7 @@ def _card(system: System, results: Mapping[str, Any], programs: Mapping[str, Any
         encoders={n: m.feature for n, m in system.members.items() if isinstance(m.feature, EncoderStates)},
         imagenet=[n for n, m in system.members.items() if isinstance(m.learner, Net) and m.learner.pretrained],
         version=__version__,
-        centred=[n for n, config in configs.items() if config["learner"].get("examples", {}).get("subtract_mean")],
+        without_mean=[n for n, config in configs.items() if config["learner"].get("examples", {}).get("subtract_mean")],
         versions={name: importlib.metadata.version(name) for name in VERSIONS},
     )
 

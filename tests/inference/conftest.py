@@ -40,7 +40,7 @@ CHAIN = {
     "learner": NET
     | PCC
     | {
-        "examples": {"name": "windows", "window_s": 8.0, "step_s": 4.0},
+        "examples": {"name": "windows", "window_s": 8.0, "step_s": 4.0, "subtract_mean": True},
         "model": {"name": "sequence_lstm", "lstm": (4,), "dropout": 0.4, "output": "tanh"},
     },
 }

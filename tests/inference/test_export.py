@@ -144,8 +144,10 @@ def test_the_card_has_licence_data_and_scores(trained, exported):
     low, high = results["fusion"]["test"]["interval_95"]
     assert f"{results['fusion']['test']['pooled']:.3f} | {low:.3f} to {high:.3f}" in text
     assert "jaxpara.load(" in text
+    assert "subtracts the mean over a recording from the outputs of chain;" in " ".join(text.split())
     mask = (exported("mask") / "README.md").read_text()
     assert "not for commercial use" in mask
+    assert "subtracts" not in mask
     assert "license: other\n" in mask  # its bags are made by openSMILE
 
 

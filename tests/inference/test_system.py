@@ -28,6 +28,14 @@ def test_it_predicts_the_test_recordings_as_the_run_did(trained, task):
         np.testing.assert_allclose(estimate.values.reshape(scores_of(rows).shape), scores_of(rows), rtol=0, atol=1e-6)
 
 
+def test_the_mean_that_training_subtracted_is_subtracted(trained):
+    system = jaxpara.load(trained("breathing")[0])
+    system.weights = {"chain": dict.fromkeys(system.weights["chain"], 1 / len(system.weights["chain"]))}
+    values = system(np.random.default_rng(0).uniform(-0.1, 0.1, 80_000), 16_000).values
+    assert values.std() > 1e-4
+    assert values.mean() == pytest.approx(0, abs=1e-6)
+
+
 def test_importing_jaxpara_imports_no_large_library():
     code = "import jaxpara, sys; sys.exit(bool({'jax', 'numpy', 'librosa'} & sys.modules.keys()))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
