@@ -47,8 +47,8 @@ COMPARISONS = {
         fields={"corpus.preset": "full"},
         fields_of_best={"sizes": "full"},
         note=" breathing_best is the full recipe, the systems of the paper keep the sizes of the demo. With seed 12 the"
-        " exact times of all breaths give 0.760 (`python -m benchmarks.breath_times`), so that the best of them are near"
-        " what can be known.",
+        " exact times of all breaths give 0.760 (`python -m benchmarks.breath_times`), so that the best are near what"
+        " can be known.",
     ),
     "mask": Comparison("Mask: against the systems of the paper", MASK),
 }
