@@ -81,8 +81,8 @@ def exported(corpus, ssl, out):
     about = {"experiment": "x", "recipe": "recommended", "demo": True, "seed": 12, "corpus": "f" * 64}
     system_file.write(run, about, corpus, {"ssl": ssl}, {"ssl": {(0, 0): 1.0}})
     score = {"pooled": 1.0, "interval_95": None}
-    results = {"experiment": "x", "fusion": {"cv": score, "test": score}, "corpus": {"partitions": {}}}
-    results |= {"measure": "UAR", "task": "mask", "jaxpara": jaxpara.__version__}
+    results = {"experiment": "x", "fusion": {"members": (), "cv": score, "test": score}, "corpus": {"partitions": {}}}
+    results |= {"members": {}, "measure": "UAR", "task": "mask", "jaxpara": jaxpara.__version__}
     (run / "results.json").write_text(json.dumps(results))
     export(run, out)
     return (out / "README.md").read_text()
