@@ -30,9 +30,10 @@ def pooled_cv_name(results: Json) -> str:
     return f"pooled {name}" if name == "cross-validation" else name
 
 
-def _on_validation(results: Json, *members: str) -> str:
-    """Return where the scores `cv` were computed."""
-    return "in cross-validation" if cv_name(results, *members) == "cross-validation" else "on the validation set"
+def _on_validation(results: Json, *members: str, folds: str = "") -> str:
+    """Return where the scores `cv` were computed; `folds` says how those of several folds are summarised."""
+    several = cv_name(results, *members) == "cross-validation"
+    return f"in cross-validation{folds}" if several else "on the validation set"
 
 
 def conclude(results: Json) -> list[str]:
@@ -56,9 +57,9 @@ def _headline(results: Json, say: Formatter) -> Iterator[str]:
     score = fusion[part]
     models = sum(len(results["members"][name]["folds"]) for name in fusion["members"])
     system = f"The fusion ({fusion['name']}) of {models} models" if models > 1 else "The model"
-    several = cv_name(results) == "cross-validation"
-    where = _on_validation(results) + " with all folds pooled" * several
-    where = "on the test partition" if part == "test" else where
+    where = "on the test partition"
+    if part == "cv":
+        where = _on_validation(results, folds=" with all folds pooled")
     bounds = "the interval over speakers is unknown"
     if score["interval_95"]:
         bounds = f"95\N{NO-BREAK SPACE}% interval over speakers {say.interval(score['interval_95'])}"
@@ -169,9 +170,8 @@ def _late_epochs(results: Json, say: Formatter) -> Iterator[str]:
 
 def _between_seeds(results: Json, say: Formatter) -> Iterator[str]:
     for name, member in results["members"].items():
-        found = _on_validation(results, name)
-        found += ", mean of folds" * (found == "in cross-validation")
-        for part, where in (("test", "on the test partition"), ("cv", found)):
+        on_validation = _on_validation(results, name, folds=", mean of folds")
+        for part, where in (("test", "on the test partition"), ("cv", on_validation)):
             values = [reached[part] for reached in member["seeds"].values()]
             if None not in values and len(set(values)) > 1:  # a learner without randomness is the same with every seed
                 yield (
