@@ -165,7 +165,8 @@ def _per_fold(results: Json) -> str | None:
     cv, members = results["fusion"]["cv"], results["members"]
     systems = {name: member["cv"] for name, member in members.items()} | ({"fusion": cv} if len(members) > 1 else {})
     series = {name: _points(system, "per_fold") for name, system in systems.items()}
-    lines = {"mean of folds": cv["mean_of_folds"], "pooled": cv["pooled"]}
+    several = cv_name(results) == "cross-validation"
+    lines = {"mean of folds": cv["mean_of_folds"], "pooled": cv["pooled"]} if several else {"score": cv["pooled"]}
     lines[Formatter(results["measure"]).guessing] = cv["chance"]
     return _dots("folds", series, results["measure"], "fold", lines) if len(members) < MAX_SYSTEMS else None
 

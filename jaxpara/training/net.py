@@ -30,7 +30,7 @@ from jaxpara.training.fine_tuning import upper_layers, upper_weights
 from jaxpara.training.fold_run import SUMMARY, FoldRun
 from jaxpara.training.logs import Log
 from jaxpara.training.losses import LOSSES, mean_loss
-from jaxpara.training.optimizers import OPTIMIZERS
+from jaxpara.training.optimizers import OPTIMIZERS, with_updates
 from jaxpara.training.predictor import Predictor
 from jaxpara.training.state import WEIGHTS, TrainState, create, read_weights, with_pretrained
 from jaxpara.training.train import ActiveRun, Interrupted, stop_requests, train
@@ -210,6 +210,9 @@ class Net:
             assert isinstance(training, ClipExamples)  # as the loss is for classes
             assert isinstance(validation, ClipExamples)
             training.class_weights = validation.class_weights = training.balanced(self.task.classes)
+        steps_per_epoch = -(-len(training) // self.batch)
+        if self.optimizer.falls_to_end:
+            state = replace(state, opt_state=with_updates(state.opt_state, self.epochs * steps_per_epoch))
         checkpoints = stack.enter_context(self._checkpoints(run))
         latest = checkpoints.latest(state)
         state, history = latest or (state, {"losses": [], "epochs": [], "seconds": 0.0})
@@ -220,7 +223,7 @@ class Net:
             name=run.name,
             folder=run.folder,
             slot=slot,
-            steps_per_epoch=-(-len(training) // self.batch),
+            steps_per_epoch=steps_per_epoch,
             epochs=epochs,
             patience=self.patience,
             best_by=self.best_by,

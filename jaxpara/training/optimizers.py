@@ -6,6 +6,7 @@ from functools import cached_property, partial
 from typing import Any, Literal
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 
@@ -41,7 +42,7 @@ class Optimizer:
       schedule: `constant`; `cosine`, which falls to 0; `warmup_cosine`, which rises from 0 first; or `plateau`, which
         falls whenever the validation loss stops improving (paper §3.1.2).
       warmup_steps: updates in which the rate rises from 0 to `lr`.
-      decay_steps: updates after them in which it falls to 0, as half a cosine.
+      decay_steps: updates after them in which it falls to 0, as half a cosine; 0 for all others of the training.
       plateau_patience: validations without a lower loss that are tolerated; the next one lowers the rate.
       plateau_factor: the factor of the rate then.
     """
@@ -67,10 +68,6 @@ class Optimizer:
                 f"config.{self.where}.pretrained_lr is for networks of which a part is pretrained, such as"
                 " 'tuned_encoder' and 'resnet_gru'; set it to 0"
             )
-        if "cosine" in self.schedule and not self.decay_steps:
-            raise UserError(
-                f"config.{self.where}.decay_steps is 0, expected at least 1 with schedule {self.schedule!r}; set it"
-            )
 
     def _scaler(self) -> optax.GradientTransformation:
         """Return the transformation of a gradient into a step of length 1."""
@@ -83,7 +80,13 @@ class Optimizer:
         if self.weight_decay:
             # Coupled, as in PyTorch's Adam and in an L2 term of the loss: added to the gradient before the moments.
             parts.append(optax.add_decayed_weights(self.weight_decay, DECAYS[self.decay]))
-        parts += [self._scaler(), optax.scale_by_learning_rate(self._schedule)]
+        parts.append(self._scaler())
+        if self.falls_to_end:
+            # The length of the training is a field of the optimizer's state (`with_updates`): it differs between folds,
+            # which share the compiled step.
+            parts.append(optax.inject_hyperparams(self._scale_by_rate)(updates=1.0))
+        else:
+            parts.append(self._scale_by_rate())
         if self.pretrained_lr:
             slower = optax.scale(self.pretrained_lr / self.lr)
             parts.append(optax.masked(slower, self._is_pretrained))
@@ -96,14 +99,26 @@ class Optimizer:
         return {name: name == self.part for name in params}
 
     @property
-    def _schedule(self) -> optax.Schedule:
-        """The learning rate by step, without the factor of the plateau rule."""
-        if self.schedule == "cosine":
-            return optax.cosine_decay_schedule(self.lr, self.decay_steps)
-        if self.schedule == "warmup_cosine":  # optax counts the warm-up as a part of the decay
-            end = self.warmup_steps + self.decay_steps
-            return optax.warmup_cosine_decay_schedule(0.0, self.lr, self.warmup_steps, end)
-        return optax.constant_schedule(self.lr)
+    def falls_to_end(self) -> bool:
+        """True if the learning rate falls to 0 at the end of the training, whose length the state has to know."""
+        return "cosine" in self.schedule and not self.decay_steps
+
+    def _scale_by_rate(self, updates: jax.typing.ArrayLike = 0) -> optax.GradientTransformation:
+        return optax.scale_by_learning_rate(self._schedule(updates))
+
+    def _schedule(self, updates: jax.typing.ArrayLike) -> optax.Schedule:
+        """Return the learning rate by step in a training of so many updates, without the factor of the plateau rule."""
+        if "cosine" not in self.schedule:
+            return optax.constant_schedule(self.lr)
+        warmup = self.warmup_steps if self.schedule == "warmup_cosine" else 0
+        if not self.decay_steps:
+            # optax takes no array as a length: so its length is 1, and its steps are fractions of the fall.
+            rise, fall = optax.linear_schedule(0.0, self.lr, warmup), optax.cosine_decay_schedule(self.lr, 1)
+            rest = jnp.maximum(updates - warmup, 1)  # a short training may end within the warm-up
+            return lambda step: jnp.where(step < warmup, rise(step), fall((step - warmup) / rest))
+        if warmup:  # optax counts it as a part of the decay
+            return optax.warmup_cosine_decay_schedule(0.0, self.lr, warmup, warmup + self.decay_steps)
+        return optax.cosine_decay_schedule(self.lr, self.decay_steps)
 
     def lr_scale(self, validation_losses: Sequence[float]) -> float:
         """Return the factor of the learning rate after the losses of all validations so far.
@@ -121,9 +136,9 @@ class Optimizer:
                 scale, waited = scale * self.plateau_factor, 0
         return scale
 
-    def lr_at(self, step: int, validation_losses: Sequence[float]) -> float:
-        """Return the learning rate of a step."""
-        return float(np.asarray(self._schedule(step))) * self.lr_scale(validation_losses)
+    def lr_at(self, step: int, validation_losses: Sequence[float], updates: int) -> float:
+        """Return the learning rate of a step of a training of so many updates."""
+        return float(np.asarray(self._schedule(updates)(step))) * self.lr_scale(validation_losses)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,3 +168,8 @@ OPTIMIZERS = {"adam": Adam, "nadam": partial(Adam, nesterov=True), "sgd": SGD}
 def with_lr_scale(opt_state: Any, scale: jax.typing.ArrayLike) -> Any:
     """Return the state of an optimizer that has the plateau rule with another factor of the learning rate."""
     return optax.tree_utils.tree_set(opt_state, step_size=scale)
+
+
+def with_updates(opt_state: Any, updates: int) -> Any:
+    """Return the state of an optimizer that `falls_to_end` at the start of a training of so many updates."""
+    return optax.tree_utils.tree_set(opt_state, updates=np.float32(updates))

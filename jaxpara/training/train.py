@@ -247,7 +247,7 @@ def train(
             for run in active:
                 if run.logs:
                     run.read_losses(placement)
-                    run.log_training(optimizer.lr_at(run.step, run.validation_losses))
+                    run.log_training(optimizer.lr_at(run.step, run.validation_losses, run.total_steps))
                 step_bars[run].advance(run.note)
 
             if ended := [run for run in active if run.ends_epoch]:

@@ -165,6 +165,16 @@ def test_more_than_two_classes_have_an_auc_of_each_against_the_others(tmp_path, 
     assert "equal error rate" not in text
 
 
+@pytest.mark.parametrize(("folds", "columns"), [(2, 8), (1, 7)])
+def test_one_validation_set_has_one_score(tmp_path, fakes, written, folds, columns):
+    scores = section(written(fakes.mask(tmp_path), folds=folds), "scores")
+    first = re.search("<table>.*?</table>", scores, re.DOTALL)[0]
+    rows = [len(re.findall("<td", row)) for row in re.findall("<tr.*?</tr>", first, re.DOTALL)[2:]]
+    assert rows == [columns] * 5  # two members, the fusion, the same cross-fitted, a baseline
+    assert ("mean of<br>folds" in first) == ("<b>Mean of folds:</b>" in scores) == (folds > 1)
+    assert ("<th>score</th>" in first) == (f'colspan="{columns - 5}">validation<' in first) == (folds == 1)
+
+
 def test_values_without_a_test_partition(tmp_path, fakes, written):
     task = replace(fakes.MASK, kind="values", measure="RMSE", classes=())
     classes = replace(fakes.MASK, classes=tuple("01234"))  # for their labels

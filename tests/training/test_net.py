@@ -32,6 +32,7 @@ CONFIG = {
     "epochs": 3,
 }
 PLATEAU = {"schedule": "plateau", "plateau_patience": 0, "plateau_factor": 0.5}
+COSINE = {"schedule": "cosine"}  # to the end of training, which is not the same step in all folds
 # With BatchNorm, synchronised over the devices.
 RESNET = CONFIG | {
     "model": {"name": "resnet1d_lstm", "stem": 4, "stages": (2, 2), "blocks": 1, "pools": (2, 2, 2), "lstm": (4,)},
@@ -116,7 +117,7 @@ VARIANTS = {
         False,
     ),
     "a loss of the whole batch": ({"loss": {"name": "batch_pcc"}, "epochs": 2}, False),
-    "BatchNorm": (RESNET | {"epochs": 2}, True),
+    "BatchNorm, at a falling rate": (RESNET | {"epochs": 2, "optimizer": RESNET["optimizer"] | COSINE}, True),
 }
 
 
@@ -135,7 +136,7 @@ def test_folds_at_once_and_shared_batches_give_the_results_of_one_after_the_othe
     alone = trained(network, *([run] for run in folds_in(tmp_path / "alone", waves=waves)))
     together = trained(network, list(folds_in(tmp_path / "together", waves=waves)))
     assert_same(alone, together, 1e-5)
-    if variant == "BatchNorm":
+    if "BatchNorm" in variant:
         use(monkeypatch, 4)
         last = list(folds_in(tmp_path / "four", waves=True))[-1]
         assert_same({2: alone[2]}, trained(net(waves=True, **fields), [last]), 1e-5)
@@ -146,6 +147,8 @@ def test_folds_at_once_and_shared_batches_give_the_results_of_one_after_the_othe
     assert all(abs(outcome["losses"][-1] - outcome["losses"][0]) > 1e-3 for outcome in alone.values())
     if "falling" in variant:
         assert any(outcome["lr"][-1] < outcome["lr"][0] for outcome in alone.values())
+    if "BatchNorm" in variant:
+        assert [outcome["lr"][-1] for outcome in alone.values()] == [0, 0, 0]
 
 
 def stopping_after(asks):
@@ -243,12 +246,14 @@ def test_a_common_epoch_and_patience_are_refused_together():
         net(common_epoch=True, keep_best=3, patience=1)
 
 
-@pytest.mark.parametrize("together", [False, True])
-def test_nothing_is_compiled_after_the_first_epoch_of_the_first_fold(together, folds_in, tmp_path, monkeypatch):
+@pytest.mark.parametrize(("together", "schedule"), [(False, PLATEAU), (True, PLATEAU), (False, COSINE)])
+def test_nothing_is_compiled_after_the_first_epoch_of_the_first_fold(
+    together, schedule, folds_in, tmp_path, monkeypatch
+):
     """Not for folds and last batches of other sizes, another learning rate, or a run that resumes from a checkpoint."""
     use(monkeypatch, 2)
     network = net(
-        optimizer=CONFIG["optimizer"] | PLATEAU, loss={"name": "batch_pcc"}, model=CONFIG["model"] | {"lstm": (4,)}
+        optimizer=CONFIG["optimizer"] | schedule, loss={"name": "batch_pcc"}, model=CONFIG["model"] | {"lstm": (4,)}
     )
     runs = list(folds_in(tmp_path))
     save, first, compiled = Checkpoints.save, [], Compilations()

@@ -18,7 +18,7 @@ from jaxpara.training.logs import Log
 from jaxpara.training.state import TrainState
 from jaxpara.training.train import ActiveRun, Interrupted, stop_requests, train
 
-OPTIMIZER = SimpleNamespace(schedule="constant", lr_at=lambda step, losses: 0.1)
+OPTIMIZER = SimpleNamespace(schedule="constant", lr_at=lambda step, losses, updates: 0.1)
 
 
 def trained(folder, losses, validation_loss=0.5, stop_requested=lambda: False, seconds=0.0, signalled=0):
