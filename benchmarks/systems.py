@@ -46,9 +46,9 @@ COMPARISONS = {
         BREATHING,
         fields={"corpus.preset": "full"},
         fields_of_best={"sizes": "full"},
-        note=" breathing_best is the full recipe, the systems of the paper keep the sizes of the demo. With seeds 12, 13"
-        " and 14 the exact times of all breaths give 0.760, 0.743 and 0.761 (`python -m benchmarks.breath_times`), so"
-        " that the best are near what can be known.",
+        note=" breathing_best is the full recipe, the systems of the paper keep the sizes of the demo. With seeds 12,"
+        " 13 and 14 the exact times of all breaths give 0.760, 0.743 and 0.761 (`python -m benchmarks.breath_times`),"
+        " so that the best are near what can be known.",
     ),
     "mask": Comparison("Mask: against the systems of the paper", MASK),
 }

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from jaxpara.corpora.tasks import nearest_levels
 from jaxpara.evaluation.scores import CorpusData
 from jaxpara.evaluation.submission import times_as_text
 from jaxpara.files import replacing
@@ -18,7 +19,8 @@ def write(path: Path, validation: pd.DataFrame, test: pd.DataFrame, data: Corpus
 
     The columns are `file`, `time` (sequences only), `speaker`, `partition`, `fold` (empty on the test partition, which
     all models predict together), `seed` (only if there are several), `truth` (empty where it is unknown), `prediction`
-    (the most probable class, or a number) and, for classes, `probability_<class>` and `correct`.
+    (the most probable class, or a number), for classes `probability_<class>` and `correct`, and for an ordinal scale
+    with names `true_level` and `predicted_level`, the nearest.
 
     Args:
       validation, test: of the system; a label may be in several validation sets.
@@ -47,5 +49,8 @@ def write(path: Path, validation: pd.DataFrame, test: pd.DataFrame, data: Corpus
     else:
         columns["truth"] = truth.map("{:.10g}".format, na_action="ignore")
         columns["prediction"] = table["score_0"].map(DECIMALS.format)
+        if data.levels:
+            columns["true_level"] = truth.map(pd.Series(data.levels, dtype=object))
+            columns["predicted_level"] = pd.Series(nearest_levels(data.levels, scores[:, 0]))
     with replacing(path) as part:
         pd.DataFrame(columns).to_csv(part, index=False, lineterminator="\n")

@@ -15,7 +15,7 @@ from jaxpara import fusion, seeds
 from jaxpara.corpora.audio import in_threads, resample
 from jaxpara.corpora.corpus import Corpus, Recording
 from jaxpara.corpora.splits import Fold
-from jaxpara.corpora.tasks import Task
+from jaxpara.corpora.tasks import Task, nearest_levels
 from jaxpara.errors import UserError
 from jaxpara.features import FEATURES
 from jaxpara.features.embeddings import Arrays, Read
@@ -67,7 +67,7 @@ class Estimate:
         """The most probable class of the recording, or the nearest level of an ordinal scale with names."""
         if self.classes:
             return self.classes[int(self.probabilities.argmax())]
-        return self.task.classes[round(float(np.clip(self.number, 0, len(self.task.classes) - 1)))]
+        return str(nearest_levels(self.task.classes, np.array(self.number)))
 
     @property
     def number(self) -> float:

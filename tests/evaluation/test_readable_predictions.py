@@ -1,11 +1,13 @@
 """predictions.csv: a row per prediction with its truth, read back with pandas."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from jaxpara.evaluation import readable_predictions
-from jaxpara.predictions import scores_of
+from jaxpara.predictions import KEYS, scores_of
 
 
 @pytest.fixture
@@ -53,6 +55,24 @@ def test_a_sequence_with_several_seeds(tmp_path, fakes, write):
     assert read["time"][:3].tolist() == ["0.00", "0.04", "0.08"]
     assert set(read["seed"]) == {"0", "1", ""}
     assert read["prediction"].tolist() == [f"{value:.5f}" for value in given["score_0"]]
+
+
+def test_an_ordinal_scale_with_names(tmp_path, fakes):
+    levels = ("low", "medium", "high")
+    corpus = fakes.mask(tmp_path, test_truth=False, task=replace(fakes.MASK, classes=levels))
+    data = replace(fakes.data(corpus), kind="ordinal", classes=(), levels=levels)
+    validation, test = (fakes.predict(corpus, corpus.partition(name)) for name in ("devel", "test"))
+    positions = np.resize([-0.7, 0.4, 0.6, 1.2, 1.8, 2.9], len(validation))
+    validation = validation[[*KEYS, "partition", "fold", "seed"]].assign(fold=0, score_0=positions)
+    readable_predictions.write(tmp_path / "out.csv", validation, test[list(validation)].assign(score_0=0.1), data)
+    read = pd.read_csv(tmp_path / "out.csv", dtype=str, keep_default_na=False)
+    assert list(read)[-4:] == ["truth", "prediction", "true_level", "predicted_level"]
+    assert read["predicted_level"][:6].tolist() == ["low", "low", "medium", "medium", "high", "high"]
+    known = read["truth"] != ""
+    assert known.sum() == len(validation)
+    assert read["true_level"][known].tolist() == [levels[int(position)] for position in read["truth"][known]]
+    assert (read[~known][["truth", "true_level"]] == "").all(axis=None)
+    assert (read[~known]["predicted_level"] == "low").all()
 
 
 def test_names_with_commas_and_quotes(tmp_path, fakes):
