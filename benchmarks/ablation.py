@@ -42,8 +42,7 @@ LSTM = breathing_best.tcn(breathing_best.BANDS | {"levels": "unit"}, 16.0)
 LSTM["learner"]["model"] = {"name": "sequence_lstm", "lstm": (64, 64), "dropout": 0.4, "output": "tanh"}
 LSTM["learner"]["examples"] |= {"predict": "whole", "augment": ()}
 DECAY, AUGMENT, LOSS = "learner.optimizer.weight_decay", "learner.examples.augment", "learner.loss"
-# To 0 in 30 epochs of 31 updates each, those of the simulated corpus.
-COSINE = {"learner.optimizer.schedule": "cosine", "learner.optimizer.decay_steps": 930}
+COSINE = {"learner.optimizer.schedule": "cosine"}
 SPEC, NOISE = {"name": "spec_augment"}, {"name": "noise"}
 # By config: its variants, and the fields that make each of them. None may search weights of a fusion: the scores of the
 # validation sets would be too high, and cross-fitted predictions are not stored.

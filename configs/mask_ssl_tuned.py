@@ -36,11 +36,12 @@ def get_config(recipe: str = "recommended") -> ConfigDict:
             },
             "pretrained": common.optional("encoder"),
             "loss": common.cross_entropy(),
-            # The rate rises in the first tenth of the 20 epochs of three folds of ComParE Mask, 599 steps each.
+            # The rate rises in the first tenth of the 20 epochs of three folds of ComParE Mask, 599 steps each, and then
+            # falls to 0.
             "optimizer": {"name": "adam", "lr": 1e-3, "eps": 1e-8, "weight_decay": 0.0, "clip_norm": 1.0}
             | {"pretrained_lr": 2e-5}
             | common.schedule("warmup_cosine")
-            | {"warmup_steps": 1200, "decay_steps": 10_800},
+            | {"warmup_steps": 1200},
             "batch": 32,
             "epochs": 20,
             "patience": 0,
@@ -52,7 +53,7 @@ def get_config(recipe: str = "recommended") -> ConfigDict:
         "features": {"checkpoint": "tiny", "layer": 1},
         "learner": {
             # Random weights need a larger learning rate than fine-tuning.
-            "optimizer": {"pretrained_lr": 1e-3, "warmup_steps": 30, "decay_steps": 280},
+            "optimizer": {"pretrained_lr": 1e-3, "warmup_steps": 30},
             "epochs": 10,
         },
     }
