@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.over_seeds import arguments, corpora_of, mean_seconds, pooled, trained, write_section
+from benchmarks.over_seeds import arguments, command, corpora_of, pooled, trained, write_section
 from configs import breathing_best, common, mask_best
 from jaxpara.evaluation import comparison_report, paired
 from jaxpara.evaluation.formatting import Formatter
@@ -37,7 +37,7 @@ SVM = {
         "probabilities": True,
     },
 }
-# Those that the system had before the ResNet: the optimizer and the epochs of the TCNs, without augmentation.
+# With the optimizer and the epochs of the TCNs, without augmentation.
 LSTM = breathing_best.tcn(breathing_best.BANDS | {"levels": "unit"}, 16.0)
 LSTM["learner"]["model"] = {"name": "sequence_lstm", "lstm": (64, 64), "dropout": 0.4, "output": "tanh"}
 LSTM["learner"]["examples"] |= {"predict": "whole", "augment": ()}
@@ -84,46 +84,39 @@ VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
 
 def main() -> None:
     flags = arguments(__doc__, VARIANTS, seeds="12,13", runs="runs/ablation")
-    write_section(flags.out, flags.name, section(flags.name, VARIANTS[flags.name], flags.seeds, flags.runs))
+    write_section(flags.out, section(flags.name, VARIANTS[flags.name], flags.seeds, flags.runs))
 
 
 def section(name: str, variants: Mapping[str, Mapping[str, Any]], seeds: Sequence[int], runs: Path) -> str:
     """Run a config and its variants, `{name: fields by path}`, and return their table in Markdown."""
-    full, seconds = scored(name, "full", {}, seeds, runs)
+    full = scored(name, "full", {}, seeds, runs)
     say = Formatter(full.data.measure)
     unit = " (points)" if full.measure.percent else ""
     table = [
-        (
-            "variant",
-            f"{full.data.measure} of the validation sets",
-            f"full minus this{unit}",
-            "95 % interval",
-            "seconds",
-        ),
-        ("full", say.number(full.value()), "", "", f"{seconds:.0f}"),
+        ("variant", f"{full.data.measure} of the validation sets", f"full minus this{unit}", "95 % interval"),
+        ("full", say.number(full.value()), "", ""),
     ]
     for variant, fields in variants.items():
-        without, seconds = scored(name, variant, fields, seeds, runs)
+        without = scored(name, variant, fields, seeds, runs)
         found = paired.difference(("full", variant), full, without)
-        cells = say.signed(found.value), say.interval(found.interval_95, say.signed), f"{seconds:.0f}"
+        cells = say.signed(found.value), say.interval(found.interval_95, say.signed)
         table.append((variant, say.number(without.value()), *cells))
     note = (
-        f"With {corpora_of(seeds)}; the intervals are paired, over {full.speakers} speakers. Seconds are those of"
-        " training with one seed; they depend on what else ran."
+        f"With {corpora_of(seeds)} (`{command('ablation', name, seeds)}`). Each variant is the config with one change;"
+        " where `full minus this` is positive, the config is better without that change. The intervals are paired, over"
+        f" {full.speakers} speakers, and not corrected for the number of rows."
     )
-    return f"## {name}\n\n{note}\n\n{comparison_report.markdown(table)}"
+    return f"## Ingredients of {name}\n\n{note}\n\n{comparison_report.markdown(table)}"
 
 
-def scored(
-    name: str, variant: str, fields: Mapping[str, Any], seeds: Sequence[int], runs: Path
-) -> tuple[ScoredRows, float]:
-    """Run a variant with every seed; return the predictions of all validation sets, and the mean seconds."""
+def scored(name: str, variant: str, fields: Mapping[str, Any], seeds: Sequence[int], runs: Path) -> ScoredRows:
+    """Run a variant with every seed; return the predictions of all validation sets."""
     done = {}
     for seed in seeds:
         workdir = runs / name / re.sub(r"\W+", "_", variant) / f"seed_{seed}"
         share_members(runs / name / "full" / f"seed_{seed}", workdir, fields)
         done[seed] = trained(name, workdir, {**fields, "seed": seed})
-    return pooled({seed: its.rows("validation") for seed, its in done.items()}), mean_seconds(done.values())
+    return pooled({seed: its.rows("validation") for seed, its in done.items()})
 
 
 def share_members(full: Path, workdir: Path, fields: Mapping[str, Any]) -> None:

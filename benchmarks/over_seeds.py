@@ -22,9 +22,10 @@ HEAD = """# The strongest systems, and what each of their ingredients is worth
 
 Made by `python -m benchmarks.systems NAME`, which runs the strongest system of a task and those of the paper, and by
 `python -m benchmarks.ablation CONFIG`, which runs a config with and without each of its ingredients. All figures are of
-**simulated** corpora, and the systems of the paper have the sizes of the demo: they show what matters there, and say
-nothing about the real corpora. Ingredients were chosen on validation sets like those below, which makes their scores a
-little too high; nothing was chosen on test.
+**simulated** corpora: they show what matters there, and say nothing about the real corpora. The systems of the paper
+have the sizes of the demo (few epochs, small inputs, no pretrained weights), as their full ones need a GPU; the
+strongest systems are small enough to run as they are. Ingredients were chosen on validation sets like those below,
+which makes their scores a little too high; nothing was chosen on test.
 """
 
 
@@ -100,6 +101,11 @@ def corpora_of(seeds: Sequence[int]) -> str:
     return f"{len(seeds)} seeds, each with a simulated corpus of its own"
 
 
+def command(module: str, name: str, seeds: Sequence[int]) -> str:
+    """Return the command that makes a section."""
+    return f"python -m benchmarks.{module} {name} --seeds={','.join(map(str, seeds))}"
+
+
 def mean_seconds(runs: Iterable[Run]) -> float:
     """Return the mean time of training."""
     return fmean(its.results["seconds"] for its in runs)
@@ -114,9 +120,13 @@ def pooled(by_seed: Mapping[int, ScoredRows]) -> ScoredRows:
     return replace(next(iter(by_seed.values())), table=pd.concat(tables))
 
 
-def write_section(page: Path, name: str, text: str) -> None:
-    """Write a section into a page, in the place of its former one; the others stay, in alphabetical order."""
+def write_section(page: Path, text: str) -> None:
+    """Write a section into a page, in the place of its former one; the others stay, in alphabetical order.
+
+    A section about several seeds also replaces those about single ones, whose titles end in `, seed N`.
+    """
     old = page.read_text(encoding="utf-8") if page.exists() else ""
     sections = {part.split("\n", 1)[0]: f"## {part.strip()}\n" for part in re.split(r"^## ", old, flags=re.M)[1:]}
-    sections[name] = text
+    title = text.split("\n", 1)[0].removeprefix("## ")
+    sections = {name: part for name, part in sections.items() if not name.startswith(f"{title}, seed ")} | {title: text}
     page.write_text("\n".join([HEAD, *(sections[key] for key in sorted(sections))]), encoding="utf-8")

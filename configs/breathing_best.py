@@ -3,7 +3,7 @@
     python launch.py --config=configs/breathing_best.py --config.corpus.root=/data/ComParE2020_Breathing
 
 Reproduces: no row of the paper; the three recipes are the same. `tcn` and `tcn_levels` see 32 log-Mel bands, 25 times a
-second, and 10 s ahead and back. `resnet_gru` is system 4 with the small inputs of its demo and a learning rate that
+second, in windows of 10 and 16 s. `resnet_gru` is system 4 with the small inputs of its demo and a learning rate that
 falls to 0; the mean of its prediction is subtracted. So the system is for recordings that have ended. docs/best.md
 shows what each ingredient is worth.
 Costs: without a corpus, about 5 minutes on 2 CPU cores.
@@ -60,10 +60,11 @@ def resnet_gru() -> dict[str, Any]:
     member = breathing_s4.resnet_gru("recommended")
     learner = member["learner"]
     member["features"]["matrix"]["bands"] = 32
-    # Its mean over a recording wanders from recording to recording, unlike that of the other members.
+    # Its mean over a recording differs arbitrarily between recordings, unlike that of the other members.
     learner["examples"] |= {"window_s": 16.0, "step_s": 8.0, "subtract_mean": True}
     learner["model"] |= {"trunk": "dense", "frozen": ()}
     learner["optimizer"] |= {"lr": 1e-3} | common.schedule("cosine")
+    # About 270 updates of the challenge's corpus; a smaller one needs smaller batches or more epochs.
     return member | {"learner": learner | {"pretrained": placeholder(str), "batch": 8, "epochs": 3}}
 
 

@@ -36,7 +36,7 @@ def get_config(recipe: str = "recommended") -> ConfigDict:
             },
             "pretrained": common.optional("encoder"),
             "loss": common.cross_entropy(),
-            # The rate rises in the first tenth of the 20 epochs of three folds of ComParE Mask, 599 steps each, and then
+            # The rate rises in the first tenth of the 20 epochs of three folds of ComParE Mask, 599 steps each; then it
             # falls to 0.
             "optimizer": {"name": "adam", "lr": 1e-3, "eps": 1e-8, "weight_decay": 0.0, "clip_norm": 1.0}
             | {"pretrained_lr": 2e-5}

@@ -59,19 +59,20 @@ def runs(corpora, monkeypatch):
 def test_the_page_has_every_variant_and_its_difference(tmp_path, monkeypatch, runs):
     calls, uar = runs
     page = tmp_path / "best.md"
-    page.write_text("# Old title\n\n## breathing_best\n\nkept\n\n## mask_best\n\nold\n", encoding="utf-8")
+    page.write_text("# Old title\n\n## Breathing\n\nkept\n\n## Ingredients of mask_best\n\nold\n", encoding="utf-8")
     command = ["ablation", "mask_best", "--seeds=1,3", f"--runs={tmp_path / 'runs'}", f"--out={page}"]
     monkeypatch.setattr("sys.argv", command)
     ablation.main()
     text = page.read_text(encoding="utf-8")
     assert text.startswith(over_seeds.HEAD)
-    assert "## breathing_best\n\nkept\n\n## mask_best\n\nWith 2 seeds, each" in text
-    assert "old" not in text.lower().split("## mask_best")[1]
+    assert "## Breathing\n\nkept\n\n## Ingredients of mask_best\n\nWith 2 seeds, each" in text
+    assert "`python -m benchmarks.ablation mask_best --seeds=1,3`" in text
+    assert "old" not in text.split("## Ingredients of mask_best")[1]
     assert "over 8 speakers" in text  # four in each of two corpora
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines() if line.startswith("|")]
     assert [row[0] for row in rows[2:]] == ["full", "without the SVM", "loud"]
     percent = "\N{NO-BREAK SPACE}%"
-    assert rows[2][1:] == [f"{100 * uar('full'):.1f}{percent}", "", "", "2"]
+    assert rows[2][1:] == [f"{100 * uar('full'):.1f}{percent}", "", ""]
     for row, variant in zip(rows[3:], ("without_the_SVM", "loud"), strict=True):
         assert row[1] == f"{100 * uar(variant):.1f}{percent}"
         assert row[2] == f"{100 * (uar('full') - uar(variant)):+.1f}"
@@ -123,11 +124,15 @@ def test_systems_are_compared_on_the_test_partitions_of_all_seeds(corpora, tmp_p
     made_up = systems.Comparison("Made up", ("mask_best", "mask_s4", "mask_s5"), {"seeds": 2}, {"sizes": "full"})
     monkeypatch.setitem(systems.COMPARISONS, "mask", made_up)
     page = tmp_path / "best.md"
+    page.write_text("## Made up, seed 3\n\nold\n\n## Made up, too\n\nkept\n", encoding="utf-8")
     monkeypatch.setattr("sys.argv", ["systems", "mask", "--seeds=1,3", f"--runs={tmp_path}", f"--out={page}"])
     systems.main()
     text = page.read_text(encoding="utf-8")
     assert "## Made up\n\nUAR with 2 seeds, each with a simulated corpus of its own" in text
-    assert "2 test speakers in all" in text
+    assert "(`python -m benchmarks.systems mask --seeds=1,3`): 2 test speakers in all" in text
+    assert "Both are means over seeds." in text
+    assert "Made up, seed 3" not in text
+    assert text.endswith("## Made up, too\n\nkept\n")
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines() if line.startswith("|")][2:]
     assert [row[0].replace("\\", "") for row in rows] == ["mask_best", "mask_s4", "mask_s5", "simple baseline"]
     uar = {name: 100 * balanced_accuracy_score(truths[name], scores[name]) for name in right}
@@ -142,6 +147,11 @@ def test_systems_are_compared_on_the_test_partitions_of_all_seeds(corpora, tmp_p
     systems.main()  # finished runs are only read, although two of the systems share a folder
     assert {name: len(values) for name, values in scores.items()} == counts
     assert page.read_text(encoding="utf-8") == text
+    monkeypatch.setattr("sys.argv", ["systems", "mask", "--seeds=3", f"--runs={tmp_path}", f"--out={page}"])
+    systems.main()
+    one = page.read_text(encoding="utf-8").split("## Made up, seed 3\n\n")[1].split("## ")[0]
+    assert one.startswith("UAR with 1 seed and its simulated corpus (`python -m benchmarks.systems mask --seeds=3`)")
+    assert "means over seeds" not in one
 
 
 def test_all_variants_are_configs_that_can_run(tmp_path):

@@ -96,6 +96,8 @@ def write(
         excerpt_s=round(plots.MAX_EXCERPT_S),
         cv_name=cv_name(results),
         cv_name_of_all=cv_name(results, *results["members"]),
+        # With one model each, the mean of their scores is the score.
+        several_models=any(len(member["folds"]) > 1 for member in results["members"].values()),
         shown="test" if tested else cv_name(results),
         tested="test" in results["corpus"]["partitions"],
         guessing=say.guessing,
@@ -165,7 +167,7 @@ def _per_fold(results: Json) -> str | None:
     cv, members = results["fusion"]["cv"], results["members"]
     systems = {name: member["cv"] for name, member in members.items()} | ({"fusion": cv} if len(members) > 1 else {})
     series = {name: _points(system, "per_fold") for name, system in systems.items()}
-    several = cv_name(results) == "cross-validation"
+    several = len(cv["per_fold"]) > 1
     lines = {"mean of folds": cv["mean_of_folds"], "pooled": cv["pooled"]} if several else {"score": cv["pooled"]}
     lines[Formatter(results["measure"]).guessing] = cv["chance"]
     return _dots("folds", series, results["measure"], "fold", lines) if len(members) < MAX_SYSTEMS else None

@@ -30,7 +30,7 @@ from jaxpara.training.fine_tuning import upper_layers, upper_weights
 from jaxpara.training.fold_run import SUMMARY, FoldRun
 from jaxpara.training.logs import Log
 from jaxpara.training.losses import LOSSES, mean_loss
-from jaxpara.training.optimizers import OPTIMIZERS, with_updates
+from jaxpara.training.optimizers import OPTIMIZERS
 from jaxpara.training.predictor import Predictor
 from jaxpara.training.state import WEIGHTS, TrainState, create, read_weights, with_pretrained
 from jaxpara.training.train import ActiveRun, Interrupted, stop_requests, train
@@ -195,15 +195,13 @@ class Net:
         self, run: FoldRun, slot: int, placement: parallel.Placement, stack: ExitStack, progress: Progress
     ) -> ActiveRun:
         """Load the latest checkpoint of a run or its initial weights, and open its log and checkpoints."""
-        state = self.init(run)
+        state, notes = self.init(run), []
         if self.pretrained:
             source = upper_weights(self.feature) if self._arch == "encoder" else self.pretrained
             state, notes = with_pretrained(state, source, self._arch, self._part)
-            for note in notes:
-                progress.say(f"{run.name}: {note}")
         elif self._arch in KNOWN or self._part:
             frozen = "; its frozen stages stay random" if self._frozen else ""
-            progress.say(f"{run.name}: random start, as learner.pretrained is None{frozen}")
+            notes = [f"random start, as learner.pretrained is None{frozen}"]
         training = self.examples_of(run, run.fold.train_names, training=True)
         validation = self.examples_of(run, run.fold.val_names)
         if self.loss.class_weight == "balanced":
@@ -211,8 +209,10 @@ class Net:
             assert isinstance(validation, ClipExamples)
             training.class_weights = validation.class_weights = training.balanced(self.task.classes)
         steps_per_epoch = -(-len(training) // self.batch)
-        if self.optimizer.falls_to_end:
-            state = replace(state, opt_state=with_updates(state.opt_state, self.epochs * steps_per_epoch))
+        opt_state, more = self.optimizer.at_start(state.opt_state, self.epochs * steps_per_epoch)
+        state = replace(state, opt_state=opt_state)
+        for note in (*notes, *more):
+            progress.say(f"{run.name}: {note}")
         checkpoints = stack.enter_context(self._checkpoints(run))
         latest = checkpoints.latest(state)
         state, history = latest or (state, {"losses": [], "epochs": [], "seconds": 0.0})

@@ -42,7 +42,7 @@ class Optimizer:
       schedule: `constant`; `cosine`, which falls to 0; `warmup_cosine`, which rises from 0 first; or `plateau`, which
         falls whenever the validation loss stops improving (paper §3.1.2).
       warmup_steps: updates in which the rate rises from 0 to `lr`.
-      decay_steps: updates after them in which it falls to 0, as half a cosine; 0 for all others of the training.
+      decay_steps: updates after them in which it falls to 0, as half a cosine; 0: until the end of training.
       plateau_patience: validations without a lower loss that are tolerated; the next one lowers the rate.
       plateau_factor: the factor of the rate then.
     """
@@ -82,7 +82,7 @@ class Optimizer:
             parts.append(optax.add_decayed_weights(self.weight_decay, DECAYS[self.decay]))
         parts.append(self._scaler())
         if self.falls_to_end:
-            # The length of the training is a field of the optimizer's state (`with_updates`): it differs between folds,
+            # The length of the training is a field of the optimizer's state (`at_start`): it differs between folds,
             # which share the compiled step.
             parts.append(optax.inject_hyperparams(self._scale_by_rate)(updates=1.0))
         else:
@@ -103,7 +103,15 @@ class Optimizer:
         """True if the learning rate falls to 0 at the end of the training, whose length the state has to know."""
         return "cosine" in self.schedule and not self.decay_steps
 
-    def _scale_by_rate(self, updates: jax.typing.ArrayLike = 0) -> optax.GradientTransformation:
+    def at_start(self, opt_state: Any, updates: int) -> tuple[Any, list[str]]:
+        """Return the first state for a training of so many updates, and a note if they are too few for the warm-up."""
+        if self.falls_to_end:
+            opt_state = optax.tree_utils.tree_set(opt_state, updates=np.float32(updates))
+        short = self.schedule == "warmup_cosine" and 0 < updates <= self.warmup_steps
+        note = f"warmup_steps is {self.warmup_steps}, so its {updates} updates end before the learning rate reaches lr"
+        return opt_state, [note] * short
+
+    def _scale_by_rate(self, updates: jax.typing.ArrayLike = 1) -> optax.GradientTransformation:
         return optax.scale_by_learning_rate(self._schedule(updates))
 
     def _schedule(self, updates: jax.typing.ArrayLike) -> optax.Schedule:
@@ -112,10 +120,10 @@ class Optimizer:
             return optax.constant_schedule(self.lr)
         warmup = self.warmup_steps if self.schedule == "warmup_cosine" else 0
         if not self.decay_steps:
-            # optax takes no array as a length: so its length is 1, and its steps are fractions of the fall.
+            # optax takes no array as a length, so the fall has length 1, and its steps are fractions.
             rise, fall = optax.linear_schedule(0.0, self.lr, warmup), optax.cosine_decay_schedule(self.lr, 1)
             rest = jnp.maximum(updates - warmup, 1)  # a short training may end within the warm-up
-            return lambda step: jnp.where(step < warmup, rise(step), fall((step - warmup) / rest))
+            return lambda step: jnp.where(jnp.less(step, warmup), rise(step), fall(jnp.subtract(step, warmup) / rest))
         if warmup:  # optax counts it as a part of the decay
             return optax.warmup_cosine_decay_schedule(0.0, self.lr, warmup, warmup + self.decay_steps)
         return optax.cosine_decay_schedule(self.lr, self.decay_steps)
@@ -168,8 +176,3 @@ OPTIMIZERS = {"adam": Adam, "nadam": partial(Adam, nesterov=True), "sgd": SGD}
 def with_lr_scale(opt_state: Any, scale: jax.typing.ArrayLike) -> Any:
     """Return the state of an optimizer that has the plateau rule with another factor of the learning rate."""
     return optax.tree_utils.tree_set(opt_state, step_size=scale)
-
-
-def with_updates(opt_state: Any, updates: int) -> Any:
-    """Return the state of an optimizer that `falls_to_end` at the start of a training of so many updates."""
-    return optax.tree_utils.tree_set(opt_state, updates=np.float32(updates))

@@ -29,6 +29,7 @@ def written(tmp_path_factory, fakes):
         corpus,
         *,
         folds=2,
+        seeds=False,
         first=0,
         members=("adam", "sgd"),
         config=(),
@@ -39,6 +40,7 @@ def written(tmp_path_factory, fakes):
         """Write the report of a made-up run.
 
         Args:
+          seeds: the models differ in their seed, and share one fold.
           config: (field, value) of further fields.
           first: the number of the first fold.
           change: of the predictions that a member is drawn with.
@@ -47,10 +49,14 @@ def written(tmp_path_factory, fakes):
         outcomes, curves = {}, {}
         for member in members:
             tests = [fakes.predict(corpus, corpus.partition("test"), fold=f) for f in range(folds)]
+            keys = [(first, f) if seeds else (first + f, 0) for f in range(folds)]
+            validations = fakes.predict_folds(corpus, folds)
+            if seeds:
+                validations = [fakes.predict_folds(corpus, 1, seed=seed)[0] for seed in range(folds)]
             outcomes[member] = MemberOutcome(
                 [
-                    FoldOutcome(first + f, validation.assign(fold=first + f), test, 61.0, 1, 20, 2)
-                    for f, (validation, test) in enumerate(zip(fakes.predict_folds(corpus, folds), tests, strict=True))
+                    FoldOutcome(fold, validation.assign(fold=fold, seed=seed), test, 61.0, 1, 20, 2, seed=seed)
+                    for (fold, seed), validation, test in zip(keys, validations, tests, strict=True)
                 ],
                 fakes.predict(corpus, corpus.partition("test")),
                 1_642_049,
@@ -165,14 +171,17 @@ def test_more_than_two_classes_have_an_auc_of_each_against_the_others(tmp_path, 
     assert "equal error rate" not in text
 
 
-@pytest.mark.parametrize(("folds", "columns"), [(2, 8), (1, 7)])
-def test_one_validation_set_has_one_score(tmp_path, fakes, written, folds, columns):
-    scores = section(written(fakes.mask(tmp_path), folds=folds), "scores")
+@pytest.mark.parametrize(
+    ("folds", "seeds", "columns", "of"), [(2, False, 8, "folds"), (2, True, 8, "models"), (1, False, 7, "")]
+)
+def test_one_model_has_one_validation_score(tmp_path, fakes, written, folds, seeds, columns, of):
+    scores = section(written(fakes.mask(tmp_path), folds=folds, seeds=seeds), "scores")
     first = re.search("<table>.*?</table>", scores, re.DOTALL)[0]
     rows = [len(re.findall("<td", row)) for row in re.findall("<tr.*?</tr>", first, re.DOTALL)[2:]]
     assert rows == [columns] * 5  # two members, the fusion, the same cross-fitted, a baseline
-    assert ("mean of<br>folds" in first) == ("<b>Mean of folds:</b>" in scores) == (folds > 1)
-    assert ("<th>score</th>" in first) == (f'colspan="{columns - 5}">validation<' in first) == (folds == 1)
+    assert re.findall("mean of<br>(.*?)<", first) == re.findall("<b>Mean of (.*?):</b>", scores) == [of] * bool(of)
+    assert ("<th>score</th>" in first) == (not of)
+    assert f'colspan="{columns - 5}">{"cross-validation" if of == "folds" else "validation"}<' in first
 
 
 def test_values_without_a_test_partition(tmp_path, fakes, written):

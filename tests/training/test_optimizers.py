@@ -7,7 +7,7 @@ import pytest
 from jaxpara.errors import UserError
 from jaxpara.models import MODELS
 from jaxpara.registry import build
-from jaxpara.training.optimizers import OPTIMIZERS, SCHEDULES, kernels, with_lr_scale, with_updates
+from jaxpara.training.optimizers import OPTIMIZERS, SCHEDULES, kernels, with_lr_scale
 
 
 @pytest.fixture(scope="module")
@@ -91,7 +91,7 @@ def test_without_decay_steps_the_rate_falls_to_the_end_of_each_training(name, wa
     assert rule.lr_at(updates, [], updates) == 0
     params, gradient = {"kernel": jnp.arange(3.0)}, {"kernel": jnp.ones(3)}
     step = jax.jit(rule.transform.update)
-    state = jax.device_put(with_updates(rule.transform.init(params), updates))
+    state = jax.device_put(rule.at_start(rule.transform.init(params), updates)[0])
     for n in range(updates):
         moved, state = step(gradient, state, params)
         np.testing.assert_allclose(moved["kernel"], np.full(3, -wanted(n)), atol=1e-7)
@@ -102,6 +102,9 @@ def test_a_training_may_end_within_its_warm_up():
     rule = optimizer("sgd", schedule="warmup_cosine", warmup_steps=4)
     np.testing.assert_allclose([rule.lr_at(n, [], 4) for n in range(5)], [0, 0.025, 0.05, 0.075, 0.1], rtol=1e-6)
     np.testing.assert_allclose([rule.lr_at(n, [], 2) for n in range(3)], [0, 0.025, 0.05], rtol=1e-6)
+    state = rule.transform.init({"kernel": jnp.ones(3)})
+    assert rule.at_start(state, 4)[1] == ["warmup_steps is 4, so its 4 updates end before the learning rate reaches lr"]
+    assert rule.at_start(state, 5)[1] == []
 
 
 def test_the_plateau_rule_lowers_the_rate_in_the_state_of_the_optimizer():
