@@ -259,9 +259,9 @@ def _where_weights_were_found(results: Json, say: Formatter) -> Iterator[str]:
     fusion = results["fusion"]
     if fusion["cv_cross_fitted"] is not None:
         yield (
-            "The fusion's weights were chosen on the validation sets that also give its pooled cross-validation score,"
-            f" {say.number(fusion['cv']['pooled'])}. With weights chosen on other folds (cross-fitted) the score is"
-            f" {say.number(fusion['cv_cross_fitted']['pooled'])}."
+            f"The fusion's weights were chosen on the validation sets that also give its {pooled_cv_name(results)}"
+            f" score, {say.number(fusion['cv']['pooled'])}. With weights chosen on other folds (cross-fitted) the score"
+            f" is {say.number(fusion['cv_cross_fitted']['pooled'])}."
         )
 
 
