@@ -67,6 +67,11 @@ def scores_of(table: pd.DataFrame) -> np.ndarray:
     return table[score_columns(table)].to_numpy(np.float64)
 
 
+def nearest_levels(levels: Sequence[str], numbers: np.ndarray) -> np.ndarray:
+    """Return the names of the levels of an ordinal scale that are nearest to numbers, positions on it."""
+    return np.array(levels, object)[np.rint(np.clip(numbers, 0, len(levels) - 1)).astype(int)]
+
+
 def with_scores(table: pd.DataFrame, scores: np.ndarray) -> pd.DataFrame:
     """Return the table with other `[row, score]` scores, of the same number or another."""
     rest = table.drop(columns=score_columns(table))

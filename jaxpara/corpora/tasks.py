@@ -1,6 +1,6 @@
 """Tasks: what is predicted, how it is labelled and measured. `TASKS` are the sub-challenges of ComParE."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from math import inf
 from pathlib import Path
@@ -74,11 +74,6 @@ class Task:
     def _centre_and_reach(self) -> tuple[float, float]:
         low, high = self.limits
         return (low + high) / 2, (high - low) / 2 or 1.0
-
-
-def nearest_levels(levels: Sequence[str], numbers: np.ndarray) -> np.ndarray:
-    """Return the names of the levels of an ordinal scale that are nearest to numbers, positions on it."""
-    return np.array(levels, object)[np.rint(np.clip(numbers, 0, len(levels) - 1)).astype(int)]
 
 
 def task_of(wanted: Mapping[str, Any]) -> Task:

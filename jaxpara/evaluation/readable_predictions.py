@@ -5,11 +5,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from jaxpara.corpora.tasks import nearest_levels
 from jaxpara.evaluation.scores import CorpusData
 from jaxpara.evaluation.submission import times_as_text
 from jaxpara.files import replacing
-from jaxpara.predictions import KEYS, concatenate, scores_of
+from jaxpara.predictions import KEYS, concatenate, nearest_levels, scores_of
 
 DECIMALS = "{:.5f}"  # as in the submission
 

@@ -15,7 +15,7 @@ from jaxpara import fusion, seeds
 from jaxpara.corpora.audio import in_threads, resample
 from jaxpara.corpora.corpus import Corpus, Recording
 from jaxpara.corpora.splits import Fold
-from jaxpara.corpora.tasks import Task, nearest_levels
+from jaxpara.corpora.tasks import Task
 from jaxpara.errors import UserError
 from jaxpara.features import FEATURES
 from jaxpara.features.embeddings import Arrays, Read
@@ -23,7 +23,7 @@ from jaxpara.features.feature import Feature
 from jaxpara.features.speech_encoder import EncoderStates
 from jaxpara.inference import system_file
 from jaxpara.inference.audio_files import Blocks, crossfade, to_float
-from jaxpara.predictions import FoldSeed, scores_of
+from jaxpara.predictions import FoldSeed, nearest_levels, scores_of
 from jaxpara.progress import Progress
 from jaxpara.registry import build
 from jaxpara.training import LEARNERS, parallel
