@@ -16,8 +16,14 @@ from ml_collections import ConfigDict
 from configs import common
 
 BANDS = {"bands": 128, "scale": "linear", "window_s": 0.032, "hop_s": 0.010, "ref": "mean"}
-FUNCTIONALS = {"name": "log_mel_functionals", **BANDS, "percentiles": common.PERCENTILES, "delta": False}
-FUNCTIONALS["per_speaker"] = False  # True is better for speakers of whom there are many clips to predict together
+FUNCTIONALS = {
+    "name": "log_mel_functionals",
+    **BANDS,
+    "percentiles": common.PERCENTILES,
+    "delta": False,
+    # True is better for speakers of whom there are many clips to predict together.
+    "per_speaker": False,
+}
 SIZE = (128, 97)  # the bands and frames of a clip: nothing is resized
 IMAGE = {
     "name": "mel_image",
