@@ -44,6 +44,9 @@ def values_and_gradients(function, *arguments):
         (4, 2, 5, 3, 1, 1),  # outputs smaller than the kernel, by patches
         (3, 4, 5, 3, 2, 1),
         (1, 1, 5, 3, 1, 1),
+        (1, 9, 5, 3, 1, 1),  # outer rows or columns of the kernel meet padding only
+        (2, 8, 5, 3, 2, 1),
+        (9, 2, 5, 5, 2, 2),
         (5, 6, 3, 7, 2, 3),
         (1, 2, 3, 7, 2, 3),
         (13, 18, 3, 5, 4, 2),  # rows and columns at the end that no window reaches
@@ -59,6 +62,21 @@ def test_conv(height, width, channels, size, stride, pad):
         ours = values_and_gradients(lambda x, k, function=function: function(x, k, *settings), images, kernel)
         for mine, theirs in zip(ours, plain, strict=True):
             np.testing.assert_allclose(mine, theirs, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("image", "size", "stride", "pad", "rows", "columns"),
+    [
+        ((1, 9), 3, 1, 1, [1], [0, 1, 2]),
+        ((2, 8), 3, 2, 1, [1, 2], [0, 1, 2]),
+        ((9, 2), 5, 2, 2, [0, 1, 2, 3, 4], [2, 3]),
+        ((1, 9), 3, 1, 2, [0, 1, 2], [0, 1, 2]),  # three rows of output: each row of the kernel meets the image in one
+    ],
+)
+def test_kernel_loses_rows_and_columns_that_meet_padding_only(image, size, stride, pad, rows, columns):
+    kernel = normal(0, (size, size, 5, 4))
+    cropped, _ = ops2d.crop_kernel(image, kernel, (stride, stride), ((pad, pad), (pad, pad)))
+    np.testing.assert_array_equal(cropped, kernel[np.ix_(rows, columns)])
 
 
 @pytest.mark.parametrize(("size", "stride", "pad"), [(3, 2, 1), (3, 2, 0), (2, 2, 0)])
