@@ -4,8 +4,8 @@
     python -m benchmarks.ablation mask_best --seeds=12,13,14 --runs=runs/ablation --out=docs/best.md
 
 Every variant runs once per seed, in a folder of its own: finished runs are read again, and interrupted ones resume, so
-delete the folder of the runs when the config has changed. Each seed simulates another corpus, with other speakers. Only
-validation sets are compared, never test.
+delete the folder of the runs when the config has changed. Each seed simulates another corpus, with other speakers. A
+table of one seed is a section of its own, next to those of others. Only validation sets are compared, never test.
 """
 
 import re
@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.over_seeds import arguments, command, corpora_of, pooled, trained, write_section
+from benchmarks.over_seeds import arguments, command, corpora_of, heading, pooled, trained, write_section
 from configs import breathing_best, common, mask_best
 from jaxpara.evaluation import comparison_report, paired
 from jaxpara.evaluation.formatting import Formatter
@@ -106,7 +106,7 @@ def section(name: str, variants: Mapping[str, Mapping[str, Any]], seeds: Sequenc
         " where `full minus this` is positive, the config is better without that change. The intervals are paired, over"
         f" {full.speakers} speakers, and not corrected for the number of rows."
     )
-    return f"## Ingredients of {name}\n\n{note}\n\n{comparison_report.markdown(table)}"
+    return f"{heading(f'Ingredients of {name}', seeds)}\n\n{note}\n\n{comparison_report.markdown(table)}"
 
 
 def scored(name: str, variant: str, fields: Mapping[str, Any], seeds: Sequence[int], runs: Path) -> ScoredRows:

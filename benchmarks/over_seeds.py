@@ -7,7 +7,6 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
 import pandas as pd
@@ -101,14 +100,14 @@ def corpora_of(seeds: Sequence[int]) -> str:
     return f"{len(seeds)} seeds, each with a simulated corpus of its own"
 
 
+def heading(title: str, seeds: Sequence[int]) -> str:
+    """Return the heading of a section; one about a single seed names it, so that it stays next to those of others."""
+    return f"## {title}" if len(seeds) > 1 else f"## {title}, seed {seeds[0]}"
+
+
 def command(module: str, name: str, seeds: Sequence[int]) -> str:
     """Return the command that makes a section."""
     return f"python -m benchmarks.{module} {name} --seeds={','.join(map(str, seeds))}"
-
-
-def mean_seconds(runs: Iterable[Run]) -> float:
-    """Return the mean time of training."""
-    return fmean(its.results["seconds"] for its in runs)
 
 
 def pooled(by_seed: Mapping[int, ScoredRows]) -> ScoredRows:

@@ -14,7 +14,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any, NamedTuple
 
-from benchmarks.over_seeds import Run, arguments, command, corpora_of, mean_seconds, pooled, trained, write_section
+from benchmarks.over_seeds import Run, arguments, command, corpora_of, heading, pooled, trained, write_section
 from jaxpara.evaluation import comparison_report, paired
 from jaxpara.evaluation.formatting import Formatter
 
@@ -90,7 +90,7 @@ def section(name: str, seeds: Sequence[int], runs: Path) -> str:
         if system in runs_of:
             cv = [its.results["fusion"]["cv"] for its in runs_of[system].values()]
             validation = say.number(fmean(scores.get("mean_of_folds", scores["pooled"]) for scores in cv))
-            minutes = f"{mean_seconds(runs_of[system].values()) / 60:.1f}"
+            minutes = f"{fmean(its.results['seconds'] for its in runs_of[system].values()) / 60:.1f}"
         if system in found:
             difference, bounds = say.signed(found[system].value), found[system].interval_95
             interval, chance = say.interval(bounds, say.signed), f"{p[system]:.4f}"
@@ -102,8 +102,7 @@ def section(name: str, seeds: Sequence[int], runs: Path) -> str:
         " test, corrected for the number of systems. Validation sets were also used to choose epochs. Minutes are those"
         f" of training, and depend on what else ran.{' Both are means over seeds.' * several}{comparison.note}"
     )
-    title = comparison.title if several else f"{comparison.title}, seed {seeds[0]}"
-    return f"## {title}\n\n{note}\n\n{comparison_report.markdown(table)}"
+    return f"{heading(comparison.title, seeds)}\n\n{note}\n\n{comparison_report.markdown(table)}"
 
 
 if __name__ == "__main__":

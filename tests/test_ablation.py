@@ -86,7 +86,8 @@ def test_the_page_has_every_variant_and_its_difference(tmp_path, monkeypatch, ru
 
 
 def test_a_variant_starts_with_the_members_that_it_shares(tmp_path, runs):
-    ablation.section("mask_best", VARIANTS, [1], tmp_path / "runs")
+    text = ablation.section("mask_best", VARIANTS, [1], tmp_path / "runs")
+    assert text.startswith("## Ingredients of mask_best, seed 1\n")
     folder = tmp_path / "runs" / "mask_best"
     shared = {
         variant: {path.parent.name for path in (folder / variant).glob("seed_1/members/*/copied")}
