@@ -100,7 +100,8 @@ def section(name: str, seeds: Sequence[int], runs: Path) -> str:
         f"{rows[best].data.measure} with {corpora_of(seeds)} (`{command('systems', name, seeds)}`):"
         f" {rows[best].speakers} test speakers in all. The intervals are paired over speakers; p is of a permutation"
         " test, corrected for the number of systems. Validation sets were also used to choose epochs. Minutes are those"
-        f" of training, and depend on what else ran.{' Both are means over seeds.' * several}{comparison.note}"
+        " of training, and depend on what else ran."
+        f"{' Validation scores and minutes are means over seeds.' * several}{comparison.note}"
     )
     return f"{heading(comparison.title, seeds)}\n\n{note}\n\n{comparison_report.markdown(table)}"
 

@@ -3,7 +3,7 @@
     python launch.py --config=configs/breathing_e2e.py --config.corpus.root=/data/ComParE2020_Breathing
 
 Reproduces: paper §3.2.1, Table 1, Breathing row 2 (CV 0.607, test 0.744 on the real corpus).
-Costs: without a corpus, under 8 minutes on 2 CPU cores (simulated speech, demo sizes).
+Costs: without a corpus, 2 to 9 minutes on 2 CPU cores (simulated speech, demo sizes).
 """
 
 from typing import Any

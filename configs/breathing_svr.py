@@ -6,7 +6,7 @@ Reproduces: the challenge's baseline (functionals of one second, scaled by their
 the belt's 25 Hz), for which the organisers gave r 0.244 on devel and 0.442 on test. Member `official` is trained on
 train, C is chosen on devel, and test is predicted by an SVM trained on both. Member `folds` uses the four folds of the
 networks. `recommended` scores and submits `folds`, the other recipes `official`. Needs
-`pip install 'jaxpara[opensmile]'`.
+`pip install -e '.[opensmile]'`.
 Costs: without a corpus, under 10 minutes on 2 CPU cores, nearly all of it openSMILE.
 """
 

@@ -4,7 +4,7 @@
 
 The corpus is a table of files and labels, or a folder per class; docs/your-data.md explains both. Where the table has a
 train, a devel and a test split, all members are trained on train; otherwise on five folds, which keep speakers apart
-if they are known. Without openSMILE (`pip install 'jaxpara[opensmile]'`) only the network on log-Mel bands remains. A
+if they are known. Without openSMILE (`pip install -e '.[opensmile]'`) only the network on log-Mel bands remains. A
 network on the layers of a speech encoder joins them if `--config.members.ssl.features.checkpoint` names one
 (docs/features.md).
 Costs: with 500 recordings of three seconds, about 5 minutes on 2 CPU cores.

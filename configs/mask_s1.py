@@ -3,8 +3,8 @@
     python launch.py --config=configs/mask_s1.py --config.corpus.root=/data/ComParE2020_Mask
 
 Reproduces: paper §3.1.2, Table 1, Mask row 1 (CV 77.23 %, test 74.00 % UAR on the real corpus).
-Costs: without a corpus, 7 minutes on 2 CPU cores. With one, the checkpoints of all epochs are kept until the common
-epoch is chosen, 140 MB each.
+Costs: without a corpus, about 2 minutes on 2 CPU cores. With one, the checkpoints of all epochs are kept until the
+common epoch is chosen, 140 MB each.
 """
 
 from ml_collections import ConfigDict

@@ -4,7 +4,7 @@
 
 Reproduces: paper §3.1.2, Table 1, Mask row 3 (CV 78.55 %, test 74.90 % UAR on the real corpus). `paper` has two
 networks and two SVMs, as its text says; probabilities are averaged. The bags come from the organisers' file
-BoAW-2000 if the corpus has it, otherwise from the audio (needs `pip install 'jaxpara[opensmile]'`).
+BoAW-2000 if the corpus has it, otherwise from the audio (needs `pip install -e '.[opensmile]'`).
 Costs: without a corpus, under 10 minutes on 2 CPU cores.
 """
 

@@ -6,7 +6,7 @@ Reproduces: the comparison of paper §3.1.1, for which no figures were published
 kernel there are two members. `<set>_<kernel>` is trained on train, C is chosen on devel, and test is predicted by an
 SVM trained on both. `<set>_<kernel>_cv` uses the four folds of the networks, and C is chosen in each. Features come
 from the organisers' files if the corpus has them in `features/`, otherwise from the audio: functionals of openSMILE
-(needs `pip install 'jaxpara[opensmile]'`), bags of audio words of its descriptors, ImageNet activations as in
+(needs `pip install -e '.[opensmile]'`), bags of audio words of its descriptors, ImageNet activations as in
 DeepSpectrum (left out if the weights are not available), and autoencoders as in auDeep.
 Costs: without a corpus, under 10 minutes on 2 CPU cores.
 """

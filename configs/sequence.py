@@ -5,7 +5,7 @@ each second, and their mean.
 
 The table has a row per file and time; docs/your-data.md explains it. Where it has a train, a devel and a test split,
 both members are trained on train; otherwise on five folds, which keep speakers apart if they are known. Without
-openSMILE (`pip install 'jaxpara[opensmile]'`) the SVR is left out.
+openSMILE (`pip install -e '.[opensmile]'`) the SVR is left out.
 Costs: with two hours of audio, about two hours a fold on 2 CPU cores; use a GPU, or `--config.sizes=demo` first.
 """
 

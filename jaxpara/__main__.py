@@ -58,7 +58,7 @@ HELP = f"""jaxpara {__version__}: computational paralinguistics in JAX
 --mode=export            writes the trained system in --workdir to the folder --output; --overwrite replaces an export
 --mode=compare           tests which of --systems=A,B,... is better, workdirs or CSVs; --output=FOLDER saves the tables;
                          CSVs alone need --corpus_root=FOLDER, and --task=NAME if the labels fit several tasks
---coordinator=HOST:PORT --processes=N --process=I    on several hosts, one process on each; see README
+--coordinator=HOST:PORT --processes=N --process=I    on several hosts, one process on each; see docs/scaling.md
 --distributed            the same, started by SLURM or Open MPI
 --version
 """

@@ -131,7 +131,7 @@ def test_systems_are_compared_on_the_test_partitions_of_all_seeds(corpora, tmp_p
     text = page.read_text(encoding="utf-8")
     assert "## Made up\n\nUAR with 2 seeds, each with a simulated corpus of its own" in text
     assert "(`python -m benchmarks.systems mask --seeds=1,3`): 2 test speakers in all" in text
-    assert "Both are means over seeds." in text
+    assert "Validation scores and minutes are means over seeds." in text
     assert "Made up, seed 3" not in text
     assert text.endswith("## Made up, too\n\nkept\n")
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines() if line.startswith("|")][2:]

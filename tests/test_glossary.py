@@ -36,8 +36,6 @@ WORDS = {re.compile(rf"\b(?:{words})\b", re.IGNORECASE): plain for words, plain 
 CLAUSE = re.compile(r'"""(Whether|What|How|Where|Which|That) ')  # a docstring without a verb or a noun
 # Lines that have to keep such a word: the file, a part of the line, and why.
 EXCEPTIONS: tuple[tuple[str, str, str], ...] = (
-    ("CHANGELOG.md", "`fit_and_tune`, `tune`, `beside`", "the old names of keys that were renamed"),
-    ("CHANGELOG.md", "`fusion.beside`", "the old name of a field that was renamed"),
     ("tests/models/golden/make_crop.py", 'drawn("picture"', "the name seeds the random values of a golden file"),
     ("tests/models/test_crop.py", 'drawn("picture"', "the name seeds the random values of a golden file"),
 )
