@@ -101,8 +101,8 @@ def main(argv: list[str] | None = None) -> NoReturn:
         command = _command()
         command()
     except KeyboardInterrupt:
-        resume = "; rerun the same command to resume" if FLAGS.mode in ("train", "evaluate", "predict") else ""
-        processes.exit_with(f"stopped{resume}", 130)
+        resumable = FLAGS.is_parsed() and FLAGS.mode in ("train", "evaluate", "predict")
+        processes.exit_with("stopped" + "; rerun the same command to resume" * resumable, 130)
     except UserError as error:
         processes.exit_with(f"error: {error}", 1)
     except MemoryError as error:

@@ -32,6 +32,9 @@ def as_run(config: ml_collections.ConfigDict, overrides: Mapping[str, Any]) -> d
     Raises:
       UserError: a general field has no valid value.
     """
+    if "recipe" in overrides:
+        recipe = overrides["recipe"]
+        raise UserError(f"config.recipe is only the name of the recipe; choose one with --config=FILE:{recipe}")
     config = config.copy_and_resolve_references()
     config.update_from_flattened_dict(dict(overrides))
     settings: dict[str, Any] = config.to_dict()
@@ -70,7 +73,7 @@ def _with_only(settings: dict[str, Any], *, keep_fusion: bool) -> dict[str, Any]
 
 def sources_of(member: Mapping[str, Any]) -> tuple[str, ...]:
     """Return the members whose embeddings a member's config uses as features."""
-    return tuple(member["features"].get("of", ()))
+    return tuple(member.get("features", {}).get("of", ()))
 
 
 def grid_points(config: ml_collections.ConfigDict, axes: Sequence[str]) -> list[dict[str, Any]]:

@@ -85,7 +85,10 @@ def locked(workdir: Path) -> Iterator[None]:
     with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        except BlockingIOError:
             fix = "wait for it to end, or choose another"
             raise UserError(f"--workdir={workdir}: another run is using it; {fix}") from None
+        except OSError as error:
+            fix = "choose a folder on another file system"
+            raise UserError(f"--workdir={workdir}: cannot be locked ({error.strerror}); {fix}") from error
         yield

@@ -97,6 +97,15 @@ def _by_model(validation: ByMember) -> dict[FoldSeed, dict[str, pd.DataFrame]]:
     return {key: {name: parts[name][key] for name in parts if key in parts[name]} for key in keys}
 
 
+def _aligned(key: FoldSeed, members: Mapping[str, pd.DataFrame]) -> list[pd.DataFrame]:
+    """Return the predictions of a fold's members with the rows in the same order; a UserError if they differ."""
+    try:
+        return align(list(members.values()))
+    except UserError as error:
+        fix = "give the members the same folds, or name fewer in config.fusion.members"
+        raise UserError(f"config.fusion: fold {model_name(key)} of {', '.join(members)}: {error}; {fix}") from None
+
+
 def _disjoint(parts: Mapping[FoldSeed, pd.DataFrame]) -> dict[FoldSeed, list[FoldSeed]]:
     """List for each model those whose validation sets share no recording with its own; empty if any has none."""
     # Models of one fold with several seeds share all recordings, so that they are never in each other's list.
@@ -119,7 +128,7 @@ class Mean:
         """
         count = sum(len(models) for models in test.values())
         weights = {name: {key: 1 / count for key in models} for name, models in test.items()}
-        validated = concatenate([average(list(members.values())) for members in _by_model(validation).values()])
+        validated = concatenate([average(_aligned(key, members)) for key, members in _by_model(validation).items()])
         return Fused(validated, mix(test, weights), weights)
 
 
@@ -165,6 +174,9 @@ class WeightSearch:
     folds that share no recording with it.
     """
 
+    def require(self, members: int, scores: int) -> None:
+        """Raise a UserError unless so many members with so many scores per row can be fused."""
+
     def candidates(self, members: int) -> np.ndarray:
         """Return the weights to try, `[candidate, member]` with rows of sum 1, unless `search` is another search."""
         raise NotImplementedError
@@ -191,13 +203,12 @@ class WeightSearch:
         found: dict[FoldSeed, np.ndarray] = {}
         for key, members in models.items():
             if sorted(members) != names:
-                raise UserError(
-                    f"config.fusion: fold {model_name(key)} has only {sorted(members)}; a search needs all members"
-                )
+                what = f"fold {model_name(key)} has only {sorted(members)}; a search needs all members"
+                raise UserError(f"config.fusion: {what}")
             # The rows are in the order of the first member, and so is its truth.
-            scores = np.stack([scores_of(part) for part in align([members[name] for name in names])])
-            of_fold = labels[key]["truth"].to_numpy()
-            known = np.isfinite(of_fold)
+            scores = np.stack([scores_of(part) for part in _aligned(key, {name: members[name] for name in names})])
+            self.require(*scores.shape[::2])
+            known = np.isfinite(of_fold := labels[key]["truth"].to_numpy())
             found[key] = self.search(of_fold[known], scores[:, known], measure)
 
         def fuse(weights: Mapping[FoldSeed, np.ndarray]) -> pd.DataFrame:
@@ -228,9 +239,13 @@ class Grid(WeightSearch):
 
     points: int = 41
 
-    def candidates(self, members: int) -> np.ndarray:
+    def require(self, members: int, scores: int) -> None:
         if members != 2:
             raise UserError(f"config.fusion.name is 'grid', which is for 2 members, not {members}; try 'dirichlet'")
+        if self.points < 2:
+            raise UserError(f"config.fusion.points is {self.points}, expected at least 2")
+
+    def candidates(self, members: int) -> np.ndarray:
         first = np.linspace(0, 1, self.points)
         return np.stack([first, 1 - first], axis=1)
 
@@ -268,12 +283,12 @@ class Convex(WeightSearch):
     Reference: `scipy.optimize.nnls` (Lawson and Hanson, *Solving Least Squares Problems*, 1974, chapter 23).
     """
 
+    def require(self, members: int, scores: int) -> None:
+        if scores != 1:
+            what = f"for sequences with one score per row; here each row has {scores}, one per class: try 'dirichlet'"
+            raise UserError(f"config.fusion.name is 'convex', which is {what}")
+
     def search(self, truth: np.ndarray, scores: np.ndarray, measure: Goal) -> np.ndarray:
-        if scores.shape[-1] != 1:
-            raise UserError(
-                "config.fusion.name is 'convex', which is for sequences with one score per row; here each row has"
-                f" {scores.shape[-1]}, one per class: try 'dirichlet'"
-            )
         target, series = _compress(truth, scores[..., 0])
         weights, _ = nnls(series.T, target)
         if not weights.any():

@@ -85,11 +85,8 @@ def concatenate(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
 
 def by_model(table: pd.DataFrame) -> dict[FoldSeed, pd.DataFrame]:
     """Split a table by trained model, the folds of the first seed first."""
-    keys = table[MODEL].drop_duplicates().sort_values(["seed", "fold"])
-    return {
-        (fold, seed): table[(table["fold"] == fold) & (table["seed"] == seed)].reset_index(drop=True)
-        for fold, seed in keys.itertuples(index=False, name=None)
-    }
+    models = table.groupby(["seed", "fold"])  # sorted by both
+    return {(int(fold), int(seed)): part.reset_index(drop=True) for (seed, fold), part in models}
 
 
 def one_per_label(models: pd.DataFrame) -> pd.DataFrame:
@@ -171,8 +168,7 @@ def match(table: pd.DataFrame, labels: pd.DataFrame, extra: str = "extra", *, fi
 
 
 def _found(rows: pd.DataFrame, others: pd.DataFrame) -> np.ndarray:
-    merged = rows.merge(others.drop_duplicates(), how="left", on=KEYS, indicator="found")
-    return merged["found"].to_numpy() == "both"
+    return pd.MultiIndex.from_frame(rows).isin(pd.MultiIndex.from_frame(others))
 
 
 def first_key(rows: pd.DataFrame) -> str:

@@ -25,7 +25,7 @@ from jaxpara.evaluation.measures import MEASURE
 from jaxpara.evaluation.results import MemberOutcome, keep_others, summarise
 from jaxpara.evaluation.scores import CorpusData
 from jaxpara.files import locked, write_json
-from jaxpara.fusion import FUSIONS, Fused
+from jaxpara.fusion import FUSIONS, Fused, WeightSearch
 from jaxpara.inference import system_file
 from jaxpara.predictions import KEYS, save
 from jaxpara.progress import Progress
@@ -153,12 +153,16 @@ def build_members(name: str, settings: dict[str, Any], corpus: Corpus, findings:
     only = settings["only"] or [*members]
     members = {name: m for name, m in members.items() if (m.predicts and name in only) or name in sources}
     fusion, fusion_seed = dict(settings["fusion"]), derive(seed, "fusion")
-    _members_to_fuse(settings, [member for member in members if members[member].predicts], ())
+    fusing = _members_to_fuse(settings, [member for member in members if members[member].predicts], ())
     fusion.pop("members", None)
     others = fusion.pop("also_score", ())
     also_score = {other: build(FUSIONS, {"name": other}, "fusion.also_score", seed=fusion_seed) for other in others}
     unscored = corpus.known(fusion.pop("leave_out", ()), "config.fusion.leave_out")
     fuse = build(FUSIONS, fusion, "fusion", seed=fusion_seed)
+    if not any(members[member].optional for member in fusing):  # which may be left out
+        for each in (fuse, *also_score.values()):
+            if isinstance(each, WeightSearch):
+                each.require(len(fusing), corpus.task.outputs)
     return Experiment(name, settings, findings, corpus, describe(corpus), members, fuse, also_score, unscored)
 
 

@@ -39,6 +39,7 @@ ROWS = [
     Row("a member that is a word", "config.members.a has no features", spoil=member("{'a': 'cnn'}"), config="--config={folder}/config.py"),
     Row("a member whose name is a path", "config.members.a/b: its name becomes that of a folder; choose one without /", spoil=member("{'a/b': {'features': {}, 'folds': {}, 'learner': {}}}"), config="--config={folder}/config.py"),
     Row("an unknown recipe", "recipe 'papre' is unknown, expected one of", config=f"{CONFIG}:papre"),
+    Row("a recipe as a field", "config.recipe is only the name of the recipe; choose one with --config=FILE:paper", ("--config.recipe=paper",)),
     Row("an unknown field", "'epochz' is not a field .*did you mean 'epochs'", (f"{CNN}.learner.epochz=3",)),
     Row("an unknown member", "'cmm' is not a field of this config", ("--config.members.cmm.learner.epochs=3",)),
     Row("a word for a number", "learner.epochs=many: invalid literal", (f"{CNN}.learner.epochs=many",)),
@@ -84,6 +85,7 @@ ROWS = [
     Row("embeddings of itself", "config.members: top uses the embeddings of top, which is a circle", (f"{TOP}.features.of=('top',)",)),
     Row("embeddings of an SVM", "svr.learner: a support vector machine has no embeddings; name", (f"{TOP}.features.of=('svr',)",)),
     Row("an unknown fusion", "config.fusion.name is 'vote', expected one of", ("--config.fusion.name=vote",)),
+    Row("a fusion of two for three members", "'grid', which is for 2 members, not 3; try", ("--config.fusion.name=grid",)),
     Row("an unknown member to fuse", "config.fusion.members names 'cmm', expected some of", ("--config.fusion.members=('cnn','cmm')",)),
     Row("an unknown recording to leave out", "config.fusion.leave_out names 'nobody.wav', which is not a recording of .*; correct", ("--config.fusion.leave_out=('nobody.wav',)",)),
     # Weights.

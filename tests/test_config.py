@@ -54,10 +54,17 @@ def test_the_members_that_a_config_fuses_are_restricted_to_the_chosen_ones():
     assert chosen(svms, "egemaps_rbf", members=("x",)) == (["egemaps_rbf"], ("x",))
 
 
+def test_a_member_without_features_is_left_to_the_check_of_members():
+    config = breathing_e2e.get_config()
+    del config.members.cnn.features
+    assert chosen(config, "cnn") == (["cnn"], None)
+
+
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
         ({"only": ("cnm",)}, r"config.only names 'cnm', expected some of \['cnn'\]; did you mean 'cnn'\?"),
+        ({"recipe": "paper"}, "config.recipe is only the name of the recipe; choose one with --config=FILE:paper"),
         ({"sizes": "dmo"}, r"config.sizes is 'dmo', expected one of .*; did you mean 'demo'\?"),
     ],
 )

@@ -3,7 +3,7 @@
 import pytest
 
 from jaxpara.errors import UserError
-from jaxpara.files import read_json, read_json_lines, replacing, write_json
+from jaxpara.files import locked, read_json, read_json_lines, replacing, write_json
 
 
 def test_a_file_is_whole_or_as_it_was(tmp_path):
@@ -19,6 +19,22 @@ def test_a_file_is_whole_or_as_it_was(tmp_path):
         die_half_way()
     assert path.read_text() == '{\n  "a": 1\n}\n'
     assert [p.name for p in tmp_path.iterdir()] == ["a.json"]
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (BlockingIOError(11, "busy"), "another run is using it; wait"),
+        (OSError(38, "Function not implemented"), r"cannot be locked \(Function not implemented\); choose a folder on"),
+    ],
+)
+def test_a_workdir_that_cannot_be_locked_is_refused(error, message, tmp_path, monkeypatch):
+    def flock(*_):
+        raise error
+
+    monkeypatch.setattr("fcntl.flock", flock)
+    with pytest.raises(UserError, match=message), locked(tmp_path):
+        raise AssertionError
 
 
 def test_nan_is_not_json(tmp_path):

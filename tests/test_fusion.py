@@ -126,8 +126,13 @@ def test_members_that_do_not_fit_together_are_refused(two):
     validation, *rest = class_member(2)
     with pytest.raises(UserError, match=r"predictions 2 of 2: 1 scores per row, the first has 2;"):
         fuse(Best(), two[0], (with_scores(validation, scores_of(validation)[:, 1:]), *rest), measure=UAR)
+    for fusion in (Mean(), Best()):
+        with pytest.raises(UserError, match=r"fold 0 of m0, m1: .* 1 missing; .*; give the members the same folds, or"):
+            fuse(fusion, two[0], (validation[1:], *rest), measure=UAR)
     with pytest.raises(UserError, match="'grid', which is for 2 members, not 1"):
         fuse(Grid(), two[0], measure=UAR)
+    with pytest.raises(UserError, match=r"config\.fusion\.points is 1, expected at least 2"):
+        fuse(Grid(points=1), *two, measure=UAR)
     with pytest.raises(UserError, match="each row has 2, one per class: try 'dirichlet'"):
         fuse(Convex(), two[0])
 

@@ -5,8 +5,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from absl import flags
 from commands import ended, serving, started
 
+from jaxpara import __main__
 from jaxpara.__main__ import MODES, _shipped
 
 ROOT = Path(__file__).parent.parent
@@ -76,6 +78,19 @@ def assert_one_line(result, *words):
 )
 def test_a_wrong_command_line_is_reported_without_jax(plain, flags, words):
     assert_one_line(plain(*flags), *words)
+
+
+def test_ctrl_c_before_the_flags_are_read_is_one_line(monkeypatch):
+    def parse(argv):
+        raise KeyboardInterrupt
+
+    said = []
+    monkeypatch.setattr(__main__, "FLAGS", flags.FlagValues())
+    monkeypatch.setattr(__main__, "_parse", parse)
+    monkeypatch.setattr(__main__.processes, "exit_with", lambda *all_of: said.append(all_of))
+    with pytest.raises(SystemExit):
+        __main__.main(["launch.py"])
+    assert said == [("stopped", 130)]
 
 
 def test_help_and_version(plain, tmp_path):

@@ -20,14 +20,14 @@ from jaxpara.corpora.findings import Findings
 from jaxpara.errors import UserError
 from jaxpara.runtime import quiet
 
-# libsndfile's errors are RuntimeErrors; the others come from odd names and from headers that promise terabytes.
-AUDIO_ERRORS = (OSError, RuntimeError, TypeError, ValueError, MemoryError)
+# libsndfile's errors are RuntimeErrors; the others come from odd names and odd headers, which promise terabytes.
+AUDIO_ERRORS = (OSError, RuntimeError, TypeError, ValueError, MemoryError, LookupError, ArithmeticError)
 LOSSY = ("MPEG_LAYER", "VORBIS", "OPUS")  # decode to a little more than full scale, which is cut off
 FULL_SCALE = 32767 / 32768  # in 16 bits
 MAX_CLIPPED_FRACTION = 1e-3
 MAX_SILENT = 1e-4  # -80 dB of full scale
 MAX_CANCELLED = 0.01  # of the variance of the channels is left in their mean, -20 dB; -3 dB is usual
-MAX_PEAK = 8.0  # decoders and mixes exceed 1 a little; integers stored as floats exceed it by far
+MAX_PEAK = 2.0  # resampling, decoding and mixing exceed 1 a little, which is clipped; other scales exceed it by far
 CHUNK = 1 << 19  # samples per read
 LEVELS_HZ = 100  # chunks are a whole number of these periods
 MPEG_FRAME = 1152  # samples
@@ -41,7 +41,7 @@ Result = TypeVar("Result")
 class AudioInfo:
     """The properties of an audio file, from one pass over it."""
 
-    failure: str = ""  # why the file cannot be read; of the other fields only `missing` and `more` are set then
+    failure: str = ""  # why the file cannot be read; fields that need the samples are not set then
     digest: str = ""  # SHA-256 of the samples as float32, their rate and channels: the key of stored features
     frames: int = 0  # samples per channel
     rate_hz: int = 0
@@ -52,7 +52,7 @@ class AudioInfo:
     bad_samples: int = 0  # NaN and infinite ones
     silent: bool = False  # True if no channel has a signal above -80 dB of full scale
     cancels: bool = False  # True if the channels are nearly opposite, so that their mean has nearly no signal
-    clipped_fraction: float = 0.0  # of the samples, at full scale
+    clipped_fraction: float = 0.0  # of the samples, at or beyond full scale
     peak: float = 0.0  # the largest amplitude; 1 is full scale
 
     @property
@@ -60,7 +60,7 @@ class AudioInfo:
         return self.frames / self.rate_hz if self.rate_hz else 0.0
 
 
-def reason(error: BaseException) -> str:
+def _fault(error: BaseException) -> str:
     """Return the reason of an error: one line without the name of the file and without a full stop."""
     text = getattr(error, "error_string", None) or getattr(error, "strerror", None) or str(error)
     return " ".join(text.split()).rstrip(".") or type(error).__name__
@@ -71,7 +71,7 @@ def not_a_file(path: Path) -> str:
     try:
         mode = path.stat().st_mode
     except OSError as error:
-        return "a broken link" if path.is_symlink() else reason(error)
+        return "a broken link" if path.is_symlink() else _fault(error)
     kinds = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a named pipe", stat.S_IFSOCK: "a socket"}
     return "" if stat.S_ISREG(mode) else kinds.get(stat.S_IFMT(mode), "a device")
 
@@ -91,6 +91,7 @@ class Reader:
         if kind := not_a_file(path) or ("" if path.stat().st_size else "0 bytes"):
             self.info = AudioInfo(f"not readable as audio ({kind})")
             return
+        self.info = AudioInfo()
         try:
             container = Container.of(path)
             self.info = AudioInfo(missing=container.missing, more=container.more, unread=container.unread)
@@ -99,7 +100,7 @@ class Reader:
             self.info = replace(self.info, rate_hz=self._file.samplerate, channels=self._file.channels)
         except AUDIO_ERRORS as error:
             self._stack.close()
-            self.info = replace(self.info, failure=f"not readable as audio ({reason(error)})")
+            self.info = replace(self.info, failure=f"not readable as audio ({_fault(error)})")
 
     def __iter__(self) -> Iterator[np.ndarray]:
         if self.info.failure:
@@ -116,7 +117,7 @@ class Reader:
                     with quiet():
                         chunk = file.read(size, dtype="float32", always_2d=True)
                 except AUDIO_ERRORS as error:
-                    self.info = replace(self.info, failure=f"damaged or cut short ({reason(error)})")
+                    self.info = replace(self.info, failure=f"damaged or cut short ({_fault(error)})")
                     return
                 if not len(chunk):
                     break
@@ -193,7 +194,7 @@ def resample(chunks: Iterable[np.ndarray], rate_hz: int, target_hz: int) -> Iter
         if not peak <= MAX_PEAK:  # also catches NaN
             raise UserError(
                 f"samples reach {peak:g} between {read / rate_hz:.2f} and {(read + len(mono)) / rate_hz:.2f} s,"
-                " expected finite numbers in [-1, 1]; rescale the recording"
+                f" expected finite numbers from -1 to 1, or up to {MAX_PEAK:g} with clipping; rescale the recording"
             )
         read += len(mono)
         yield np.clip(stream.resample_chunk(mono) if stream else mono, -1, 1)
@@ -227,11 +228,11 @@ def check_file(path: Path, info: AudioInfo, findings: Findings) -> None:
     elif info.cancels:
         what = f"its {info.channels} channels cancel each other: their mean is nearly silent"
         findings.warning("files whose channels cancel", path, what, "keep one channel, or invert one of them")
-    if info.peak > 1 and not info.bad_samples:
-        what = f"float samples reach {info.peak:g}, expected -1 to 1"
+    if info.peak > MAX_PEAK and not info.bad_samples:
+        what = f"float samples reach {info.peak:g}, expected -1 to 1, or up to {MAX_PEAK:g} with clipping"
         findings.error("files beyond full scale", path, what, "rescale the file")
     elif info.clipped_fraction > MAX_CLIPPED_FRACTION:
-        what = f"clipped: {info.clipped_fraction:.1%} of the samples are at full scale"
+        what = f"clipped: {info.clipped_fraction:.1%} of the samples are at or beyond full scale"
         findings.warning("clipped files", path, what, "export it again at a lower level")
 
 

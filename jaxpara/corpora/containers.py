@@ -117,7 +117,8 @@ def _another(file: BinaryIO, start: int, size: int, pattern: re.Pattern[bytes] =
 def _chunked(file: BinaryIO, size: int, magic: bytes) -> Container:
     at, layout, wanted = CHUNKED[magic]
     width, long = struct.calcsize(layout), 0
-    while len(header := _at(file, at, width)) == width:
+    # A damaged length may lead beyond what `seek` accepts.
+    while at < size and len(header := _at(file, at, width)) == width:
         name, length = struct.unpack(layout, header)
         begin = at + width
         if name == wanted:
@@ -213,7 +214,7 @@ def _mpeg_frames(file: BinaryIO, size: int) -> Iterator[tuple[int, int, bytes]]:
         elif content.startswith((b"TAG", b"APETAGEX")) and len(content) >= 32:
             at += 128 if content.startswith(b"TAG") else 32 + int.from_bytes(content[12:16], "little")
         elif length := _mpeg_length(content):
-            yield at, length, content
+            yield at, length, content.ljust(64, b"\0")  # the frame may be cut short
             at += length
         else:
             return

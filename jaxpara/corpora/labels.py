@@ -66,6 +66,7 @@ def read_table(
         for what, place in places.items():
             cells[what].append(texts.setdefault(record[place], record[place]))
     if not rows:
+        findings.require_no_error()  # there may be rows, none of which fits the header
         raise findings.fatal(path, "no rows below the header", "fill it, or copy it again from the corpus")
     table = pd.DataFrame({"row": rows, "path": path, **cells}, dtype=object)
     table.attrs = {what: header[place] for what, place in places.items()}

@@ -14,6 +14,7 @@ from jaxpara.corpora.labels import Rows
 from jaxpara.corpora.source import Options
 from jaxpara.corpora.splits import folds_of, random_parts, speaker_groups
 from jaxpara.corpora.tasks import Task
+from jaxpara.corpora.values import UNLABELLED
 from jaxpara.errors import UserError
 from jaxpara.files import write_text
 from jaxpara.registry import suggest
@@ -64,10 +65,11 @@ def from_file(rows: Rows, split: str, findings: Findings) -> Rows:
     unknown = table[~table.index.isin(rows["name"])].reset_index()
     what, fix = "no recording of the corpus is named {name!r}", "correct or delete the row"
     findings.add_rows("warning", "splits of unknown files", unknown, what, fix)
-    for column in ("partition", "fold", "speaker"):
+    for column in ("partition", "fold"):
         if column in table:
-            there = rows["name"].map(table[column])
-            rows[column] = there.where(rows["speaker"] == "", rows["speaker"]) if column == "speaker" else there
+            rows[column] = rows["name"].map(table[column])
+    if "speaker" in table:
+        rows["speaker"] = rows["speaker"].where(rows["speaker"] != "", rows["name"].map(_known(table["speaker"])))
     absent = rows[rows["partition"].isna()].drop_duplicates("name")
     findings.add_rows("error", "rows without a split", absent, f"{{name!r}} is not in {path}", "add a row for it there")
     return rows[rows["partition"].notna()].fillna({"fold": "", "speaker": ""}).reset_index(drop=True)
@@ -117,23 +119,26 @@ def speakers(rows: Rows, named: Collection[str], task: Task, path: Path | None, 
       named: all recordings of the corpus, including those with errors.
     """
     if "speaker" in rows:
-        return rows["speaker"].where(~rows["speaker"].isin(("?", "NA", "N/A", "nan", "None")), "")
-    recordings = rows.drop_duplicates("name")[["name", "partition"]]
-    known = {name: Path(name).stem if task.speaker_per_file else "" for name in recordings["name"]}
+        return _known(rows["speaker"])
+    names = rows["name"].drop_duplicates()
+    known = {name: Path(name).stem if task.speaker_per_file else "" for name in names}
     if path is None:
         return rows["name"].map(known)
     table = labels.one_row_each(labels.read_table(path, findings, speaker=("speaker",)), findings)
     unknown = table[~table["name"].isin(named)]
     what, fix = "no label file names {name!r}", "correct or delete the row"
     findings.add_rows("warning", "speakers of unknown files", unknown, what, fix)
-    table = table[table["speaker"] != ""].merge(recordings, on="name", validate="one_to_one")
-    if recordings["partition"].notna().all():
-        add_speakers_of_two(table, findings)
+    table = table[(_known(table["speaker"]) != "") & table["name"].isin(names)]
     known |= dict(zip(table["name"], table["speaker"], strict=True))
-    for name in recordings["name"][~recordings["name"].isin(table["name"])]:
+    for name in names[~names.isin(table["name"])]:
         what = f"no speaker for {quote(name)}"
         findings.warning("files without a speaker", path, what, "add a row for it, or delete the table")
     return rows["name"].map(known)
+
+
+def _known(speakers: Rows) -> Rows:
+    """Return the speakers, empty where a table marks them as unknown."""
+    return speakers.mask(speakers.isin(UNLABELLED), "")
 
 
 def write(path: Path, corpus: Corpus, specs: Iterable[Mapping[str, Any]]) -> None:

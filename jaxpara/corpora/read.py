@@ -39,7 +39,8 @@ def read_contents(
     """
     try:
         source = _source(root, task, options, findings)
-        rows, file = source.rows, source.label_file
+        # Of several tables, some may lack a column that others have.
+        rows, file = source.rows.fillna({"split": "", "speaker": "", "fold": ""}), source.label_file
         task = values.with_classes(replace(task, target=source.target), rows, file, findings)
         if "split" in rows:
             rows = partitions.from_column(rows, findings)
@@ -62,8 +63,11 @@ def read_contents(
     # An empty partition may only be the result of the errors before it.
     if not findings.count("error"):
         _add_missing(corpus, options, findings)
-        if options.own:
-            partitions.add_speakers_of_two(rows.drop_duplicates("name"), findings)
+        recordings = rows.drop_duplicates("name")
+        if source.speakers and "speaker" not in source.rows:
+            # Speakers are corrected where they were read.
+            recordings = recordings.assign(path=source.speakers, row=None)
+        partitions.add_speakers_of_two(recordings, findings)
         unknown = sum(not recording.speaker for recording in corpus.recordings)
         if options.own and unknown and (made or not corpus.partition("devel")):
             what = f"the speakers of {unknown} of {len(corpus.recordings)} recordings are not known"

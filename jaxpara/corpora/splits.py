@@ -164,7 +164,7 @@ def random_parts(labels: np.ndarray, task: Task, speakers: Sequence[str] | None,
     strata = np.zeros(len(labels), int)
     if task.kind == "classes":
         strata = labels.astype(int)
-    elif task.kind != "sequence":
+    elif task.kind != "sequence" and np.ptp(labels):  # equal labels have no fifths
         # Each fifth needs at least a recording for each part.
         fifths = max(1, min(5, len(labels) // count))
         strata = np.asarray(pd.qcut(labels, fifths, labels=False, duplicates="drop"))

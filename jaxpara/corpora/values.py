@@ -27,11 +27,18 @@ def with_classes(task: Task, rows: Rows, label_file: Path, findings: Findings) -
     counts = labels.value_counts()
     if len(counts) < 2:
         what = f"its labels are {_some(labels)}, expected two or more classes" if len(counts) else "it has no labels"
-        raise findings.fatal(label_file, what, "add labels, or correct config.corpus.target")
+        fix = "add labels, or correct config.corpus.target; if None or NA is a class, list all of them"
+        raise findings.fatal(label_file, what, f"{fix} in config.corpus.classes")
     if (counts == 1).sum() > max(MAX_SINGLE, len(counts) / 2):
         what = f"{len(counts)} different labels in {len(labels)} rows ({_some(labels)}), which are not classes"
         raise findings.fatal(label_file, what, "correct config.corpus.target; numbers need config.corpus.task=values")
     numbers = {name: _number(name) for name in counts.index}
+    spellings: dict[Any, str] = {}
+    for name, number in numbers.items():
+        first = spellings.setdefault(number if np.isfinite(number) else name.casefold(), name)
+        if first != name:
+            what, fix = f"its labels {quote(first)} and {quote(name)} would be two classes", "write them alike"
+            raise findings.fatal(label_file, what, f"{fix}, or list all classes in config.corpus.classes")
     by_number = np.isfinite(list(numbers.values())).all()
     key: Callable[[str], Any] = (lambda name: (numbers[name], name)) if by_number else str
     return replace(task, classes=tuple(sorted(numbers, key=key)))
@@ -72,6 +79,8 @@ def with_values(rows: Rows, task: Task, may_hide: Collection[str], findings: Fin
             expected = "a whole number, or for names of levels config.corpus.classes, from the lowest to the highest"
     hidden = rows["label"].isin(UNLABELLED - set(task.classes))
     what, fix = "{name!r} has the label {label!r}, which only test recordings may have", "add the label"
+    if task.kind in ("classes", "ordinal"):
+        fix += ", or, if it is a class or level, list all of them in config.corpus.classes"
     findings.add_rows("error", "hidden labels outside test", rows[hidden & ~rows["name"].isin(may_hide)], what, fix)
     rows["value"] = value.where(~hidden & np.isfinite(value))
     wrong = rows[~hidden & rows["value"].isna()]

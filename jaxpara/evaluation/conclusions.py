@@ -30,6 +30,11 @@ def pooled_cv_name(results: Json) -> str:
     return f"pooled {name}" if name == "cross-validation" else name
 
 
+def averaged(results: Json, *members: str) -> str:
+    """Return what the mean of several scores `cv` is over, as for `cv_name`: `folds`, or `models` of the same fold."""
+    return "folds" if cv_name(results, *members) == "cross-validation" else "models"
+
+
 def _on_validation(results: Json, *members: str, folds: str = "") -> str:
     """Return where the scores `cv` were computed; `folds` says how those of several folds are summarised."""
     several = cv_name(results, *members) == "cross-validation"
@@ -57,9 +62,7 @@ def _headline(results: Json, say: Formatter) -> Iterator[str]:
     score = fusion[part]
     models = sum(len(results["members"][name]["folds"]) for name in fusion["members"])
     system = f"The fusion ({fusion['name']}) of {models} models" if models > 1 else "The model"
-    where = "on the test partition"
-    if part == "cv":
-        where = _on_validation(results, folds=" with all folds pooled")
+    where = "on the test partition" if part == "test" else _on_validation(results, folds=" with all folds pooled")
     bounds = "the interval over speakers is unknown"
     if score["interval_95"]:
         bounds = f"95\N{NO-BREAK SPACE}% interval over speakers {say.interval(score['interval_95'])}"
@@ -193,8 +196,8 @@ def _leaks(results: Json, say: Formatter) -> Iterator[str]:
         if cv["pooled"] is not None and test["pooled"] is not None:
             apart = say.compared(test["pooled"] - cv["pooled"], "the same")
             sentence += (
-                f" The {pooled_cv_name(results)} score is {say.number(cv['pooled'])}; on the test partition, whose"
-                f" speakers are new, it is {say.number(test['pooled'])}, {apart}. To keep speakers apart, set"
+                f" The {pooled_cv_name(results)} score is {say.number(cv['pooled'])}; on the test partition it"
+                f" is {say.number(test['pooled'])}, {apart}. To keep speakers apart, set"
                 " --config.members.<member>.folds.name=speaker_disjoint."
             )
         yield sentence
@@ -288,13 +291,10 @@ def closing_lines(results: Json) -> list[str]:
     elif "test" in results["corpus"]["partitions"]:
         lines.append(f"test: no score ({test['undefined']['pooled']}); the submission is ready")
     if cv["pooled"] is not None:
-        name, found, mean = cv_name(results), say.number(cv["pooled"]), cv["mean_of_folds"]
+        name, found, mean, of = cv_name(results), say.number(cv["pooled"]), cv["mean_of_folds"], averaged(results)
         if len(cv["per_fold"]) > 1:
-            of = "folds" if name == "cross-validation" else "models"
             found = f"pooled {found}" if mean is None else f"mean of {of} {say.number(mean)}, pooled {found}"
         lines.append(f"{name} {say.name}: {found}")
         lines += baselines["cv"]
-    best = _against_best(results, say).strip()
-    return [
-        line.replace("\N{NO-BREAK SPACE}", " ") for line in [*lines, *filter(None, [best]), *_late_epochs(results, say)]
-    ]
+    lines += [*filter(None, [_against_best(results, say).strip()]), *_late_epochs(results, say)]
+    return [line.replace("\N{NO-BREAK SPACE}", " ") for line in lines]

@@ -52,8 +52,11 @@ class Measure:
 
 
 def _of_confusion(measure: Callable[[np.ndarray], float]) -> Callable[[np.ndarray, np.ndarray], float]:
-    """Of equal scores the first class counts."""
-    return lambda truth, scores: measure(metrics.confusion(truth, scores.argmax(1), scores.shape[1]))
+    def of_scores(truth: np.ndarray, scores: np.ndarray) -> float:
+        metrics.require_finite(scores)  # of which argmax takes NaN for the largest
+        return measure(metrics.confusion(truth, scores.argmax(1), scores.shape[1]))  # of equal scores the first
+
+    return of_scores
 
 
 def _of_numbers(measure: Callable[[np.ndarray, np.ndarray], float]) -> Callable[[np.ndarray, np.ndarray], float]:

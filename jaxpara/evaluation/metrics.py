@@ -24,12 +24,17 @@ def defined(undefined: dict[str, str], figure: str, compute: Callable[..., Any],
         return None
 
 
+def require_finite(*values: np.ndarray) -> None:
+    """Raise `Undefined` if a value is NaN or infinite."""
+    if not all(np.isfinite(each).all() for each in values):
+        raise Undefined("a value is NaN or infinite")
+
+
 def _pair(truth: np.ndarray, prediction: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     truth, prediction = np.asarray(truth, np.float64), np.asarray(prediction, np.float64)
     if len(truth) < 2:
         raise Undefined(f"{len(truth)} labels, at least 2 are needed")
-    if not (np.isfinite(truth).all() and np.isfinite(prediction).all()):
-        raise Undefined("a value is NaN or infinite")
+    require_finite(truth, prediction)
     return truth, prediction
 
 
@@ -103,8 +108,7 @@ def _both_classes(truth: np.ndarray, score: np.ndarray) -> tuple[np.ndarray, np.
     truth, score = np.asarray(truth, bool), np.asarray(score, np.float64)
     if truth.all() or not truth.any():
         raise Undefined("labels of one class only")
-    if not np.isfinite(score).all():
-        raise Undefined("a value is NaN or infinite")
+    require_finite(score)
     return truth, score
 
 

@@ -12,7 +12,7 @@ from jaxpara.config import flat
 from jaxpara.errors import UserError
 from jaxpara.evaluation import plots
 from jaxpara.evaluation.breaths import scale_onto
-from jaxpara.evaluation.conclusions import conclude, cv_name, pooled_cv_name
+from jaxpara.evaluation.conclusions import averaged, conclude, cv_name, pooled_cv_name
 from jaxpara.evaluation.formatting import Formatter, p_value
 from jaxpara.evaluation.measures import MEASURE
 from jaxpara.evaluation.scores import CorpusData, join
@@ -96,6 +96,8 @@ def write(
         excerpt_s=round(plots.MAX_EXCERPT_S),
         cv_name=cv_name(results),
         cv_name_of_all=cv_name(results, *results["members"]),
+        averaged=averaged(results),
+        averaged_of_all=averaged(results, *results["members"]),
         # With one model each, the mean of their scores is the score.
         several_models=any(len(member["folds"]) > 1 for member in results["members"].values()),
         shown="test" if tested else cv_name(results),
@@ -168,7 +170,8 @@ def _per_fold(results: Json) -> str | None:
     systems = {name: member["cv"] for name, member in members.items()} | ({"fusion": cv} if len(members) > 1 else {})
     series = {name: _points(system, "per_fold") for name, system in systems.items()}
     several = len(cv["per_fold"]) > 1
-    lines = {"mean of folds": cv["mean_of_folds"], "pooled": cv["pooled"]} if several else {"score": cv["pooled"]}
+    mean = {f"mean of {averaged(results)}": cv["mean_of_folds"]} if several else {}
+    lines = mean | {"pooled" if several else "score": cv["pooled"]}
     lines[Formatter(results["measure"]).guessing] = cv["chance"]
     return _dots("folds", series, results["measure"], "fold", lines) if len(members) < MAX_SYSTEMS else None
 

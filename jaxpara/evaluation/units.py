@@ -1,6 +1,6 @@
 """Units that are drawn with replacement or left out, each with sums from which a measure of all of them follows.
 
-A measure here is a function of sums over rows: Pearson's r of moments, UAR of the confusion matrix, AUC of a histogram
+A measure here is a function of sums over rows: Pearson's r of moments, UAR of counts by class, AUC of a histogram
 of the scores. A resample of units, each drawn some number of times, has the sums `counts @ sums_per_unit`: all
 resamples are one matrix product.
 
@@ -15,9 +15,6 @@ from typing import Any
 
 import numpy as np
 from scipy import sparse, stats
-
-MAX_CELLS = 4096  # of confusion matrices that are listed whole
-
 
 OfSums = Callable[[np.ndarray], np.ndarray]
 Systems = Sequence[np.ndarray]
@@ -42,46 +39,38 @@ class Units:
 
 
 def confusions(of_sums: OfSums, truth: np.ndarray, systems: Systems, unit: np.ndarray | None) -> Units:
-    """Count the flattened confusion matrix of each unit, `[class * class]` for each system."""
-    classes, truth = systems[0].shape[1], np.asarray(truth, int)
-    predicted = [scores.argmax(1) for scores in systems]
-    cells = classes * classes
-    if unit is not None:
-        flat = [(np.asarray(unit) * classes + truth) * classes + of_one for of_one in predicted]
-        length = (int(np.max(unit)) + 1) * cells
-        sums = np.concatenate([np.bincount(f, minlength=length).reshape(-1, cells) for f in flat], 1)
-        return Units(sums.astype(np.float64), np.ones(len(sums), int), of_sums)
-    # Rows equal in truth and in all predictions are equal in every resample, so that their counts are enough.
-    shape = (classes,) * (1 + len(systems))
-    copies = np.bincount(np.ravel_multi_index((truth, *predicted), shape), minlength=int(np.prod(shape)))
-    listed = np.arange(len(copies)) if len(copies) <= MAX_CELLS else np.flatnonzero(copies)
-    true, *guessed = np.unravel_index(listed, shape)
-    sums = np.zeros((len(listed), len(systems), cells))
-    for system, of_one in enumerate(guessed):
-        sums[np.arange(len(listed)), system, true * classes + of_one] = 1
-    return Units(sums.reshape(len(listed), -1), copies[listed], of_sums)
+    """Count the rows of each unit by true class, by predicted class, and where both agree, `[3 * class]` per system."""
+    classes = systems[0].shape[1]
+    rows = np.column_stack([np.asarray(truth, int), *(scores.argmax(1) for scores in systems)])
+    if unit is None:
+        # Rows equal in truth and in all predictions are equal in every resample, so that their counts are enough.
+        rows, copies = np.unique(rows, axis=0, return_counts=True)
+        unit = np.arange(len(rows))
+    else:
+        copies = np.ones(int(np.max(unit)) + 1, int)
 
+    def counts(column: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
+        return np.bincount(unit * classes + column, weights, len(copies) * classes).reshape(-1, classes)
 
-def _matrices(sums: np.ndarray) -> np.ndarray:
-    classes = int(np.sqrt(sums.shape[-1]))
-    return sums.reshape(*sums.shape[:-1], classes, classes)
+    true, *predictions = rows.T
+    sums = [part for of_one in predictions for part in (counts(true), counts(of_one), counts(true, true == of_one))]
+    return Units(np.concatenate(sums, 1, dtype=np.float64), copies, of_sums)
 
 
 def uar_of(sums: np.ndarray) -> np.ndarray:
-    counts = _matrices(sums)
+    true, _, hits = np.split(sums, 3, axis=-1)
     with np.errstate(invalid="ignore"):
-        return (np.diagonal(counts, axis1=-2, axis2=-1) / counts.sum(-1)).mean(-1)
+        return (hits / true).mean(-1)
 
 
 def f1_of(sums: np.ndarray) -> np.ndarray:
-    counts = _matrices(sums)
-    true, predicted = counts.sum(-1), counts.sum(-2)
-    f1 = 2 * np.diagonal(counts, axis1=-2, axis2=-1) / np.where(true > 0, true + predicted, np.nan)
-    return f1.mean(-1)
+    true, predicted, hits = np.split(sums, 3, axis=-1)
+    return (2 * hits / np.where(true > 0, true + predicted, np.nan)).mean(-1)
 
 
 def accuracy_of(sums: np.ndarray) -> np.ndarray:
-    return np.trace(_matrices(sums), axis1=-2, axis2=-1) / sums.sum(-1)
+    true, _, hits = np.split(sums, 3, axis=-1)
+    return hits.sum(-1) / true.sum(-1)
 
 
 def _each_row(unit: np.ndarray | None, rows: int) -> np.ndarray:

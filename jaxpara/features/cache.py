@@ -85,7 +85,7 @@ def load_features(
     Several processes may share the folder. A killed process loses only the recordings that it was computing.
 
     Args:
-      recordings: identified by `digest`, or by reading the audio if that is empty.
+      recordings: identified by `audio.digest`, or by reading the audio if that is empty.
       folder: for all features of all corpora.
       progress: called after each recording with the number of computed recordings and of those to compute.
 

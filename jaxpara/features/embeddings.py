@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from sklearn.preprocessing import StandardScaler
 
 from jaxpara import processes
 from jaxpara.corpora.corpus import Corpus
@@ -109,13 +110,10 @@ class Embeddings:
 
 def _moments(arrays: Arrays, names: Iterable[str]) -> np.ndarray:
     """Return the means and standard deviations over recordings, `[2, channel]`; those of constant channels are 1."""
-    count, total, squares = 0, np.float64(0), np.float64(0)
-    for name in names:
-        values = np.atleast_2d(arrays[name]).astype(np.float64)
-        count, total, squares = count + len(values), total + values.sum(0), squares + (values**2).sum(0)
-    mean = total / count
-    std = np.sqrt(np.maximum(squares / count - mean**2, 0))
-    return np.stack([mean, np.where(std > 1e-8, std, 1)]).astype(np.float32)
+    scaler = StandardScaler()
+    for name in names:  # one after the other: their frames may not fit into memory
+        scaler.partial_fit(np.atleast_2d(arrays[name]).astype(np.float64))
+    return np.stack([scaler.mean_, scaler.scale_]).astype(np.float32)
 
 
 def stored(folder: Path, names: Sequence[str], compute: Callable[[], Iterable[tuple[str, np.ndarray]]]) -> LazyArrays:

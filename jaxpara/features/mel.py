@@ -51,6 +51,8 @@ class MelBands(Feature):
                 f"{type(self).__name__} bands from fmin_hz {self.fmin_hz:g} to fmax_hz {self.fmax_hz:g}: expected"
                 f" 0 <= fmin_hz < fmax_hz <= {self.sample_rate_hz / 2:g}, half the sample rate"
             )
+        if self.bands < 1:
+            raise UserError(f"{type(self).__name__}.bands is {self.bands}, expected at least 1")
         _ = self.window, self.hop  # raise if they are less than a sample
         narrowest_hz = (self.fmax_hz - self.fmin_hz) / (self.bands + 1)
         if self.scale == "linear" and narrowest_hz < self.sample_rate_hz / self.window:

@@ -63,8 +63,10 @@ class OpenSmile(Feature):
             hop = samples(self.hop_s, self.sample_rate_hz, "OpenSmile.hop_s")
             windows = [waveform[max(0, i - half) : i + half] for i in range(0, len(waveform), hop)]
         # Checked here, because the package warns and returns NaN, and warnings cannot be silenced in one thread.
-        if (shortest := min(map(len, windows))) < MIN_S * self.sample_rate_hz:
-            fix = "lengthen window_s (the first window is half of it)" if self.window_s else "leave the recording out"
+        shortest, needed = min(map(len, windows)), MIN_S * self.sample_rate_hz
+        if shortest < needed:
+            enough = len(waveform) >= needed
+            fix = "lengthen window_s (the first window is half of it)" if enough else "leave the recording out"
             raise UserError(
                 f"{shortest / self.sample_rate_hz:g} s are too short for openSMILE's {self.feature_set}"
                 f" ({MIN_S:g} s at least); {fix}"

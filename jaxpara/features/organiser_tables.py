@@ -89,9 +89,10 @@ def read(corpus: Corpus, name: str) -> Mapping[str, np.ndarray]:
                 raise UserError(f"{path}, row {row}: {stem!r} is also in row {rows[stem]}; delete one of the rows")
             rows[stem], features[known[stem]] = row, values
         if missing := known.keys() - rows.keys():
+            more = f" and {len(missing) - 1} more recordings" if len(missing) > 1 else ""
             raise UserError(
-                f"{path}: no row for {min(missing)!r} and {len(missing) - 1} more recordings of {corpus.label_file};"
-                " use the file that belongs to this corpus"
+                f"{path}: no row for {min(missing)!r}{more} of {corpus.label_file}; use the file that belongs to this"
+                " corpus"
             )
     constant = np.ptp(np.stack([features[r.name] for r in corpus.partition("train")]), axis=0) == 0
     if constant.any():

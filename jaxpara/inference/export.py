@@ -118,6 +118,7 @@ def _replacing_folder(out: Path, overwrite: bool) -> Iterator[Path]:
     try:
         yield part
         if out.exists():
+            shutil.rmtree(old, ignore_errors=True)  # from an export that was killed
             out.rename(old)
         part.rename(out)
         shutil.rmtree(old, ignore_errors=True)

@@ -33,17 +33,17 @@ class FinishedFiles:
     """
 
     def __init__(self, folder: Path, workdir: Path, task: Task, files: Sequence[AudioFile]):
-        self.folder, self._task, self._paths = folder, task, {}
+        self.folder, self._task, self.paths = folder, task, {}
         description = workdir / system_file.FILE
         system = f"{hashlib.sha256(description.read_bytes()).hexdigest()} {description.stat().st_mtime_ns}"
         for file in files:
             status = file.path.stat()
             key = repr((system, str(file.path.absolute()), status.st_size, status.st_mtime_ns))
-            self._paths[file.path] = folder / f"{_digest(key)}.npz"
+            self.paths[file.path] = folder / f"{_digest(key)}.npz"
 
     def save(self, file: AudioFile, estimate: Estimate) -> None:
         """Write a prediction, whole or not at all."""
-        with replacing(self._paths[file.path]) as part, part.open("wb") as raw:
+        with replacing(self.paths[file.path]) as part, part.open("wb") as raw:
             np.savez(
                 raw,
                 times_s=estimate.times_s,
@@ -58,7 +58,7 @@ class FinishedFiles:
         Raises:
           UserError: it is missing or damaged.
         """
-        path = self._paths[file.path]
+        path = self.paths[file.path]
         try:
             with path.open("rb") as raw, np.load(raw, allow_pickle=False) as kept:
                 estimate = Estimate(kept["times_s"], kept["values"], self._task)
@@ -108,7 +108,9 @@ def predict(workdir: Path, given: str, output: Path, *, images: bool = False) ->
             inside = not PurePath(file.name).is_absolute() and ".." not in PurePath(file.name).parts
             if not inside or len(path.name.encode()) > MAX_NAME_BYTES:
                 path = images_folder / f"{_digest(file.name)}.png"
-            if images and not path.exists():
+            # An image that is older than the prediction is one of another system or of other audio.
+            drawn = path.exists() and path.stat().st_mtime_ns >= finished.paths[file.path].stat().st_mtime_ns
+            if images and not drawn:
                 plot.write(path, file.name, estimate, levels, file.info.seconds, notice)
 
         todo: list[AudioFile] = []
@@ -236,11 +238,11 @@ def _write_table(path: Path, files: Sequence[AudioFile], finished: FinishedFiles
 
 
 def _warnings(files: Sequence[AudioFile]) -> list[str]:
-    """Return what the check of a corpus would warn of: silence, channels that cancel, clipping."""
+    """Return what the check of a corpus finds in files that can be read: silence, channels that cancel, clipping."""
     findings = Findings()
     for file in files:
         check_file(Path(file.name), file.info, findings)
-    return [str(finding) for finding in findings.listed() if finding.level == "warning"]
+    return [str(finding) for finding in findings.listed()]
 
 
 def _changes(files: Sequence[AudioFile], system: System) -> str:

@@ -41,7 +41,7 @@ def relu_dropout_mean_pool(inputs, pool: int, seed=None, rate: float = 0.0):
 
 
 def relu_dropout_max_pool(inputs, pool: int, seed=None, rate: float = 0.0):
-    """Return the maximum of every `pool` (at most 255) steps of dropout(ReLU(inputs)), `[batch, time, channel]`.
+    """Return the maximum of every `pool` steps of dropout(ReLU(inputs)), `[batch, time, channel]`.
 
     `seed`, uint32 `[2]`, is that of the dropout mask; None for no dropout.
     """
@@ -80,13 +80,13 @@ def _winners(phases, seed, rate, first_row=0):
     rows, channels = phases[0].shape
     row = jnp.uint32(first_row) + jnp.arange(rows, dtype=jnp.uint32)[:, None]
     best = jnp.zeros((rows, channels), phases[0].dtype)
-    winner = jnp.full((rows, channels), len(phases), jnp.uint8)
+    winner = jnp.full((rows, channels), len(phases), np.min_scalar_type(len(phases)))  # 8 bits up to 255 phases
     for phase, value in enumerate(phases):
         if rate:
             position = (row * len(phases) + phase) * channels + jnp.arange(channels, dtype=jnp.uint32)
             value = jnp.where(is_kept(seed, position, rate), value, 0)
         # `best` starts at 0, which is the ReLU; `>` keeps the first of equal values.
-        winner = jnp.where(value > best, jnp.uint8(phase), winner)
+        winner = jnp.where(value > best, phase, winner)
         best = jnp.maximum(best, value)  # unlike a second `where`, this propagates NaN
     return best / (1 - rate), winner
 
@@ -99,7 +99,7 @@ def _max_pool_forward(x, seed, pool, rate):
 def _max_pool_backward(pool, rate, winner, gradient):
     # The gradient of a pool goes to its winner, scaled as dropout scaled the value. Without a winner the index is
     # `pool`, which no phase equals.
-    phases = jnp.arange(pool, dtype=jnp.uint8)[:, None]
+    phases = jnp.arange(pool, dtype=winner.dtype)[:, None]
     return jnp.where(winner[:, None] == phases, gradient[:, None] / (1 - rate), 0), None
 
 

@@ -16,6 +16,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
+from jaxpara.errors import UserError
+
 Pads = Sequence[tuple[int, int]]
 
 
@@ -68,9 +70,17 @@ def max_pool(maps: Array, size: int, stride: int, pad: int = 0) -> Array:
     """Return the largest value of every square window of `[batch, height, width, channel]`, ignoring the padding.
 
     The gradient goes to the first maximum of a window in reading order, as in PyTorch and XLA.
+
+    Raises:
+      UserError: the maps are smaller than a window.
     """
     pads = ((pad, pad), (pad, pad))
     heights = output_size(maps.shape[1:3], (size, size), (stride, stride), pads)
+    if min(heights) < 1:
+        raise UserError(
+            f"maps of {maps.shape[1]} x {maps.shape[2]} are smaller than a pool of {size} x {size}; use larger images"
+            " (features.size, examples.size)"
+        )
     padded = jnp.pad(maps, ((0, 0), *pads, (0, 0)), constant_values=-jnp.inf) if pad else maps
     for axis, count in ((2, heights[1]), (1, heights[0])):
         last = (count - 1) * stride + 1

@@ -4,6 +4,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax import Array
 
+from jaxpara.errors import UserError
 from jaxpara.models.layers import BatchNorm, Dropout, Linear
 
 
@@ -22,6 +23,13 @@ class TDNN(nn.Module):
     kernels: tuple[int, ...] = (1,)  # its length in frames
     dropout: float = 0.3  # rate before the last layer
     axis_name: str | None = None  # device axis of the normalisation's statistics
+
+    def __post_init__(self):
+        super().__post_init__()
+        if len(self.units) != len(self.kernels):
+            raise UserError(
+                f"model.units {self.units} and kernels {self.kernels} differ in length; give each one number per layer"
+            )
 
     def setup(self):
         self.bands = BatchNorm(self.axis_name)

@@ -196,7 +196,10 @@ class Net:
     ) -> ActiveRun:
         """Load the latest checkpoint of a run or its initial weights, and open its log and checkpoints."""
         state, notes = self.init(run), []
-        if self.pretrained:
+        checkpoints = stack.enter_context(self._checkpoints(run))
+        latest = checkpoints.latest(state)
+        state, history = latest or (state, {"losses": [], "epochs": [], "seconds": 0.0})
+        if self.pretrained and not latest:
             source = upper_weights(self.feature) if self._arch == "encoder" else self.pretrained
             state, notes = with_pretrained(state, source, self._arch, self._part)
         elif self._arch in KNOWN or self._part:
@@ -209,15 +212,13 @@ class Net:
             assert isinstance(validation, ClipExamples)
             training.class_weights = validation.class_weights = training.balanced(self.task.classes)
         steps_per_epoch = -(-len(training) // self.batch)
-        opt_state, more = self.optimizer.at_start(state.opt_state, self.epochs * steps_per_epoch)
-        state = replace(state, opt_state=opt_state)
-        for note in (*notes, *more):
-            progress.say(f"{run.name}: {note}")
-        checkpoints = stack.enter_context(self._checkpoints(run))
-        latest = checkpoints.latest(state)
-        state, history = latest or (state, {"losses": [], "epochs": [], "seconds": 0.0})
-        if not self.learns and not latest:
-            checkpoints.save(state, history)
+        if not latest:
+            opt_state, more = self.optimizer.at_start(state.opt_state, self.epochs * steps_per_epoch)
+            state = replace(state, opt_state=opt_state)
+            for note in (*notes, *more):
+                progress.say(f"{run.name}: {note}")
+            if not self.learns:
+                checkpoints.save(state, history)
         epochs, step, seed = self.epochs, int(state.step), derive(run.seed, "shuffle")
         return ActiveRun(
             name=run.name,
@@ -249,8 +250,7 @@ class Net:
         """Return the validated epoch of each run whose checkpoint is used, from the summaries of all runs."""
         if not self.learns:
             return [{"step": 0} for _ in summaries]
-        by_run = [summary["epochs"] for summary in summaries]
-        return best_epochs(by_run, self.best_by, common=self.common_epoch)
+        return best_epochs([summary["epochs"] for summary in summaries], self.best_by, common=self.common_epoch)
 
     def load(self, run: FoldRun, choice: Mapping[str, Any], *, part: str = "test") -> TrainState:
         """Load the checkpoint that `choose` chose, or the weights of an export; `part` makes no difference."""

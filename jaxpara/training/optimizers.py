@@ -145,7 +145,7 @@ class Optimizer:
         return scale
 
     def lr_at(self, step: int, validation_losses: Sequence[float], updates: int) -> float:
-        """Return the learning rate of a step of a training of so many updates."""
+        """Return the learning rate of an update, counted from 0, of a training of so many updates."""
         return float(np.asarray(self._schedule(updates)(step))) * self.lr_scale(validation_losses)
 
 

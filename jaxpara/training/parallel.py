@@ -5,6 +5,7 @@ Either the devices share every batch of one run (`Placement`), or each trains ot
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any
 
 import jax
@@ -101,14 +102,21 @@ def _with_options(program: Any) -> Any:
         return program
     options, compiled = dict(_options), {}
 
-    def call(*arguments: Any) -> Any:
+    def lower(*arguments: Any) -> Any:
         leaves, tree = jax.tree.flatten(arguments)
         shapes = tree, tuple((np.shape(leaf), jnp.result_type(leaf)) for leaf in leaves)
-        if shapes not in compiled:
-            compiled[shapes] = program.lower(*arguments).compile(compiler_options=options)
-        return compiled[shapes](*arguments)
 
-    call.lower = program.lower
+        def compile_once() -> Any:
+            if shapes not in compiled:
+                compiled[shapes] = program.lower(*arguments).compile(compiler_options=options)
+            return compiled[shapes]
+
+        return SimpleNamespace(compile=compile_once)
+
+    def call(*arguments: Any) -> Any:
+        return lower(*arguments).compile()(*arguments)
+
+    call.lower = lower
     return call
 
 

@@ -163,6 +163,12 @@ class ActiveRun:
         if self.logged_step == self.step:  # the time of steps includes neither validation nor saving
             self.logged_at = self.saved_at
 
+    def divide_time_among(self, runs: int) -> None:
+        """Count an equal part of the time from now on: so many runs are trained at once."""
+        now = time.monotonic()
+        self.seconds_before += (now - self.began) / self.together
+        self.began, self.together = now, runs
+
     def write_summary(self) -> None:
         seconds = round(self.history["seconds"], 1)
         summary = {"parameters": self.parameters, "seconds": seconds, "epochs": self.history["epochs"]}
@@ -226,7 +232,7 @@ def train(
     with ExitStack() as stack:
         epoch_bars, step_bars = {}, {}
         for run in active:
-            run.together = len(active)
+            run.divide_time_among(len(active))
             if run.step:
                 progress.say(f"{run.name}: resumes after step {run.step} of {run.total_steps}")
             bars = progress.task(f"{run.name}: epochs", run.epochs, run.step // run.steps_per_epoch)
@@ -247,7 +253,8 @@ def train(
             for run in active:
                 if run.logs:
                     run.read_losses(placement)
-                    run.log_training(optimizer.lr_at(run.step, run.validation_losses, run.total_steps))
+                    lr = optimizer.lr_at(run.step - 1, run.validation_losses, run.total_steps)
+                    run.log_training(lr)
                 step_bars[run].advance(run.note)
 
             if ended := [run for run in active if run.ends_epoch]:
@@ -279,7 +286,10 @@ def train(
                     run.write_summary()
                 if run.finished and run.step < run.total_steps:
                     progress.say(f"{run.name}: ends after epoch {run.epoch + 1} of {run.epochs}{run.waiting}")
-            active = [run for run in active if not run.finished]
+            if len(left := [run for run in active if not run.finished]) < len(active):
+                for run in left:
+                    run.divide_time_among(len(left))
+            active = left
             if stop and active:
                 lines = [f"{run.name}: stopped after step {run.step} of {run.total_steps}; saved" for run in active]
                 raise Interrupted("\n".join(lines))

@@ -14,6 +14,7 @@ import soxr
 
 from jaxpara import runtime
 from jaxpara.corpora import audio
+from jaxpara.corpora.findings import Findings
 from jaxpara.errors import UserError
 from jaxpara.files import name_in_tables
 from jaxpara.inference.audio_files import AudioFile
@@ -150,6 +151,42 @@ def test_files_other_than_audio_are_refused(tmp_path: Path):
         audio.read(tmp_path / "none.wav", 16_000)
 
 
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (PermissionError(13, "Permission denied"), "Permission denied"),
+        (IndexError("out of range"), "out of range"),
+        (OverflowError("too large"), "too large"),
+    ],
+)
+def test_a_file_whose_headers_cannot_be_read_is_refused(tmp_path, monkeypatch, error, words):
+    def refuse(path):
+        raise error
+
+    soundfile.write(tmp_path / "a.wav", WAVE, 16_000)
+    monkeypatch.setattr(audio.Container, "of", refuse)
+    assert audio.scan(tmp_path / "a.wav") == audio.AudioInfo(f"not readable as audio ({words})")
+
+
+@pytest.mark.parametrize("peak", [1.19, 2.0, 2.1])
+def test_floats_that_overshoot_a_little_are_clipped(tmp_path, peak):
+    samples = np.array([0.0, peak, -peak, 0.25] * 400, np.float32)
+    soundfile.write(tmp_path / "a.wav", samples, 16_000, subtype="FLOAT")
+    if peak > 2:
+        words = r"samples reach 2\.1.*, or up to 2 with clipping; rescale"
+        with pytest.raises(UserError, match=rf"a\.wav: float {words} the file"):
+            audio.read(tmp_path / "a.wav", 16_000)
+        with pytest.raises(UserError, match=rf"{words} the recording"):
+            list(audio.resample([samples], 16_000, 16_000))
+        return
+    np.testing.assert_array_equal(audio.read(tmp_path / "a.wav", 16_000), np.clip(samples, -1, 1))
+    np.testing.assert_array_equal(np.concatenate(list(audio.resample([samples], 16_000, 16_000))), samples.clip(-1, 1))
+    findings = Findings()
+    audio.check_file(tmp_path / "a.wav", audio.scan(tmp_path / "a.wav"), findings)
+    (finding,) = findings.listed()
+    assert (finding.level, finding.what) == ("warning", "clipped: 50.0% of the samples are at or beyond full scale")
+
+
 def test_all_readers_report_the_same_reason(tmp_path):
     path = tmp_path / "a: b.wav"  # a reason is not what follows the last colon
     path.write_bytes(b"no audio at all")
@@ -172,7 +209,7 @@ def test_all_readers_report_the_same_reason(tmp_path):
     ],
 )
 def test_a_reason_is_one_line_without_the_file(error, words):
-    assert audio.reason(error) == words
+    assert audio._fault(error) == words
 
 
 def test_a_scan_finds_the_properties_of_a_file(tmp_path):

@@ -256,6 +256,8 @@ def inside_the_root(root):
         (labels(b"file_name,lable\ntrain_00001.wav,clear\n"), ["row 1: no label column", "did you mean 'lable'?"]),
         (labels(b"file_name,label,label\n"), ["row 1", "'label' appears twice"]),
         (labels(b"file_name,label\n"), ["no rows below the header"]),
+        (labels(b"file_name,label,\ntrain_00001.wav,clear\n"), ["row 2: 2 columns, the header has 3"]),
+        (labels(b'file_name,label\n"train_00001.wav,clear\n\n'), ["row 2: a quotation mark is not closed"]),
         (labels(b"file_name,label\ndevel_00001.wav,clear\n"), ["no recordings in the partition train"]),
     ],
 )

@@ -108,6 +108,22 @@ def test_mp3_files_may_have_tags_at_both_ends(tmp_path):
     assert audio.scan(path).more.startswith("another file starts at byte")
 
 
+def test_an_mp3_file_that_ends_in_its_first_header_is_unreadable(tmp_path):
+    content = written(path := tmp_path / "a.mp3", "MP3", "MPEG_LAYER_III")
+    xing = content.index(b"Xing")
+    for size in range(xing + 4, xing + 13):
+        path.write_bytes(content[:size])
+        assert audio.scan(path).failure.startswith("not readable as audio")
+
+
+@pytest.mark.parametrize(("form", "at", "size"), [("W64", 56, 2**64 - 1), ("CAF", 12, 2**63 - 1)])
+def test_a_chunk_that_is_larger_than_any_file_is_refused(form, at, size, tmp_path):
+    content = written(path := tmp_path / "a", form)
+    path.write_bytes(content[:at] + size.to_bytes(8, "little" if form == "W64" else "big") + content[at + 8 :])
+    assert Container.of(path) == Container()
+    assert audio.scan(path).failure
+
+
 def test_a_flac_file_may_contain_the_header_of_a_wav_file(tmp_path):
     content = written(path := tmp_path / "a.flac", "FLAC")
     foreign = b"riffRIFF" + bytes(4) + b"WAVEfmt "

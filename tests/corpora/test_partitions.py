@@ -76,6 +76,34 @@ def test_a_recording_without_a_speaker_counts_as_a_speaker_of_its_own(tmp_path):
     assert not any(leaks(own.read(split="folds"), fold) for fold in folds)
 
 
+@pytest.mark.parametrize("place", ["column", "speakers.csv", "split.csv"])
+@pytest.mark.parametrize("marker", ["", "?", "NA", "NaN"])
+def test_speakers_that_a_table_marks_as_unknown(tmp_path, place, marker):
+    own = Own(tmp_path / "corpus", [f"wav/{name}" for name in FILES[:4]])
+    (own.root / "lab").mkdir()
+    speaker, part = [marker, "ann", marker, "bob"], ["train", "devel", "test", "test"]
+    rows = [",".join(row) for row in zip(FILES[:4], "abab", speaker, part, strict=True)]
+    own.table([f"file,label,{'speaker' if place == 'column' else 'other'},split", *rows], "lab/labels.csv")
+    if place != "column":
+        own.table(["file,label,speaker,split", *rows], f"lab/{place}")
+    read = own.read(table="", split=str(own.root / "lab" / place) if place == "split.csv" else "")
+    assert [recording.speaker for recording in read.recordings] == ["", "ann", "", "bob"]
+
+
+@pytest.mark.parametrize("place", ["column", "speakers.csv"])
+def test_a_speaker_in_two_partitions_is_listed_once(tmp_path, place):
+    own = Own(tmp_path / "corpus", [f"wav/{name}" for name in FILES[:12]])
+    (own.root / "lab").mkdir()
+    rows = [f"{name},{'ab'[i % 2]},{'train' if i % 6 < 3 else 'test'},{name[:3]}" for i, name in enumerate(FILES[:12])]
+    own.table([f"file,label,split,{'speaker' if place == 'column' else 'other'}", *rows], "lab/labels.csv")
+    if place == "speakers.csv":
+        own.table(["file,label,split,speaker", *rows], "lab/speakers.csv")
+    lines = [line for line in own.listed(table="") if "speaker '" in line]
+    where = ["lab/labels.csv, row 5", "lab/labels.csv, row 11"] if place == "column" else ["lab/speakers.csv"] * 2
+    assert [line.partition(": speaker")[0] for line in lines] == [f"warning: {place}" for place in where]
+    assert "'v01' is in train ('v01_0.wav') and in test ('v01_3.wav')" in lines[1]
+
+
 def test_classes_that_a_fold_lacks(tmp_path):
     read = corpus(tmp_path, labels=lambda i: "ab"[i < 6], split="folds").read()  # only one speaker has b
     folds = devel_or_folds(read, n=3)

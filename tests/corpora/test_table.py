@@ -79,6 +79,7 @@ def test_train_and_test_are_enough_and_labels_of_test_may_be_hidden(emotions):
     emotions.table(["file,emotion,split", *rows])
     (line, *_) = emotions.listed()
     assert line.startswith("error: labels.csv, row 2: 'ann/joy.wav' has the label 'N/A', which only test recordings")
+    assert line.endswith("add the label, or, if it is a class or level, list all of them in config.corpus.classes")
 
 
 def test_wrong_splits(emotions):
@@ -190,9 +191,13 @@ def numbers(tmp_path, labels, **config):
 def test_values(tmp_path):
     task = numbers(tmp_path, ["0.5", "-3", "1e1", "7"]).read().task
     assert (task.kind, task.limits, task.classes, task.measure) == ("values", (-3.0, 10.0), (), "CCC")
-    assert (
-        numbers(tmp_path, ["1", "1", "1"]).listed()[0].startswith("error: labels.csv: all labels of the training data")
-    )
+
+
+@pytest.mark.parametrize("split", ["folds", "holdout"])
+@pytest.mark.parametrize("task", ["values", "ordinal"])
+def test_numbers_that_are_all_equal(tmp_path, task, split):
+    own = numbers(tmp_path, ["1"] * 10, task=task, split=split)
+    assert own.listed()[0].startswith("error: labels.csv: all labels of the training data are 1, from which")
 
 
 def test_limits_ignore_the_test_partition(tmp_path):
@@ -221,6 +226,9 @@ def test_the_order_of_classes(tmp_path):
         "label 'b', expected one of a, c"
         in numbers(tmp_path, ["b", "a", "c"], task="classes", classes=("a", "c")).listed()[0]
     )
+    for labels in (["s", "S", "t"], ["A", "NA", "None"], ["1", "1.0", "2"]):
+        own = numbers(tmp_path, labels, task="classes", classes=labels)
+        assert own.read().task.classes == tuple(labels)
     own = numbers(tmp_path, ["0.0", "1", "2"], task="classes", classes=("0", "1", "2"))
     assert "label '0.0', expected one of 0, 1, 2; did you mean '0'?" in own.listed()[0]
 
@@ -229,6 +237,10 @@ def test_the_order_of_classes(tmp_path):
     ("labels", "words"),
     [
         (["a", "a", "a"], "its labels are 'a', expected two or more classes"),
+        (["a", "None", "a"], "if None or NA is a class, list all of them in config.corpus.classes"),
+        (["1", "1.0", "2"], "its labels '1' and '1.0' would be two classes; write them alike, or list all classes"),
+        (["01", "1", "none"], "its labels '01' and '1' would be two classes"),
+        (["Mask", "clear", "mask"], "its labels 'Mask' and 'mask' would be two classes"),
         ([f"{i / 7:.4f}" for i in range(30)], "30 different labels in 30 rows"),
     ],
 )
@@ -343,6 +355,21 @@ def test_the_metadata_of_audiofolder(tmp_path):
         "train/2.wav": "train",
         "test/1.wav": "test",
     }
+
+
+@pytest.mark.parametrize("tables", ["{}/metadata.csv", "lab/{}.csv"])
+def test_columns_that_only_one_of_several_tables_has(tmp_path, tables):
+    folder = "wav/" if tables.startswith("lab") else ""
+    files = [f"{folder}{part}/{i}.wav" for part in ("train", "test") for i in range(6)]
+    own = Own(tmp_path / "tables", [*files, tables.format("audio")])
+    prefix = {part: f"{part}/" if folder else "" for part in ("train", "test")}
+    train = [f"{prefix['train']}{i}.wav,{'ab'[i % 2]},s{i % 3},{i % 3}" for i in range(6)]
+    own.table(["file,label,speaker,fold", *train], tables.format("train"))
+    own.table(["file,label", *(f"{prefix['test']}{i}.wav,{'ab'[i % 2]}" for i in range(6))], tables.format("test"))
+    corpus = own.read(table="")
+    assert {(r.speaker, r.fold) for r in corpus.partition("test")} == {("", "")}
+    assert {(r.speaker, r.fold) for r in corpus.partition("train")} == {("s0", "0"), ("s1", "1"), ("s2", "2")}
+    assert not [line for line in own.listed(table="") if "nan" in line]
 
 
 def test_the_layout_of_compare_for_another_corpus(tmp_path):

@@ -5,7 +5,7 @@ import time
 import numpy as np
 import pytest
 from scipy import stats
-from sklearn.metrics import balanced_accuracy_score
+from sklearn.metrics import balanced_accuracy_score, confusion_matrix
 
 from jaxpara.evaluation import intervals, units
 from jaxpara.evaluation.measures import MEASURE
@@ -76,8 +76,8 @@ def test_the_bootstrap_over_units_equals_resampled_rows(form, by_rows, data):
 
 
 def test_the_bootstrap_over_rows_equals_resampled_rows():
-    truth, predicted, unit = classes(rows=20, number=3)
-    counts = confusions(truth, predicted, np.zeros_like(unit), 3).sums[0].reshape(3, 3)
+    truth, predicted, _ = classes(rows=20, number=3)
+    counts = confusion_matrix(truth, predicted)
     drawn = intervals.draws(single_rows(counts), 50, np.random.default_rng(3))
     assert (drawn.sum(1) == len(truth)).all()
     expected = [
@@ -141,9 +141,16 @@ def test_the_jackknife_equals_leaving_out_rows(form, measure, by_rows, line, dat
 
 def test_the_jackknife_of_equal_rows_equals_that_of_a_list_of_them():
     counts = np.array([[5, 2], [3, 9]])
-    every_row = Units(np.repeat(np.eye(4), counts.ravel(), axis=0), np.ones(19, int), units.uar_of)
+    rows = [[1.0, 0, 1, 0, 1, 0], [1, 0, 0, 1, 0, 0], [0, 1, 1, 0, 0, 0], [0, 1, 0, 1, 0, 1]]  # true, predicted, hits
+    every_row = Units(np.repeat(rows, counts.ravel(), axis=0), np.ones(19, int), units.uar_of)
     grouped = intervals.jackknife_interval(single_rows(counts), UAR.line)
     np.testing.assert_allclose(grouped, intervals.jackknife_interval(every_row, UAR.line), atol=1e-12)
+
+
+@pytest.mark.parametrize("unit", [None, np.arange(500)])
+def test_each_class_takes_three_sums_however_many_there_are(unit):
+    truth, predicted = np.random.default_rng(0).integers(100, size=(2, 500))
+    assert confusions(truth, predicted, unit, 100).sums.shape[1] == 3 * 100  # and not 100 * 100
 
 
 def test_a_cell_without_rows_changes_nothing():
@@ -173,8 +180,9 @@ def test_with_few_speakers_the_jackknife_covers_where_the_percentiles_do_not():
 SPEAKERS = {
     "one unit only": moments(*sequence(speakers=1)),
     "is undefined or at the limit": moments(np.arange(6.0), np.arange(6.0), np.arange(6) // 2),
+    # Counts of the true classes, of the predicted ones, and of where both agree.
     "without one of the units": Units(
-        np.array([[3.0, 1, 0, 0], [0, 0, 2, 4], [0, 0, 3, 3]]), np.ones(3, int), units.uar_of
+        np.array([[4.0, 0, 3, 1, 3, 0], [0, 6, 2, 4, 0, 4], [0, 6, 3, 3, 0, 3]]), np.ones(3, int), units.uar_of
     ),
 }
 

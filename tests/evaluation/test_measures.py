@@ -195,6 +195,9 @@ def test_gain_is_larger_for_the_better_and_lowest_for_none(name):
         ("accuracy", [], np.zeros((0, 2)), "0 labels"),
         ("Spearman", [1, 2], [[3.0], [3.0]], "the prediction is constant"),
         ("Spearman", [1, 2], [[3.0], [np.nan]], "NaN or infinite"),
+        ("UAR", [0, 1], [[np.nan, 0.4], [0.2, 0.8]], "NaN or infinite"),
+        ("F1", [0, 1], [[0.6, 0.4], [0.2, np.inf]], "NaN or infinite"),
+        ("accuracy", [0, 1], [[0.6, 0.4], [np.nan, np.nan]], "NaN or infinite"),
     ],
 )
 def test_undefined_values_have_reasons(name, truth, scores, reason):

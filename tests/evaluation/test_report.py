@@ -175,13 +175,17 @@ def test_more_than_two_classes_have_an_auc_of_each_against_the_others(tmp_path, 
     ("folds", "seeds", "columns", "of"), [(2, False, 8, "folds"), (2, True, 8, "models"), (1, False, 7, "")]
 )
 def test_one_model_has_one_validation_score(tmp_path, fakes, written, folds, seeds, columns, of):
-    scores = section(written(fakes.mask(tmp_path), folds=folds, seeds=seeds), "scores")
+    text = written(fakes.mask(tmp_path), folds=folds, seeds=seeds)
+    scores = section(text, "scores")
     first = re.search("<table>.*?</table>", scores, re.DOTALL)[0]
     rows = [len(re.findall("<td", row)) for row in re.findall("<tr.*?</tr>", first, re.DOTALL)[2:]]
     assert rows == [columns] * 5  # two members, the fusion, the same cross-fitted, a baseline
     assert re.findall("mean of<br>(.*?)<", first) == re.findall("<b>Mean of (.*?):</b>", scores) == [of] * bool(of)
     assert ("<th>score</th>" in first) == (not of)
     assert f'colspan="{columns - 5}">{"cross-validation" if of == "folds" else "validation"}<' in first
+    # The label of the line in the figure, and the note below it.
+    assert set(re.findall(r"mean of (folds|models)\b", section(text, "folds"))) == {of} - {""}
+    assert len(re.findall(r"mean of (folds|models)\b", section(text, "folds"))) == 2 * bool(of)
 
 
 def test_values_without_a_test_partition(tmp_path, fakes, written):

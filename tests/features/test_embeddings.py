@@ -46,6 +46,8 @@ def test_channels_are_concatenated_in_the_order_of_the_config():
 @pytest.mark.parametrize(("on", "names"), [("train", "ab"), ("train_and_devel", "abc")])
 def test_scaling_is_scikit_learns_over_the_recordings_that_the_config_names(on, names):
     sources = {"cnn": source(3), "net": source(2)}
+    for values in sources["cnn"].values():
+        values[:, 1] = 0.1  # a constant channel keeps its scale
     feature = features(("cnn", "net"), sources, standardise=("cnn",), standardise_on=on, unit_length=True)
     assert bool(feature.leak) == (on != "train")
     scaler = StandardScaler().fit(np.concatenate([sources["cnn"][name] for name in names]))

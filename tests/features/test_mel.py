@@ -124,6 +124,11 @@ def test_impossible_fields_are_refused(fields: dict, message: str):
         build(FEATURES, {"name": "log_mel", **fields}, "x")
 
 
+def test_no_bands_are_refused_without_a_config_too():
+    with pytest.raises(UserError, match=r"^LogMel\.bands is 0, expected at least 1"):
+        LogMel(bands=0)
+
+
 @pytest.mark.parametrize("center", [False, True])
 def test_recording_shorter_than_a_window_is_refused(center: bool):
     feature = LogMel(center=center)

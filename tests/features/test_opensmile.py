@@ -80,9 +80,14 @@ def test_the_package_has_the_same_minimum_length():
         assert np.isnan(smile.process_signal(VOICE[:959].astype(np.float32), 16_000)).all(axis=None)
 
 
-def test_windows_that_are_too_short_are_refused():
-    with pytest.raises(UserError, match=r"0\.05 s are too short .* lengthen window_s"):
-        OpenSmile(feature_set="eGeMAPSv02", window_s=0.1, hop_s=0.1)(VOICE.astype(np.float32))
+@pytest.mark.parametrize(
+    ("count", "window_s", "fix"),
+    [(16_000, 0.1, "lengthen window_s"), (800, 2.0, "leave the recording out"), (900, 0.1, "leave the recording out")],
+    ids=["short windows", "a short recording", "short windows of a short recording"],
+)
+def test_windows_that_are_too_short_are_refused(count, window_s, fix):
+    with pytest.raises(UserError, match=rf"0\.05 s are too short .*; {fix}"):
+        OpenSmile(feature_set="eGeMAPSv02", window_s=window_s, hop_s=0.1)(VOICE[:count].astype(np.float32))
 
 
 @pytest.mark.parametrize("clip", [np.zeros(16_000), np.full(16_000, 0.5), np.eye(1, 16_000)[0]])

@@ -60,7 +60,8 @@ def test_order_quotes_and_endings_do_not_matter(corpus):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda rows: rows[:-1], r"devel.csv: no row for 'devel_00003' and 0 more"),
+        (lambda rows: rows[:-1], r"devel.csv: no row for 'devel_00003' of .*labels.csv; use"),
+        (lambda rows: rows[:-2], r"devel.csv: no row for 'devel_00002' and 1 more recordings of .*labels.csv; use"),
         (lambda rows: [*rows, rows[1].replace("00001", "00009")], r"devel.csv, row 5: .* has no devel .*'devel_00009'"),
         (lambda rows: [*rows, rows[1]], r"devel.csv, row 5: 'devel_00001' is also in row 2"),
         (

@@ -194,6 +194,8 @@ def test_an_existing_folder_is_an_error_and_an_export_is_replaced_whole(alone, t
         export(workdir, out)
     assert {path: path.stat().st_mtime_ns for path in out.rglob("*")} == before
     (out / "stale").touch()
+    (tmp_path / ".out.old").mkdir()
+    (tmp_path / ".out.old" / "left").touch()  # by an export that was killed at its end
     program, last = export(workdir, out, overwrite=True)
     assert program.startswith("cnn: float32[b,640*t,1] to float32[b,t], StableHLO for cpu and cuda; largest difference")
     assert last == f"exported: {out}; README.md describes it"

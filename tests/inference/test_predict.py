@@ -112,12 +112,15 @@ def test_silence_and_stereo_that_cancels_are_warned_about_after_an_interruption_
     soundfile.write(folder / "opposite.wav", np.stack([speech, -speech], 1), 16_000)
     soundfile.write(folder / "silent.wav", 5e-5 * speech, 16_000, "FLOAT")
     soundfile.write(folder / "speech.wav", speech, 16_000)
+    loud = 3 * speech / np.abs(speech).max()
+    soundfile.write(folder / "one_loud.wav", np.stack([loud, 0 * loud], 1), 16_000, "FLOAT")
     (folder / "text.wav").write_text("no audio")  # keeps the finished files
     for _ in range(2):
-        with pytest.raises(UserError, match=r"1 of 4 files .*'text\.wav': not readable as audio"):
+        with pytest.raises(UserError, match=r"1 of 5 files .*'text\.wav': not readable as audio"):
             predict(workdir, str(folder), tmp_path / "t.csv")
         warnings = [line for line in capsys.readouterr().out.splitlines() if line.startswith("warning")]
         assert [line.partition(";")[0] for line in warnings] == [
+            "warning: one_loud.wav: float samples reach 3, expected -1 to 1, or up to 2 with clipping",
             "warning: opposite.wav: its 2 channels cancel each other: their mean is nearly silent",
             "warning: silent.wav: silent: nothing is above -80 dB of full scale",
         ]
@@ -185,6 +188,12 @@ def test_classes_have_a_label_and_probabilities(trained, tmp_path):
     # A long recording is cut into clips of the training length.
     np.testing.assert_allclose(probabilities[-1], probabilities[:-1].mean(0), atol=2e-5)
     assert len(list((tmp_path / "t_images").iterdir())) == 6
+    # Images of a former command are replaced, like the table.
+    image = tmp_path / "t_images" / "together.wav.png"
+    before = image.read_bytes()
+    soundfile.write(folder / "together.wav", clips[0], 16_000)
+    predict(workdir, str(folder), tmp_path / "t.csv", images=True)
+    assert image.read_bytes() != before
 
 
 SLOWLY = """

@@ -62,12 +62,14 @@ def test_conv1d(taps):
     check(plain_conv, ops1d.conv1d, numbers(2, 24, 3), numbers(taps, 3, 4), numbers(4))
 
 
-@pytest.mark.parametrize(("kind", "pool", "rate"), [("max", 4, 0.3), ("max", 10, None), ("mean", 4, 0.3)])
+@pytest.mark.parametrize(
+    ("kind", "pool", "rate"), [("max", 4, 0.3), ("max", 10, None), ("max", 300, None), ("mean", 4, 0.3)]
+)
 def test_pool(kind, pool, rate):
     seed = None if rate is None else SEED
     fused = {"max": ops1d.relu_dropout_max_pool, "mean": ops1d.relu_dropout_mean_pool}[kind]
     plain = partial(plain_pool, pool=pool, seed=seed, rate=rate, kind=kind)
-    check(plain, lambda x: fused(x, pool, seed, rate or 0.0), numbers(3, 40, 5))
+    check(plain, lambda x: fused(x, pool, seed, rate or 0.0), numbers(3, max(pool, 40), 5))
 
 
 @pytest.mark.parametrize(
@@ -95,6 +97,21 @@ def test_first_of_equal_maxima_gets_the_gradient():
     inputs = jnp.array([0.0, 2, 2, -1, -3, -2, 0, 0]).reshape(1, 8, 1)
     gradient = jax.grad(lambda x: ops1d.relu_dropout_max_pool(x, 4).sum())(inputs)
     np.testing.assert_array_equal(gradient[0, :, 0], [0, 1, 0, 0, 0, 0, 0, 0])
+
+
+@pytest.mark.parametrize("pool", [10, 256])
+def test_a_pool_without_a_winner_has_no_gradient(pool):
+    # Its index is `pool`, which takes more than 8 bits from 256 on.
+    signal = -np.ones((1, pool))
+
+    def total(signal, bias):
+        convolved = ops1d.conv_relu_dropout_max_pool(signal, jnp.ones((1, 1)), bias, pool)
+        return (ops1d.relu_dropout_max_pool(signal[..., None], pool) + convolved).sum()
+
+    with jax.disable_jit():  # XLA takes minutes to compile so many steps
+        gradients = jax.grad(total, (0, 1))(signal, jnp.zeros(1))
+    for gradient in gradients:
+        np.testing.assert_array_equal(gradient, 0)
 
 
 def test_silence_has_one_winner_a_pool():

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from jax import lax
 
+from jaxpara.errors import UserError
 from jaxpara.models import ops2d
 
 NHWC = ("NHWC", "HWIO", "NHWC")
@@ -90,6 +91,11 @@ def test_max_pool(size, stride, pad, height, width):
     )
     for mine, theirs in zip(ours, plain, strict=True):
         np.testing.assert_allclose(mine, theirs, rtol=1e-12, atol=1e-12)
+
+
+def test_maps_smaller_than_a_pool_are_refused():
+    with pytest.raises(UserError, match=r"^maps of 7 x 1 are smaller than a pool of 2 x 2; use larger images"):
+        ops2d.max_pool(normal(0, (2, 7, 1, 3)), 2, 2)
 
 
 @pytest.mark.parametrize("length", [1, 2, 6, 7, 13, 14, 15])

@@ -6,8 +6,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import pytest
 from golden1d import check_gradients, fixed, fixed_like, load
 
+from jaxpara.errors import UserError
 from jaxpara.models.tdnn import TDNN
 
 SMALL = TDNN(classes=3, units=(5, 4), kernels=(1, 3), dropout=0.0)
@@ -49,3 +51,8 @@ def test_the_order_of_frames_does_not_matter_without_context():
     outputs, reversed_ = (jax.jit(network.apply)(variables, frames) for frames in (images, images[:, :, ::-1]))
     np.testing.assert_allclose(outputs, reversed_, atol=1e-6)
     assert jax.jit(partial(network.apply, method="embed"))(variables, images).shape == (2, 10)
+
+
+def test_layers_that_do_not_match_are_refused():
+    with pytest.raises(UserError, match=r"model\.units \(64, 64\) and kernels \(1,\) differ in length; give"):
+        TDNN(units=(64, 64))

@@ -182,6 +182,7 @@ def test_on_a_stop_request_all_runs_save_and_resume_to_the_same_bits(
             shared.train(runs, progress)
     assert len(str(stopped.value).splitlines()) == left
     assert sum(not (run.folder / "summary.json").exists() for run in runs) == left
+    monkeypatch.setattr(shared, "pretrained", str(tmp_path / "deleted.safetensors"))  # not needed any more
     assert_same(undisturbed, trained(shared, runs), 0)
 
 
@@ -219,7 +220,11 @@ def test_runs_end_early_at_the_same_epoch_alone_together_and_after_a_kill(
     use(monkeypatch, 1)
     monkeypatch.setattr(shared, "epochs", 5)
     monkeypatch.setattr(shared, "patience", 2)
-    together = trained(shared, list(folds_in(tmp_path / "together")))
+    shares, divide = [], ActiveRun.divide_time_among
+    with monkeypatch.context() as patch:
+        patch.setattr(ActiveRun, "divide_time_among", lambda run, runs: shares.append(runs) or divide(run, runs))
+        together = trained(shared, list(folds_in(tmp_path / "together")))
+    assert shares == [3, 3, 3, 1]  # two of the three end at the same step
     assert (
         "net, fold 0: ends after epoch 3 of 5, 2 of 2 validations without a better score\n" in capsys.readouterr().out
     )

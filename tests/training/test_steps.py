@@ -205,6 +205,9 @@ def test_the_options_of_a_deterministic_run_reach_the_compiler(monkeypatch):
             wide = np.repeat(batch, rows, axis=1)
             assert float(step(np.float32(1), wide)) == float(plain(np.float32(1), wide))
         assert passed == [parallel.DETERMINISTIC] * 2
+        step.lower(np.float32(1), batch[:, [0, 0, 0]]).compile()  # ahead of its first call
+        step(np.float32(1), batch[:, [0, 0, 0]])
+        assert passed == [parallel.DETERMINISTIC] * 3
         monkeypatch.setattr(jax.stages.Lowered, "compile", compile_)
         parallel._options["no_such_option"] = True
         with pytest.raises(Exception, match="No such compile option: 'no_such_option'"):

@@ -18,7 +18,7 @@ from jaxpara.training.logs import Log
 from jaxpara.training.state import TrainState
 from jaxpara.training.train import ActiveRun, Interrupted, stop_requests, train
 
-OPTIMIZER = SimpleNamespace(schedule="constant", lr_at=lambda step, losses, updates: 0.1)
+OPTIMIZER = SimpleNamespace(schedule="constant", lr_at=lambda update, losses, updates: update / 100)
 
 
 def trained(folder, losses, validation_loss=0.5, stop_requested=lambda: False, seconds=0.0, signalled=0):
@@ -90,8 +90,9 @@ def test_a_loss_that_is_not_finite_ends_the_run(losses, validation_loss, what, t
 def test_lines_of_the_log_are_means_of_the_steps_since_the_last_one(tmp_path):
     losses = [float(n) for n in range(45)]
     trained(tmp_path, losses)
-    assert [(line["step"], line["loss"]) for line in training_lines(tmp_path)] == [
-        (last, np.mean(losses[first:last])) for first, last in itertools.pairwise((0, 20, 40, 45))
+    # Schedules count updates from 0.
+    assert [(line["step"], line["loss"], line["lr"]) for line in training_lines(tmp_path)] == [
+        (last, np.mean(losses[first:last]), (last - 1) / 100) for first, last in itertools.pairwise((0, 20, 40, 45))
     ]
     assert json.loads((tmp_path / "metrics.jsonl").read_text().splitlines()[-1])["kind"] == "validation"
 
