@@ -85,7 +85,7 @@ def concatenate(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
 
 def by_model(table: pd.DataFrame) -> dict[FoldSeed, pd.DataFrame]:
     """Split a table by trained model, the folds of the first seed first."""
-    models = table.groupby(["seed", "fold"])  # sorted by both
+    models: Any = table.groupby(["seed", "fold"])  # sorted by both; pyright does not know the type of the keys
     return {(int(fold), int(seed)): part.reset_index(drop=True) for (seed, fold), part in models}
 
 

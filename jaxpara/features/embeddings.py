@@ -113,7 +113,7 @@ def _moments(arrays: Arrays, names: Iterable[str]) -> np.ndarray:
     scaler = StandardScaler()
     for name in names:  # one after the other: their frames may not fit into memory
         scaler.partial_fit(np.atleast_2d(arrays[name]).astype(np.float64))
-    return np.stack([scaler.mean_, scaler.scale_]).astype(np.float32)
+    return np.asarray([scaler.mean_, scaler.scale_], np.float32)
 
 
 def stored(folder: Path, names: Sequence[str], compute: Callable[[], Iterable[tuple[str, np.ndarray]]]) -> LazyArrays:
