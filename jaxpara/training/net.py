@@ -199,12 +199,6 @@ class Net:
         checkpoints = stack.enter_context(self._checkpoints(run))
         latest = checkpoints.latest(state)
         state, history = latest or (state, {"losses": [], "epochs": [], "seconds": 0.0})
-        if self.pretrained and not latest:
-            source = upper_weights(self.feature) if self._arch == "encoder" else self.pretrained
-            state, notes = with_pretrained(state, source, self._arch, self._part)
-        elif self._arch in KNOWN or self._part:
-            frozen = "; its frozen stages stay random" if self._frozen else ""
-            notes = [f"random start, as learner.pretrained is None{frozen}"]
         training = self.examples_of(run, run.fold.train_names, training=True)
         validation = self.examples_of(run, run.fold.val_names)
         if self.loss.class_weight == "balanced":
@@ -213,6 +207,12 @@ class Net:
             training.class_weights = validation.class_weights = training.balanced(self.task.classes)
         steps_per_epoch = -(-len(training) // self.batch)
         if not latest:
+            if self.pretrained:
+                source = upper_weights(self.feature) if self._arch == "encoder" else self.pretrained
+                state, notes = with_pretrained(state, source, self._arch, self._part)
+            elif self._arch in KNOWN or self._part:
+                frozen = "; its frozen stages stay random" if self._frozen else ""
+                notes = [f"random start, as learner.pretrained is None{frozen}"]
             opt_state, more = self.optimizer.at_start(state.opt_state, self.epochs * steps_per_epoch)
             state = replace(state, opt_state=opt_state)
             for note in (*notes, *more):

@@ -124,6 +124,11 @@ class ActiveRun:
         return self.ends_epoch or self.step % self.steps_per_epoch % LOG_EVERY == 0
 
     @property
+    def seconds(self) -> float:
+        """The time of training so far: an equal part of that of the runs that are trained at once."""
+        return self.seconds_before + (time.monotonic() - self.began) / self.together
+
+    @property
     def validation_losses(self) -> list[float]:
         return [entry["loss"] for entry in self.history["epochs"]]
 
@@ -156,7 +161,7 @@ class ActiveRun:
 
     def save(self, state: TrainState) -> None:
         """Save a checkpoint, after the log, so that the log is never behind a checkpoint."""
-        self.history["seconds"] = self.seconds_before + (time.monotonic() - self.began) / self.together
+        self.history["seconds"] = self.seconds
         self.log.sync()
         self.checkpoints.save(state, self.history)
         self.saved_at = time.monotonic()
@@ -165,9 +170,7 @@ class ActiveRun:
 
     def divide_time_among(self, runs: int) -> None:
         """Count an equal part of the time from now on: so many runs are trained at once."""
-        now = time.monotonic()
-        self.seconds_before += (now - self.began) / self.together
-        self.began, self.together = now, runs
+        self.seconds_before, self.began, self.together = self.seconds, time.monotonic(), runs
 
     def write_summary(self) -> None:
         seconds = round(self.history["seconds"], 1)
